@@ -1,0 +1,120 @@
+//! Publishing that is exact: every message confirmed by the broker and taken by a queue, or an error.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use lapin::options::BasicPublishOptions;
+use lapin::types::AMQPValue;
+use lapin::{BasicProperties, Channel, Confirmation};
+use tokio::sync::Mutex;
+
+use super::{Error, Link};
+
+/// How long the broker may take to confirm.
+const CONFIRM: Duration = Duration::from_secs(10);
+/// AMQP's delivery mode for messages that survive a restart of the broker.
+const PERSISTENT: u8 = 2;
+
+/// A message to be published: persistent and mandatory.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The exchange; empty for the default one.
+    pub exchange: String,
+    /// The routing key; for the default exchange the queue's name.
+    pub routing_key: String,
+    /// The properties; `message_id` must be set.
+    pub properties: BasicProperties,
+    /// The payload.
+    pub body: Vec<u8>,
+}
+
+impl Message {
+    /// A JSON message.
+    #[must_use]
+    pub fn json(exchange: &str, routing_key: &str, id: &str, content_type: &str, body: Vec<u8>) -> Self {
+        let properties = BasicProperties::default()
+            .with_message_id(id.into())
+            .with_content_type(content_type.into())
+            .with_delivery_mode(PERSISTENT);
+        Self { exchange: exchange.to_owned(), routing_key: routing_key.to_owned(), properties, body }
+    }
+
+    /// With these headers in addition.
+    #[must_use]
+    pub fn with_headers(mut self, headers: &[(&str, String)]) -> Self {
+        let mut table = self.properties.headers().clone().unwrap_or_default();
+        for (name, value) in headers {
+            table.insert((*name).into(), AMQPValue::LongString(value.as_str().into()));
+        }
+        self.properties = self.properties.with_headers(table);
+        self
+    }
+
+    fn id(&self) -> &str {
+        self.properties.message_id().as_ref().map_or("", |id| id.as_str())
+    }
+}
+
+/// Publishes over a channel of its own, one call at a time: so a returned message is surely one of the call's.
+pub struct Publisher {
+    link: Link,
+    channel: Mutex<Option<Channel>>,
+}
+
+impl Publisher {
+    /// A publisher over this link.
+    #[must_use]
+    pub fn new(link: Link) -> Self {
+        Self { link, channel: Mutex::default() }
+    }
+
+    /// Publishes all messages, in order. After an error some may have been published: publish all again.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Refused`] (a full queue), [`Error::Unroutable`].
+    pub async fn publish(&self, messages: &[Message]) -> Result<(), Error> {
+        let mut slot = self.channel.lock().await;
+        // Taken out: after an error or a cancelled call the channel may hold confirms that are not ours.
+        let channel = match slot.take().filter(|channel| channel.status().connected()) {
+            Some(channel) => channel,
+            None => self.link.channel(true).await?,
+        };
+        // Checked again: the broker may have blocked publishers since the channel was made.
+        self.link.connection()?;
+        let late = |_| Err(Error::Unavailable("it did not confirm in time".to_owned()));
+        tokio::time::timeout(CONFIRM, publish_all(&channel, messages)).await.unwrap_or_else(late)?;
+        *slot = Some(channel);
+        Ok(())
+    }
+}
+
+async fn publish_all(channel: &Channel, messages: &[Message]) -> Result<(), Error> {
+    let mut confirms = Vec::with_capacity(messages.len());
+    for message in messages {
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let (exchange, key) = (message.exchange.as_str().into(), message.routing_key.as_str().into());
+        confirms.push(
+            channel.basic_publish(exchange, key, options, &message.body, message.properties.clone()).await?,
+        );
+    }
+    let (mut refused, mut returned) = (false, HashSet::new());
+    for confirm in confirms {
+        match confirm.await? {
+            Confirmation::Ack(message) | Confirmation::Nack(message) if message.is_some() => {
+                returned.extend(message.and_then(|m| m.delivery.properties.message_id().clone()));
+            }
+            Confirmation::Ack(_) => {}
+            Confirmation::Nack(_) => refused = true,
+            Confirmation::NotRequested => {
+                return Err(Error::Unavailable("the channel gives no confirms".to_owned()));
+            }
+        }
+    }
+    if refused {
+        return Err(Error::Refused);
+    }
+    match messages.iter().find(|message| returned.iter().any(|id| id.as_str() == message.id())) {
+        Some(message) => Err(Error::Unroutable(message.routing_key.clone())),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,256 @@
+//! The command envelope: what `ingest` and the operator's CLI put into `rollcall.commands` and `worker` applies.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::scim::{Patch, Resource};
+use crate::ticket::Ticket;
+
+/// The envelope's version. A worker dead-letters a version that it does not know.
+pub const VERSION: u8 = 1;
+
+/// One change that somebody asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Command {
+    /// [`VERSION`] of the sender.
+    pub version: u8,
+    /// Place in the order of commands, and the command's id.
+    pub ticket: Ticket,
+    /// Whose roster.
+    pub tenant: Uuid,
+    /// Who asked.
+    pub actor: Actor,
+    /// The HTTP request (or CLI call) this came from, for the logs of all services.
+    pub request: Uuid,
+    /// Same request, same fingerprint: see [`Fingerprint`].
+    pub fingerprint: Fingerprint,
+    /// When the sender stamped it.
+    #[serde(with = "time::serde::rfc3339")]
+    pub issued_at: OffsetDateTime,
+    /// When the sender stops waiting for the outcome.
+    #[serde(with = "time::serde::rfc3339")]
+    pub deadline: OffsetDateTime,
+    /// The resource; for a create the id that it will have.
+    pub resource: Uuid,
+    /// The versions (`If-Match`) that the sender accepts; `None` is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_match: Option<IfMatch>,
+    /// What to do.
+    pub change: Change,
+}
+
+/// What a command does to its resource.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "camelCase")]
+pub enum Change {
+    /// RFC 7644 §3.3.
+    CreateUser {
+        /// As validated at the door.
+        user: Resource,
+        /// Who owns the account's life.
+        origin: Origin,
+        /// Learner unless an operator says otherwise; SCIM cannot set it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<Role>,
+    },
+    /// RFC 7644 §3.5.1.
+    ReplaceUser {
+        /// As validated at the door.
+        user: Resource,
+    },
+    /// RFC 7644 §3.5.2.
+    PatchUser {
+        /// The operations, parsed but not yet applied.
+        patch: Patch,
+    },
+    /// RFC 7644 §3.6.
+    DeleteUser,
+}
+
+impl Change {
+    /// The name of the change in the activity log and in log lines.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CreateUser { .. } => "user.create",
+            Self::ReplaceUser { .. } => "user.replace",
+            Self::PatchUser { .. } => "user.patch",
+            Self::DeleteUser => "user.delete",
+        }
+    }
+}
+
+/// Who asked for a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Actor {
+    /// A client with this API key.
+    Key(Uuid),
+    /// An operator at the CLI.
+    Operator,
+}
+
+/// Where an account comes from: decides whether it is welcomed by mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// Provisioned by an identity provider: silently.
+    Scim,
+    /// Made by hand.
+    Manual,
+}
+
+impl Origin {
+    /// As it is stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scim => "scim",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// What a person may do in the learning platform. SCIM neither sets nor shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Runs the platform.
+    Admin,
+    /// Manages people.
+    Manager,
+    /// Makes content.
+    Creator,
+    /// Learns.
+    #[default]
+    Learner,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Admin, Self::Manager, Self::Creator, Self::Learner];
+
+    /// As it is stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Manager => "manager",
+            Self::Creator => "creator",
+            Self::Learner => "learner",
+        }
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == s)
+            .ok_or_else(|| "must be admin, manager, creator or learner".to_owned())
+    }
+}
+
+/// The `If-Match` of a request (RFC 9110 §13.1.1): the versions one of which the resource must have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum IfMatch {
+    /// `*`: any version, but the resource must be there.
+    Any,
+    /// One of these entity tags, as sent.
+    Tags(Vec<String>),
+}
+
+impl IfMatch {
+    /// Whether a resource with this entity tag may be changed. Tags are compared weakly: ours are all weak (RFC 7644 §3.14).
+    #[must_use]
+    pub fn allows(&self, etag: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Tags(tags) => tags.iter().any(|tag| opaque(tag) == opaque(etag)),
+        }
+    }
+}
+
+impl std::str::FromStr for IfMatch {
+    type Err = std::convert::Infallible;
+
+    fn from_str(header: &str) -> Result<Self, Self::Err> {
+        if header.trim() == "*" {
+            return Ok(Self::Any);
+        }
+        Ok(Self::Tags(header.split(',').map(|tag| tag.trim().to_owned()).collect()))
+    }
+}
+
+fn opaque(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"')
+}
+
+/// SHA-256 over tenant, method, path, body and `If-Match`: two requests with the same one are the same request, so
+/// that a repeated request can be given the outcome that nobody heard.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// Of one request.
+    #[must_use]
+    pub fn of(tenant: Uuid, method: &str, path: &str, body: &[u8], if_match: Option<&str>) -> Self {
+        let mut sha = Sha256::new();
+        for part in [
+            tenant.as_bytes().as_slice(),
+            method.as_bytes(),
+            path.as_bytes(),
+            if_match.unwrap_or("").as_bytes(),
+            body,
+        ] {
+            sha.update((part.len() as u64).to_be_bytes());
+            sha.update(part);
+        }
+        Self(sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// From storage.
+    #[must_use]
+    pub fn stored(hex: String) -> Self {
+        Self(hex)
+    }
+
+    /// As lower-case hexadecimal.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn if_match_compares_weakly_and_takes_lists() {
+        let some: IfMatch = r#""1", W/"3""#.parse().unwrap();
+        assert!(some.allows(r#"W/"3""#) && some.allows(r#"W/"1""#) && !some.allows(r#"W/"2""#));
+        assert!("*".parse::<IfMatch>().unwrap().allows(r#"W/"2""#));
+    }
+
+    #[test]
+    fn fingerprints_tell_requests_apart_wherever_they_differ() {
+        let tenant = Uuid::nil();
+        let base = Fingerprint::of(tenant, "PUT", "/Users/1", b"{}", None);
+        assert_eq!(base, Fingerprint::of(tenant, "PUT", "/Users/1", b"{}", None));
+        for other in [
+            Fingerprint::of(Uuid::max(), "PUT", "/Users/1", b"{}", None),
+            Fingerprint::of(tenant, "PATCH", "/Users/1", b"{}", None),
+            Fingerprint::of(tenant, "PUT", "/Users/1{", b"}", None),
+            Fingerprint::of(tenant, "PUT", "/Users/1", b"{}", Some("*")),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Every environment variable that the services read: the one place where they are documented.
+
+/// Who reads a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// The SCIM server.
+    Ingest,
+    /// The applier of commands.
+    Worker,
+    /// The sender of mail.
+    Notifier,
+    /// The operator's CLI.
+    Cli,
+}
+
+impl Service {
+    /// The name of its program.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Worker => "worker",
+            Self::Notifier => "notifier",
+            Self::Cli => "rollcall",
+        }
+    }
+}
+
+/// One environment variable.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What its value is: a unit, a kind, the choices.
+    pub unit: &'static str,
+    /// Its value where it is not set; `None` if there is none.
+    pub default: Option<&'static str>,
+    /// What it is for.
+    pub what: &'static str,
+    /// Who reads it.
+    pub used_by: &'static [Service],
+}
+
+use Service::{Cli, Ingest, Notifier, Worker};
+
+/// All of them.
+pub static VARIABLES: &[Variable] = &[
+    Variable {
+        name: "DATABASE_URL",
+        unit: "URL, postgres://user:password@host:port/name",
+        default: None,
+        what: "PostgreSQL. Append ?sslmode=require for TLS without, ?sslmode=verify-full for TLS with a check of the certificate.",
+        used_by: &[Ingest, Worker, Notifier, Cli],
+    },
+    Variable {
+        name: "AMQP_URL",
+        unit: "URL, amqp://user:password@host:port/vhost",
+        default: None,
+        what: "RabbitMQ. amqps:// for TLS.",
+        used_by: &[Ingest, Worker, Notifier, Cli],
+    },
+    Variable {
+        name: "ROLLCALL_LISTEN",
+        unit: "IP address",
+        default: Some("127.0.0.1"),
+        what: "Where to listen; 0.0.0.0 in a container.",
+        used_by: &[Ingest, Worker, Notifier],
+    },
+    Variable {
+        name: "ROLLCALL_PORT",
+        unit: "TCP port",
+        default: Some("8080"),
+        what: "Where SCIM, events and the health pages are served.",
+        used_by: &[Ingest],
+    },
+    Variable {
+        name: "ROLLCALL_HEALTH_PORT",
+        unit: "TCP port, 0 for none",
+        default: Some("0"),
+        what: "Where /healthz and /readyz are served.",
+        used_by: &[Worker, Notifier],
+    },
+    Variable {
+        name: "ROLLCALL_PUBLIC_URL",
+        unit: "URL",
+        default: None,
+        what: "What clients see in front of /scim/v2, e.g. https://scim.example.com. Unset: taken from each request's Host and X-Forwarded-Proto.",
+        used_by: &[Ingest],
+    },
+    Variable {
+        name: "ROLLCALL_BODY_LIMIT",
+        unit: "bytes",
+        default: Some("1048576"),
+        what: "The largest request body that is taken; a larger one is answered 413.",
+        used_by: &[Ingest],
+    },
+    Variable {
+        name: "ROLLCALL_DEADLINE",
+        unit: "seconds, 1 to 50",
+        default: Some("20"),
+        what: "How long an answer may take before the client is told to try again (429). Okta itself gives up at 60 s.",
+        used_by: &[Ingest, Cli],
+    },
+    Variable {
+        name: "ROLLCALL_DB_CONNECTIONS",
+        unit: "connections, 2 to 200",
+        default: Some("8"),
+        what: "The largest number of connections to PostgreSQL that this process opens.",
+        used_by: &[Ingest, Worker, Notifier],
+    },
+    Variable {
+        name: "ROLLCALL_BATCH",
+        unit: "commands, 1 to 1000",
+        default: Some("128"),
+        what: "The most commands that are applied in one transaction. A batch never waits for company.",
+        used_by: &[Worker],
+    },
+    Variable {
+        name: "ROLLCALL_QUEUE_LIMIT",
+        unit: "messages, 1 to 10000000",
+        default: Some("100000"),
+        what: "The length at which the command queue refuses more (429). Must be the same for all; a queue that exists keeps its own.",
+        used_by: &[Ingest, Worker, Notifier, Cli],
+    },
+    Variable {
+        name: "ROLLCALL_MAIL_URL",
+        unit: "URL",
+        default: None,
+        what: "Where mail goes: file:///folder for .eml files, smtp://host:25, smtp://user:password@host:587?tls=required (STARTTLS), smtps://user:password@host:465.",
+        used_by: &[Notifier],
+    },
+    Variable {
+        name: "ROLLCALL_MAIL_FROM",
+        unit: "mail address, with or without a name",
+        default: Some("Learning <learning@rollcall.example>"),
+        what: "The sender of all mail.",
+        used_by: &[Notifier],
+    },
+    Variable {
+        name: "ROLLCALL_LEARNING_URL",
+        unit: "URL",
+        default: Some("https://learn.example"),
+        what: "The learning platform's front page, as it is linked in mail.",
+        used_by: &[Notifier],
+    },
+    Variable {
+        name: "ROLLCALL_LOG",
+        unit: "level (error, warn, info, debug, trace) or filter",
+        default: Some("info"),
+        what: "What is logged.",
+        used_by: &[Ingest, Worker, Notifier, Cli],
+    },
+    Variable {
+        name: "ROLLCALL_LOG_FORMAT",
+        unit: "auto, text or json",
+        default: Some("auto"),
+        what: "How log lines look; auto is text on a terminal and JSON elsewhere.",
+        used_by: &[Ingest, Worker, Notifier],
+    },
+];

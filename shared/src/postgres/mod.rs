@@ -1,0 +1,16 @@
+//! The Postgres rim: the pool, the tables, the reads that several services share, the errors.
+//! Writes stand in the one crate that owns the table.
+
+mod error;
+pub mod keys;
+pub mod migrations;
+mod pool;
+pub mod schema;
+mod statement;
+pub mod tenants;
+pub mod users;
+pub mod verdicts;
+
+pub use error::Error;
+pub use pool::{Connection, Pool, watch};
+pub use statement::{Constant, Rows};

@@ -1,0 +1,162 @@
+//! The tables as diesel sees them. `migrations/` holds their truth and their comments.
+
+#![allow(
+    missing_docs,
+    clippy::allow_attributes,
+    reason = "the macro's items have their comments in the database"
+)]
+
+diesel::table! {
+    tenants (id) {
+        id -> Uuid,
+        name -> Text,
+        settings -> Jsonb,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    api_keys (id) {
+        id -> Uuid,
+        tenant_id -> Uuid,
+        prefix -> Text,
+        sha256 -> Text,
+        scopes -> Array<Text>,
+        created_at -> Timestamptz,
+        expires_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    key_uses (key_id) {
+        key_id -> Uuid,
+        last_used_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> Uuid,
+        tenant_id -> Uuid,
+        user_name -> Text,
+        user_name_key -> Text,
+        external_id -> Nullable<Text>,
+        given_name -> Text,
+        family_name -> Text,
+        display_name -> Nullable<Text>,
+        email -> Text,
+        location -> Nullable<Text>,
+        business_unit -> Nullable<Text>,
+        department -> Nullable<Text>,
+        job_title -> Nullable<Text>,
+        manager_name -> Nullable<Text>,
+        employee_number -> Nullable<Text>,
+        locale -> Nullable<Text>,
+        timezone -> Nullable<Text>,
+        role -> Text,
+        origin -> Text,
+        archived_at -> Nullable<Timestamptz>,
+        resource -> Jsonb,
+        version -> BigInt,
+        ticket -> Uuid,
+        created_ticket -> Uuid,
+        created_at -> Timestamptz,
+        modified_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    commands (id) {
+        id -> Uuid,
+        tenant_id -> Uuid,
+        change -> Text,
+        resource_id -> Nullable<Uuid>,
+        actor -> Text,
+        request_id -> Uuid,
+        fingerprint -> Text,
+        state -> Text,
+        status -> Nullable<SmallInt>,
+        outcome -> Nullable<Jsonb>,
+        issued_at -> Timestamptz,
+        decided_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    outbox (position) {
+        position -> BigInt,
+        kind -> Text,
+        event -> Jsonb,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    assignments (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Text,
+        user_id -> Uuid,
+        content_id -> Nullable<Text>,
+        content_kind -> Nullable<Text>,
+        content_title -> Nullable<Text>,
+        content_url -> Nullable<Text>,
+        assigned_at -> Nullable<Timestamptz>,
+        due_by -> Nullable<Timestamptz>,
+        completed_at -> Nullable<Timestamptz>,
+        score -> Nullable<Double>,
+    }
+}
+
+diesel::table! {
+    notifications (id) {
+        id -> Uuid,
+        tenant_id -> Uuid,
+        user_id -> Uuid,
+        kind -> Text,
+        state -> Text,
+        reason -> Nullable<Text>,
+        event_source -> Text,
+        event_id -> Text,
+        context -> Jsonb,
+        attempts -> Integer,
+        decided_at -> Timestamptz,
+        due_at -> Timestamptz,
+        sent_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    received_events (tenant_id, source, id) {
+        tenant_id -> Uuid,
+        source -> Text,
+        id -> Text,
+        received_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    parked_events (tenant_id, source, id) {
+        tenant_id -> Uuid,
+        source -> Text,
+        id -> Text,
+        user_id -> Uuid,
+        event -> Jsonb,
+        attempts -> Integer,
+        parked_at -> Timestamptz,
+        due_at -> Timestamptz,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    tenants,
+    api_keys,
+    key_uses,
+    users,
+    commands,
+    outbox,
+    assignments,
+    notifications,
+    received_events,
+    parked_events,
+);

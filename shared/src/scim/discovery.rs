@@ -1,0 +1,114 @@
+//! What we say about ourselves (RFC 7644 §4; RFC 7643 §5 to §7): configuration, resource types, schemas.
+//!
+//! Before it: the table. After it: the discovery endpoints. What is said here is what the services do; the limits are the
+//! constants that they enforce.
+
+use serde_json::{Value, json};
+
+use super::list::list_response;
+use super::schema::{ResourceType, Schema};
+
+/// The most resources in one answer to a query, and the page size if the client names none.
+pub const MAX_RESULTS: usize = 200;
+
+const CONFIG_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig";
+const RESOURCE_TYPE_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:ResourceType";
+const SCHEMA_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:Schema";
+
+/// `/ServiceProviderConfig` (RFC 7643 §5).
+pub fn service_provider_config(base_url: &str) -> Value {
+    json!({
+        "schemas": [CONFIG_URN],
+        "patch": { "supported": true },
+        "bulk": { "supported": false, "maxOperations": 0, "maxPayloadSize": 0 },
+        "filter": { "supported": true, "maxResults": MAX_RESULTS },
+        "changePassword": { "supported": false },
+        "sort": { "supported": false },
+        "etag": { "supported": true },
+        "authenticationSchemes": [
+            {
+                "type": "httpbasic",
+                "name": "HTTP Basic",
+                "description": "The tenant's name as the username, an API key as the password",
+                "specUri": "https://www.rfc-editor.org/info/rfc7617",
+                "primary": true,
+            },
+            {
+                "type": "oauthbearertoken",
+                "name": "OAuth Bearer Token",
+                "description": "An API key as the bearer token",
+                "specUri": "https://www.rfc-editor.org/info/rfc6750",
+                "primary": false,
+            },
+        ],
+        "meta": meta(base_url, "ServiceProviderConfig", "/ServiceProviderConfig"),
+    })
+}
+
+/// `/ResourceTypes` (RFC 7643 §6).
+pub fn resource_types(base_url: &str) -> Value {
+    listed(served().iter().map(|resource_type| describe_type(base_url, resource_type)).collect())
+}
+
+/// `/ResourceTypes/{name}`, whatever the name's case.
+pub fn resource_type(base_url: &str, name: &str) -> Option<Value> {
+    let found = served().into_iter().find(|resource_type| resource_type.name.eq_ignore_ascii_case(name))?;
+    Some(describe_type(base_url, found))
+}
+
+/// `/Schemas` (RFC 7643 §7).
+pub fn schemas(base_url: &str) -> Value {
+    listed(served_schemas().map(|schema| describe_schema(base_url, schema)).collect())
+}
+
+/// `/Schemas/{URN}`, whatever the URN's case.
+pub fn schema(base_url: &str, urn: &str) -> Option<Value> {
+    let found = served_schemas().find(|schema| schema.id.eq_ignore_ascii_case(urn))?;
+    Some(describe_schema(base_url, found))
+}
+
+fn served() -> [&'static ResourceType; 1] {
+    [ResourceType::user()]
+}
+
+fn served_schemas() -> impl Iterator<Item = &'static Schema> {
+    served().into_iter().flat_map(ResourceType::schemas)
+}
+
+fn listed(resources: Vec<Value>) -> Value {
+    let total = i64::try_from(resources.len()).expect("the table has a handful of rows");
+    list_response(resources, total, 1)
+}
+
+fn describe_type(base_url: &str, resource_type: &ResourceType) -> Value {
+    let extensions: Vec<Value> = resource_type
+        .extensions
+        .iter()
+        .map(|schema| json!({ "schema": schema.id, "required": false }))
+        .collect();
+    json!({
+        "schemas": [RESOURCE_TYPE_URN],
+        "id": resource_type.name,
+        "name": resource_type.name,
+        "description": resource_type.description,
+        "endpoint": resource_type.endpoint,
+        "schema": resource_type.schema.id,
+        "schemaExtensions": extensions,
+        "meta": meta(base_url, "ResourceType", &format!("/ResourceTypes/{}", resource_type.name)),
+    })
+}
+
+fn describe_schema(base_url: &str, schema: &Schema) -> Value {
+    json!({
+        "schemas": [SCHEMA_URN],
+        "id": schema.id,
+        "name": schema.name,
+        "description": schema.description,
+        "attributes": schema.describe(),
+        "meta": meta(base_url, "Schema", &format!("/Schemas/{}", schema.id)),
+    })
+}
+
+fn meta(base_url: &str, resource_type: &str, endpoint: &str) -> Value {
+    json!({ "resourceType": resource_type, "location": format!("{}{endpoint}", base_url.trim_end_matches('/')) })
+}

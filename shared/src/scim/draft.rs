@@ -1,0 +1,260 @@
+//! A resource while it is being changed: the one engine under POST, PUT and PATCH.
+//!
+//! Before it: `Resource::parse` and `Patch::apply`, which say what to assign and remove. After it: `finish`, which
+//! yields the canonical resource again. How attributes change stands in RFC 7644 §3.5.2.1 to §3.5.2.3; lists of values
+//! are the business of `draft/elements.rs`.
+
+mod elements;
+mod finish;
+
+use serde_json::{Map, Value};
+
+use super::error::Error;
+use super::path::Path;
+use super::schema::{Attribute, DataType, Mutability, Resolved, ResourceType, Schema, Target};
+use super::value::{as_complex, check_count, check_names, coerce_elements, coerce_one, is_empty, sub_values};
+
+pub(super) use finish::missing;
+
+/// Which of the two assigning operations it is; they differ for lists only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// RFC 7644 §3.5.2.1
+    Add,
+    /// RFC 7644 §3.5.2.3
+    Replace,
+}
+
+/// What to do about an attribute that is unknown or readOnly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// The client named it as its target: an error.
+    Explicit,
+    /// It came along in a larger value: ignored, as Okta sends `id` and a user's unknown attributes are theirs to have.
+    Incidental,
+}
+
+/// A resource on the workbench.
+pub(super) struct Draft<'a> {
+    resource_type: &'a ResourceType,
+    members: Map<String, Value>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(resource_type: &'a ResourceType, members: Map<String, Value>) -> Self {
+        Self { resource_type, members }
+    }
+
+    /// Assigns a value without a path: each of its keys is one (RFC 7644 §3.5.2.1, and Entra ID's dotted keys).
+    pub(super) fn merge(&mut self, how: How, members: &Map<String, Value>) -> Result<(), Error> {
+        check_names("", members)?;
+        for (name, value) in members {
+            if let Ok(path) = Path::parse(name) {
+                self.assign(how, Names::Incidental, &path, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Assigns a value to what the path names.
+    pub(super) fn assign(&mut self, how: How, names: Names, path: &Path, value: &Value) -> Result<(), Error> {
+        match self.resolve(path) {
+            Ok(Resolved::Schema(schema)) => self.assign_schema(how, schema, value),
+            Ok(Resolved::Attribute(target)) if is_read_only(&target) => match names {
+                Names::Explicit => Err(Error::mutability(format!("{target} is readOnly"))),
+                Names::Incidental => Ok(()),
+            },
+            Ok(Resolved::Attribute(target)) if !target.attribute.stored => Ok(()),
+            Ok(Resolved::Attribute(target)) => match &path.filter {
+                Some(filter) => self.assign_selected(how, &target, filter, value),
+                None => self.assign_target(how, &target, value),
+            },
+            Err(_) if names == Names::Incidental => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes what the path names, or only the listed values of it (RFC 7644 §3.5.2.2; Entra ID lists members).
+    /// Removing what is not there changes nothing.
+    pub(super) fn remove(&mut self, path: &Path, listed: Option<&Value>) -> Result<(), Error> {
+        let target = match self.resolve(path)? {
+            Resolved::Schema(schema) if schema.id == self.resource_type.schema.id => {
+                return Err(Error::mutability(format!("{} has required attributes", schema.id)));
+            }
+            Resolved::Schema(schema) => {
+                self.members.remove(&*schema.id);
+                return Ok(());
+            }
+            Resolved::Attribute(target) if is_read_only(&target) => {
+                return Err(Error::mutability(format!("{target} is readOnly")));
+            }
+            Resolved::Attribute(target) if !target.attribute.stored => return Ok(()),
+            Resolved::Attribute(target) => target,
+        };
+        match (&path.filter, listed) {
+            (Some(filter), _) => self.remove_selected(&target, filter),
+            (None, Some(listed)) if target.leaf().multi_valued && !listed.is_null() => {
+                self.remove_listed(&target, listed)
+            }
+            (None, _) => self.clear(&target),
+        }
+    }
+
+    /// The rows that the path names; the part after a value filter is the sub-attribute.
+    fn resolve(&self, path: &Path) -> Result<Resolved<'a>, Error> {
+        let unknown = || Error::invalid_path(format!("{} is not an attribute", path.shown()));
+        match self.resource_type.resolve(path.attr.as_str()).ok_or_else(unknown)? {
+            Resolved::Schema(_) if path.filter.is_some() => Err(unknown()),
+            Resolved::Attribute(target) if path.filter.is_some() && target.attribute.stored => {
+                if target.sub.is_some() || !target.attribute.multi_valued {
+                    return Err(Error::invalid_path(format!("{} takes no value filter", path.shown())));
+                }
+                let sub = match &path.sub {
+                    Some(name) => Some(target.attribute.sub_attribute(name.as_str()).ok_or_else(unknown)?),
+                    None => None,
+                };
+                Ok(Resolved::Attribute(Target { sub, ..target }))
+            }
+            resolved => Ok(resolved),
+        }
+    }
+
+    fn assign_schema(&mut self, how: How, schema: &'a Schema, value: &Value) -> Result<(), Error> {
+        match value {
+            Value::Object(members) => {
+                check_names(&schema.id, members)?;
+                for (name, value) in members {
+                    if let Ok(path) = Path::parse(&format!("{}:{name}", schema.id)) {
+                        self.assign(how, Names::Incidental, &path, value)?;
+                    }
+                }
+                Ok(())
+            }
+            empty if is_empty(empty) => {
+                self.members.remove(&*schema.id);
+                Ok(())
+            }
+            _ => Err(Error::invalid_value(format!("{} must be an object", schema.id))),
+        }
+    }
+
+    fn assign_target(&mut self, how: How, target: &Target<'a>, value: &Value) -> Result<(), Error> {
+        match target.sub {
+            Some(sub) if target.attribute.multi_valued => self.assign_everywhere(target, sub, value),
+            Some(sub) => {
+                let changes = [(sub, value)];
+                let parent = Target { sub: None, ..*target };
+                self.merge_complex(&parent, &changes)
+            }
+            None if target.attribute.multi_valued => self.assign_list(how, target, value),
+            None if target.attribute.data_type == DataType::Complex => self.assign_complex(target, value),
+            None => match coerce_one(target.attribute, &target.to_string(), value)? {
+                Some(value) => {
+                    self.container(target.extension).insert(target.attribute.name.to_string(), value);
+                    Ok(())
+                }
+                None => self.clear(target),
+            },
+        }
+    }
+
+    /// Sub-attributes that the value does not name stay as they are (RFC 7644 §3.5.2.3).
+    fn assign_complex(&mut self, target: &Target<'a>, value: &Value) -> Result<(), Error> {
+        if is_empty(value) && !value.is_object() {
+            return self.clear(target);
+        }
+        let path = target.to_string();
+        let given = as_complex(target.attribute, &path, value)?;
+        let changes = sub_values(target.attribute, &path, &given)?;
+        self.merge_complex(target, &changes)
+    }
+
+    fn merge_complex(
+        &mut self,
+        target: &Target<'a>,
+        changes: &[(&'a Attribute, &Value)],
+    ) -> Result<(), Error> {
+        let path = target.to_string();
+        let mut members = match self.container(target.extension).remove(&*target.attribute.name) {
+            Some(Value::Object(members)) => members,
+            _ => Map::new(),
+        };
+        for (sub, value) in changes {
+            assign_sub(&mut members, &path, sub, value)?;
+        }
+        if !members.is_empty() {
+            self.container(target.extension)
+                .insert(target.attribute.name.to_string(), Value::Object(members));
+        }
+        Ok(())
+    }
+
+    fn assign_list(&mut self, how: How, target: &Target<'a>, value: &Value) -> Result<(), Error> {
+        let path = target.to_string();
+        let given = coerce_elements(target.attribute, &path, value)?;
+        let elements = match how {
+            How::Replace => given,
+            How::Add => {
+                let mut elements = self.take_elements(target);
+                elements::add(&mut elements, given);
+                check_count(target.attribute, &path, elements.len())?;
+                elements
+            }
+        };
+        self.put_elements(target, elements);
+        Ok(())
+    }
+
+    /// Unassigns the attribute or sub-attribute.
+    fn clear(&mut self, target: &Target<'a>) -> Result<(), Error> {
+        if target.leaf().default.is_some() {
+            return Err(Error::invalid_value(format!("{target} cannot be without a value")));
+        }
+        let container = self.container(target.extension);
+        match (target.sub, container.get_mut(&*target.attribute.name)) {
+            (None, _) => {
+                container.remove(&*target.attribute.name);
+            }
+            (Some(sub), Some(Value::Object(members))) => {
+                members.remove(&*sub.name);
+            }
+            (Some(sub), Some(Value::Array(elements))) => {
+                for members in elements.iter_mut().filter_map(Value::as_object_mut) {
+                    members.remove(&*sub.name);
+                }
+            }
+            (Some(_), _) => {}
+        }
+        Ok(())
+    }
+
+    /// The object in which an attribute stands: the resource, or its extension.
+    fn container(&mut self, extension: Option<&Schema>) -> &mut Map<String, Value> {
+        let Some(schema) = extension else {
+            return &mut self.members;
+        };
+        let container = self.members.entry(schema.id.to_string()).or_insert(Value::Null);
+        if !container.is_object() {
+            *container = Value::Object(Map::new());
+        }
+        container.as_object_mut().expect("it was made an object just now")
+    }
+}
+
+fn is_read_only(target: &Target<'_>) -> bool {
+    target.attribute.mutability == Mutability::ReadOnly || target.leaf().mutability == Mutability::ReadOnly
+}
+
+/// Assigns one sub-attribute; an empty value removes it.
+fn assign_sub(
+    members: &mut Map<String, Value>,
+    parent: &str,
+    sub: &Attribute,
+    value: &Value,
+) -> Result<(), Error> {
+    match coerce_one(sub, &format!("{parent}.{}", sub.name), value)? {
+        Some(value) => members.insert(sub.name.to_string(), value),
+        None => members.remove(&*sub.name),
+    };
+    Ok(())
+}

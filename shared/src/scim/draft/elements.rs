@@ -1,0 +1,284 @@
+//! Changing lists of values (RFC 7644 §3.5.2; RFC 7643 §2.4): by a value filter, by listing, by adding.
+//!
+//! Before it: `draft`, which resolved the path. After it: `finish`, which checks what came of it. One value of a list
+//! at most is `primary`: a new one unseats the old one (RFC 7644 §3.5.2).
+
+use serde_json::{Map, Value};
+
+use super::{Draft, How, Target, assign_sub};
+use crate::scim::error::Error;
+use crate::scim::filter::{CompareOp, Filter};
+use crate::scim::schema::Attribute;
+use crate::scim::value::{as_complex, check_count, coerce_elements, coerce_one, is_empty, sub_values};
+
+impl<'a> Draft<'a> {
+    /// `emails[type eq "work"]` and `emails[type eq "work"].value`.
+    pub(super) fn assign_selected(
+        &mut self,
+        how: How,
+        target: &Target<'a>,
+        filter: &Filter,
+        value: &Value,
+    ) -> Result<(), Error> {
+        let mut elements = self.take_elements(target);
+        let mut chosen = select(target.attribute, &elements, filter)?;
+        if chosen.is_empty() {
+            chosen = append_by_filter(how, target, filter, value, &mut elements)?;
+        } else {
+            let parent = Target { sub: None, ..*target }.to_string();
+            for &position in &chosen {
+                let members = members_of(&mut elements[position]);
+                match (target.sub, how) {
+                    (Some(sub), _) => assign_sub(members, &parent, sub, value)?,
+                    (None, How::Add) => merge_element(members, target.attribute, &parent, value)?,
+                    (None, How::Replace) => *members = replacement(target.attribute, &parent, filter, value)?,
+                }
+            }
+        }
+        unseat(&mut elements, &chosen);
+        self.put_elements(target, elements);
+        Ok(())
+    }
+
+    /// `emails.value`, without a filter: every value gets it, and if there is none, a new one does.
+    pub(super) fn assign_everywhere(
+        &mut self,
+        target: &Target<'a>,
+        sub: &Attribute,
+        value: &Value,
+    ) -> Result<(), Error> {
+        let parent = Target { sub: None, ..*target }.to_string();
+        let mut elements = self.take_elements(target);
+        if elements.is_empty() {
+            elements.push(Value::Object(Map::new()));
+        }
+        for element in &mut elements {
+            assign_sub(members_of(element), &parent, sub, value)?;
+        }
+        self.put_elements(target, elements);
+        Ok(())
+    }
+
+    pub(super) fn remove_selected(&mut self, target: &Target<'a>, filter: &Filter) -> Result<(), Error> {
+        let mut elements = self.take_elements(target);
+        let chosen = select(target.attribute, &elements, filter)?;
+        for &position in chosen.iter().rev() {
+            match target.sub {
+                Some(sub) => {
+                    members_of(&mut elements[position]).remove(&*sub.name);
+                }
+                None => {
+                    elements.remove(position);
+                }
+            }
+        }
+        self.put_elements(target, elements);
+        Ok(())
+    }
+
+    /// Only those listed go: by their `value` (and `type`, if it is told), or by all that the list tells of them.
+    pub(super) fn remove_listed(&mut self, target: &Target<'a>, listed: &Value) -> Result<(), Error> {
+        let listed = coerce_elements(target.attribute, &target.to_string(), listed)?;
+        let mut elements = self.take_elements(target);
+        elements.retain(|element| !listed.iter().any(|listed| is_meant(element, listed)));
+        self.put_elements(target, elements);
+        Ok(())
+    }
+
+    pub(super) fn take_elements(&mut self, target: &Target<'a>) -> Vec<Value> {
+        match self.container(target.extension).remove(&*target.attribute.name) {
+            Some(Value::Array(elements)) => elements,
+            Some(single) => vec![single],
+            None => Vec::new(),
+        }
+    }
+
+    pub(super) fn put_elements(&mut self, target: &Target<'a>, elements: Vec<Value>) {
+        let name = &target.attribute.name;
+        let container = self.container(target.extension);
+        if elements.is_empty() {
+            container.remove(&**name);
+        } else {
+            container.insert(name.to_string(), Value::Array(elements));
+        }
+    }
+}
+
+/// Appends what is not there yet. A value that is there with the same `value` and `type` is completed instead
+/// (RFC 7643 §2.4 wants no such pair twice); one that is contained in another changes nothing.
+pub(super) fn add(elements: &mut Vec<Value>, given: Vec<Value>) {
+    let mut primaries = Vec::new();
+    for element in given {
+        let is_primary = is_primary(&element);
+        let position = match elements.iter().position(|existing| contains(existing, &element)) {
+            Some(position) => position,
+            None => match elements.iter().position(|existing| is_same(existing, &element)) {
+                Some(position) => {
+                    complete(&mut elements[position], element);
+                    position
+                }
+                None => {
+                    elements.push(element);
+                    elements.len() - 1
+                }
+            },
+        };
+        if is_primary {
+            primaries.push(position);
+        }
+    }
+    unseat(elements, &primaries);
+}
+
+fn complete(existing: &mut Value, element: Value) {
+    match (existing, element) {
+        (Value::Object(existing), Value::Object(element)) => existing.extend(element),
+        (existing, element) => *existing = element,
+    }
+}
+
+fn select(attribute: &Attribute, elements: &[Value], filter: &Filter) -> Result<Vec<usize>, Error> {
+    // Once against nothing, so that a senseless filter is an error although the list is empty.
+    filter.matches_element(attribute, &Value::Null)?;
+    let mut chosen = Vec::new();
+    for (position, element) in elements.iter().enumerate() {
+        if filter.matches_element(attribute, element)? {
+            chosen.push(position);
+        }
+    }
+    Ok(chosen)
+}
+
+/// The filter selects nothing: Entra ID expects the value that it describes to be made. A replace that names a whole
+/// value, or tells values apart by their `value`, means one that exists: 400 `noTarget` (RFC 7644 §3.5.2.3).
+fn append_by_filter(
+    how: How,
+    target: &Target<'_>,
+    filter: &Filter,
+    value: &Value,
+    elements: &mut Vec<Value>,
+) -> Result<Vec<usize>, Error> {
+    let attribute = target.attribute;
+    let path = Target { sub: None, ..*target }.to_string();
+    let no_target = || Error::no_target(format!("no value of {path} matches the filter"));
+    let terms = equal_terms(filter).ok_or_else(no_target)?;
+    let names_value = terms.iter().any(|(name, _)| name.eq_ignore_ascii_case("value"));
+    if how == How::Replace && (target.sub.is_none() || names_value) {
+        return Err(no_target());
+    }
+    if is_empty(value) {
+        return Ok(Vec::new());
+    }
+    let mut members = described(attribute, &terms);
+    match target.sub {
+        Some(sub) => assign_sub(&mut members, &path, sub, value)?,
+        None => merge_element(&mut members, attribute, &path, value)?,
+    }
+    let element = coerce_one(attribute, &path, &Value::Object(members))?.ok_or_else(no_target)?;
+    // What does not satisfy its own filter would be made again by each repetition.
+    if !filter.matches_element(attribute, &element)? {
+        return Err(no_target());
+    }
+    elements.push(element);
+    check_count(attribute, &path, elements.len())?;
+    Ok(vec![elements.len() - 1])
+}
+
+/// The terms of a filter that is nothing but `eq` joined by `and`.
+fn equal_terms(filter: &Filter) -> Option<Vec<(&str, &Value)>> {
+    match filter {
+        Filter::Compare { path, op: CompareOp::Equal, value } => Some(vec![(path.as_str(), value)]),
+        Filter::And(items) => {
+            items.iter().try_fold(Vec::new(), |terms, item| Some([terms, equal_terms(item)?].concat()))
+        }
+        _ => None,
+    }
+}
+
+fn described(attribute: &Attribute, terms: &[(&str, &Value)]) -> Map<String, Value> {
+    let known = |&(name, value): &(&str, &Value)| {
+        attribute.sub_attribute(name).map(|sub| (sub.name.to_string(), value.clone()))
+    };
+    terms.iter().filter_map(known).collect()
+}
+
+/// What takes the place of a selected value: the new one, and what the filter said of the old one.
+fn replacement(
+    attribute: &Attribute,
+    path: &str,
+    filter: &Filter,
+    value: &Value,
+) -> Result<Map<String, Value>, Error> {
+    if is_empty(value) {
+        return Ok(Map::new());
+    }
+    let mut members = described(attribute, &equal_terms(filter).unwrap_or_default());
+    merge_element(&mut members, attribute, path, value)?;
+    match coerce_one(attribute, path, &Value::Object(members))? {
+        Some(Value::Object(members)) => Ok(members),
+        _ => Ok(Map::new()),
+    }
+}
+
+fn merge_element(
+    members: &mut Map<String, Value>,
+    attribute: &Attribute,
+    path: &str,
+    value: &Value,
+) -> Result<(), Error> {
+    let given = as_complex(attribute, path, value)?;
+    for (sub, value) in sub_values(attribute, path, &given)? {
+        assign_sub(members, path, sub, value)?;
+    }
+    Ok(())
+}
+
+/// A value of a list, which is an object in all that we keep.
+fn members_of(element: &mut Value) -> &mut Map<String, Value> {
+    if !element.is_object() {
+        *element = Value::Object(Map::new());
+    }
+    element.as_object_mut().expect("it was made an object just now")
+}
+
+pub(super) fn is_primary(element: &Value) -> bool {
+    element.get("primary") == Some(&Value::Bool(true))
+}
+
+/// If one of the winners is primary now, the others are no longer (RFC 7644 §3.5.2).
+fn unseat(elements: &mut [Value], winners: &[usize]) {
+    if !winners.iter().any(|&position| elements.get(position).is_some_and(is_primary)) {
+        return;
+    }
+    for (position, element) in elements.iter_mut().enumerate() {
+        if is_primary(element) && !winners.contains(&position) {
+            members_of(element).insert("primary".to_owned(), Value::Bool(false));
+        }
+    }
+}
+
+/// Whether all that the element says is said by the existing one.
+fn contains(existing: &Value, element: &Value) -> bool {
+    match (existing, element) {
+        (Value::Object(existing), Value::Object(element)) => {
+            element.iter().all(|(name, value)| existing.get(name) == Some(value))
+        }
+        (existing, element) => existing == element,
+    }
+}
+
+fn is_same(existing: &Value, element: &Value) -> bool {
+    element.get("value").is_some()
+        && existing.get("value") == element.get("value")
+        && existing.get("type") == element.get("type")
+}
+
+fn is_meant(existing: &Value, listed: &Value) -> bool {
+    match listed.get("value") {
+        Some(value) => {
+            existing.get("value") == Some(value)
+                && listed.get("type").is_none_or(|listed| existing.get("type") == Some(listed))
+        }
+        None => contains(existing, listed),
+    }
+}

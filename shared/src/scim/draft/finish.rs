@@ -1,0 +1,128 @@
+//! The last station of every change: what is empty goes, `schemas` follows, and what must hold is checked.
+//!
+//! Before it: `draft`. After it: a canonical `Resource`.
+
+use serde_json::{Map, Value};
+
+use super::Draft;
+use super::elements::is_primary;
+use crate::scim::error::Error;
+use crate::scim::schema::{Attribute, DataType, MAX_RESOURCE_SIZE, ResourceType};
+
+impl Draft<'_> {
+    /// The canonical members.
+    ///
+    /// # Errors
+    /// 400 `invalidValue` if a list has more than one primary value (RFC 7643 §2.4); 413 if many small changes have made
+    /// the resource larger than one request could.
+    pub(in crate::scim) fn finish(mut self) -> Result<Map<String, Value>, Error> {
+        tidy(&mut self.members, self.resource_type.core_attributes())?;
+        let mut schemas = vec![Value::from(&*self.resource_type.schema.id)];
+        for schema in &self.resource_type.extensions {
+            let Some(Value::Object(members)) = self.members.get_mut(&*schema.id) else { continue };
+            tidy(members, schema.attributes.iter())?;
+            if members.is_empty() {
+                self.members.remove(&*schema.id);
+            } else {
+                schemas.push(Value::from(&*schema.id));
+            }
+        }
+        self.members.insert("schemas".to_owned(), Value::Array(schemas));
+        let size: usize = self.members.values().map(size).sum();
+        if size > MAX_RESOURCE_SIZE {
+            let detail =
+                format!("the resource would hold {size} bytes, more than the {MAX_RESOURCE_SIZE} allowed");
+            return Err(Error::payload_too_large(detail));
+        }
+        Ok(self.members)
+    }
+}
+
+/// The bytes of text in the value.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(elements) => elements.iter().map(size).sum(),
+        Value::Object(members) => members.values().map(size).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
+}
+
+fn tidy<'a>(
+    members: &mut Map<String, Value>,
+    attributes: impl Iterator<Item = &'a Attribute>,
+) -> Result<(), Error> {
+    for attribute in attributes.filter(|attribute| attribute.data_type == DataType::Complex) {
+        let is_left = match members.get_mut(&*attribute.name) {
+            None => continue,
+            Some(Value::Array(elements)) => {
+                elements.retain(|element| says_something(attribute, element));
+                if elements.iter().filter(|element| is_primary(element)).count() > 1 {
+                    let detail = format!("{} has more than one primary value", attribute.name);
+                    return Err(Error::invalid_value(detail));
+                }
+                !elements.is_empty()
+            }
+            Some(Value::Object(parts)) => !parts.is_empty(),
+            Some(_) => true,
+        };
+        if !is_left {
+            members.remove(&*attribute.name);
+        }
+    }
+    Ok(())
+}
+
+/// A value that lacks a required part, or consists of labels only, is no value: clients clear an address by sending
+/// its `value` empty.
+fn says_something(attribute: &Attribute, element: &Value) -> bool {
+    let Value::Object(parts) = element else { return true };
+    let is_label = |name: &String| matches!(name.as_str(), "type" | "primary");
+    !parts.keys().all(is_label) && !lacks_part(attribute, parts)
+}
+
+fn lacks_part(attribute: &Attribute, parts: &Map<String, Value>) -> bool {
+    attribute.sub_attributes.iter().any(|sub| sub.required && is_blank(parts.get(&*sub.name)))
+}
+
+fn is_blank(value: Option<&Value>) -> bool {
+    match value {
+        None => true,
+        Some(value) => value.as_str().is_some_and(|text| text.trim().is_empty()),
+    }
+}
+
+/// A required attribute that is not there.
+pub(in crate::scim) struct Missing {
+    /// The top-level attribute.
+    pub attribute: String,
+    /// The path that lacks a value.
+    pub path: String,
+}
+
+/// The first required attribute, in the order of the table, that the resource lacks.
+pub(in crate::scim) fn missing(
+    resource_type: &ResourceType,
+    members: &Map<String, Value>,
+) -> Option<Missing> {
+    resource_type.core_attributes().filter(|attribute| attribute.required).find_map(|attribute| {
+        let name = &attribute.name;
+        let value = members.get(&**name);
+        let path = match value {
+            Some(Value::Array(elements)) if !elements.is_empty() => None,
+            Some(Value::Object(parts)) => missing_part(attribute, Some(parts)),
+            Some(Value::Array(_)) | None if !attribute.multi_valued => missing_part(attribute, None),
+            value => is_blank(value.filter(|value| !value.is_array())).then(|| name.to_string()),
+        };
+        path.map(|path| Missing { attribute: name.to_string(), path })
+    })
+}
+
+fn missing_part(attribute: &Attribute, parts: Option<&Map<String, Value>>) -> Option<String> {
+    if attribute.data_type != DataType::Complex {
+        return Some(attribute.name.to_string());
+    }
+    let is_missing =
+        |sub: &&Attribute| sub.required && is_blank(parts.and_then(|parts| parts.get(&*sub.name)));
+    attribute.sub_attributes.iter().find(is_missing).map(|sub| format!("{}.{}", attribute.name, sub.name))
+}

@@ -1,0 +1,176 @@
+//! Filters (RFC 7644 §3.4.2.2): the tree that the grammar makes and that prints as it is parsed.
+//!
+//! Before it: the query string of a list request, or a path's value filter. After it: `filter/matches.rs`, which holds
+//! values against it, and the list endpoint, which turns a plain equality into a look-up by an index.
+
+mod matches;
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::error::Error;
+use super::grammar;
+use super::path::AttrPath;
+use super::schema::{Resolved, ResourceType, Target};
+
+/// `FILTER`, by the names of the RFC's grammar.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Filter {
+    /// All hold; two or more.
+    And(Vec<Filter>),
+    /// One holds; two or more.
+    Or(Vec<Filter>),
+    /// It does not hold.
+    Not(Box<Filter>),
+    /// `attrPath SP compareOp SP compValue`; the value is a JSON scalar.
+    Compare {
+        /// What is compared.
+        path: AttrPath,
+        /// How.
+        op: CompareOp,
+        /// With what.
+        value: Value,
+    },
+    /// `attrPath SP "pr"`.
+    Present(AttrPath),
+    /// `attrPath "[" valFilter "]"`.
+    ValuePath(ValuePath),
+}
+
+/// `valuePath`: one value of a multi-valued attribute satisfies the whole filter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValuePath {
+    /// The attribute.
+    pub path: AttrPath,
+    /// What one of its values must satisfy.
+    pub filter: Box<Filter>,
+}
+
+/// `compareOp` (RFC 7644 §3.4.2.2, table 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompareOp {
+    /// `eq`
+    Equal,
+    /// `ne`
+    NotEqual,
+    /// `co`
+    Contains,
+    /// `sw`
+    StartsWith,
+    /// `ew`
+    EndsWith,
+    /// `gt`
+    Greater,
+    /// `ge`
+    GreaterOrEqual,
+    /// `lt`
+    Less,
+    /// `le`
+    LessOrEqual,
+}
+
+impl CompareOp {
+    /// All of them, with the words that stand for them.
+    pub const ALL: [(CompareOp, &'static str); 9] = [
+        (CompareOp::Equal, "eq"),
+        (CompareOp::NotEqual, "ne"),
+        (CompareOp::Contains, "co"),
+        (CompareOp::StartsWith, "sw"),
+        (CompareOp::EndsWith, "ew"),
+        (CompareOp::Greater, "gt"),
+        (CompareOp::GreaterOrEqual, "ge"),
+        (CompareOp::Less, "lt"),
+        (CompareOp::LessOrEqual, "le"),
+    ];
+
+    /// The operator of that name, whatever its case.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, name)| name.eq_ignore_ascii_case(word)).map(|(op, _)| *op)
+    }
+}
+
+impl fmt::Display for CompareOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = Self::ALL.iter().find(|(op, _)| op == self).map_or("", |(_, word)| word);
+        f.write_str(word)
+    }
+}
+
+impl Filter {
+    /// Parses a filter.
+    ///
+    /// # Errors
+    /// 400 `invalidFilter`, which repeats nothing of the filter: it may hold personal data.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        grammar::parse_filter(text)
+            .map_err(|refusal| Error::invalid_filter(format!("the filter {}", refusal.reason)))
+    }
+
+    /// How many comparisons it makes.
+    pub fn terms(&self) -> usize {
+        match self {
+            Filter::And(items) | Filter::Or(items) => items.iter().map(Filter::terms).sum(),
+            Filter::Not(inner) => inner.terms(),
+            Filter::Compare { .. } | Filter::Present(_) => 1,
+            Filter::ValuePath(ValuePath { filter, .. }) => filter.terms(),
+        }
+    }
+
+    /// The path and value, if the whole filter is one `eq`.
+    pub fn as_equality(&self) -> Option<(&AttrPath, &Value)> {
+        match self {
+            Filter::Compare { path, op: CompareOp::Equal, value } => Some((path, value)),
+            _ => None,
+        }
+    }
+
+    /// The canonical name of the attribute and the value, if the whole filter is one `eq` on an attribute of the core
+    /// schema or a common one, however it is written: `USERNAME`, `urn:…:core:2.0:User:userName`.
+    pub fn as_lookup<'a>(&'a self, resource_type: &'a ResourceType) -> Option<(&'a str, &'a Value)> {
+        let (path, value) = self.as_equality()?;
+        match resource_type.resolve(path.as_str())? {
+            Resolved::Attribute(Target { extension: None, attribute, sub: None }) => {
+                Some((&attribute.name, value))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Filter::And(items) => {
+                join(f, items, " and ", |item| matches!(item, Filter::And(_) | Filter::Or(_)))
+            }
+            Filter::Or(items) => join(f, items, " or ", |item| matches!(item, Filter::Or(_))),
+            Filter::Not(inner) => write!(f, "not ({inner})"),
+            Filter::Compare { path, op, value } => write!(f, "{path} {op} {value}"),
+            Filter::Present(path) => write!(f, "{path} pr"),
+            Filter::ValuePath(ValuePath { path, filter }) => write!(f, "{path}[{filter}]"),
+        }
+    }
+}
+
+fn join(
+    f: &mut fmt::Formatter<'_>,
+    items: &[Filter],
+    word: &str,
+    needs_group: impl Fn(&Filter) -> bool,
+) -> fmt::Result {
+    for (position, item) in items.iter().enumerate() {
+        if position > 0 {
+            f.write_str(word)?;
+        }
+        if needs_group(item) {
+            write!(f, "({item})")?;
+        } else {
+            write!(f, "{item}")?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! Does a value satisfy a filter? (RFC 7644 §3.4.2.2)
+//!
+//! Before it: the parsed tree. After it: PATCH, which selects elements, and lists that no index serves. What a
+//! comparison means depends on the attribute's row in the table: its type, and whether case matters. A filter that
+//! makes no sense is an error whatever the data, so that it never quietly selects everything or nothing.
+
+use std::cmp::Ordering;
+
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{CompareOp, Filter, ValuePath};
+use crate::scim::error::{Error, echo};
+use crate::scim::path::AttrPath;
+use crate::scim::schema::{Attribute, DataType, Resolved, ResourceType};
+use crate::scim::value::{as_boolean, is_empty};
+
+/// What the filter's paths are relative to.
+#[derive(Clone, Copy)]
+enum Scope<'a> {
+    Resource(&'a ResourceType),
+    Element(&'a Attribute),
+}
+
+/// The row that decides about a comparison, and the values that it is about.
+type Found<'a, 'v> = (&'a Attribute, Vec<&'v Value>);
+
+impl Filter {
+    /// Whether the resource, in its canonical form, satisfies the filter.
+    ///
+    /// # Errors
+    /// 400 `invalidFilter` for attributes that do not exist and for comparisons that their type does not have.
+    pub fn matches(&self, resource_type: &ResourceType, resource: &Value) -> Result<bool, Error> {
+        self.holds(Scope::Resource(resource_type), resource)
+    }
+
+    /// Whether one value of a multi-valued attribute satisfies the filter between the brackets.
+    ///
+    /// # Errors
+    /// As [`Filter::matches`].
+    pub fn matches_element(&self, attribute: &Attribute, element: &Value) -> Result<bool, Error> {
+        self.holds(Scope::Element(attribute), element)
+    }
+
+    /// Both sides of `and` and `or` are looked at, for their errors.
+    fn holds(&self, scope: Scope<'_>, value: &Value) -> Result<bool, Error> {
+        match self {
+            Filter::And(items) => {
+                items.iter().try_fold(true, |all, item| Ok(item.holds(scope, value)? && all))
+            }
+            Filter::Or(items) => {
+                items.iter().try_fold(false, |any, item| Ok(item.holds(scope, value)? || any))
+            }
+            Filter::Not(inner) => Ok(!inner.holds(scope, value)?),
+            Filter::Present(path) => Ok(find(scope, path, value)?.1.iter().any(|found| !is_empty(found))),
+            Filter::Compare { path, op, value: literal } => {
+                let (attribute, found) = find(scope, path, value)?;
+                let (attribute, found) = significant(attribute, found, path)?;
+                compare(attribute, path, *op, literal, &found)
+            }
+            Filter::ValuePath(value_path) => one_element(scope, value_path, value),
+        }
+    }
+}
+
+fn one_element(scope: Scope<'_>, value_path: &ValuePath, value: &Value) -> Result<bool, Error> {
+    let (attribute, found) = find(scope, &value_path.path, value)?;
+    if attribute.data_type != DataType::Complex {
+        return Err(unsupported(&value_path.path, "takes no value filter"));
+    }
+    // Once against nothing, for the errors.
+    value_path.filter.matches_element(attribute, &Value::Null)?;
+    found
+        .into_iter()
+        .try_fold(false, |any, element| Ok(any || value_path.filter.matches_element(attribute, element)?))
+}
+
+/// The attribute's row and its values; those of a multi-valued one each for itself.
+fn find<'a, 'v>(scope: Scope<'a>, path: &AttrPath, value: &'v Value) -> Result<Found<'a, 'v>, Error> {
+    let unknown = || unsupported(path, "is not an attribute");
+    match scope {
+        Scope::Element(parent) => {
+            let attribute = parent.sub_attribute(path.as_str()).ok_or_else(unknown)?;
+            Ok((attribute, member(value.as_object(), &attribute.name)))
+        }
+        Scope::Resource(resource_type) => {
+            let Some(Resolved::Attribute(target)) = resource_type.resolve(path.as_str()) else {
+                return Err(unknown());
+            };
+            let container = match target.extension {
+                Some(schema) => value.get(&*schema.id),
+                None => Some(value),
+            };
+            let found = member(container.and_then(Value::as_object), &target.attribute.name);
+            Ok(match target.sub {
+                None => (target.attribute, found),
+                Some(sub) => (
+                    sub,
+                    found.into_iter().flat_map(|element| member(element.as_object(), &sub.name)).collect(),
+                ),
+            })
+        }
+    }
+}
+
+fn member<'v>(container: Option<&'v Map<String, Value>>, name: &str) -> Vec<&'v Value> {
+    match container.and_then(|members| members.get(name)) {
+        Some(Value::Array(elements)) => elements.iter().collect(),
+        Some(value) => vec![value],
+        None => Vec::new(),
+    }
+}
+
+/// `emails co "x"` is short for `emails.value co "x"`, as in the RFC's own examples.
+fn significant<'a, 'v>(
+    attribute: &'a Attribute,
+    found: Vec<&'v Value>,
+    path: &AttrPath,
+) -> Result<Found<'a, 'v>, Error> {
+    if attribute.data_type != DataType::Complex {
+        return Ok((attribute, found));
+    }
+    let value = attribute
+        .sub_attribute("value")
+        .ok_or_else(|| unsupported(path, "can only be compared by its parts"))?;
+    Ok((value, found.into_iter().flat_map(|element| member(element.as_object(), &value.name)).collect()))
+}
+
+/// True if one of the values compares; `ne` is also true of what is not there (it is not equal to anything).
+fn compare(
+    attribute: &Attribute,
+    path: &AttrPath,
+    op: CompareOp,
+    literal: &Value,
+    found: &[&Value],
+) -> Result<bool, Error> {
+    let found: Vec<&Value> = found.iter().copied().filter(|value| !is_empty(value)).collect();
+    if literal.is_null() {
+        return match op {
+            CompareOp::Equal => Ok(found.is_empty()),
+            CompareOp::NotEqual => Ok(!found.is_empty()),
+            _ => Err(unsupported(path, "can only be compared with null by eq and ne")),
+        };
+    }
+    let literal = Operand::literal(attribute, op, literal)
+        .ok_or_else(|| unsupported(path, "is not compared like that"))?;
+    if found.is_empty() {
+        return Ok(op == CompareOp::NotEqual);
+    }
+    let compares = |value: &&Value| {
+        Operand::stored(attribute, op, value).is_some_and(|value| value.compares(op, &literal))
+    };
+    Ok(found.iter().any(compares))
+}
+
+/// A value in the form in which its type compares.
+enum Operand {
+    Text(String),
+    Boolean(bool),
+    Number(f64),
+    Instant(OffsetDateTime),
+}
+
+impl Operand {
+    /// None where the type has no such comparison (RFC 7644 §3.4.2.2: no order on boolean and binary), or the literal is
+    /// not of the type.
+    fn literal(attribute: &Attribute, op: CompareOp, literal: &Value) -> Option<Self> {
+        let is_order = matches!(
+            op,
+            CompareOp::Greater | CompareOp::GreaterOrEqual | CompareOp::Less | CompareOp::LessOrEqual
+        );
+        let is_equality = matches!(op, CompareOp::Equal | CompareOp::NotEqual);
+        let exists = match attribute.data_type {
+            DataType::Boolean => is_equality,
+            DataType::Binary => !is_order,
+            DataType::Decimal | DataType::Integer => is_order || is_equality,
+            DataType::String | DataType::Reference | DataType::DateTime => true,
+            DataType::Complex => false,
+        };
+        if exists { Self::stored(attribute, op, literal) } else { None }
+    }
+
+    fn stored(attribute: &Attribute, op: CompareOp, value: &Value) -> Option<Self> {
+        let is_part = matches!(op, CompareOp::Contains | CompareOp::StartsWith | CompareOp::EndsWith);
+        match attribute.data_type {
+            DataType::Boolean => as_boolean(value).map(Operand::Boolean),
+            DataType::Decimal | DataType::Integer => value.as_f64().map(Operand::Number),
+            DataType::DateTime if !is_part => {
+                OffsetDateTime::parse(value.as_str()?, &Rfc3339).ok().map(Operand::Instant)
+            }
+            DataType::Complex => None,
+            _ if attribute.case_exact => value.as_str().map(|text| Operand::Text(text.to_owned())),
+            _ => value.as_str().map(|text| Operand::Text(text.to_lowercase())),
+        }
+    }
+
+    fn compares(&self, op: CompareOp, literal: &Operand) -> bool {
+        match (self, literal) {
+            (Operand::Text(value), Operand::Text(literal)) => match op {
+                CompareOp::Contains => value.contains(literal.as_str()),
+                CompareOp::StartsWith => value.starts_with(literal.as_str()),
+                CompareOp::EndsWith => value.ends_with(literal.as_str()),
+                op => is_in_order(op, value.partial_cmp(literal)),
+            },
+            (Operand::Boolean(value), Operand::Boolean(literal)) => {
+                is_in_order(op, value.partial_cmp(literal))
+            }
+            (Operand::Number(value), Operand::Number(literal)) => is_in_order(op, value.partial_cmp(literal)),
+            (Operand::Instant(value), Operand::Instant(literal)) => {
+                is_in_order(op, value.partial_cmp(literal))
+            }
+            _ => false,
+        }
+    }
+}
+
+fn is_in_order(op: CompareOp, ordering: Option<Ordering>) -> bool {
+    let Some(ordering) = ordering else { return false };
+    match op {
+        CompareOp::Equal => ordering.is_eq(),
+        CompareOp::NotEqual => ordering.is_ne(),
+        CompareOp::Greater => ordering.is_gt(),
+        CompareOp::GreaterOrEqual => ordering.is_ge(),
+        CompareOp::Less => ordering.is_lt(),
+        CompareOp::LessOrEqual => ordering.is_le(),
+        CompareOp::Contains | CompareOp::StartsWith | CompareOp::EndsWith => false,
+    }
+}
+
+fn unsupported(path: &AttrPath, why: &str) -> Error {
+    Error::invalid_filter(format!("the filter is not supported: {} {why}", echo(path.as_str())))
+}

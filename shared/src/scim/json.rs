@@ -1,0 +1,211 @@
+//! From bytes to a JSON value: the first station of every body.
+//!
+//! Before it stands only the HTTP server's size limit; after it come `Resource::parse` and `Patch::parse`.
+//! What would mean different things to different readers (duplicate names) and what Postgres cannot keep
+//! (U+0000) is refused here, by the name of the attribute and without a word of its value.
+
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::error::{Error, ScimType, echo};
+
+/// Reads a request's body: one JSON object, at most 128 levels deep (the parser's own limit), without duplicate
+/// names (RFC 8259 §4) and without U+0000.
+///
+/// # Errors
+/// 400 `invalidSyntax` for what is no such object; 400 `invalidValue` where U+0000 stands, which JSON allows and
+/// Postgres does not.
+pub fn parse_json(body: &[u8]) -> Result<Value, Error> {
+    let text = std::str::from_utf8(body).map_err(|_| Error::invalid_syntax("the body is not valid UTF-8"))?;
+    let mut found = None;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let reader = Reader { place: &Place::Root, found: &mut found };
+    let parsed = reader.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    if let Some(error) = found {
+        return Err(error);
+    }
+    match parsed {
+        Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(_) => Err(Error::invalid_syntax("the body must be a JSON object")),
+        Err(error) => Err(Error::invalid_syntax(format!(
+            "the body is not valid JSON (line {}, column {})",
+            error.line(),
+            error.column()
+        ))),
+    }
+}
+
+/// Where the reader stands: a chain on the stack, written out only when an error needs it.
+enum Place<'a> {
+    Root,
+    Member(&'a Place<'a>, &'a str),
+    Element(&'a Place<'a>),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Root => Ok(()),
+            Place::Member(Place::Root, name) => f.write_str(name),
+            Place::Member(parent, name) => write!(f, "{parent}.{name}"),
+            Place::Element(parent) => write!(f, "{parent}"),
+        }
+    }
+}
+
+impl Place<'_> {
+    fn shown(&self) -> String {
+        echo(&self.to_string())
+    }
+}
+
+/// Builds a `Value` and keeps the first refusal that is not a matter of syntax.
+struct Reader<'a> {
+    place: &'a Place<'a>,
+    found: &'a mut Option<Error>,
+}
+
+impl Reader<'_> {
+    fn refuse<E: de::Error>(&mut self, scim_type: ScimType, detail: String) -> E {
+        self.found.get_or_insert(Error::bad_request(scim_type, detail));
+        E::custom("refused")
+    }
+
+    fn check<E: de::Error>(&mut self, text: &str) -> Result<(), E> {
+        if !text.contains('\0') {
+            return Ok(());
+        }
+        let detail = format!("{} holds the character U+0000, which cannot be stored", self.place.shown());
+        Err(self.refuse(ScimType::InvalidValue, detail))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E: de::Error>(mut self, value: &str) -> Result<Value, E> {
+        self.check(value)?;
+        Ok(Value::from(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+        let mut elements = Vec::new();
+        let place = Place::Element(self.place);
+        while let Some(element) =
+            sequence.next_element_seed(Reader { place: &place, found: &mut *self.found })?
+        {
+            elements.push(element);
+        }
+        Ok(Value::Array(elements))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let place = Place::Member(self.place, &name);
+            let mut reader = Reader { place: &place, found: &mut *self.found };
+            reader.check(&name)?;
+            if object.contains_key(&name) {
+                let detail = format!("{} is given twice", place.shown());
+                return Err(reader.refuse(ScimType::InvalidSyntax, detail));
+            }
+            let value = members.next_value_seed(reader)?;
+            object.insert(name, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(body: impl AsRef<[u8]>) -> (Option<ScimType>, String) {
+        let error = parse_json(body.as_ref()).expect_err("must be refused");
+        assert_eq!(error.status, 400);
+        (error.scim_type, error.detail)
+    }
+
+    #[test]
+    fn an_object_is_read_as_it_stands() {
+        let body = r#"{"a":[1,-2,1.5,true,null,{"b":"\u00e9"}]}"#;
+        assert_eq!(parse_json(body.as_bytes()).unwrap(), serde_json::from_str::<Value>(body).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_object_is_invalid_syntax() {
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
+        let bodies: [&[u8]; 8] = [
+            b"",
+            b"[]",
+            b"\"ann\"",
+            b"{",
+            b"{} {}",
+            b"{\"a\":1e999}",
+            &[0x7b, 0x22, 0xff, 0x22, 0x7d],
+            deep.as_bytes(),
+        ];
+        for body in bodies {
+            assert_eq!(refusal(body).0, Some(ScimType::InvalidSyntax));
+        }
+    }
+
+    #[test]
+    fn nul_is_refused_by_the_name_of_its_attribute() {
+        for (body, name) in [
+            (r#"{"userName":"secret\u0000"}"#, "userName"),
+            (r#"{"emails":[{"value":"secret\u0000"}]}"#, "emails.value"),
+            (r#"{"a\u0000b":"secret"}"#, "a\u{fffd}b"),
+        ] {
+            let (scim_type, detail) = refusal(body);
+            assert_eq!(scim_type, Some(ScimType::InvalidValue));
+            assert!(detail.starts_with(&format!("{name} holds")), "{detail}");
+            assert!(!detail.contains("secret"));
+        }
+    }
+
+    #[test]
+    fn a_name_given_twice_is_refused() {
+        let (scim_type, detail) = refusal(r#"{"active":true,"active":false}"#);
+        assert_eq!((scim_type, detail.as_str()), (Some(ScimType::InvalidSyntax), "active is given twice"));
+    }
+
+    #[test]
+    fn a_refusal_repeats_nothing_of_the_body() {
+        assert!(!refusal(r#"{"userName": ann.lee"#).1.contains("ann"));
+    }
+}

@@ -1,0 +1,32 @@
+//! SCIM 2.0 (RFC 7643, RFC 7644): no queue, no database.
+//!
+//! A body comes in by `json`, is held against the table in `schema`, and becomes a `Resource` or a `Patch`. The worker
+//! keeps `Record`s of them; `Record::represent` shows them again. Whatever cannot be is an `Error`.
+
+pub mod discovery;
+mod draft;
+mod error;
+pub mod filter;
+mod grammar;
+mod json;
+mod list;
+mod patch;
+pub mod path;
+mod projection;
+mod record;
+mod resource;
+pub mod schema;
+mod value;
+
+pub use error::{ERROR_URN, Error, ScimType};
+pub use filter::Filter;
+pub use json::parse_json;
+pub use list::{LIST_URN, list_response};
+pub use patch::{MAX_OPERATIONS, Op, Operation, PATCH_URN, Patch};
+pub use projection::Projection;
+pub use record::{Record, timestamp};
+pub use resource::{Resource, user_name_key};
+pub use schema::{ENTERPRISE_URN, ResourceType, USER_URN};
+
+#[cfg(test)]
+mod tests;

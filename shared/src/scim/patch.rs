@@ -1,0 +1,222 @@
+//! PATCH (RFC 7644 §3.5.2): operations as they were sent, and what comes of a resource by them.
+//!
+//! Before it: `parse_json`, and the queue message in which a patch travels. After it: the worker's fold. Applying is pure,
+//! atomic and in sequence; the changes themselves are `draft`'s.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::draft::{Draft, How, Names, missing};
+use super::error::Error;
+use super::filter::Filter;
+use super::path::Path;
+use super::resource::{Resource, require_urn};
+use super::schema::{Resolved, ResourceType};
+use super::value::is_empty;
+
+/// The URN of the PATCH message (RFC 7644 §3.5.2).
+pub const PATCH_URN: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+/// The most operations in one request.
+pub const MAX_OPERATIONS: usize = 1000;
+/// The most comparisons in the paths of one request: a worker's time is everybody's.
+pub const MAX_TERMS: usize = 2000;
+
+/// A PATCH request whose structure is right; whether it fits the resource, `apply` tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Value", try_from = "Value")]
+pub struct Patch {
+    operations: Vec<Operation>,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// What to do.
+    pub op: Op,
+    /// Where; without it the value's keys are the paths.
+    pub path: Option<Path>,
+    /// With what; absent and null are told apart.
+    pub value: Option<Value>,
+}
+
+/// The operations of RFC 7644 §3.5.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// §3.5.2.1
+    Add,
+    /// §3.5.2.2
+    Remove,
+    /// §3.5.2.3
+    Replace,
+}
+
+impl Patch {
+    /// Reads the body of a PATCH. Names and operations are taken whatever their case.
+    ///
+    /// # Errors
+    /// 400 `invalidSyntax` for a wrong structure, `invalidPath` and `invalidFilter` for a malformed path, `noTarget` for a
+    /// remove without a path, `invalidValue` where a value is missing; 413 for too many operations or comparisons.
+    pub fn parse(body: &Value) -> Result<Self, Error> {
+        let Value::Object(members) = body else {
+            return Err(Error::invalid_syntax("the body must be a JSON object"));
+        };
+        if let Some(schemas) = member(members, "schemas").filter(|schemas| !is_empty(schemas)) {
+            require_urn(PATCH_URN, schemas)?;
+        }
+        let operations = match member(members, "Operations") {
+            Some(Value::Array(operations)) if !operations.is_empty() => operations,
+            _ => return Err(Error::invalid_syntax("Operations must be a list with at least one operation")),
+        };
+        if operations.len() > MAX_OPERATIONS {
+            let detail =
+                format!("Operations has {} operations; at most {MAX_OPERATIONS} are taken", operations.len());
+            return Err(Error::payload_too_large(detail));
+        }
+        let operations = operations.iter().map(Operation::parse).collect::<Result<Vec<_>, _>>()?;
+        let filters = operations.iter().filter_map(|operation| operation.path.as_ref()?.filter.as_ref());
+        let terms: usize = filters.map(Filter::terms).sum();
+        if terms > MAX_TERMS {
+            let detail = format!("the paths have {terms} comparisons; at most {MAX_TERMS} are taken");
+            return Err(Error::payload_too_large(detail));
+        }
+        Ok(Self { operations })
+    }
+
+    /// The operations, in their order.
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    /// What the resource becomes: by all operations in sequence, or not at all.
+    ///
+    /// # Errors
+    /// 400 with the keyword of RFC 7644 §3.12 that fits. A required attribute that a remove left unassigned is
+    /// `mutability` (§3.5.2.2), any other one missing `invalidValue`. A resource that lacked something before may go on
+    /// lacking it: a deactivation must not fail for that.
+    pub fn apply(&self, resource_type: &ResourceType, current: &Resource) -> Result<Resource, Error> {
+        let mut draft = Draft::new(resource_type, current.members().clone());
+        for operation in &self.operations {
+            operation.apply(&mut draft)?;
+        }
+        let members = draft.finish()?;
+        let lacking = missing(resource_type, &members);
+        match lacking.filter(|_| missing(resource_type, current.members()).is_none()) {
+            None => Ok(Resource::from_members(members)),
+            Some(missing) if self.removes(resource_type, &missing.attribute) => {
+                Err(Error::mutability(format!("{} is required and cannot be removed", missing.path)))
+            }
+            Some(missing) => Err(Error::invalid_value(format!("{} is required", missing.path))),
+        }
+    }
+
+    /// Whether one of the operations removes the attribute or something of it.
+    fn removes(&self, resource_type: &ResourceType, attribute: &str) -> bool {
+        let removed = self.operations.iter().filter(|operation| operation.op == Op::Remove);
+        removed.filter_map(|operation| operation.path.as_ref()).any(|path| {
+            match resource_type.resolve(path.attr.as_str()) {
+                Some(Resolved::Attribute(target)) => {
+                    target.extension.is_none() && target.attribute.name == attribute
+                }
+                _ => false,
+            }
+        })
+    }
+}
+
+impl Operation {
+    fn parse(operation: &Value) -> Result<Self, Error> {
+        let Value::Object(members) = operation else {
+            return Err(Error::invalid_syntax("an operation must be an object"));
+        };
+        let op = match member(members, "op") {
+            Some(Value::String(word)) => Op::from_word(word),
+            _ => None,
+        };
+        let op = op.ok_or_else(|| Error::invalid_syntax("op must be add, remove or replace"))?;
+        let path = match member(members, "path") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(path)) if path.is_empty() => None,
+            Some(Value::String(path)) => Some(Path::parse(path)?),
+            Some(_) => return Err(Error::invalid_path("path must be a string")),
+        };
+        let value = member(members, "value").cloned();
+        match (op, &path, &value) {
+            (Op::Remove, None, _) => Err(Error::no_target("a remove needs a path")),
+            (Op::Add | Op::Replace, _, None) => Err(Error::invalid_value("an add or replace needs a value")),
+            (Op::Add | Op::Replace, None, Some(value)) if !value.is_object() => {
+                Err(Error::invalid_value("without a path, the value must be an object"))
+            }
+            _ => Ok(Self { op, path, value }),
+        }
+    }
+
+    fn apply(&self, draft: &mut Draft<'_>) -> Result<(), Error> {
+        let how = match self.op {
+            Op::Add => How::Add,
+            Op::Replace => How::Replace,
+            Op::Remove => {
+                return match &self.path {
+                    Some(path) => draft.remove(path, self.value.as_ref()),
+                    None => Err(Error::no_target("a remove needs a path")),
+                };
+            }
+        };
+        match (&self.path, &self.value) {
+            (Some(path), Some(value)) => draft.assign(how, Names::Explicit, path, value),
+            (None, Some(Value::Object(members))) => draft.merge(how, members),
+            _ => Err(Error::invalid_value("an add or replace needs a value")),
+        }
+    }
+}
+
+impl Op {
+    /// The words, as the RFC writes them.
+    const ALL: [(Op, &'static str); 3] = [(Op::Add, "add"), (Op::Remove, "remove"), (Op::Replace, "replace")];
+
+    /// Entra ID writes them with a capital.
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, name)| name.eq_ignore_ascii_case(word)).map(|(op, _)| *op)
+    }
+
+    /// The word, as the RFC writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Op::Add => "add",
+            Op::Remove => "remove",
+            Op::Replace => "replace",
+        }
+    }
+}
+
+/// The form in which it was sent.
+impl From<Patch> for Value {
+    fn from(patch: Patch) -> Self {
+        let operations: Vec<Value> = patch.operations.into_iter().map(Value::from).collect();
+        json!({ "schemas": [PATCH_URN], "Operations": operations })
+    }
+}
+
+impl From<Operation> for Value {
+    fn from(operation: Operation) -> Self {
+        let mut members = Map::from_iter([("op".to_owned(), Value::from(operation.op.as_str()))]);
+        if let Some(path) = operation.path {
+            members.insert("path".to_owned(), Value::from(path.to_string()));
+        }
+        if let Some(value) = operation.value {
+            members.insert("value".to_owned(), value);
+        }
+        Value::Object(members)
+    }
+}
+
+impl TryFrom<Value> for Patch {
+    type Error = Error;
+
+    fn try_from(body: Value) -> Result<Self, Error> {
+        Self::parse(&body)
+    }
+}
+
+fn member<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    members.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}

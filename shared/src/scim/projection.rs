@@ -1,0 +1,176 @@
+//! Which attributes a representation shows (RFC 7644 §3.9).
+//!
+//! Before it: the query parameters `attributes` and `excludedAttributes`. After it: `Record::represent`. What is
+//! `returned: always` is shown whatever is asked, what is `never` is not.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use super::error::Error;
+use super::schema::{Attribute, Resolved, ResourceType, Returned, Target};
+
+/// `attributes` or `excludedAttributes`, as they were asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Projection(Asked);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Asked {
+    #[default]
+    Default,
+    Only(Vec<String>),
+    Except(Vec<String>),
+}
+
+impl Projection {
+    /// All that is returned by default.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Reads the two parameters: lists of attribute paths, separated by commas. An empty one counts as absent.
+    ///
+    /// # Errors
+    /// 400 `invalidValue` if both are given: they exclude each other (RFC 7644 §3.9).
+    pub fn parse(attributes: Option<&str>, excluded: Option<&str>) -> Result<Self, Error> {
+        match (names(attributes), names(excluded)) {
+            (None, None) => Ok(Self::all()),
+            (Some(only), None) => Ok(Self(Asked::Only(only))),
+            (None, Some(except)) => Ok(Self(Asked::Except(except))),
+            (Some(_), Some(_)) => {
+                Err(Error::invalid_value("attributes and excludedAttributes exclude each other"))
+            }
+        }
+    }
+
+    /// Whether the attribute, told by its canonical path, can be part of the answer; what is costly to load need not be.
+    pub fn shows(&self, resource_type: &ResourceType, path: &str) -> bool {
+        let Some(Resolved::Attribute(target)) = resource_type.resolve(path) else { return false };
+        let urn = target.extension.map_or(&*resource_type.schema.id, |schema| &schema.id);
+        self.view(resource_type).fate(target.attribute, &target.to_string(), urn) != Fate::Drop
+    }
+
+    pub(super) fn apply(&self, resource_type: &ResourceType, mut members: Map<String, Value>) -> Value {
+        let view = self.view(resource_type);
+        let mut extended = Map::new();
+        for schema in &resource_type.extensions {
+            if let Some(Value::Object(members)) = members.remove(&*schema.id) {
+                let members = view.members(members, &schema.id, |name| {
+                    Some(Target { extension: Some(schema), attribute: schema.attribute(name)?, sub: None })
+                });
+                extended.insert(schema.id.to_string(), Value::Object(members));
+            }
+        }
+        extended.retain(|_, members| members.as_object().is_some_and(|members| !members.is_empty()));
+        let mut shown = view.members(members, &resource_type.schema.id, |name| {
+            let attribute = resource_type.core_attributes().find(|attribute| attribute.name == name)?;
+            Some(Target { extension: None, attribute, sub: None })
+        });
+        shown.append(&mut extended);
+        Value::Object(shown)
+    }
+
+    fn view(&self, resource_type: &ResourceType) -> View {
+        let canonical =
+            |names: &Vec<String>| names.iter().filter_map(|name| canonical(resource_type, name)).collect();
+        match &self.0 {
+            Asked::Default => View { asked: HashSet::new(), mode: Mode::Default },
+            Asked::Only(names) => View { asked: canonical(names), mode: Mode::Only },
+            Asked::Except(names) => View { asked: canonical(names), mode: Mode::Except },
+        }
+    }
+}
+
+fn names(parameter: Option<&str>) -> Option<Vec<String>> {
+    let names = parameter?.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    (!names.is_empty()).then_some(names)
+}
+
+/// Attributes that do not exist are asked for in vain, which is no error.
+fn canonical(resource_type: &ResourceType, name: &str) -> Option<String> {
+    match resource_type.resolve(name)? {
+        Resolved::Schema(schema) => Some(schema.id.to_string()),
+        Resolved::Attribute(target) => Some(target.to_string()),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Default,
+    Only,
+    Except,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Keep,
+    Drop,
+    Parts,
+}
+
+/// The parameters in canonical paths.
+struct View {
+    asked: HashSet<String>,
+    mode: Mode,
+}
+
+impl View {
+    /// The members of the resource or of one extension that are shown.
+    fn members<'a>(
+        &self,
+        members: Map<String, Value>,
+        urn: &str,
+        row: impl Fn(&str) -> Option<Target<'a>>,
+    ) -> Map<String, Value> {
+        let shown = members.into_iter().filter_map(|(name, value)| {
+            let target = row(&name)?;
+            let path = target.to_string();
+            match self.fate(target.attribute, &path, urn) {
+                Fate::Keep => Some((name, value)),
+                Fate::Drop => None,
+                Fate::Parts => Some((name, self.parts(target.attribute, &path, value)?)),
+            }
+        });
+        shown.collect()
+    }
+
+    fn fate(&self, attribute: &Attribute, path: &str, urn: &str) -> Fate {
+        let is_asked = self.asked.contains(path) || self.asked.contains(urn);
+        let is_part = |asked: &String| asked.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+        let has_asked_parts = self.asked.iter().any(is_part);
+        match (attribute.returned, self.mode) {
+            (Returned::Never, _) => Fate::Drop,
+            (Returned::Always, _) => Fate::Keep,
+            (Returned::Request, Mode::Default | Mode::Except) => Fate::Drop,
+            (Returned::Default, Mode::Default) => Fate::Keep,
+            (_, Mode::Only) if is_asked => Fate::Keep,
+            (_, Mode::Except) if is_asked => Fate::Drop,
+            (_, Mode::Only | Mode::Except) if has_asked_parts => Fate::Parts,
+            (_, Mode::Only) => Fate::Drop,
+            (Returned::Default, Mode::Except) => Fate::Keep,
+        }
+    }
+
+    fn parts(&self, attribute: &Attribute, path: &str, value: Value) -> Option<Value> {
+        match value {
+            Value::Object(members) => {
+                let is_shown = |name: &str| {
+                    let is_always =
+                        attribute.sub_attribute(name).is_some_and(|sub| sub.returned == Returned::Always);
+                    let is_asked = self.asked.contains(&format!("{path}.{name}"));
+                    is_always || is_asked == (self.mode == Mode::Only)
+                };
+                let members: Map<_, _> = members.into_iter().filter(|(name, _)| is_shown(name)).collect();
+                (!members.is_empty()).then_some(Value::Object(members))
+            }
+            Value::Array(elements) => {
+                let elements =
+                    elements.into_iter().filter_map(|element| self.parts(attribute, path, element));
+                let elements: Vec<Value> = elements.collect();
+                (!elements.is_empty()).then_some(Value::Array(elements))
+            }
+            value => Some(value),
+        }
+    }
+}

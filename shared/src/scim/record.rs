@@ -1,0 +1,73 @@
+//! A resource as it is stored, and as it is shown (RFC 7643 §3.1).
+//!
+//! Before it: the worker's fold, which makes and keeps records. After it: the HTTP answer.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
+use uuid::Uuid;
+
+use super::projection::Projection;
+use super::resource::Resource;
+use super::schema::ResourceType;
+
+/// Milliseconds always, so that two instants compare as text too.
+const MILLISECONDS: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// What is kept of one resource.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// `id`
+    pub id: Uuid,
+    /// What clients write.
+    pub resource: Resource,
+    /// `meta.created`
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+    /// `meta.lastModified`
+    #[serde(with = "time::serde::rfc3339")]
+    pub last_modified: OffsetDateTime,
+    /// `meta.version` counts up.
+    pub version: i64,
+}
+
+impl Record {
+    /// The weak entity tag, which is `meta.version` too (RFC 7644 §3.14).
+    pub fn etag(&self) -> String {
+        format!("W/\"{}\"", self.version)
+    }
+
+    /// `meta.location`, which is the `Location` header too (RFC 7644 §3.3).
+    pub fn location(&self, resource_type: &ResourceType, base_url: &str) -> String {
+        format!("{}{}/{}", base_url.trim_end_matches('/'), resource_type.endpoint, self.id)
+    }
+
+    /// The representation (RFC 7643 §3.1): what clients wrote, `id`, `meta`, and the defaults nobody has changed.
+    pub fn represent(&self, resource_type: &ResourceType, base_url: &str, projection: &Projection) -> Value {
+        let mut members = self.resource.members().clone();
+        for attribute in resource_type.core_attributes() {
+            if let Some(default) = &attribute.default {
+                members.entry(&*attribute.name).or_insert_with(|| default.clone());
+            }
+        }
+        let meta = json!({
+            "resourceType": resource_type.name,
+            "created": timestamp(self.created),
+            "lastModified": timestamp(self.last_modified),
+            "location": self.location(resource_type, base_url),
+            "version": self.etag(),
+        });
+        members.insert("id".to_owned(), Value::from(self.id.to_string()));
+        members.insert("meta".to_owned(), meta);
+        projection.apply(resource_type, members)
+    }
+}
+
+/// A `dateTime` (RFC 7643 §2.3.5) in UTC, by the millisecond.
+pub fn timestamp(instant: OffsetDateTime) -> String {
+    let utc = instant.checked_to_offset(UtcOffset::UTC).unwrap_or(instant);
+    utc.format(MILLISECONDS).expect("the format asks for nothing that a date and time with an offset lacks")
+}

@@ -1,0 +1,204 @@
+//! A resource as a client may write it: validated, canonical, and nothing else in it.
+//!
+//! Before it: `parse_json`. After it: the command envelope that carries it, the fold that keeps it in a `Record`, and
+//! `Patch`, which makes the next one from it. Validation is `draft`'s, by the table.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::draft::{Draft, How, missing};
+use super::error::Error;
+use super::schema::{ENTERPRISE_URN, ResourceType};
+use super::value::is_empty;
+
+/// Canonical attribute names, `schemas` derived, extension attributes under their URN; no `id`, no `meta`, nothing that
+/// is readOnly or not stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Resource(Map<String, Value>);
+
+impl Resource {
+    /// Reads the body of a POST or PUT (RFC 7644 §3.3, §3.5.1).
+    ///
+    /// What is readOnly, unknown or not stored is ignored; empty values count as absent.
+    ///
+    /// # Errors
+    /// 400 `invalidSyntax` if the body or `schemas` has the wrong shape, else 400 `invalidValue` with the attribute.
+    pub fn parse(resource_type: &ResourceType, body: &Value) -> Result<Self, Error> {
+        let Value::Object(members) = body else {
+            return Err(Error::invalid_syntax("the body must be a JSON object"));
+        };
+        check_schemas(&resource_type.schema.id, members)?;
+        let assigned = members.iter().filter(|(_, value)| !is_empty(value));
+        let assigned: Map<String, Value> =
+            assigned.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut draft = Draft::new(resource_type, Map::new());
+        draft.merge(How::Replace, &assigned)?;
+        let resource = Self(draft.finish()?);
+        resource.require(resource_type)?;
+        Ok(resource)
+    }
+
+    /// Checks that every required attribute has a value.
+    ///
+    /// # Errors
+    /// 400 `invalidValue` that names the first one missing.
+    pub fn require(&self, resource_type: &ResourceType) -> Result<(), Error> {
+        match missing(resource_type, &self.0) {
+            None => Ok(()),
+            Some(missing) => Err(Error::invalid_value(format!("{} is required", missing.path))),
+        }
+    }
+
+    /// The same resource with `active` set; a PUT that leaves it out keeps what was.
+    #[must_use]
+    pub fn with_active(mut self, active: bool) -> Self {
+        self.0.insert("active".to_owned(), Value::Bool(active));
+        self
+    }
+
+    /// The value at a canonical path: `userName`, `name.givenName`, `urn:…:User:manager.displayName`.
+    pub fn get(&self, path: &str) -> Option<&Value> {
+        let in_extension = self.0.iter().find_map(|(urn, members)| {
+            let rest = path.strip_prefix(urn.as_str())?.strip_prefix(':')?;
+            Some((members, rest))
+        });
+        match in_extension {
+            Some((members, rest)) => rest.split('.').try_fold(members, |value, name| value.get(name)),
+            None => {
+                let (name, rest) =
+                    path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+                let value = self.0.get(name)?;
+                rest.map_or(Some(value), |rest| value.get(rest))
+            }
+        }
+    }
+
+    /// The string at a canonical path.
+    pub fn text(&self, path: &str) -> Option<&str> {
+        self.get(path).and_then(Value::as_str)
+    }
+
+    /// The members, by canonical name.
+    pub fn members(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    pub(super) fn from_members(members: Map<String, Value>) -> Self {
+        Self(members)
+    }
+
+    /// `userName`; empty only in what was never checked.
+    pub fn user_name(&self) -> &str {
+        self.text("userName").unwrap_or_default()
+    }
+
+    /// `externalId`.
+    pub fn external_id(&self) -> Option<&str> {
+        self.text("externalId")
+    }
+
+    /// `active`, if anybody said.
+    pub fn active(&self) -> Option<bool> {
+        self.get("active").and_then(Value::as_bool)
+    }
+
+    /// The primary mail address, else the first.
+    pub fn primary_email(&self) -> Option<&str> {
+        let emails = self.get("emails")?.as_array()?;
+        let primary = emails.iter().find(|email| email.get("primary") == Some(&Value::Bool(true)));
+        primary.or_else(|| emails.first())?.get("value")?.as_str()
+    }
+
+    /// `name.givenName`.
+    pub fn given_name(&self) -> Option<&str> {
+        self.text("name.givenName")
+    }
+
+    /// `name.familyName`.
+    pub fn family_name(&self) -> Option<&str> {
+        self.text("name.familyName")
+    }
+
+    /// `displayName`.
+    pub fn display_name(&self) -> Option<&str> {
+        self.text("displayName")
+    }
+
+    /// `title`.
+    pub fn title(&self) -> Option<&str> {
+        self.text("title")
+    }
+
+    /// `locale`.
+    pub fn locale(&self) -> Option<&str> {
+        self.text("locale")
+    }
+
+    /// `timezone`.
+    pub fn timezone(&self) -> Option<&str> {
+        self.text("timezone")
+    }
+
+    /// `preferredLanguage`.
+    pub fn preferred_language(&self) -> Option<&str> {
+        self.text("preferredLanguage")
+    }
+
+    /// The enterprise extension's `costCenter`.
+    pub fn cost_center(&self) -> Option<&str> {
+        self.enterprise("costCenter")
+    }
+
+    /// The enterprise extension's `division`.
+    pub fn division(&self) -> Option<&str> {
+        self.enterprise("division")
+    }
+
+    /// The enterprise extension's `department`.
+    pub fn department(&self) -> Option<&str> {
+        self.enterprise("department")
+    }
+
+    /// The enterprise extension's `employeeNumber`.
+    pub fn employee_number(&self) -> Option<&str> {
+        self.enterprise("employeeNumber")
+    }
+
+    /// The manager's `displayName`, else the `value`.
+    pub fn manager_name(&self) -> Option<&str> {
+        let manager = self.0.get(ENTERPRISE_URN)?.get("manager")?;
+        manager.get("displayName").or_else(|| manager.get("value"))?.as_str()
+    }
+
+    fn enterprise(&self, name: &str) -> Option<&str> {
+        self.0.get(ENTERPRISE_URN)?.get(name)?.as_str()
+    }
+}
+
+/// The key by which a userName is unique in its tenant: Unicode lowercase, without trimming and without normalization.
+///
+/// It is computed here and nowhere else, so that no database's locale has a say in it.
+pub fn user_name_key(user_name: &str) -> String {
+    user_name.to_lowercase()
+}
+
+/// `schemas` may be missing; if it is there it is a list of URNs with the core one in it (RFC 7643 §3).
+fn check_schemas(urn: &str, members: &Map<String, Value>) -> Result<(), Error> {
+    let given = members.iter().find(|(name, _)| name.eq_ignore_ascii_case("schemas")).map(|(_, value)| value);
+    match given {
+        Some(value) if !is_empty(value) => require_urn(urn, value),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the list of URNs is one, and names this one.
+pub(super) fn require_urn(urn: &str, schemas: &Value) -> Result<(), Error> {
+    let wrong = || Error::invalid_syntax("schemas must be an array of strings");
+    let schemas = schemas.as_array().ok_or_else(wrong)?;
+    let mut is_named = false;
+    for schema in schemas {
+        is_named |= schema.as_str().ok_or_else(wrong)?.eq_ignore_ascii_case(urn);
+    }
+    if is_named { Ok(()) } else { Err(Error::invalid_value(format!("schemas must include {urn}"))) }
+}

@@ -1,0 +1,96 @@
+//! The table in the words of RFC 7643 §7: what `/Schemas` shows of it.
+//!
+//! Before it: the rows. After it: `discovery`. What is not stored is not offered.
+
+use serde_json::{Map, Value, json};
+
+use super::{Attribute, DataType, Mutability, Returned, Schema, Uniqueness};
+
+impl Schema {
+    /// The attributes as `/Schemas` shows them.
+    pub(in crate::scim) fn describe(&self) -> Value {
+        describe(&self.attributes)
+    }
+}
+
+fn describe(attributes: &[Attribute]) -> Value {
+    attributes.iter().filter(|attribute| attribute.stored).map(Attribute::describe).collect()
+}
+
+impl Attribute {
+    fn describe(&self) -> Value {
+        let mut row = Map::from_iter([
+            ("name".to_owned(), json!(self.name)),
+            ("type".to_owned(), json!(self.data_type.as_str())),
+            ("multiValued".to_owned(), json!(self.multi_valued)),
+            ("description".to_owned(), json!(self.description)),
+            // What has a default cannot be taken away, which is what clients read here (RFC 7644 §3.5.2.2).
+            ("required".to_owned(), json!(self.required || self.default.is_some())),
+            ("caseExact".to_owned(), json!(self.case_exact)),
+            ("mutability".to_owned(), json!(self.mutability.as_str())),
+            ("returned".to_owned(), json!(self.returned.as_str())),
+            ("uniqueness".to_owned(), json!(self.uniqueness.as_str())),
+        ]);
+        if !self.canonical_values.is_empty() {
+            row.insert("canonicalValues".to_owned(), json!(self.canonical_values));
+        }
+        if !self.reference_types.is_empty() {
+            row.insert("referenceTypes".to_owned(), json!(self.reference_types));
+        }
+        if self.data_type == DataType::Complex {
+            row.insert("subAttributes".to_owned(), describe(&self.sub_attributes));
+        }
+        Value::Object(row)
+    }
+}
+
+impl DataType {
+    /// The RFC's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DataType::String => "string",
+            DataType::Boolean => "boolean",
+            DataType::Decimal => "decimal",
+            DataType::Integer => "integer",
+            DataType::DateTime => "dateTime",
+            DataType::Binary => "binary",
+            DataType::Reference => "reference",
+            DataType::Complex => "complex",
+        }
+    }
+}
+
+impl Mutability {
+    /// The RFC's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mutability::ReadOnly => "readOnly",
+            Mutability::ReadWrite => "readWrite",
+            Mutability::Immutable => "immutable",
+            Mutability::WriteOnly => "writeOnly",
+        }
+    }
+}
+
+impl Returned {
+    /// The RFC's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Returned::Always => "always",
+            Returned::Never => "never",
+            Returned::Default => "default",
+            Returned::Request => "request",
+        }
+    }
+}
+
+impl Uniqueness {
+    /// The RFC's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Uniqueness::None => "none",
+            Uniqueness::Server => "server",
+            Uniqueness::Global => "global",
+        }
+    }
+}

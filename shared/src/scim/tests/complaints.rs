@@ -1,0 +1,173 @@
+//! What users of other SCIM servers complain about, each as a test: the rows of the lessons by their numbers.
+
+use serde_json::json;
+
+use super::*;
+
+/// Row 1.
+#[test]
+fn booleans_sent_as_strings_are_stored_as_booleans() {
+    for (sent, stored) in [(json!("False"), false), (json!("true"), true), (json!(false), false)] {
+        assert_eq!(resource(json!({ "active": sent })).active(), Some(stored));
+        let by_path =
+            patch(&resource(json!({})), json!([{ "op": "replace", "path": "active", "value": sent }]));
+        assert_eq!(by_path.active(), Some(stored));
+        let by_key = patch(&resource(json!({})), json!([{ "op": "Replace", "value": { "active": sent } }]));
+        assert_eq!(by_key.active(), Some(stored));
+    }
+    let parsed = resource(json!({ "emails": [{ "value": "a@b.example", "primary": "True" }] }));
+    assert_eq!(parsed.get("emails"), Some(&json!([{ "value": "a@b.example", "primary": true }])));
+}
+
+/// Row 2.
+#[test]
+fn operations_come_in_any_case_and_add_replaces_a_single_value() {
+    let before = resource(json!({ "title": "Clerk" }));
+    for op in ["add", "Add", "ADD", "replace", "Replace"] {
+        let after = patch(&before, json!([{ "op": op, "path": "title", "value": "Judge" }]));
+        assert_eq!(after.title(), Some("Judge"));
+    }
+    for op in ["remove", "Remove"] {
+        assert_eq!(patch(&before, json!([{ "op": op, "path": "title" }])).title(), None);
+    }
+}
+
+/// Row 3.
+#[test]
+fn every_key_of_a_value_without_a_path_is_a_path() {
+    let after = patch(
+        &resource(json!({})),
+        json!([{ "op": "Replace", "value": {
+            "displayName": "Ann B. Lee",
+            "name.middleName": "B.",
+            (format!("{URN}:department")): "Sales",
+            (format!("{URN}.division")): "West",
+            (URN): { "costCenter": "4130", "manager.displayName": "Bo Ek" },
+            "emails[type eq \"work\"].value": "lee@corp.example",
+            "phoneNumbers[type eq \"mobile\"].value": "+1 555 0100",
+        } }]),
+    );
+    assert_eq!(after.display_name(), Some("Ann B. Lee"));
+    assert_eq!(after.text("name.middleName"), Some("B."));
+    assert_eq!(after.given_name(), Some("Ann"));
+    assert_eq!((after.department(), after.division()), (Some("Sales"), Some("West")));
+    assert_eq!((after.cost_center(), after.manager_name()), (Some("4130"), Some("Bo Ek")));
+    assert_eq!(after.primary_email(), Some("lee@corp.example"));
+    assert_eq!(after.get("phoneNumbers"), Some(&json!([{ "type": "mobile", "value": "+1 555 0100" }])));
+}
+
+/// Row 4.
+#[test]
+fn a_remove_with_a_list_removes_only_those_listed() {
+    let before = resource(json!({ "entitlements": [{ "value": "a" }, { "value": "b" }, { "value": "c" }] }));
+    for listed in [json!([{ "value": "b" }]), json!({ "value": "b" }), json!(["b"]), json!("b")] {
+        let after = patch(&before, json!([{ "op": "Remove", "path": "entitlements", "value": listed }]));
+        assert_eq!(after.get("entitlements"), Some(&json!([{ "value": "a" }, { "value": "c" }])));
+    }
+    let none = patch(&before, json!([{ "op": "remove", "path": "entitlements", "value": [] }]));
+    assert_eq!(none, before);
+    let all = patch(&before, json!([{ "op": "remove", "path": "entitlements" }]));
+    assert_eq!(all.get("entitlements"), None);
+}
+
+/// Row 5.
+#[test]
+fn a_value_that_the_filter_describes_is_made_if_there_is_none() {
+    for op in ["add", "replace"] {
+        let path = "emails[type eq \"home\" and primary eq true].value";
+        let after =
+            patch(&resource(json!({})), json!([{ "op": op, "path": path, "value": "ann@home.example" }]));
+        let expected = json!([
+            { "value": "ann@corp.example", "type": "work", "primary": false },
+            { "value": "ann@home.example", "type": "home", "primary": true },
+        ]);
+        assert_eq!(after.get("emails"), Some(&expected));
+    }
+}
+
+/// Row 6.
+#[test]
+fn what_a_partial_complex_value_does_not_name_stays() {
+    let before = resource(
+        json!({ (URN): { "department": "Sales", "manager": { "value": "7", "displayName": "Bo Ek" } } }),
+    );
+    let operations = [
+        json!([{ "op": "replace", "path": "name", "value": { "familyName": "Ray" } }]),
+        json!([{ "op": "replace", "value": { "name": { "familyName": "Ray" } } }]),
+        json!([{ "op": "add", "path": "name", "value": { "familyName": "Ray" } }]),
+        json!([{ "op": "replace", "path": "name.familyName", "value": "Ray" }]),
+    ];
+    for operations in operations {
+        let after = patch(&before, operations);
+        assert_eq!((after.given_name(), after.family_name()), (Some("Ann"), Some("Ray")));
+    }
+    for operations in [
+        json!([{ "op": "replace", "path": URN, "value": { "manager": { "value": "8" }, "division": "West" } }]),
+        json!([{ "op": "replace", "value": { (URN): { "manager": { "value": "8" }, "division": "West" } } }]),
+    ] {
+        let after = patch(&before, operations);
+        assert_eq!((after.department(), after.division()), (Some("Sales"), Some("West")));
+        let manager = json!({ "value": "8", "displayName": "Bo Ek" });
+        assert_eq!(after.get(&format!("{URN}:manager")), Some(&manager));
+    }
+}
+
+/// Row 7.
+#[test]
+fn extensions_are_addressed_in_every_way_that_clients_know() {
+    let before = resource(json!({}));
+    for (path, value) in [
+        (format!("{URN}:manager"), json!("7")),
+        (format!("{URN}.manager"), json!({ "value": "7" })),
+        (format!("{URN}:manager.value"), json!("7")),
+        (format!("{URN}.manager.value"), json!("7")),
+        (URN.to_owned(), json!({ "manager": "7" })),
+        (URN.to_lowercase(), json!({ "MANAGER": { "VALUE": "7" } })),
+    ] {
+        let after = patch(&before, json!([{ "op": "add", "path": path, "value": value }]));
+        assert_eq!(after.manager_name(), Some("7"), "{path}");
+        assert_eq!(after.get("schemas"), Some(&json!([USER_URN, URN])));
+        let removed = patch(&after, json!([{ "op": "remove", "path": path }]));
+        assert_eq!(removed, before, "{path}");
+    }
+}
+
+/// Row 13.
+#[test]
+fn retries_change_nothing_and_succeed() {
+    let before = resource(json!({ "addresses": [{ "locality": "Oslo", "type": "home", "primary": true }] }));
+    for operation in [
+        json!({ "op": "add", "path": "emails", "value": [{ "value": "ann@corp.example", "type": "work", "primary": true }] }),
+        json!({ "op": "add", "path": "emails", "value": [{ "value": "ann@corp.example" }] }),
+        json!({ "op": "add", "path": "addresses", "value": { "locality": "Oslo", "type": "home", "primary": true } }),
+        json!({ "op": "add", "path": "userName", "value": "ann@corp.example" }),
+        json!({ "op": "remove", "path": "title" }),
+        json!({ "op": "remove", "path": "name.middleName" }),
+        json!({ "op": "remove", "path": "phoneNumbers" }),
+        json!({ "op": "remove", "path": "emails[type eq \"home\"]" }),
+        json!({ "op": "remove", "path": "emails[type eq \"home\"].value" }),
+        json!({ "op": "remove", "path": format!("{URN}:manager") }),
+        json!({ "op": "remove", "path": URN }),
+    ] {
+        assert_eq!(patch(&before, json!([operation])), before, "{operation}");
+    }
+}
+
+/// Row 18.
+#[test]
+fn null_and_empty_clear_what_absent_leaves_alone() {
+    let before = resource(json!({
+        "title": "Clerk",
+        "phoneNumbers": [{ "value": "1" }],
+        "name": { "givenName": "Ann", "familyName": "Lee", "middleName": "B." },
+    }));
+    for empty in [json!(null), json!(""), json!([])] {
+        let value = json!({ "title": empty, "phoneNumbers": empty, "name": { "middleName": empty } });
+        let after = patch(&before, json!([{ "op": "replace", "value": value }]));
+        assert_eq!(after, resource(json!({})));
+        let operations = ["title", "phoneNumbers", "name.middleName"]
+            .map(|path| json!({ "op": "replace", "path": path, "value": empty }));
+        assert_eq!(patch(&before, json!(operations)), resource(json!({})));
+    }
+    assert_eq!(patch(&before, json!([{ "op": "replace", "value": {} }])), before);
+}

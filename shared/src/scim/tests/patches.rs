@@ -1,0 +1,210 @@
+//! PATCH (RFC 7644 §3.5.2): what succeeds, what is refused, and with which keyword.
+
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn okta_deactivates_without_a_path() {
+    let after = patch(&resource(json!({})), json!([{ "op": "replace", "value": { "active": false } }]));
+    assert_eq!(after, resource(json!({ "active": false })));
+}
+
+#[test]
+fn what_comes_along_in_a_value_is_ignored_where_a_path_would_be_refused() {
+    let before = resource(json!({}));
+    let value = json!({
+        "id": "x", "meta": { "version": "1" }, "groups": [{ "value": "g" }], "schemas": [USER_URN], "password": "p",
+        "roles": [{ "value": "admin" }], "shoeSize": 44, "not a path": 1, "emails[": 1, "name.shoeSize": 1,
+        "name": { "shoeSize": 44 }, (URN): { "shoeSize": 44 },
+    });
+    assert_eq!(patch(&before, json!([{ "op": "replace", "value": value }])), before);
+}
+
+#[test]
+fn what_is_not_kept_is_accepted_by_path_too() {
+    let before = resource(json!({}));
+    for operation in [
+        json!({ "op": "replace", "path": "password", "value": "p" }),
+        json!({ "op": "add", "path": "roles", "value": [{ "value": "admin" }] }),
+        json!({ "op": "add", "path": "roles[primary eq \"True\"].value", "value": "admin" }),
+        json!({ "op": "remove", "path": "roles" }),
+    ] {
+        assert_eq!(patch(&before, json!([operation])), before, "{operation}");
+    }
+}
+
+#[test]
+fn each_refusal_has_the_keyword_of_the_rfc() {
+    use ScimType::{InvalidFilter, InvalidPath, InvalidSyntax, InvalidValue, Mutability, NoTarget};
+    let before = resource(json!({ "phoneNumbers": [{ "value": "1", "type": "work" }] }));
+    for (operation, scim_type, named) in [
+        (json!({ "op": "replace", "path": "id", "value": "x" }), Mutability, "id"),
+        (json!({ "op": "replace", "path": "meta.version", "value": "x" }), Mutability, "meta.version"),
+        (json!({ "op": "add", "path": "groups", "value": [{ "value": "g" }] }), Mutability, "groups"),
+        (json!({ "op": "remove", "path": "schemas" }), Mutability, "schemas"),
+        (json!({ "op": "remove", "path": "userName" }), Mutability, "userName"),
+        (json!({ "op": "remove", "path": "name" }), Mutability, "name.familyName"),
+        (json!({ "op": "remove", "path": "name.givenName" }), Mutability, "name.givenName"),
+        (json!({ "op": "remove", "path": "emails" }), Mutability, "emails"),
+        (json!({ "op": "remove", "path": "emails[type eq \"work\"]" }), Mutability, "emails"),
+        (json!({ "op": "remove", "path": "emails.value" }), Mutability, "emails"),
+        (json!({ "op": "remove", "path": USER_URN }), Mutability, USER_URN),
+        (json!({ "op": "remove" }), NoTarget, "path"),
+        (
+            json!({ "op": "replace", "path": "phoneNumbers[type eq \"fax\"]", "value": { "value": "2" } }),
+            NoTarget,
+            "phoneNumbers",
+        ),
+        (
+            json!({ "op": "replace", "path": "phoneNumbers[value eq \"9\"].type", "value": "fax" }),
+            NoTarget,
+            "phoneNumbers",
+        ),
+        (
+            json!({ "op": "replace", "path": "phoneNumbers[value sw \"9\"].value", "value": "2" }),
+            NoTarget,
+            "phoneNumbers",
+        ),
+        (
+            json!({ "op": "add", "path": "phoneNumbers[type eq \"a\" and type eq \"b\"].value", "value": "2" }),
+            NoTarget,
+            "phoneNumbers",
+        ),
+        (json!({ "op": "replace", "path": "shoeSize", "value": 44 }), InvalidPath, "shoeSize"),
+        (json!({ "op": "replace", "path": "name.shoeSize", "value": 44 }), InvalidPath, "name.shoeSize"),
+        (json!({ "op": "replace", "path": "title[value eq \"x\"]", "value": "x" }), InvalidPath, "title"),
+        (
+            json!({ "op": "replace", "path": "emails[type eq \"work\"].shoe", "value": "x" }),
+            InvalidPath,
+            "emails.shoe",
+        ),
+        (json!({ "op": "replace", "path": "a b", "value": "x" }), InvalidPath, "path"),
+        (json!({ "op": "replace", "path": 7, "value": "x" }), InvalidPath, "path"),
+        (
+            json!({ "op": "replace", "path": "emails[shoe eq \"x\"].value", "value": "x" }),
+            InvalidFilter,
+            "shoe",
+        ),
+        (json!({ "op": "replace", "path": "ims[shoe eq \"x\"].value", "value": "x" }), InvalidFilter, "shoe"),
+        (
+            json!({ "op": "replace", "path": "emails[type xx \"x\"].value", "value": "x" }),
+            InvalidFilter,
+            "path",
+        ),
+        (json!({ "op": "replace", "path": "active", "value": null }), InvalidValue, "active"),
+        (json!({ "op": "replace", "value": { "active": "" } }), InvalidValue, "active"),
+        (json!({ "op": "remove", "path": "active" }), InvalidValue, "active"),
+        (json!({ "op": "replace", "path": "active", "value": "perhaps" }), InvalidValue, "active"),
+        (json!({ "op": "replace", "path": "title", "value": 7 }), InvalidValue, "title"),
+        (json!({ "op": "replace", "path": "name", "value": "Ann" }), InvalidValue, "name"),
+        (
+            json!({ "op": "replace", "path": "name.givenName", "value": {"a": 1} }),
+            InvalidValue,
+            "name.givenName",
+        ),
+        (json!({ "op": "replace", "path": "name.givenName", "value": "" }), InvalidValue, "name.givenName"),
+        (json!({ "op": "replace", "path": "userName", "value": "" }), InvalidValue, "userName"),
+        (json!({ "op": "replace", "path": "emails", "value": [] }), InvalidValue, "emails"),
+        (json!({ "op": "replace", "path": URN, "value": "Sales" }), InvalidValue, URN),
+        (json!({ "op": "replace", "value": "x" }), InvalidValue, "value"),
+        (json!({ "op": "replace", "path": "title" }), InvalidValue, "value"),
+        (json!({ "op": "move", "path": "title", "value": "x" }), InvalidSyntax, "op"),
+        (json!({ "path": "title", "value": "x" }), InvalidSyntax, "op"),
+        (json!("replace"), InvalidSyntax, "operation"),
+    ] {
+        assert_refused(patched(&before, json!([operation])), scim_type, named);
+    }
+}
+
+#[test]
+fn the_structure_of_the_message_is_checked() {
+    let operation = json!({ "op": "remove", "path": "title" });
+    for body in [
+        json!([]),
+        json!({}),
+        json!({ "Operations": [] }),
+        json!({ "Operations": operation }),
+        json!({ "schemas": "x", "Operations": [operation] }),
+    ] {
+        assert_refused(Patch::parse(&body), ScimType::InvalidSyntax, "");
+    }
+    let wrong = json!({ "schemas": [USER_URN], "Operations": [operation] });
+    assert_refused(Patch::parse(&wrong), ScimType::InvalidValue, "schemas");
+    let many = json!({ "Operations": vec![operation.clone(); 1001] });
+    assert_eq!(Patch::parse(&many).unwrap_err().status, 413);
+    let path = format!("emails[{}]", vec!["value pr"; 100].join(" or "));
+    let costly = json!({ "Operations": vec![json!({ "op": "remove", "path": path }); 21] });
+    assert_eq!(Patch::parse(&costly).unwrap_err().status, 413);
+    assert!(Patch::parse(&json!({ "SCHEMAS": [], "operations": [operation] })).is_ok());
+}
+
+#[test]
+fn a_patch_is_all_or_nothing_and_in_sequence() {
+    let before = resource(json!({ "title": "Clerk" }));
+    let swapped = patch(
+        &before,
+        json!([
+            { "op": "remove", "path": "emails[type eq \"work\"]" },
+            { "op": "add", "path": "emails", "value": [{ "value": "lee@corp.example" }] },
+            { "op": "replace", "path": "title", "value": "Judge" },
+            { "op": "remove", "path": "title" },
+        ]),
+    );
+    assert_eq!(swapped.get("emails"), Some(&json!([{ "value": "lee@corp.example" }])));
+    assert_eq!(swapped.title(), None);
+    let failing =
+        json!([{ "op": "remove", "path": "title" }, { "op": "replace", "path": "id", "value": "x" }]);
+    assert_refused(patched(&before, failing), ScimType::Mutability, "id");
+}
+
+#[test]
+fn a_patch_survives_the_queue() {
+    let body = json!({ "Operations": [
+        { "op": "Replace", "path": "emails[type eq \"work\" and (value co \"@\" or not(primary pr))].value", "value": null },
+        { "op": "Remove", "path": format!("{URN}:manager") },
+        { "op": "ADD", "value": { "a": [1, { "b": null }] } },
+    ] });
+    let patch = Patch::parse(&body).unwrap();
+    let message = serde_json::to_string(&patch).unwrap();
+    assert_eq!(serde_json::from_str::<Patch>(&message).unwrap(), patch);
+}
+
+#[test]
+fn the_last_part_takes_its_parent_along() {
+    let before = resource(
+        json!({ (URN): { "manager": { "value": "7" } }, "ims": [{ "value": "x", "type": "xmpp" }] }),
+    );
+    let after = patch(
+        &before,
+        json!([
+            { "op": "remove", "path": format!("{URN}:manager.value") },
+            { "op": "remove", "path": "ims[type eq \"xmpp\"].value" },
+        ]),
+    );
+    assert_eq!(after, resource(json!({})));
+}
+
+#[test]
+fn what_was_missing_before_does_not_stop_a_deactivation() {
+    let mut incomplete = body(json!({}));
+    incomplete.as_object_mut().unwrap().remove("name");
+    let incomplete: Resource = serde_json::from_value(incomplete).unwrap();
+    let after = patch(&incomplete, json!([{ "op": "replace", "value": { "active": false } }]));
+    assert_eq!(after.active(), Some(false));
+}
+
+#[test]
+fn refusals_repeat_no_personal_value() {
+    let before = resource(json!({}));
+    for operation in [
+        json!({ "op": "replace", "path": "emails[value eq \"ann@corp.example\"].shoe", "value": "ann@corp.example" }),
+        json!({ "op": "replace", "path": "emails[value eq \"ann@corp.example", "value": "x" }),
+        json!({ "op": "replace", "path": "active", "value": "ann@corp.example" }),
+        json!({ "op": "replace", "path": "userName", "value": "ann@corp.example".repeat(50) }),
+        json!({ "op": "replace", "path": "name", "value": "ann@corp.example" }),
+    ] {
+        let error = patched(&before, json!([operation])).unwrap_err();
+        assert!(!error.detail.contains("ann"), "{}", error.detail);
+    }
+}

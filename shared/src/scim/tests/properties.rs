@@ -1,0 +1,119 @@
+//! What holds for any input.
+
+use proptest::prelude::*;
+use serde_json::json;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::*;
+use super::{generate, patched};
+use crate::scim::path::Path;
+use crate::scim::{Filter, Projection, Record, parse_json};
+
+fn represented(resource: &Resource) -> Value {
+    let now = OffsetDateTime::UNIX_EPOCH;
+    let record =
+        Record { id: Uuid::nil(), resource: resource.clone(), created: now, last_modified: now, version: 1 };
+    record.represent(ResourceType::user(), "https://acme.example/scim/v2", &Projection::all())
+}
+
+/// Reading again what we show yields what we keep.
+fn assert_canonical(resource: &Resource) {
+    let active = resource.active().unwrap_or(true);
+    let again = Resource::parse(ResourceType::user(), &represented(resource)).unwrap();
+    assert_eq!(again, resource.clone().with_active(active));
+}
+
+proptest! {
+    // What fails here becomes a case in a table, by hand.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn printed_filters_parse_to_themselves(filter in generate::filter()) {
+        let text = filter.to_string();
+        prop_assume!(text.len() <= 8192);
+        match Filter::parse(&text) {
+            Ok(parsed) => prop_assert_eq!(parsed, filter),
+            Err(error) => prop_assert!(error.detail.contains("deeply") || error.detail.contains("terms"), "{} {}", text, error),
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_filter_or_a_refusal(text in ".{0,60}", words in "(userName|emails|type|eq|pr|and|or|not|\\(|\\)|\\[|\\]|\"|x|\\.| ){0,20}") {
+        for text in [text, words] {
+            let filter = Filter::parse(&text);
+            let path = Path::parse(&text);
+            if let Ok(filter) = filter {
+                prop_assert_eq!(&Filter::parse(&filter.to_string()).unwrap(), &filter);
+                let _ = filter.matches(ResourceType::user(), &body(json!({})));
+            }
+            if let Ok(path) = path {
+                prop_assert_eq!(Path::parse(&path.to_string()).unwrap(), path);
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_json_or_a_refusal(bytes in proptest::collection::vec(any::<u8>(), 0..64), json in generate::any_json()) {
+        let _ = parse_json(&bytes);
+        let text = json.to_string();
+        if let Ok(read) = parse_json(text.as_bytes()) {
+            prop_assert_eq!(read, serde_json::from_str::<Value>(&text).unwrap());
+        }
+    }
+
+    #[test]
+    fn any_json_is_a_resource_or_a_refusal(any in generate::any_json(), near in generate::near_user()) {
+        for body in [any, near] {
+            if let Ok(resource) = Resource::parse(ResourceType::user(), &body) {
+                assert_canonical(&resource);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_read_as_what_is_kept(user in generate::user()) {
+        assert_canonical(&Resource::parse(ResourceType::user(), &user).unwrap());
+    }
+
+    #[test]
+    fn any_json_is_a_patch_or_a_refusal(user in generate::user(), any in generate::any_json(), near in generate::near_patch()) {
+        let user = Resource::parse(ResourceType::user(), &user).unwrap();
+        for body in [any, near] {
+            let Ok(patch) = Patch::parse(&body) else { continue };
+            let message = serde_json::to_value(&patch).unwrap();
+            prop_assert_eq!(&serde_json::from_value::<Patch>(message).unwrap(), &patch);
+            if let Ok(after) = patch.apply(ResourceType::user(), &user) {
+                assert_canonical(&after);
+            }
+        }
+    }
+
+    #[test]
+    fn what_can_be_replayed_changes_nothing(user in generate::user(), operation in generate::near_operation()) {
+        let user = Resource::parse(ResourceType::user(), &user).unwrap();
+        if let Ok(once) = patched(&user, json!([operation]))
+            && let Ok(again) = patched(&once, json!([operation]))
+        {
+            prop_assert_eq!(again, once);
+        }
+    }
+
+    #[test]
+    fn replayed_replace_changes_nothing(user in generate::user(), changes in generate::user(), text in "[a-z]{1,5}") {
+        let user = Resource::parse(ResourceType::user(), &user).unwrap();
+        for operation in [
+            json!({ "op": "replace", "value": changes }),
+            json!({ "op": "add", "value": changes }),
+            json!({ "op": "replace", "path": "title", "value": text }),
+            json!({ "op": "replace", "path": "phoneNumbers[type eq \"work\"].value", "value": text }),
+            json!({ "op": "add", "path": "emails[type eq \"home\"].primary", "value": true }),
+            json!({ "op": "remove", "path": "phoneNumbers", "value": changes["phoneNumbers"] }),
+            json!({ "op": "remove", "path": format!("{URN}:manager") }),
+        ] {
+            let once = patched(&user, json!([operation])).unwrap();
+            let again = patched(&once, json!([operation])).unwrap();
+            prop_assert_eq!(again, once, "{}", operation);
+        }
+    }
+}

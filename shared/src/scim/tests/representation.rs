@@ -1,0 +1,112 @@
+//! What a record looks like to a client (RFC 7643 §3.1; RFC 7644 §3.9).
+
+use serde_json::json;
+use time::macros::datetime;
+use uuid::Uuid;
+
+use super::*;
+use crate::scim::{Projection, Record};
+
+const BASE: &str = "https://acme.example/scim/v2/";
+const ID: &str = "01900000-0000-7000-8000-000000000001";
+
+fn record(members: Value) -> Record {
+    Record {
+        id: Uuid::parse_str(ID).unwrap(),
+        resource: resource(members),
+        created: datetime!(2026-01-02 03:04:05.006_7 +1),
+        last_modified: datetime!(2026-01-02 03:04:05 UTC),
+        version: 3,
+    }
+}
+
+fn shown(attributes: Option<&str>, excluded: Option<&str>) -> Value {
+    let record = record(
+        json!({ "title": "Clerk", (URN): { "department": "Sales", "manager": { "value": "7", "displayName": "Bo" } } }),
+    );
+    record.represent(ResourceType::user(), BASE, &Projection::parse(attributes, excluded).unwrap())
+}
+
+#[test]
+fn a_record_shows_its_id_meta_and_defaults() {
+    let shown = record(json!({})).represent(ResourceType::user(), BASE, &Projection::all());
+    let location = format!("https://acme.example/scim/v2/Users/{ID}");
+    let expected = body(json!({
+        "id": ID,
+        "active": true,
+        "meta": {
+            "resourceType": "User", "created": "2026-01-02T02:04:05.006Z", "lastModified": "2026-01-02T03:04:05.000Z",
+            "location": location, "version": "W/\"3\"",
+        },
+    }));
+    assert_eq!(shown, expected);
+    assert_eq!(record(json!({})).location(ResourceType::user(), BASE), location);
+}
+
+#[test]
+fn a_record_survives_storage() {
+    let record = record(json!({ "active": false }));
+    let stored = serde_json::to_string(&record).unwrap();
+    assert_eq!(serde_json::from_str::<Record>(&stored).unwrap(), record);
+}
+
+#[test]
+fn attributes_show_only_what_was_asked_and_what_is_always_returned() {
+    let always = |members: Value| {
+        let mut expected = json!({ "schemas": [USER_URN, URN], "id": ID });
+        expected.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        expected
+    };
+    for (attributes, expected) in [
+        ("userName", json!({ "userName": "ann@corp.example" })),
+        ("USERNAME, active", json!({ "userName": "ann@corp.example", "active": true })),
+        ("name.givenName", json!({ "name": { "givenName": "Ann" } })),
+        ("emails.value", json!({ "emails": [{ "value": "ann@corp.example" }] })),
+        ("meta.version", json!({ "meta": { "version": "W/\"3\"" } })),
+        (&format!("{URN}:department"), json!({ (URN): { "department": "Sales" } })),
+        (&format!("{URN}:manager.value"), json!({ (URN): { "manager": { "value": "7" } } })),
+        (URN, json!({ (URN): { "department": "Sales", "manager": { "value": "7", "displayName": "Bo" } } })),
+        (&format!("{USER_URN}:title"), json!({ "title": "Clerk" })),
+        ("shoeSize,password,!", json!({})),
+    ] {
+        assert_eq!(shown(Some(attributes), None), always(expected), "{attributes}");
+    }
+}
+
+#[test]
+fn excluded_attributes_are_left_out_unless_they_are_always_returned() {
+    let whole = shown(None, None);
+    for (excluded, gone) in [
+        ("title", vec!["/title"]),
+        ("id,schemas", vec![]),
+        ("name.givenName,emails.type", vec!["/name/givenName", "/emails/0/type"]),
+        ("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value", vec!["manager/value"]),
+        ("", vec![]),
+    ] {
+        let shown = shown(None, Some(excluded));
+        assert_eq!(shown == whole, gone.is_empty(), "{excluded}");
+        for pointer in gone {
+            assert_eq!(shown.pointer(pointer), None, "{excluded}");
+        }
+        assert_eq!(shown["id"], whole["id"]);
+    }
+    assert_eq!(shown(None, Some(URN)).get(URN), None);
+}
+
+#[test]
+fn the_two_parameters_exclude_each_other() {
+    assert_refused(Projection::parse(Some("a"), Some("b")), ScimType::InvalidValue, "attributes");
+    assert!(Projection::parse(Some("a"), Some("")).is_ok());
+}
+
+#[test]
+fn a_costly_attribute_tells_whether_it_is_wanted() {
+    let user = ResourceType::user();
+    let shows =
+        |attributes, excluded, path| Projection::parse(attributes, excluded).unwrap().shows(user, path);
+    assert!(shows(None, None, "emails"));
+    assert!(!shows(None, Some("EMAILS"), "emails"));
+    assert!(shows(Some("emails.value"), None, "emails"));
+    assert!(!shows(Some("userName"), None, "emails"));
+    assert!(!shows(None, None, "password"));
+}

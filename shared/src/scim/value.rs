@@ -1,0 +1,158 @@
+//! One value against its row in the table: coercion, limits, and what counts as empty.
+//!
+//! Before it: `draft`, which found the row. After it: the canonical value, or an error that names the attribute and
+//! its limit but never the value. null, "", [] and {} all mean "no value" (RFC 7643 §2.5, and clients that push empty
+//! attributes).
+
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::error::{Error, echo};
+use super::schema::{Attribute, DataType};
+
+/// Whether the value is unassigned (RFC 7643 §2.5).
+pub(super) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(elements) => elements.iter().all(is_empty),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// A boolean, also as the string that Entra ID sends.
+pub(super) fn as_boolean(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(value) => Some(*value),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
+}
+
+/// The canonical form of an attribute's whole value; none if it is empty.
+///
+/// # Errors
+/// 400 `invalidValue`, naming the path.
+pub(super) fn coerce(attribute: &Attribute, path: &str, value: &Value) -> Result<Option<Value>, Error> {
+    if attribute.multi_valued {
+        let elements = coerce_elements(attribute, path, value)?;
+        return Ok((!elements.is_empty()).then_some(Value::Array(elements)));
+    }
+    coerce_one(attribute, path, value)
+}
+
+/// The elements of a multi-valued attribute. A single value stands for a list of one.
+pub(super) fn coerce_elements(attribute: &Attribute, path: &str, value: &Value) -> Result<Vec<Value>, Error> {
+    let given = match value {
+        Value::Array(elements) => elements.as_slice(),
+        single => std::slice::from_ref(single),
+    };
+    check_count(attribute, path, given.len())?;
+    let mut elements = Vec::with_capacity(given.len());
+    for element in given {
+        elements.extend(coerce_one(attribute, path, element)?);
+    }
+    Ok(elements)
+}
+
+/// Refuses a list that is too long to be worked with.
+pub(super) fn check_count(attribute: &Attribute, path: &str, count: usize) -> Result<(), Error> {
+    let max = attribute.max_values;
+    if count <= max {
+        return Ok(());
+    }
+    Err(Error::invalid_value(format!("{path} has {count} values, more than the {max} allowed")))
+}
+
+/// One value: of a single-valued attribute, or one element of a multi-valued one.
+pub(super) fn coerce_one(attribute: &Attribute, path: &str, value: &Value) -> Result<Option<Value>, Error> {
+    if is_empty(value) {
+        return Ok(None);
+    }
+    let wrong = |wanted: &str| Err(Error::invalid_value(format!("{path} must be {wanted}")));
+    match attribute.data_type {
+        DataType::Complex => return coerce_complex(attribute, path, value),
+        DataType::Boolean => match as_boolean(value) {
+            Some(value) => return Ok(Some(Value::Bool(value))),
+            None => return wrong("a boolean"),
+        },
+        DataType::Integer if !(value.is_i64() || value.is_u64()) => return wrong("an integer"),
+        DataType::Decimal if !value.is_number() => return wrong("a number"),
+        DataType::Integer | DataType::Decimal => {}
+        DataType::String | DataType::Reference | DataType::Binary | DataType::DateTime => match value {
+            Value::String(text) => check_text(attribute, path, text)?,
+            _ => return wrong("a string"),
+        },
+    }
+    Ok(Some(value.clone()))
+}
+
+fn check_text(attribute: &Attribute, path: &str, text: &str) -> Result<(), Error> {
+    let max = attribute.max_length;
+    // Bytes are never fewer than characters, and cheaper to count.
+    if text.len() > max {
+        let length = text.chars().count();
+        if length > max {
+            let detail = format!("{path} has {length} characters, more than the {max} allowed");
+            return Err(Error::invalid_value(detail));
+        }
+    }
+    if attribute.data_type == DataType::DateTime && OffsetDateTime::parse(text, &Rfc3339).is_err() {
+        return Err(Error::invalid_value(format!("{path} must be a date and time as in RFC 3339")));
+    }
+    Ok(())
+}
+
+/// An object, or a bare value where a `value` would say the same: Entra ID sends managers so.
+fn coerce_complex(attribute: &Attribute, path: &str, value: &Value) -> Result<Option<Value>, Error> {
+    let given = as_complex(attribute, path, value)?;
+    let mut members = Map::new();
+    for (sub, value) in sub_values(attribute, path, &given)? {
+        if let Some(value) = coerce(sub, &format!("{path}.{}", sub.name), value)? {
+            members.insert(sub.name.to_string(), value);
+        }
+    }
+    Ok((!members.is_empty()).then_some(Value::Object(members)))
+}
+
+/// The members of a complex value as they were given.
+pub(super) fn as_complex(
+    attribute: &Attribute,
+    path: &str,
+    value: &Value,
+) -> Result<Map<String, Value>, Error> {
+    match value {
+        Value::Object(members) => Ok(members.clone()),
+        Value::String(_) if attribute.sub_attribute("value").is_some() => {
+            Ok(Map::from_iter([("value".to_owned(), value.clone())]))
+        }
+        _ => Err(Error::invalid_value(format!("{path} must be an object"))),
+    }
+}
+
+/// The writable sub-attributes that the members name; others are ignored, as unknown and readOnly ones are everywhere.
+pub(super) fn sub_values<'a, 'v>(
+    attribute: &'a Attribute,
+    path: &str,
+    members: &'v Map<String, Value>,
+) -> Result<Vec<(&'a Attribute, &'v Value)>, Error> {
+    check_names(path, members)?;
+    let known = members.iter().filter_map(|(name, value)| Some((attribute.sub_attribute(name)?, value)));
+    Ok(known.filter(|(sub, _)| sub.is_writable()).collect())
+}
+
+/// Names that differ only by case are one attribute (RFC 7643 §2.1), and its value must not depend on their order.
+pub(super) fn check_names(path: &str, members: &Map<String, Value>) -> Result<(), Error> {
+    let mut names: Vec<String> = members.keys().map(|name| name.to_ascii_lowercase()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => {
+            let dot = if path.is_empty() { "" } else { "." };
+            Err(Error::invalid_syntax(format!("{path}{dot}{} is given twice", echo(&pair[0]))))
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Log lines: a sentence and fields; for people on a terminal, as JSON elsewhere.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+/// Shape of the log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl std::str::FromStr for Format {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "auto" => Ok(Self::Auto),
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("must be auto, text or json".to_owned()),
+        }
+    }
+}
+
+/// Whether a string is a filter that [`init`] takes.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    EnvFilter::try_new(filter).map(drop).map_err(|e| format!("is no log filter: {e}"))
+}
+
+/// Starts logging to standard error. Call once; a second call has no effect.
+///
+/// `lapin` is silenced whatever the filter says: it logs returned messages whole, with the personal data in them.
+pub fn init(filter: &str, format: Format) {
+    let filter = EnvFilter::try_new(filter)
+        .unwrap_or_else(|_| EnvFilter::new("info"))
+        .add_directive("lapin=off".parse().expect("a constant directive"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_span_events(FmtSpan::NONE)
+        .with_target(false);
+    let json = format == Format::Json || (format == Format::Auto && !std::io::stderr().is_terminal());
+    // A second initialisation fails, and the first one stands.
+    let _ = if json {
+        builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+    } else {
+        builder.compact().try_init()
+    };
+}
