@@ -1,0 +1,104 @@
+//! What every command needs: the configuration, the database, the broker, and how a command fails.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use shared::amqp::{self, Link, connect_once};
+use shared::clock::Clock;
+use shared::config::{Env, Problems, Service};
+use shared::postgres::tenants::{self, Tenant};
+use shared::postgres::{self, Pool};
+
+/// What every command needs.
+pub struct Context {
+    /// The database.
+    pub pool: Pool,
+    /// Prints JSON.
+    pub json: bool,
+    /// The time.
+    pub clock: Clock,
+    /// How long to wait for an outcome.
+    pub deadline: Duration,
+    amqp_url: String,
+    queue_limit: u32,
+}
+
+/// Why a command failed, as the operator is told.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It was refused, or something is not there.
+    #[error("{0}")]
+    Refused(String),
+    /// The arguments are wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Configuration(#[from] Problems),
+    /// The database failed.
+    #[error(transparent)]
+    Postgres(#[from] postgres::Error),
+    /// The broker failed.
+    #[error(transparent)]
+    Amqp(#[from] amqp::Error),
+    /// Nothing is known of the outcome yet.
+    #[error("{0}")]
+    Late(String),
+}
+
+impl Failure {
+    /// See the program's help.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Usage(_) | Self::Configuration(_) => 2,
+            Self::Postgres(postgres::Error::Unavailable(_)) | Self::Amqp(_) | Self::Late(_) => 3,
+            Self::Refused(_) | Self::Postgres(_) => 1,
+        })
+    }
+}
+
+impl From<diesel::result::Error> for Failure {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Postgres(error.into())
+    }
+}
+
+impl From<lapin::Error> for Failure {
+    fn from(error: lapin::Error) -> Self {
+        Self::Amqp(error.into())
+    }
+}
+
+impl Context {
+    /// Reads the environment, and `.run/servers.env` where it is silent.
+    pub fn from_env(json: bool) -> Result<Self, Failure> {
+        let mut env = Env::of_process(Service::Cli);
+        let program =
+            std::env::current_exe().ok().and_then(|exe| exe.parent().map(std::path::Path::to_path_buf));
+        env.add_servers_env(&std::env::current_dir().ok().into_iter().chain(program).collect::<Vec<_>>());
+        let database_url = env.url("DATABASE_URL", &["postgres", "postgresql"]);
+        let amqp_url = env.url("AMQP_URL", &["amqp", "amqps"]);
+        let deadline = env.seconds("ROLLCALL_DEADLINE", 1..=50);
+        let queue_limit = env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000);
+        let log = env.log_filter();
+        env.finish()?;
+        shared::telemetry::init(&log.replace("info", "warn"), shared::telemetry::Format::Text);
+        let pool = Pool::new(&database_url, 2).map_err(|e| Failure::Usage(format!("DATABASE_URL {e}")))?;
+        Ok(Self { pool, json, clock: Clock::System, deadline, amqp_url, queue_limit })
+    }
+
+    /// Connects to the broker.
+    pub async fn link(&self) -> Result<Link, Failure> {
+        Ok(connect_once(&self.amqp_url, "rollcall", self.queue_limit).await?)
+    }
+
+    /// The tenant of this name.
+    pub async fn tenant(&self, name: &str) -> Result<Tenant, Failure> {
+        let mut connection = self.pool.get().await?;
+        tenants::by_name(&mut connection, name).await?.ok_or_else(|| {
+            Failure::Refused(format!(
+                "there is no tenant {name}: `rollcall tenant list` shows those that there are"
+            ))
+        })
+    }
+}

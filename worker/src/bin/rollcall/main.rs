@@ -1,0 +1,78 @@
+//! `rollcall`, the operator's CLI. Tables for people, `--json` for scripts, and exit codes: 0 done, 1 refused or not
+//! found, 2 wrong arguments or configuration, 3 PostgreSQL or RabbitMQ is away (try again).
+
+mod context;
+mod dead;
+mod keys;
+mod migrate;
+mod output;
+mod tenants;
+mod users;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use context::{Context, Failure};
+
+/// The operator's CLI of Rollcall.
+#[derive(Parser)]
+#[command(name = "rollcall", version, after_help = AFTER_HELP)]
+struct Cli {
+    /// Prints JSON instead of tables and sentences.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "Environment: DATABASE_URL and AMQP_URL; where they are not set, .run/servers.env is looked for \
+    in this folder and above, and beside the program. `rollcall environment` lists all variables.\n\
+    Exit codes: 0 done, 1 refused or not found, 2 wrong arguments or configuration, 3 PostgreSQL or RabbitMQ is away.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Brings the database's schema up to this version; safe to run at any time, by several at once.
+    Migrate(migrate::Arguments),
+    /// Companies.
+    #[command(subcommand)]
+    Tenant(tenants::Command),
+    /// API keys of identity providers and other clients.
+    #[command(subcommand)]
+    Key(keys::Command),
+    /// People.
+    #[command(subcommand)]
+    User(users::Command),
+    /// Messages that could not be dealt with.
+    #[command(subcommand)]
+    Dead(dead::Command),
+    /// Lists the environment variables that this program reads.
+    Environment,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("rollcall: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    if matches!(cli.command, Command::Environment) {
+        print!("{}", shared::config::help(shared::config::Service::Cli, "The operator's CLI of Rollcall."));
+        return Ok(());
+    }
+    let context = Context::from_env(cli.json)?;
+    match cli.command {
+        Command::Migrate(arguments) => migrate::run(&context, &arguments).await,
+        Command::Tenant(command) => tenants::run(&context, command).await,
+        Command::Key(command) => keys::run(&context, command).await,
+        Command::User(command) => users::run(&context, command).await,
+        Command::Dead(command) => dead::run(&context, command).await,
+        Command::Environment => Ok(()),
+    }
+}

@@ -1,0 +1,203 @@
+//! `rollcall user`. A user made by hand goes through the queue like all else.
+
+use clap::{Args, Subcommand};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use serde_json::{Value, json};
+use shared::amqp::{Answer, Requester, topology};
+use shared::command::{self, Actor, Change, Fingerprint, Origin, Role};
+use shared::outcome::Outcome;
+use shared::postgres::schema::users;
+use shared::postgres::tenants::Tenant;
+use shared::postgres::users::UserRow;
+use shared::postgres::verdicts;
+use shared::retry::Delays;
+use shared::scim::{self, Resource, ResourceType, USER_URN};
+use shared::ticket::TicketClock;
+use uuid::Uuid;
+
+use crate::context::{Context, Failure};
+use crate::output;
+
+/// The commands of `rollcall user`.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Makes an account by hand: its owner gets a welcome mail.
+    Add(New),
+    /// Shows an account.
+    Show {
+        /// The tenant's name.
+        tenant: String,
+        /// The userName, in any case, or the SCIM id.
+        user: String,
+    },
+}
+
+/// A user to be made.
+#[derive(Args)]
+pub struct New {
+    /// The tenant's name.
+    tenant: String,
+    /// The mail address.
+    #[arg(long)]
+    email: String,
+    /// The first name.
+    #[arg(long)]
+    given_name: String,
+    /// The last name.
+    #[arg(long)]
+    family_name: String,
+    /// The sign-in name, where it is not the mail address.
+    #[arg(long)]
+    user_name: Option<String>,
+    /// admin, manager, creator or learner.
+    #[arg(long, default_value = "learner")]
+    role: Role,
+}
+
+/// Runs it.
+pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Add(new) => add(context, new).await,
+        Command::Show { tenant, user } => show(context, &tenant, &user).await,
+    }
+}
+
+async fn add(context: &Context, new: New) -> Result<(), Failure> {
+    let tenant = context.tenant(&new.tenant).await?;
+    let role = new.role;
+    let command = create(context, &tenant, new)?;
+    match ask(context, &command).await? {
+        Outcome::Created { record } => {
+            if context.json {
+                output::json(
+                    &json!({ "id": record.id, "userName": record.resource.user_name(), "role": role }),
+                );
+            } else {
+                println!("user {} added as {}, id {}", record.resource.user_name(), role.as_str(), record.id);
+            }
+            Ok(())
+        }
+        Outcome::Rejected { error } => Err(Failure::Refused(error.detail)),
+        other => Err(Failure::Refused(format!("unexpected verdict: {}", other.name()))),
+    }
+}
+
+fn create(context: &Context, tenant: &Tenant, new: New) -> Result<command::Command, Failure> {
+    let body = json!({
+        "schemas": [USER_URN],
+        "userName": new.user_name.as_ref().unwrap_or(&new.email),
+        "name": { "givenName": new.given_name, "familyName": new.family_name },
+        "emails": [{ "value": new.email, "type": "work", "primary": true }],
+        "active": true,
+    });
+    let text = body.to_string();
+    let refused = |error: scim::Error| Failure::Refused(error.detail);
+    let body = scim::parse_json(text.as_bytes()).map_err(refused)?;
+    let user = Resource::parse(ResourceType::user(), &body).map_err(refused)?;
+    let (request, issued_at) = (shared::id::new(), context.clock.now());
+    // By its request: the same call again is another change.
+    let fingerprint =
+        Fingerprint::of(tenant.id, "rollcall user add", &request.to_string(), text.as_bytes(), None);
+    Ok(command::Command {
+        version: command::VERSION,
+        ticket: TicketClock::new(context.clock.clone()).issue(),
+        tenant: tenant.id,
+        actor: Actor::Operator,
+        request,
+        fingerprint,
+        issued_at,
+        deadline: issued_at + context.deadline,
+        resource: shared::id::new(),
+        if_match: None,
+        change: Change::CreateUser { user, origin: Origin::Manual, role: Some(new.role) },
+    })
+}
+
+async fn ask(context: &Context, command: &command::Command) -> Result<Outcome, Failure> {
+    let requester = Requester::new(context.link().await?, topology::COMMANDS);
+    let body = serde_json::to_vec(command).expect("a command is made of strings, numbers and JSON");
+    let answer = async {
+        match requester.ask(&command.ticket.to_string(), "application/json", body).await {
+            Answer::Reply(reply) => serde_json::from_slice(&reply).map_err(|_| {
+                Failure::Refused(
+                    "the worker's reply is not understood: are the versions the same?".to_owned(),
+                )
+            }),
+            Answer::NotQueued(error) => Err(error.into()),
+            Answer::Lost => read_verdict(context, command).await,
+        }
+    };
+    let late = |_| {
+        Err(Failure::Late(format!(
+            "no worker answered within {} s; the change is queued, as command {}, and will be applied",
+            context.deadline.as_secs(),
+            command.ticket
+        )))
+    };
+    tokio::time::timeout(context.deadline, answer).await.unwrap_or_else(late)
+}
+
+async fn read_verdict(context: &Context, command: &command::Command) -> Result<Outcome, Failure> {
+    let mut delays = Delays::reconnect();
+    loop {
+        let found =
+            context.pool.read(async |connection| verdicts::find(connection, command.ticket).await).await;
+        if let Ok(Some(outcome)) = found {
+            return Ok(outcome);
+        }
+        delays.pause().await;
+    }
+}
+
+async fn show(context: &Context, tenant: &str, user: &str) -> Result<(), Failure> {
+    let tenant = context.tenant(tenant).await?;
+    let own = users::table.filter(users::tenant_id.eq(tenant.id)).select(UserRow::as_select()).into_boxed();
+    let wanted = match user.parse::<Uuid>() {
+        Ok(id) => own.filter(users::id.eq(id)),
+        Err(_) => own.filter(users::user_name_key.eq(scim::user_name_key(user))),
+    };
+    let mut connection = context.pool.get().await?;
+    let row: Option<UserRow> = wanted.first(&mut connection).await.optional()?;
+    let row = row.ok_or_else(|| Failure::Refused(format!("{} has no such user", tenant.name)))?;
+    let facts = facts(&row);
+    if context.json {
+        let object = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        output::json(&Value::Object(object));
+    } else {
+        let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let known = facts.into_iter().filter(|(name, value)| !value.is_null() && *name != "resource");
+        for (name, value) in known {
+            println!("{name:<16} {}", text(value));
+        }
+    }
+    Ok(())
+}
+
+fn facts(row: &UserRow) -> Vec<(&'static str, Value)> {
+    vec![
+        ("id", json!(row.id)),
+        ("userName", json!(row.user_name)),
+        ("active", json!(row.archived_at.is_none())),
+        ("archived_at", output::rfc3339(row.archived_at)),
+        ("role", json!(row.role)),
+        ("origin", json!(row.origin)),
+        ("given_name", json!(row.given_name)),
+        ("family_name", json!(row.family_name)),
+        ("email", json!(row.email)),
+        ("external_id", json!(row.external_id)),
+        ("location", json!(row.location)),
+        ("business_unit", json!(row.business_unit)),
+        ("department", json!(row.department)),
+        ("job_title", json!(row.job_title)),
+        ("manager_name", json!(row.manager_name)),
+        ("employee_number", json!(row.employee_number)),
+        ("locale", json!(row.locale)),
+        ("timezone", json!(row.timezone)),
+        ("version", json!(row.version)),
+        ("ticket", json!(row.ticket)),
+        ("created_at", output::rfc3339(Some(row.created_at))),
+        ("modified_at", output::rfc3339(Some(row.modified_at))),
+        ("resource", row.resource.clone()),
+    ]
+}

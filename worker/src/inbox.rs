@@ -1,0 +1,58 @@
+//! From a delivery to a command, or to the reason why it can never be one. Before: the queue. After: [`crate::apply`].
+
+use lapin::message::Delivery;
+use shared::command::{Change, Command, VERSION};
+use shared::scim::{self, Resource, ResourceType};
+
+/// A command as it was delivered.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    /// The message.
+    pub delivery: &'a Delivery,
+    /// What it asks for.
+    pub command: Command,
+}
+
+/// Reads a message of `rollcall.commands`.
+///
+/// # Errors
+/// The reason for the dead letter: one sentence that repeats nothing of the message.
+pub fn read(delivery: &Delivery) -> Result<Incoming<'_>, String> {
+    let value = scim::parse_json(&delivery.data).map_err(|e| format!("no command: {}", e.detail))?;
+    let version = value.get("version").and_then(serde_json::Value::as_u64);
+    if version.is_some_and(|version| version != u64::from(VERSION)) {
+        return Err(format!(
+            "a command of another version than {VERSION}, the only one that this worker knows"
+        ));
+    }
+    let command: Command = serde_json::from_value(value)
+        .map_err(|e| format!("no command: an envelope of another shape ({})", shape(&e)))?;
+    if command.ticket.0.get_version_num() != 7 {
+        return Err("no command: its ticket is no UUIDv7".to_owned());
+    }
+    check_resource(&command)?;
+    Ok(Incoming { delivery, command })
+}
+
+/// A sender that is not ours may not have held the resource against the schema.
+fn check_resource(command: &Command) -> Result<(), String> {
+    let (Change::CreateUser { user, .. } | Change::ReplaceUser { user }) = &command.change else {
+        return Ok(());
+    };
+    let as_sent =
+        serde_json::to_value(user).map_err(|_| "no command: its user has no JSON form".to_owned())?;
+    match Resource::parse(ResourceType::user(), &as_sent) {
+        Ok(parsed) if parsed == *user => Ok(()),
+        Ok(_) => Err("no command: its user is not in the form that ingest gives it".to_owned()),
+        Err(error) => Err(format!("no command: {}", error.detail)),
+    }
+}
+
+/// What serde says of a misfit, without the values that it quotes: only missing and unknown fields are named.
+fn shape(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.split('`').nth(1) {
+        Some(field) if text.starts_with("missing field") => format!("the field {field} is missing"),
+        _ => "a field has a wrong type or value".to_owned(),
+    }
+}

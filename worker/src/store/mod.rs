@@ -1,0 +1,8 @@
+//! The fold's rows in Postgres: loaded and locked by a fixed number of queries, saved by a fixed number of statements,
+//! whatever the batch's size. Before and after: [`crate::fold`].
+
+mod load;
+mod save;
+
+pub use load::{Keys, load};
+pub use save::save;
