@@ -1,0 +1,39 @@
+//! The whole road at random, over the real fold: clients that repeat a 429, ingests with skewed clocks, a queue that hands
+//! messages out in any order, workers that crash before the commit, after it and after the reply, replies that are late or
+//! lost. Every history must be linearizable. Take one rule away, and one is not: else nothing would be checked.
+
+#![expect(clippy::unwrap_used, reason = "a broken world of a test may panic")]
+
+mod checker;
+mod world;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use world::{Rule, World};
+
+/// The seeds of the histories among which a violation is looked for.
+fn violations(without: Option<Rule>, histories: u64) -> Vec<u64> {
+    let violated = |seed: &u64| {
+        let world = World::play(StdRng::seed_from_u64(*seed), without);
+        !checker::is_linearizable(&world.history, world.begun)
+    };
+    // One is enough where a rule is missing.
+    (0..histories).filter(violated).take(1).collect()
+}
+
+#[test]
+fn every_history_is_linearizable() {
+    let violated = violations(None, 4_000);
+    for seed in &violated {
+        let world = World::play(StdRng::seed_from_u64(*seed), None);
+        world.history.iter().for_each(|call| println!("{call:?}"));
+    }
+    assert_eq!(violated, [] as [u64; 0], "the seed of a history that no order explains");
+}
+
+#[test]
+fn without_a_rule_a_violation_is_found() {
+    for rule in [Rule::Tickets, Rule::Inbox, Rule::Truth, Rule::CommitFirst, Rule::Settle] {
+        assert!(!violations(Some(rule), 20_000).is_empty(), "no violation without {rule:?}");
+    }
+}

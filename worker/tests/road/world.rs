@@ -1,0 +1,434 @@
+//! The world of the random road: clients, three ingests, a queue, workers, and what stands in Postgres.
+
+use std::collections::BTreeMap;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use serde_json::{Value, json};
+use shared::clock::Clock;
+use shared::command::{Actor, Change, Command, Fingerprint, Origin, VERSION};
+use shared::outcome::Outcome;
+use shared::postgres::users::UserRow;
+use shared::scim::{Patch, Resource, ResourceType};
+use shared::ticket::{Ticket, TicketClock};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+use worker::fold::{Entry, Slot, State, decide};
+
+const TENANT: Uuid = Uuid::from_u128(0xacce);
+const ADA: Uuid = Uuid::from_u128(0xada);
+const CLIENTS: usize = 3;
+const CALLS_EACH: usize = 4;
+const STEPS: i64 = 600;
+const SKEW: i64 = 5;
+const DEADLINE: i64 = 10;
+
+/// The two fields of the one user.
+pub type Fields = (u32, u32);
+
+/// A rule that can be taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// A smaller ticket is stale.
+    Tickets,
+    /// A command that was applied is not applied again.
+    Inbox,
+    /// An unclaimed outcome is handed out only while it is the truth.
+    Truth,
+    /// The reply follows the commit.
+    CommitFirst,
+    /// At the deadline it is settled in Postgres who was first.
+    Settle,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    Read,
+    Create(u32),
+    Set(Option<u32>, Option<u32>),
+}
+
+/// What it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Seen(Option<Fields>),
+    Done,
+    Conflict,
+    Missing,
+}
+
+/// One call in the history; times in half steps.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub op: Op,
+    pub asked: i64,
+    pub answered: Option<i64>,
+    pub answer: Option<Answer>,
+    pub given_up: Option<i64>,
+}
+
+/// A call under way.
+#[derive(Debug, Clone)]
+struct Waiting {
+    call: usize,
+    ingest: usize,
+    command: Command,
+    reply: Option<Outcome>,
+    tries: u32,
+}
+
+#[derive(Debug, Default)]
+struct Client {
+    left: usize,
+    waiting: Option<Waiting>,
+}
+
+/// What stands in Postgres.
+#[derive(Debug, Clone, Default)]
+struct Database {
+    row: Option<UserRow>,
+    inbox: BTreeMap<Ticket, Entry>,
+    marks: BTreeMap<Ticket, Fingerprint>,
+}
+
+/// All of it.
+pub struct World {
+    pub history: Vec<Call>,
+    pub begun: Option<Fields>,
+    random: StdRng,
+    without: Option<Rule>,
+    now: i64,
+    ingests: Vec<(Clock, TicketClock)>,
+    clients: Vec<Client>,
+    queue: Vec<Command>,
+    database: Database,
+    started: u32,
+    outage: (i64, i64),
+}
+
+fn at(step: i64) -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::seconds(step)
+}
+
+impl World {
+    /// Plays one history to its end.
+    pub fn play(mut random: StdRng, without: Option<Rule>) -> Self {
+        let ingest = |random: &mut StdRng| {
+            let skew = *[0, -SKEW, SKEW].choose(random).unwrap();
+            let clock = Clock::manual(at(skew));
+            (clock.clone(), TicketClock::new(clock))
+        };
+        let outage = if random.random_bool(0.6) {
+            (random.random_range(5..40), random.random_range(5..60))
+        } else {
+            (0, 0)
+        };
+        let mut world = Self {
+            history: Vec::new(),
+            begun: None,
+            ingests: (0..3).map(|_| ingest(&mut random)).collect(),
+            clients: (0..CLIENTS).map(|_| Client { left: CALLS_EACH, waiting: None }).collect(),
+            queue: Vec::new(),
+            database: Database::default(),
+            now: 0,
+            started: 0,
+            outage,
+            without,
+            random,
+        };
+        if world.random.random_bool(0.8) {
+            world.begin();
+        }
+        while world.now < STEPS
+            && world.clients.iter().any(|client| client.left > 0 || client.waiting.is_some())
+        {
+            world.step();
+        }
+        let last = world.now * 2 + 2_000;
+        let seen = Some(Answer::Seen(world.read()));
+        world.history.push(Call {
+            op: Op::Read,
+            asked: last,
+            answered: Some(last + 1),
+            answer: seen,
+            given_up: None,
+        });
+        world
+    }
+
+    /// A user who is there from the start, by a command long ago.
+    fn begin(&mut self) {
+        let old = TicketClock::new(Clock::manual(at(-100_000))).issue();
+        let command = self.command(Op::Create(0), old);
+        let mut state = self.load(std::slice::from_ref(&command));
+        decide(&mut state, &command).unwrap();
+        self.commit(state);
+        self.begun = Some((0, 0));
+    }
+
+    fn step(&mut self) {
+        self.now += 1;
+        self.ingests.iter().for_each(|(clock, _)| clock.advance(Duration::seconds(1)));
+        let (action, client) = (self.random.random::<f64>(), self.random.random_range(0..CLIENTS));
+        if action < 0.5 {
+            if self.clients[client].waiting.is_some() {
+                self.listen(client);
+            } else if self.clients[client].left > 0 {
+                self.ask(client);
+            }
+        } else if action < 0.95
+            && !self.queue.is_empty()
+            && !(self.outage.0..self.outage.0 + self.outage.1).contains(&self.now)
+        {
+            self.work();
+        }
+    }
+
+    fn read(&self) -> Option<Fields> {
+        let number =
+            |resource: &Value, name: &str| resource[name].as_str().and_then(|n| n.parse().ok()).unwrap_or(0);
+        self.database
+            .row
+            .as_ref()
+            .map(|row| (number(&row.resource, "title"), number(&row.resource, "nickName")))
+    }
+
+    fn ask(&mut self, client: usize) {
+        self.clients[client].left -= 1;
+        self.started += 1;
+        let n = self.started;
+        let kind = self.random.random::<f64>();
+        let creates = if self.begun.is_some() { 0.42 } else { 0.6 };
+        let mut op = match kind {
+            k if k < 0.35 => Op::Read,
+            k if k < creates => Op::Create(n),
+            k if k < 0.7 => Op::Set(Some(n), None),
+            k if k < 0.8 => Op::Set(None, Some(n)),
+            _ => Op::Set(Some(n), Some(n)),
+        };
+        if op != Op::Read && self.random.random_bool(0.3) {
+            // The same request again, on purpose: it has the same fingerprint.
+            let same_kind = |call: &&Call| std::mem::discriminant(&call.op) == std::mem::discriminant(&op);
+            let over = |call: &&Call| {
+                call.answered.is_some() || call.given_up.is_some() && matches!(call.op, Op::Set(..))
+            };
+            let earlier: Vec<Op> =
+                self.history.iter().filter(same_kind).filter(over).map(|call| call.op).collect();
+            op = earlier.choose(&mut self.random).copied().unwrap_or(op);
+        }
+        let asked = self.now * 2;
+        let call = self.history.len();
+        self.history.push(Call { op, asked, answered: None, answer: None, given_up: None });
+        if op == Op::Read {
+            let seen = self.read();
+            self.answer(call, Answer::Seen(seen));
+        } else {
+            let waiting = self.publish(call, 0);
+            self.clients[client].waiting = Some(waiting);
+        }
+    }
+
+    fn answer(&mut self, call: usize, answer: Answer) {
+        self.history[call].answered = Some(self.now * 2 + 1);
+        self.history[call].answer = Some(answer);
+    }
+
+    fn publish(&mut self, call: usize, tries: u32) -> Waiting {
+        let ingest = self.random.random_range(0..3);
+        let ticket = self.ingests[ingest].1.issue();
+        let command = self.command(self.history[call].op, ticket);
+        self.queue.push(command.clone());
+        Waiting { call, ingest, command, reply: None, tries }
+    }
+
+    fn command(&self, op: Op, ticket: Ticket) -> Command {
+        let change = match op {
+            Op::Create(n) => {
+                let n = n.to_string();
+                let body = json!({
+                    "userName": "ada", "name": { "givenName": "Ada", "familyName": "Lovelace" },
+                    "emails": [{ "value": "ada@acme.example" }], "title": n, "nickName": n
+                });
+                let user = Resource::parse(ResourceType::user(), &body).unwrap();
+                Change::CreateUser { user, origin: Origin::Scim, role: None }
+            }
+            Op::Set(a, b) => {
+                let field =
+                    |name: &str, n: u32| json!({ "op": "replace", "path": name, "value": n.to_string() });
+                let fields = [a.map(|n| field("title", n)), b.map(|n| field("nickName", n))];
+                let operations: Vec<Value> = fields.into_iter().flatten().collect();
+                Change::PatchUser { patch: Patch::parse(&json!({ "Operations": operations })).unwrap() }
+            }
+            Op::Read => unreachable!("reads do not cross the queue"),
+        };
+        Command {
+            version: VERSION,
+            ticket,
+            tenant: TENANT,
+            actor: Actor::Operator,
+            request: ticket.0,
+            fingerprint: Fingerprint::of(TENANT, "", "", format!("{op:?}").as_bytes(), None),
+            issued_at: at(self.now),
+            deadline: at(self.now + DEADLINE),
+            resource: ADA,
+            if_match: None,
+            change,
+        }
+    }
+
+    /// A client looks whether it has been answered, or whether its time is up.
+    fn listen(&mut self, client: usize) {
+        let Some(mut waiting) = self.clients[client].waiting.take() else { return };
+        let overdue = at(self.now) > waiting.command.deadline;
+        if waiting.reply.is_none() && overdue {
+            waiting.reply = self.settle(&waiting.command);
+        }
+        self.clients[client].waiting = match waiting.reply.take() {
+            Some(Outcome::Stale { ticket }) => {
+                self.ingests[waiting.ingest].1.observe(ticket);
+                let again = self.ingests[waiting.ingest].1.issue();
+                let command = Command { ticket: again, ..self.command(self.history[waiting.call].op, again) };
+                self.queue.push(command.clone());
+                Some(Waiting { command, ..waiting })
+            }
+            Some(outcome) => {
+                let answer = match outcome.status() {
+                    404 => Answer::Missing,
+                    409 => Answer::Conflict,
+                    _ => Answer::Done,
+                };
+                self.answer(waiting.call, answer);
+                None
+            }
+            None if overdue => self.too_late(&waiting),
+            None => Some(waiting),
+        };
+    }
+
+    /// Who was first is settled in Postgres: the verdict, if there is one after all.
+    fn settle(&mut self, command: &Command) -> Option<Outcome> {
+        if self.without == Some(Rule::Settle) {
+            return None;
+        }
+        if let Some(outcome) = self.database.inbox.get(&command.ticket).map(|entry| entry.outcome.clone()) {
+            if outcome.as_ref().is_some_and(Outcome::is_applied) {
+                // It is answered now: no outcome of this request stays unclaimed, whichever try it came from.
+                let same = self
+                    .database
+                    .marks
+                    .iter()
+                    .filter(|(_, fingerprint)| **fingerprint == command.fingerprint);
+                for (ticket, _) in same {
+                    self.database.inbox.entry(*ticket).and_modify(|entry| entry.unclaimed = false);
+                }
+            }
+            return outcome;
+        }
+        let entry = Entry { stored: true, changed: false, outcome: None, unclaimed: false, command: None };
+        self.database.inbox.insert(command.ticket, entry);
+        None
+    }
+
+    /// 429: the client tries again, or gives up.
+    fn too_late(&mut self, waiting: &Waiting) -> Option<Waiting> {
+        if waiting.tries >= 3 || self.random.random_bool(0.5) {
+            self.history[waiting.call].given_up = Some(self.now * 2);
+            return None;
+        }
+        let mut call = waiting.call;
+        if matches!(self.history[call].op, Op::Set(..)) {
+            // Each try of a change is a change of its own; all tries of a create are one.
+            self.history[call].given_up = Some(self.now * 2);
+            call = self.history.len();
+            let op = self.history[waiting.call].op;
+            self.history.push(Call { op, asked: self.now * 2, answered: None, answer: None, given_up: None });
+        }
+        Some(self.publish(call, waiting.tries + 1))
+    }
+
+    /// A worker takes some messages, in any order, and may crash at any point.
+    fn work(&mut self) {
+        let size = self.random.random_range(1..=self.queue.len().min(3));
+        self.queue.shuffle(&mut self.random);
+        let batch: Vec<Command> = self.queue[..size].to_vec();
+        let crash = |random: &mut StdRng, p: f64| random.random_bool(p);
+        if crash(&mut self.random, 0.15) {
+            return;
+        }
+        let mut state = self.load(&batch);
+        let decisions: Vec<_> = batch.iter().map(|command| decide(&mut state, command).unwrap()).collect();
+        let replies = || batch.iter().zip(&decisions);
+        let reply = |world: &mut Self| {
+            for (command, decision) in replies() {
+                if let worker::fold::Decision::Reply(outcome) = decision {
+                    world.deliver(command, outcome);
+                }
+            }
+        };
+        if self.without == Some(Rule::CommitFirst) {
+            reply(self);
+        }
+        if crash(&mut self.random, 0.1) {
+            return;
+        }
+        self.commit(state);
+        if crash(&mut self.random, 0.1) {
+            return;
+        }
+        reply(self);
+        if crash(&mut self.random, 0.1) {
+            return;
+        }
+        self.queue.drain(..size);
+    }
+
+    fn deliver(&mut self, command: &Command, outcome: &Outcome) {
+        if at(self.now) > command.deadline {
+            return;
+        }
+        let waiting = self.clients.iter_mut().filter_map(|client| client.waiting.as_mut());
+        for waiting in
+            waiting.filter(|waiting| waiting.command.ticket == command.ticket && waiting.reply.is_none())
+        {
+            waiting.reply = Some(outcome.clone());
+        }
+    }
+
+    fn load(&self, batch: &[Command]) -> State {
+        let mut state = State::new(at(self.now));
+        state.tenants.insert(TENANT, "acme".to_owned());
+        if self.without != Some(Rule::Inbox) {
+            state.inbox = self.database.inbox.clone();
+        }
+        for (ticket, fingerprint) in &self.database.marks {
+            if self.database.inbox.get(ticket).is_some_and(|entry| entry.unclaimed) {
+                state.inbox.insert(*ticket, self.database.inbox[ticket].clone());
+                state.unclaimed.insert((TENANT, fingerprint.clone()), *ticket);
+            }
+        }
+        if let Some(mut row) = self.database.row.clone() {
+            if self.without == Some(Rule::Tickets) {
+                row.ticket = Uuid::nil();
+            }
+            let claimed = batch.iter().find_map(|c| state.unclaimed.get(&(TENANT, c.fingerprint.clone())));
+            if let (Some(Rule::Truth), Some(first)) = (self.without, claimed) {
+                (row.ticket, row.created_ticket) = (first.0, first.0);
+            }
+            state.users.insert(ADA, Slot { stored: Some(row.clone()), current: Some(row) });
+        }
+        state
+    }
+
+    fn commit(&mut self, state: State) {
+        self.database.row = state.users.get(&ADA).and_then(|slot| slot.current.clone());
+        for (ticket, mut entry) in state.inbox {
+            if let (true, Some(command)) = (entry.unclaimed, &entry.command) {
+                self.database.marks.insert(ticket, command.fingerprint.clone());
+            }
+            (entry.stored, entry.changed) = (true, false);
+            self.database.inbox.insert(ticket, entry);
+        }
+    }
+}
