@@ -40,7 +40,8 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
 
 /// Starts logging to standard error. Call once; a second call has no effect.
 ///
-/// `lapin` is silenced whatever the filter says: it logs returned messages whole, with the personal data in them.
+/// `lapin` is silenced whatever the filter says: it logs returned messages whole, with the personal data in them. A panic
+/// is logged by its place alone: its words may quote a value.
 pub fn init(filter: &str, format: Format) {
     let filter = EnvFilter::try_new(filter)
         .unwrap_or_else(|_| EnvFilter::new("info"))
@@ -51,6 +52,10 @@ pub fn init(filter: &str, format: Format) {
         .with_span_events(FmtSpan::NONE)
         .with_target(false);
     let json = format == Format::Json || (format == Format::Auto && !std::io::stderr().is_terminal());
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panicked");
+    }));
     // A second initialisation fails, and the first one stands.
     let _ = if json {
         builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()

@@ -12,7 +12,6 @@ use shared::telemetry::Format;
 use shared::{shutdown, telemetry};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 use worker::apply::Applier;
 use worker::consumer::Consumer;
@@ -48,7 +47,7 @@ async fn main() -> ExitCode {
     match run(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            error!(problem, "worker cannot start");
+            error!(problem, "worker gave up");
             ExitCode::FAILURE
         }
     }
@@ -93,17 +92,22 @@ async fn run(config: Config) -> Result<(), String> {
         stop: stop.clone(),
     };
     let last_batch = CancellationToken::new();
-    let work = TaskTracker::new();
-    work.spawn(relay::run(pool, Publisher::new(link), bell, last_batch.clone()));
-    work.spawn(async move {
-        consumer.run().await;
-        last_batch.cancel();
-    });
-    work.close();
+    let mut consumer = tokio::spawn(consumer.run());
+    let mut relay = tokio::spawn(relay::run(pool, Publisher::new(link), bell, last_batch.clone()));
     info!("worker started");
-    stop.cancelled().await;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = &mut consumer => return Err("the consumer panicked".to_owned()),
+        _ = &mut relay => return Err("the relay panicked".to_owned()),
+    }
     health.stopping();
-    shutdown::within_grace(&stop, async { work.wait().await }).await;
+    let finish = async {
+        // A panic was logged where it happened; there is nothing left to finish then.
+        let _ = consumer.await;
+        last_batch.cancel();
+        let _ = relay.await;
+    };
+    shutdown::within_grace(&stop, finish).await;
     hang_up.cancel();
     info!("worker stopped");
     Ok(())

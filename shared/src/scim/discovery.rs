@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::list::list_response;
 use super::schema::{ResourceType, Schema};
 
-/// The most resources in one answer to a query, and the page size if the client names none.
+/// The most resources in one answer to a query.
 pub const MAX_RESULTS: usize = 200;
 
 const CONFIG_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig";

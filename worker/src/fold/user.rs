@@ -5,7 +5,6 @@ use shared::event::{Cause, Event, UserData, UserEvent};
 use shared::postgres::users::UserRow;
 use shared::scim::{Error, Patch, Resource, ResourceType, user_name_key};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::State;
 
@@ -97,8 +96,8 @@ pub(super) fn name_taken() -> Error {
 }
 
 /// 404.
-pub(super) fn not_found(id: Uuid) -> Error {
-    Error::not_found(format!("there is no user {id}"))
+pub(super) fn not_found() -> Error {
+    Error::not_found("there is no User with this id")
 }
 
 /// `user.created`.

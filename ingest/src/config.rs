@@ -1,0 +1,107 @@
+//! What the server reads from its environment; `shared::config::VARIABLES` documents each variable.
+//!
+//! Before it: the process's environment. After it: `main`, which starts everything from it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use shared::config::{Env, Problems};
+use shared::redact::Masked;
+use shared::telemetry::{self, Format};
+
+use crate::http::base_url::PublicUrl;
+
+/// The server's configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where Postgres is.
+    pub database_url: Masked<String>,
+    /// Where RabbitMQ is.
+    pub amqp_url: Masked<String>,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// What clients see in front of `/scim/v2`, where that is fixed.
+    pub public_url: Option<PublicUrl>,
+    /// The largest body that is taken, in bytes.
+    pub body_limit: usize,
+    /// How long an answer may take.
+    pub deadline: Duration,
+    /// The most connections to Postgres.
+    pub db_connections: usize,
+    /// The length of the command queue, in messages.
+    pub queue_limit: u32,
+    /// What is logged.
+    pub log: String,
+    /// How log lines look.
+    pub log_format: Format,
+}
+
+impl Config {
+    /// Reads all of it.
+    ///
+    /// # Errors
+    /// Everything that is wrong, by name.
+    pub fn read(mut env: Env) -> Result<Self, Problems> {
+        let address = env.optional("ROLLCALL_LISTEN").unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let port = env.number("ROLLCALL_PORT", 1..=65_535);
+        let log: String = env.get("ROLLCALL_LOG");
+        if let Err(what) = telemetry::check_filter(&log) {
+            env.problem("ROLLCALL_LOG", what);
+        }
+        let config = Self {
+            database_url: Masked(env.url("DATABASE_URL", &["postgres", "postgresql"])),
+            amqp_url: Masked(env.url("AMQP_URL", &["amqp", "amqps"])),
+            listen: SocketAddr::new(address, u16::try_from(port).expect("the bounds are those of a port")),
+            public_url: env.optional("ROLLCALL_PUBLIC_URL"),
+            body_limit: size(env.number("ROLLCALL_BODY_LIMIT", 1_024..=10_485_760)),
+            deadline: env.seconds("ROLLCALL_DEADLINE", 1..=50),
+            db_connections: size(env.number("ROLLCALL_DB_CONNECTIONS", 2..=200)),
+            queue_limit: env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000),
+            log,
+            log_format: env.optional("ROLLCALL_LOG_FORMAT").unwrap_or(Format::Auto),
+        };
+        env.finish()?;
+        Ok(config)
+    }
+}
+
+fn size(number: u32) -> usize {
+    usize::try_from(number).expect("32 bits fit in a word of every machine that tokio runs on")
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::config::Service;
+
+    use super::*;
+
+    fn read(values: &[(&str, &str)]) -> Result<Config, Problems> {
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::read(Env::new(Service::Ingest, values))
+    }
+
+    #[test]
+    fn two_urls_are_enough() {
+        let config = read(&[("DATABASE_URL", "postgres://x/y"), ("AMQP_URL", "amqp://x")]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!((config.body_limit, config.deadline), (1_048_576, Duration::from_secs(20)));
+        assert!(config.public_url.is_none());
+    }
+
+    #[test]
+    fn everything_wrong_is_reported_at_once() {
+        let problems = read(&[
+            ("ROLLCALL_LISTEN", "here"),
+            ("ROLLCALL_DEADLINE", "51"),
+            ("ROLLCALL_PUBLIC_URL", "ftp://x"),
+            ("ROLLCALL_LOG_FORMAT", "xml"),
+            ("ROLLCALL_LOG", "a=b=c"),
+        ]);
+        let text = problems.unwrap_err().to_string();
+        for name in
+            ["DATABASE_URL", "AMQP_URL", "LISTEN", "DEADLINE", "PUBLIC_URL", "LOG_FORMAT", "ROLLCALL_LOG is"]
+        {
+            assert!(text.contains(name), "{name} in {text}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `POST /events`: the content service's CloudEvents over HTTP, one in structured mode or a batch.
+//!
+//! Before it: a caller with the scope `events`. After it: the exchange `rollcall.events`. Either all events of a request
+//! are taken, or none.
+
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use shared::amqp::{Message, topology};
+use shared::event::{self, Event};
+use shared::scim::Error;
+use uuid::Uuid;
+
+use crate::app::Shared;
+use crate::auth::Events;
+use crate::http::answer::{Answer, Refusal, scim_json};
+use crate::http::body;
+use crate::http::observe::RequestId;
+
+/// The most events in one request.
+const MAX_EVENTS: usize = 1_000;
+/// What a client may call plain JSON, in which either form is taken.
+const JSON: &str = "application/json";
+
+/// Takes events; 202 when the broker has confirmed all of them.
+///
+/// # Errors
+/// 400 that names the field, 413, 415, 429 while the broker takes nothing.
+pub async fn take(
+    Events(key): Events,
+    RequestId(id): RequestId,
+    State(app): State<Shared>,
+    request: Request,
+) -> Answer {
+    let (parts, body) = request.into_parts();
+    let media_type = body::media_type(&parts.headers, &[event::MEDIA_TYPE, event::BATCH_MEDIA_TYPE, JSON])?;
+    let body = body::receive(&parts.headers, body, app.config.body_limit).await?;
+    let events = events(media_type, &body)?;
+    let messages = events.into_iter().map(|event| message(event, &key.tenant_name, id));
+    let messages: Vec<Message> =
+        messages.collect::<Result<_, _>>().map_err(|_| Refusal::bug("an event cannot be written as JSON"))?;
+    publish(&app, &messages).await?;
+    // JSON, though no SCIM resource: one form for everything that this server says.
+    Ok(scim_json(StatusCode::ACCEPTED, &json!({ "accepted": messages.len() })))
+}
+
+/// In a task of its own: a client that hangs up must not leave half a batch behind.
+async fn publish(app: &Shared, messages: &[Message]) -> Result<(), Refusal> {
+    let (app, messages) = (app.clone(), messages.to_vec());
+    match tokio::spawn(async move { app.events.publish(&messages).await }).await {
+        Ok(published) => published.map_err(|error| Refusal::not_queued(&error)),
+        Err(_) => Err(Refusal::bug("publishing panicked")),
+    }
+}
+
+/// The events in a body, each of them valid.
+fn events(media_type: Option<&str>, body: &Bytes) -> Result<Vec<Event>, Error> {
+    let parsed: Value = serde_json::from_slice(body).map_err(|error| {
+        Error::invalid_syntax(format!(
+            "the body is not valid JSON (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
+    })?;
+    if holds_nul(&parsed) {
+        return Err(Error::invalid_value("the body holds the character U+0000, which cannot be stored"));
+    }
+    match (media_type, parsed) {
+        (Some(event::MEDIA_TYPE), Value::Array(_)) => {
+            Err(Error::invalid_syntax(format!("a batch must be sent as {}", event::BATCH_MEDIA_TYPE)))
+        }
+        (_, Value::Array(batch)) if batch.len() > MAX_EVENTS => Err(Error::payload_too_large(format!(
+            "the batch has {} events; at most {MAX_EVENTS} are taken",
+            batch.len()
+        ))),
+        (_, Value::Array(batch)) => batch
+            .iter()
+            .enumerate()
+            .map(|(index, event)| {
+                valid(event).map_err(|complaint| Error::invalid_value(format!("events[{index}].{complaint}")))
+            })
+            .collect(),
+        (Some(event::BATCH_MEDIA_TYPE), _) => {
+            Err(Error::invalid_syntax("a batch must be a JSON array of events"))
+        }
+        (_, one) => Ok(vec![valid(&one).map_err(Error::invalid_value)?]),
+    }
+}
+
+fn valid(event: &Value) -> Result<Event, String> {
+    event::decode(event).map(|(event, _)| event)
+}
+
+/// A key speaks for its own tenant, whatever the event says.
+fn message(event: Event, tenant_name: &str, request: Uuid) -> serde_json::Result<Message> {
+    let event = Event { tenant: Some(tenant_name.to_owned()), requestid: Some(request.to_string()), ..event };
+    let (id, body) = (shared::id::new().to_string(), serde_json::to_vec(&event)?);
+    Ok(Message::json(topology::EVENTS, &event.kind, &id, event::MEDIA_TYPE, body))
+}
+
+/// Postgres keeps no U+0000, though JSON allows it.
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(elements) => elements.iter().any(holds_nul),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(id: &str) -> Value {
+        json!({
+            "specversion": "1.0", "id": id, "source": "/content", "type": "content.completed", "tenant": "other",
+            "data": {
+                "user": { "id": "0192aaaa-0000-7000-8000-000000000001" },
+                "assignment": { "id": "a1", "completedAt": "2026-01-01T10:00:00Z" }
+            }
+        })
+    }
+
+    fn read(media_type: Option<&str>, body: &Value) -> Result<usize, (u16, String)> {
+        let events = events(media_type, &body.to_string().into_bytes().into());
+        events.map(|events| events.len()).map_err(|error| (error.status, error.detail))
+    }
+
+    #[test]
+    fn one_event_and_batches_are_taken_in_the_form_that_they_claim() {
+        let (one, two) = (event("1"), json!([event("1"), event("2")]));
+        let (single, batch) = (Some(event::MEDIA_TYPE), Some(event::BATCH_MEDIA_TYPE));
+        for (media_type, body, expected) in [
+            (single, &one, Ok(1)),
+            (single, &two, Err(400)),
+            (batch, &two, Ok(2)),
+            (batch, &one, Err(400)),
+            (batch, &json!([]), Ok(0)),
+            (Some(JSON), &one, Ok(1)),
+            (Some(JSON), &two, Ok(2)),
+            (None, &one, Ok(1)),
+            (batch, &json!(vec![one.clone(); MAX_EVENTS + 1]), Err(413)),
+            (single, &json!("x"), Err(400)),
+        ] {
+            assert_eq!(read(media_type, body).map_err(|(status, _)| status), expected, "{media_type:?}");
+        }
+    }
+
+    #[test]
+    fn a_complaint_names_the_event_and_the_field() {
+        let mut bad = event("2");
+        bad["data"]["user"]["id"] = json!("x");
+        let (status, detail) = read(None, &json!([event("1"), bad])).unwrap_err();
+        assert_eq!(status, 400);
+        assert!(detail.starts_with("events[1].data.user.id must be"), "{detail}");
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_refused() {
+        let mut bad = event("1");
+        bad["data"]["extra"] = json!([{ "a": "b\0" }]);
+        assert_eq!(read(None, &bad).unwrap_err().0, 400);
+        let broken = events(None, &Bytes::from_static(b"{\"a\":\xff}")).unwrap_err();
+        assert_eq!(broken.status, 400);
+    }
+
+    #[test]
+    fn a_key_speaks_for_its_own_tenant_only() {
+        let valid = valid(&event("1")).unwrap();
+        let message = message(valid, "acme", Uuid::nil()).unwrap();
+        let sent: Value = serde_json::from_slice(&message.body).unwrap();
+        assert_eq!((&sent["tenant"], message.routing_key.as_str()), (&json!("acme"), "content.completed"));
+    }
+}

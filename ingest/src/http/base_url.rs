@@ -1,0 +1,146 @@
+//! The base URL as the client sees it, for `meta.location` and the `Location` header.
+//!
+//! Before it: the configuration, or the request's headers. After it: every representation.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::HOST;
+use axum::http::request::Parts;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName};
+
+use crate::app::Shared;
+use crate::scim::BASE_PATH;
+
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What stands in front of the base path, e.g. `https://scim.example.com`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+impl FromStr for PublicUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let problem = "must be a URL such as https://scim.example.com, without user, query and fragment";
+        let url = url::Url::parse(text).map_err(|_| problem)?;
+        let is_plain = matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if !is_plain {
+            return Err(problem);
+        }
+        // People paste what they type into Okta.
+        let front = url.as_str().trim_end_matches('/');
+        Ok(Self(front.strip_suffix(BASE_PATH).unwrap_or(front).to_owned()))
+    }
+}
+
+/// The base URL of this request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl(pub String);
+
+impl BaseUrl {
+    /// The configured one, else what the headers tell, else the address we listen on.
+    #[must_use]
+    pub fn of(public: Option<&PublicUrl>, headers: &HeaderMap, listen: SocketAddr) -> Self {
+        match public {
+            Some(PublicUrl(front)) => Self(format!("{front}{BASE_PATH}")),
+            None => {
+                let host = host(headers).map_or_else(|| listen.to_string(), |host| host.to_string());
+                Self(format!("{}://{host}{BASE_PATH}", scheme(headers)))
+            }
+        }
+    }
+}
+
+impl FromRequestParts<Shared> for BaseUrl {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Infallible> {
+        Ok(Self::of(app.config.public_url.as_ref(), &parts.headers, app.config.listen))
+    }
+}
+
+/// The scheme that the outermost proxy was asked by.
+fn scheme(headers: &HeaderMap) -> &'static str {
+    let forwarded = headers.get(X_FORWARDED_PROTO).and_then(|value| value.to_str().ok());
+    let first = forwarded.and_then(|list| list.split(',').next()).map(str::trim);
+    if first.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) { "https" } else { "http" }
+}
+
+/// The one `Host` header, if it is a host and perhaps a port.
+fn host(headers: &HeaderMap) -> Option<Authority> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
+    let authority: Authority = host.to_str().ok()?.parse().ok()?;
+    let is_plain = !authority.host().is_empty() && !authority.as_str().contains('@');
+    is_plain.then_some(authority)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base(public: Option<&str>, given: &[(&'static str, &str)]) -> String {
+        let public = public.map(|text| text.parse().unwrap());
+        let mut headers = HeaderMap::new();
+        for (name, value) in given {
+            headers.append(*name, value.parse().unwrap());
+        }
+        BaseUrl::of(public.as_ref(), &headers, "127.0.0.1:8080".parse().unwrap()).0
+    }
+
+    #[test]
+    fn the_base_url_is_what_the_client_sees() {
+        let listen = "http://127.0.0.1:8080/scim/v2";
+        for (public, headers, expected) in [
+            (None, &[("host", "scim.example")][..], "http://scim.example/scim/v2"),
+            (
+                None,
+                &[("host", "scim.example:8443"), ("x-forwarded-proto", "https")],
+                "https://scim.example:8443/scim/v2",
+            ),
+            (
+                None,
+                &[("host", "scim.example"), ("x-forwarded-proto", "HTTPS, http")],
+                "https://scim.example/scim/v2",
+            ),
+            (
+                None,
+                &[("host", "scim.example"), ("x-forwarded-proto", "javascript")],
+                "http://scim.example/scim/v2",
+            ),
+            (None, &[("host", "[::1]:8080")], "http://[::1]:8080/scim/v2"),
+            (None, &[], listen),
+            (None, &[("host", "")], listen),
+            (None, &[("host", "a/b?c")], listen),
+            (None, &[("host", "me@scim.example")], listen),
+            (None, &[("host", "a.example"), ("host", "b.example")], listen),
+            (Some("https://scim.example.com"), &[("host", "other")], "https://scim.example.com/scim/v2"),
+            (Some("https://scim.example.com/"), &[], "https://scim.example.com/scim/v2"),
+            (Some("https://example.com/roll/scim/v2/"), &[], "https://example.com/roll/scim/v2"),
+        ] {
+            assert_eq!(base(public, headers), expected, "{public:?} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_public_url_that_is_none_is_refused() {
+        for text in [
+            "scim.example",
+            "ftp://scim.example",
+            "https://me:pw@scim.example",
+            "https://scim.example?x=1",
+            "https://",
+        ] {
+            assert!(text.parse::<PublicUrl>().is_err(), "{text}");
+        }
+    }
+}

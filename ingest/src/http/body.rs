@@ -1,0 +1,187 @@
+//! The body of a request: of a media type that we take, within its limit, within its time.
+//!
+//! Before it: the headers. After it: the bytes, for `scim::parse_json` or the events intake.
+
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream, Bytes};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use futures_util::StreamExt;
+use shared::scim::Error;
+use tokio::time::timeout;
+
+/// How long a body may take to arrive.
+const ARRIVAL: Duration = Duration::from_secs(30);
+/// How much of a body that is too large is thrown away before the answer, in bytes: a client that only sends does not see
+/// an answer on a connection that is closed under it.
+const DISCARDED: usize = 8 << 20;
+/// How long that may take.
+const DISCARDING: Duration = Duration::from_secs(2);
+
+/// The media type of the body, one of `taken`; `None` if the request names none.
+///
+/// # Errors
+/// 415 for any other, and for a body that is compressed.
+pub fn media_type(headers: &HeaderMap, taken: &[&'static str]) -> Result<Option<&'static str>, Error> {
+    for encoding in headers.get_all(CONTENT_ENCODING) {
+        if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
+            return Err(Error::unsupported_media_type("the body must be sent without Content-Encoding"));
+        }
+    }
+    let Some(given) = headers.get(CONTENT_TYPE) else { return Ok(None) };
+    let essence = given.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    match taken.iter().find(|name| name.eq_ignore_ascii_case(essence)) {
+        Some(found) => Ok(Some(found)),
+        None => {
+            Err(Error::unsupported_media_type(format!("the Content-Type must be {}", taken.join(" or "))))
+        }
+    }
+}
+
+/// The whole body, of at most `limit` bytes, whether its length was announced or not.
+///
+/// # Errors
+/// 413 that names the limit, 408 if it does not arrive, 400 if it breaks off.
+pub async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Error> {
+    let announced = announced(headers);
+    let too_large =
+        || Error::payload_too_large(format!("the body is larger than the limit of {limit} bytes"));
+    if announced > limit && headers.contains_key(EXPECT) {
+        // The client waits for our word before it sends (RFC 9110 §10.1.1).
+        return Err(too_large());
+    }
+    let mut stream = body.into_data_stream();
+    let arrived = if announced > limit {
+        Arrived::TooMuch
+    } else {
+        timeout(ARRIVAL, collect(&mut stream, announced, limit)).await.unwrap_or(Arrived::Late)
+    };
+    match arrived {
+        Arrived::Whole(bytes) => Ok(bytes),
+        Arrived::Broken => Err(Error::invalid_syntax("the body broke off before its end")),
+        Arrived::Late => Err(Error::new(
+            408,
+            None,
+            format!("the body did not arrive within {} seconds", ARRIVAL.as_secs()),
+        )),
+        Arrived::TooMuch => {
+            // If it takes longer, the client may miss the answer: that is its own doing.
+            let _ = timeout(DISCARDING, discard(&mut stream)).await;
+            Err(too_large())
+        }
+    }
+}
+
+enum Arrived {
+    Whole(Bytes),
+    TooMuch,
+    Broken,
+    Late,
+}
+
+/// The announced length in bytes; 0 if there is none. The HTTP server has checked that it is a number.
+fn announced(headers: &HeaderMap) -> usize {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    length.map_or(0, |length| length.trim().parse().unwrap_or(usize::MAX))
+}
+
+async fn collect(stream: &mut BodyDataStream, announced: usize, limit: usize) -> Arrived {
+    let mut bytes = Vec::with_capacity(announced);
+    while let Some(chunk) = stream.next().await {
+        match chunk {
+            Err(_) => return Arrived::Broken,
+            Ok(chunk) if bytes.len() + chunk.len() > limit => return Arrived::TooMuch,
+            Ok(chunk) => bytes.extend_from_slice(&chunk),
+        }
+    }
+    Arrived::Whole(bytes.into())
+}
+
+async fn discard(stream: &mut BodyDataStream) {
+    let mut discarded = 0;
+    while let Some(Ok(chunk)) = stream.next().await {
+        discarded += chunk.len();
+        if discarded > DISCARDED {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderName;
+
+    use super::*;
+
+    const TAKEN: &[&str] = &["application/json", "application/scim+json"];
+
+    fn headers(given: &[(HeaderName, &str)]) -> HeaderMap {
+        given.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn json_and_scim_json_are_taken_with_any_parameters() {
+        for (given, expected) in [
+            (None, Ok(None)),
+            (Some("application/json"), Ok(Some("application/json"))),
+            (Some("Application/SCIM+JSON; charset=utf-8"), Ok(Some("application/scim+json"))),
+            (Some("application/scim+json;charset=utf-8;q=1"), Ok(Some("application/scim+json"))),
+            (Some("text/plain"), Err(415)),
+            (Some("application/jsonp"), Err(415)),
+            (Some(""), Err(415)),
+        ] {
+            let given: Vec<_> = given.map(|value| (CONTENT_TYPE, value)).into_iter().collect();
+            assert_eq!(
+                media_type(&headers(&given), TAKEN).map_err(|error| error.status),
+                expected,
+                "{given:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refused_media_type_is_told_what_is_taken() {
+        let error = media_type(&headers(&[(CONTENT_TYPE, "text/xml")]), TAKEN).unwrap_err();
+        assert_eq!(error.detail, "the Content-Type must be application/json or application/scim+json");
+    }
+
+    #[test]
+    fn compressed_bodies_are_refused() {
+        for (encoding, is_taken) in
+            [("identity", true), ("Identity", true), ("gzip", false), ("gzip, identity", false)]
+        {
+            assert_eq!(
+                media_type(&headers(&[(CONTENT_ENCODING, encoding)]), TAKEN).is_ok(),
+                is_taken,
+                "{encoding}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_limit_holds_with_and_without_a_length() {
+        let chunked = |size: usize| {
+            let chunks =
+                std::iter::repeat_n(Ok::<_, std::convert::Infallible>(Bytes::from_static(b"x")), size);
+            Body::from_stream(futures_util::stream::iter(chunks))
+        };
+        for (size, fits) in [(0, true), (10, true), (11, false), (10_000, false)] {
+            let length = headers(&[(CONTENT_LENGTH, &size.to_string())]);
+            let whole = receive(&length, Body::from(vec![b'x'; size]), 10).await;
+            let in_chunks = receive(&HeaderMap::new(), chunked(size), 10).await;
+            assert_eq!(whole, in_chunks);
+            assert_eq!(whole.is_ok(), fits, "{size}");
+            if let Err(error) = whole {
+                assert!(error.status == 413 && error.detail.contains("10 bytes"), "{error}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_refused() {
+        let chunks = [Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("gone"))];
+        let body = Body::from_stream(futures_util::stream::iter(chunks));
+        assert_eq!(receive(&HeaderMap::new(), body, 10).await.unwrap_err().status, 400);
+    }
+}

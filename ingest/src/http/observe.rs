@@ -1,0 +1,116 @@
+//! Around every request: its id, its span, its one line in the log, and the bound on how many are in hand.
+//!
+//! Before it: the HTTP server. After it: the route. The line has the route's pattern, never the path or the query:
+//! those hold userNames.
+
+use std::convert::Infallible;
+use std::time::Instant;
+
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, info, info_span};
+use uuid::Uuid;
+
+use super::answer::Refusal;
+use crate::app::Shared;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The request's id: in the answer's `X-Request-Id`, in the command, in the logs of all services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId(pub Uuid);
+
+impl FromRequestParts<Shared> for RequestId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().copied().unwrap_or_else(|| Self(shared::id::new())))
+    }
+}
+
+/// Lets a request through and says in the log what became of it.
+pub async fn observe(State(app): State<Shared>, mut request: Request, next: Next) -> Response {
+    let id = shared::id::new();
+    request.extensions_mut().insert(RequestId(id));
+    let line = Line::begin(id, &request);
+    let mut response = match app.in_flight.try_acquire() {
+        Ok(_permit) => next.run(request).instrument(line.span.clone()).await,
+        Err(_) => {
+            Refusal::try_again("too many requests at a time: nothing was changed; try again").into_response()
+        }
+    };
+    let value = HeaderValue::try_from(id.to_string()).expect("a UUID is hexadecimal digits and hyphens");
+    response.headers_mut().insert(X_REQUEST_ID, value);
+    line.end(&response);
+    response
+}
+
+/// Notes a fact about the request for its line in the log; `name` is one of the span's fields.
+pub fn note(name: &str, value: impl std::fmt::Display) {
+    Span::current().record(name, tracing::field::display(value));
+}
+
+/// The line in the making. Dropped without an end it tells that the client hung up.
+struct Line {
+    span: Span,
+    method: &'static str,
+    route: String,
+    began: Instant,
+    has_ended: bool,
+}
+
+impl Line {
+    fn begin(id: Uuid, request: &Request) -> Self {
+        let span = info_span!(
+            "request",
+            request.id = %id,
+            tenant = Empty,
+            key.id = Empty,
+            command = Empty,
+            outcome = Empty,
+        );
+        let route = request.extensions().get::<MatchedPath>();
+        Self {
+            span,
+            method: method(request.method()),
+            route: route.map_or("none", MatchedPath::as_str).to_owned(),
+            began: Instant::now(),
+            has_ended: false,
+        }
+    }
+
+    fn end(mut self, response: &Response) {
+        self.has_ended = true;
+        info!(
+            parent: &self.span,
+            method = self.method,
+            route = self.route,
+            status = response.status().as_u16(),
+            duration_ms = self.duration_ms(),
+            "answered"
+        );
+    }
+
+    fn duration_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            let duration_ms = self.duration_ms();
+            info!(parent: &self.span, method = self.method, route = self.route, duration_ms, "the client hung up");
+        }
+    }
+}
+
+/// Methods are words of the client's choice: only those that we know are logged.
+fn method(method: &Method) -> &'static str {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}

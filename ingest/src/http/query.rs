@@ -1,0 +1,140 @@
+//! The query string: read strictly, so that a broken filter is never taken for none.
+//!
+//! Before it: the request line. After it: the handlers, which ask for the parameters they know; others are ignored
+//! (RFC 7644 §3.4.2).
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use shared::scim::{Error, Projection};
+
+use super::answer::Refusal;
+use crate::app::Shared;
+
+/// The parameters, decoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads a query string, in which `+` is a space.
+    ///
+    /// # Errors
+    /// 400 for percent signs that encode nothing, and for what is not UTF-8.
+    pub fn parse(raw: &str) -> Result<Self, Error> {
+        let pairs = raw.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        });
+        pairs.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The parameter of that name, whatever its case: a `Filter` that were ignored would return everybody.
+    ///
+    /// # Errors
+    /// 400 `invalidValue` if it is given twice.
+    pub fn get(&self, name: &str) -> Result<Option<&str>, Error> {
+        let mut values =
+            self.0.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value.map(String::as_str)),
+            _ => Err(Error::invalid_value(format!("the parameter {name} is given twice"))),
+        }
+    }
+
+    /// The integer of that name; one beyond 64 bits is as good as the largest or smallest.
+    ///
+    /// # Errors
+    /// 400 `invalidValue`.
+    pub fn integer(&self, name: &str) -> Result<Option<i64>, Error> {
+        use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+        let Some(text) = self.get(name)? else { return Ok(None) };
+        match text.trim().parse::<i64>() {
+            Ok(number) => Ok(Some(number)),
+            Err(error) if *error.kind() == PosOverflow => Ok(Some(i64::MAX)),
+            Err(error) if *error.kind() == NegOverflow => Ok(Some(i64::MIN)),
+            Err(_) => Err(Error::invalid_value(format!("the parameter {name} must be an integer"))),
+        }
+    }
+
+    /// `attributes` and `excludedAttributes` (RFC 7644 §3.9).
+    ///
+    /// # Errors
+    /// 400 `invalidValue` if both are given.
+    pub fn projection(&self) -> Result<Projection, Error> {
+        Projection::parse(self.get("attributes")?, self.get("excludedAttributes")?)
+    }
+}
+
+impl FromRequestParts<Shared> for Query {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Refusal> {
+        Ok(Self::parse(parts.uri.query().unwrap_or_default())?)
+    }
+}
+
+fn decode(text: &str) -> Result<String, Error> {
+    let malformed = || Error::invalid_syntax("the query string is not valid percent-encoding of UTF-8");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let digits = (rest.next().and_then(hex), rest.next().and_then(hex));
+                let (Some(high), Some(low)) = digits else { return Err(malformed()) };
+                high << 4 | low
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| malformed())
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded() {
+        let query = Query::parse("filter=userName%20eq+%22%C3%A9%22&&count=2&empty=&bare").unwrap();
+        for (name, value) in [
+            ("filter", Some("userName eq \"é\"")),
+            ("COUNT", Some("2")),
+            ("empty", Some("")),
+            ("bare", Some("")),
+            ("x", None),
+        ] {
+            assert_eq!(query.get(name), Ok(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn broken_encoding_is_refused() {
+        for raw in ["filter=%", "filter=%2", "filter=%zz", "filter=%+1", "filter=%ff", "%C3=x"] {
+            assert_eq!(Query::parse(raw).unwrap_err().status, 400, "{raw}");
+        }
+    }
+
+    #[test]
+    fn integers_are_read_and_others_refused_by_name() {
+        for (raw, expected) in [
+            ("", Ok(None)),
+            ("n=7", Ok(Some(7))),
+            ("n=-7", Ok(Some(-7))),
+            ("n=99999999999999999999", Ok(Some(i64::MAX))),
+            ("n=-99999999999999999999", Ok(Some(i64::MIN))),
+            ("n=", Err(())),
+            ("n=1.5", Err(())),
+            ("n=ten", Err(())),
+            ("n=1&n=2", Err(())),
+        ] {
+            let read = Query::parse(raw).unwrap().integer("n");
+            assert!(read.as_ref().err().is_none_or(|error| error.detail.contains("parameter n ")));
+            assert_eq!(read.map_err(drop), expected, "{raw}");
+        }
+    }
+}

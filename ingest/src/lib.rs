@@ -1,0 +1,14 @@
+//! HTTP to command, outcome to HTTP: the SCIM server that an identity provider talks to.
+//!
+//! A request passes [`router`] and [`http`] (its identity, its body, its form), [`auth`] (whose it is), then [`scim`] or
+//! [`events`]. A read ends in Postgres. A change becomes a command and takes the [`road`]: to the queue, and back with
+//! the outcome, or with "try again" when the deadline was first.
+
+pub mod app;
+pub mod auth;
+pub mod config;
+pub mod events;
+pub mod http;
+pub mod road;
+pub mod router;
+pub mod scim;

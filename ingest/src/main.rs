@@ -1,0 +1,97 @@
+//! The SCIM server's process: reads the environment, starts what it depends on, serves until it is told to stop.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use ingest::app::App;
+use ingest::config::Config;
+use ingest::router;
+use shared::amqp::Link;
+use shared::config::{self, Env, Problems, Service};
+use shared::health::Health;
+use shared::postgres::{self, Pool};
+use shared::{shutdown, telemetry};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+const ABOUT: &str =
+    "The SCIM server: takes users' changes from an identity provider and puts them into the queue.";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    if let Some(code) = config::answer_arguments(Service::Ingest, ABOUT) {
+        return code;
+    }
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("ingest: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+async fn run() -> Result<(), Failure> {
+    let config = Config::read(Env::of_process(Service::Ingest))?;
+    telemetry::init(&config.log, config.log_format);
+    let listener = listen(config.listen).await?;
+    let stop = shutdown::on_signal().map_err(Failure::Signals)?;
+    // The link outlives `stop`: requests in hand still wait for their replies.
+    let drained = CancellationToken::new();
+
+    let health = Health::new(&["postgres", "rabbitmq"]);
+    let pool = Pool::new(&config.database_url.0, config.db_connections).map_err(Failure::DatabaseUrl)?;
+    let link = Link::start(&config.amqp_url.0, "ingest", config.queue_limit, health.clone(), drained.clone())
+        .map_err(Failure::AmqpUrl)?;
+    tokio::spawn(postgres::watch(pool.clone(), health.clone(), drained.clone()));
+    tokio::spawn(say_goodbye(health.clone(), stop.clone()));
+
+    info!(address = %config.listen, "listening");
+    let app = App::new(config, pool, link);
+    let router = router::router(app.clone(), &health);
+    shared::http::serve(listener, router, stop, shutdown::GRACE).await;
+    app.road.finish().await;
+    drained.cancel();
+    info!("stopped");
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        std::io::ErrorKind::AddrInUse => Failure::PortTaken(address),
+        _ => Failure::Listen { address, source },
+    })
+}
+
+/// From the first moment of stopping nobody should send new requests here.
+async fn say_goodbye(health: Health, stop: CancellationToken) {
+    stop.cancelled().await;
+    health.stopping();
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] Problems),
+    #[error("DATABASE_URL {0}")]
+    DatabaseUrl(String),
+    #[error("AMQP_URL {0}")]
+    AmqpUrl(String),
+    #[error("port {} of {} is taken by another program: set ROLLCALL_PORT to one that is free", .0.port(), .0.ip())]
+    PortTaken(SocketAddr),
+    #[error("cannot listen on {address} ({source}): check ROLLCALL_LISTEN and ROLLCALL_PORT")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("cannot listen for signals ({0})")]
+    Signals(std::io::Error),
+}
+
+impl Failure {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Config(_) | Self::DatabaseUrl(_) | Self::AmqpUrl(_) => ExitCode::from(2),
+            Self::PortTaken(_) | Self::Listen { .. } | Self::Signals(_) => ExitCode::FAILURE,
+        }
+    }
+}

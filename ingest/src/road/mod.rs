@@ -1,0 +1,234 @@
+//! The road of a change: to the queue, to a worker, and back with the outcome; or "try again", settled in Postgres.
+//!
+//! Before it: a handler with a valid change. After it: the answer. The road is travelled in a task of its own: a client
+//! that hangs up does not keep it from being settled.
+
+mod settle;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::amqp::{self, Link, Requester, topology};
+use shared::clock::Clock;
+use shared::command::{self, Actor, Change, Command, Fingerprint, IfMatch};
+use shared::outcome::Outcome;
+use shared::postgres::{self, Pool};
+use shared::retry::Delays;
+use shared::ticket::TicketClock;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span, error, warn};
+use uuid::Uuid;
+
+use crate::http::answer::Refusal;
+use crate::http::observe::note;
+
+/// How long stopping waits for roads that no client waits for any more.
+const FINISH: Duration = Duration::from_secs(5);
+
+/// A change that somebody asks for.
+#[derive(Debug)]
+pub struct Errand {
+    /// Whose roster.
+    pub tenant: Uuid,
+    /// Who asks.
+    pub actor: Actor,
+    /// The request's id.
+    pub request: Uuid,
+    /// The same for the same request.
+    pub fingerprint: Fingerprint,
+    /// The resource; for a create the id that it will have.
+    pub resource: Uuid,
+    /// The versions that may be changed.
+    pub if_match: Option<IfMatch>,
+    /// What to do.
+    pub change: Change,
+}
+
+/// Why there is no verdict to answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    /// It did not get into the queue.
+    #[error("the command was not queued: {0}")]
+    NotQueued(amqp::Error),
+    /// The deadline was first.
+    #[error("there was no verdict by the deadline")]
+    Late,
+    /// A later change was applied first, and nobody waits for another attempt.
+    #[error("a later change was applied first")]
+    Overtaken,
+    /// A bug.
+    #[error("the road broke: {0}")]
+    Broken(&'static str),
+}
+
+impl From<Unanswered> for Refusal {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotQueued(error) => Self::not_queued(&error),
+            Unanswered::Late => Self::try_again(
+                "the change is queued but was not applied in time; send the same request again to learn its outcome",
+            ),
+            Unanswered::Overtaken => Self::try_again(
+                "another change of the same resource was applied first and this one was not; try again",
+            ),
+            Unanswered::Broken(cause) => Self::bug(cause),
+        }
+    }
+}
+
+/// Whoever waits for the verdict: the handler, which is gone when its client hangs up.
+type Client = oneshot::Sender<Result<Outcome, Unanswered>>;
+
+/// The road.
+pub struct Road {
+    requester: Requester,
+    pool: Pool,
+    clock: Clock,
+    tickets: TicketClock,
+    deadline: Duration,
+    under_way: TaskTracker,
+}
+
+impl Road {
+    /// A road over this link, on which an answer may take as long as `deadline`.
+    #[must_use]
+    pub fn new(link: Link, pool: Pool, clock: Clock, deadline: Duration) -> Self {
+        Self {
+            requester: Requester::new(link, topology::COMMANDS),
+            pool,
+            tickets: TicketClock::new(clock.clone()),
+            clock,
+            deadline,
+            under_way: TaskTracker::new(),
+        }
+    }
+
+    /// Takes a change to its verdict, which is never [`Outcome::Stale`].
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn travel(self: &Arc<Self>, errand: Errand) -> Result<Outcome, Unanswered> {
+        let (client, verdict) = oneshot::channel();
+        let road = Arc::clone(self);
+        let travel = async move {
+            let verdict = road.run(errand, &client).await;
+            note("outcome", name(&verdict));
+            // Fails if the client has hung up: all is settled, and nobody to be told.
+            let _ = client.send(verdict);
+        };
+        self.under_way.spawn(travel.instrument(Span::current()));
+        verdict.await.unwrap_or(Err(Unanswered::Broken("the task panicked")))
+    }
+
+    /// Waits, within bounds, for the roads that are still under way. No new ones may begin.
+    pub async fn finish(&self) {
+        self.under_way.close();
+        if timeout(FINISH, self.under_way.wait()).await.is_err() {
+            warn!(roads = self.under_way.len(), "stopped before all commands had their verdict");
+        }
+    }
+
+    async fn run(&self, errand: Errand, client: &Client) -> Result<Outcome, Unanswered> {
+        let until = Instant::now() + self.deadline;
+        let mut command = self.command(errand);
+        loop {
+            note("command", command.ticket);
+            let verdict = match self.ask(&command, until).await? {
+                Some(verdict) => Some(verdict),
+                None => self.settle(&command, client).await,
+            };
+            match verdict {
+                Some(Outcome::Stale { ticket }) if Instant::now() < until && !client.is_closed() => {
+                    // To the client the two changes were concurrent: either order is right.
+                    self.tickets.observe(ticket);
+                    command.ticket = self.tickets.issue();
+                }
+                Some(Outcome::Stale { .. }) => return Err(Unanswered::Overtaken),
+                Some(verdict) => return Ok(verdict),
+                None => return Err(Unanswered::Late),
+            }
+        }
+    }
+
+    fn command(&self, errand: Errand) -> Command {
+        let ticket = self.tickets.issue();
+        let issued_at = self.clock.now();
+        let Errand { tenant, actor, request, fingerprint, resource, if_match, change } = errand;
+        Command {
+            version: command::VERSION,
+            ticket,
+            tenant,
+            actor,
+            request,
+            fingerprint,
+            issued_at,
+            deadline: issued_at + self.deadline,
+            resource,
+            if_match,
+            change,
+        }
+    }
+
+    /// The verdict as the worker replies it, or as it stands in Postgres if the reply is lost; `None` at the deadline.
+    async fn ask(&self, command: &Command, until: Instant) -> Result<Option<Outcome>, Unanswered> {
+        let message = serde_json::to_vec(command)
+            .map_err(|_| Unanswered::Broken("a command cannot be written as JSON"))?;
+        let id = command.ticket.to_string();
+        let asked = self.requester.ask(&id, "application/json", message);
+        match timeout_at(until, asked).await {
+            Err(_) => Ok(None),
+            Ok(amqp::Answer::NotQueued(error)) => Err(Unanswered::NotQueued(error)),
+            Ok(amqp::Answer::Lost) => Ok(self.search(command, until).await),
+            Ok(amqp::Answer::Reply(reply)) => match serde_json::from_slice(&reply) {
+                Ok(verdict) => Ok(Some(verdict)),
+                Err(_) => {
+                    error!("a reply is no outcome; looking for the one that was stored");
+                    Ok(self.search(command, until).await)
+                }
+            },
+        }
+    }
+
+    /// Looks for the stored verdict until the deadline.
+    async fn search(&self, command: &Command, until: Instant) -> Option<Outcome> {
+        let mut delays = Delays::new(Duration::from_millis(50), Duration::from_secs(1));
+        while Instant::now() < until {
+            match settle::claim(&self.pool, command, until).await {
+                Ok(Some(verdict)) => return Some(verdict),
+                Ok(None) => {}
+                Err(error) => warn!(%error, "failed to look for the verdict of a command"),
+            }
+            sleep_until(until.min(Instant::now() + delays.next_delay())).await;
+        }
+        None
+    }
+
+    /// Who was first, the deadline or the worker: the verdict if it was the worker.
+    async fn settle(&self, command: &Command, client: &Client) -> Option<Outcome> {
+        let settled: Result<_, postgres::Error> = async {
+            if settle::abandon(&self.pool, command).await? || client.is_closed() {
+                // Either the worker finds the mark, or a verdict stays unclaimed for the repeated request.
+                return Ok(None);
+            }
+            settle::claim(&self.pool, command, settle::bound()).await
+        }
+        .await;
+        settled.unwrap_or_else(|error| {
+            // The worker goes by the clock then.
+            warn!(%error, "failed to settle a command at its deadline");
+            None
+        })
+    }
+}
+
+fn name(verdict: &Result<Outcome, Unanswered>) -> &'static str {
+    match verdict {
+        Ok(outcome) => outcome.name(),
+        Err(Unanswered::NotQueued(_)) => "not queued",
+        Err(Unanswered::Late) => "late",
+        Err(Unanswered::Overtaken) => "overtaken",
+        Err(Unanswered::Broken(_)) => "broken",
+    }
+}

@@ -1,0 +1,88 @@
+//! Settling in Postgres who was first, the deadline or the worker. The two rows that ingest may write in `commands`:
+//! its own `abandoned` mark, and the mark off an outcome that is claimed.
+//!
+//! Before it: a command whose reply did not come. After it: the verdict, or "try again".
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use shared::command::{Actor, Command};
+use shared::outcome::Outcome;
+use shared::postgres::schema::commands;
+use shared::postgres::{Constant, Error, Pool, verdicts};
+use tokio::time::Instant;
+
+/// How long settling waits for Postgres.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// When settling that begins now is given up.
+pub(super) fn bound() -> Instant {
+    Instant::now() + WAIT
+}
+
+/// Marks the command as abandoned; says whether the mark went in, that is, whether the worker has not decided yet.
+///
+/// # Errors
+/// When Postgres does not answer in time: the mark may be there or not.
+pub(super) async fn abandon(pool: &Pool, command: &Command) -> Result<bool, Error> {
+    let actor = match command.actor {
+        Actor::Key(id) => id.to_string(),
+        Actor::Operator => "operator".to_owned(),
+    };
+    let row = (
+        commands::id.eq(command.ticket.0),
+        commands::tenant_id.eq(command.tenant),
+        commands::change.eq(command.change.name()),
+        commands::resource_id.eq(command.resource),
+        commands::actor.eq(actor),
+        commands::request_id.eq(command.request),
+        commands::fingerprint.eq(command.fingerprint.as_str().to_owned()),
+        commands::state.eq("abandoned"),
+        commands::issued_at.eq(command.issued_at),
+    );
+    let insert = diesel::insert_into(commands::table).values(row).on_conflict_do_nothing();
+    let pool = pool.clone();
+    let work = async move { pool.read(async |c| Ok(insert.execute(c).await?)).await };
+    Ok(within(bound(), work).await? == 1)
+}
+
+/// The command's verdict, if it has one. What took effect is claimed: no outcome of this request stays unclaimed,
+/// whichever of its tries it came from, or a later request on purpose would be handed it.
+///
+/// Claimed first and read then: if a repeated request was faster, the row says what was left for this one.
+///
+/// # Errors
+/// When Postgres does not answer in time.
+pub(super) async fn claim(pool: &Pool, command: &Command, until: Instant) -> Result<Option<Outcome>, Error> {
+    let ticket = command.ticket;
+    let own = diesel::alias!(commands as own);
+    let took_effect = own.filter(own.field(commands::id).eq(ticket.0)).filter(own.field(commands::status).lt(300_i16));
+    let unclaimed = commands::table
+        .filter(Constant("commands.state = 'unclaimed'"))
+        .filter(commands::tenant_id.eq(command.tenant))
+        .filter(commands::fingerprint.eq(command.fingerprint.as_str().to_owned()))
+        .filter(diesel::dsl::exists(took_effect));
+    let update = diesel::update(unclaimed).set(commands::state.eq("decided"));
+    let pool = pool.clone();
+    let work = async move {
+        pool.read(async |c| {
+            update.execute(c).await?;
+            verdicts::find(c, ticket).await
+        })
+        .await
+    };
+    within(until, work).await
+}
+
+/// Waits for work until then. The work is not cut off in the middle: the pool bounds it and minds its connection.
+async fn within<T: Send + 'static>(
+    until: Instant,
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::time::timeout_at(until, tokio::spawn(work)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(Error::Unknown("the work panicked".to_owned())),
+        Err(_) => Err(Error::Unavailable("it did not answer in time".to_owned())),
+    }
+}
