@@ -35,7 +35,7 @@ create table notifications (
     sent_at      timestamptz,
     unique (tenant_id, event_source, event_id, kind)
 );
-create unique index notifications_once on notifications (user_id, kind) where state <> 'suppressed';
+create unique index notifications_once on notifications (user_id, kind) where state not in ('suppressed', 'failed');
 create index notifications_due on notifications (due_at) where state in ('pending', 'claimed');
 comment on table notifications is 'The mail ledger: every decision to send or not to send, and what came of it. Written by notifier.';
 comment on column notifications.id is 'Also the mail''s Message-ID: a resend carries the same one.';

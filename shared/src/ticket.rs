@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -20,6 +21,13 @@ impl Ticket {
         let high = (u128::from(at.millis) << 80) | (0x7 << 76) | (u128::from(at.counter) << 64);
         let low = (random & (u64::MAX >> 2)) | (0b10 << 62);
         Self(Uuid::from_u128(high | u128::from(low)))
+    }
+
+    /// The least ticket that can be issued at this time: a bound for ranges over the primary key.
+    #[must_use]
+    pub fn least_at(time: OffsetDateTime) -> Self {
+        let millis = u64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        Self::new(Instant { millis, counter: 0 }, 0)
     }
 
     fn instant(self) -> Instant {
@@ -130,6 +138,15 @@ mod tests {
         let seen = ahead.issue();
         behind.observe(seen);
         assert!(behind.issue() > seen);
+    }
+
+    #[test]
+    fn no_ticket_is_less_than_the_least_of_its_time() {
+        let start = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
+        let ticket = TicketClock::new(Clock::manual(start)).issue();
+        assert!(
+            Ticket::least_at(start) <= ticket && ticket < Ticket::least_at(start + Duration::milliseconds(1))
+        );
     }
 
     #[test]

@@ -79,7 +79,7 @@ async fn run(config: Config) -> Result<(), String> {
         .map_err(|e| format!("AMQP_URL {e}"))?;
     shared::health::serve(config.health, &health, &hang_up).await?;
     tokio::spawn(postgres::watch(pool.clone(), health.clone(), hang_up.clone()));
-    tokio::spawn(cleaner::run(pool.clone(), stop.clone()));
+    tokio::spawn(cleaner::run(pool.clone(), clock.clone(), stop.clone()));
 
     let bell = Arc::new(Notify::new());
     let consumer = Consumer {

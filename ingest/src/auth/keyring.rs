@@ -105,7 +105,7 @@ impl Keyring {
 
 /// The key, if it is there, not revoked, and the very one that was presented.
 async fn key_of(pool: &Pool, digest: Digest, prefix: &str) -> Result<Option<Arc<Key>>, Error> {
-    let found = pool.read(async |connection| keys::by_prefix(connection, prefix).await).await?;
+    let found = pool.bounded(async |connection| keys::by_prefix(connection, prefix).await).await?;
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let is_the_one = |key: &Key| bool::from(key.sha256.as_bytes().ct_eq(hex.as_bytes()));
     Ok(found.filter(|key| is_the_one(key) && key.revoked_at.is_none()).map(Arc::new))

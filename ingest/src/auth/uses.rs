@@ -60,7 +60,7 @@ async fn run(mut uses: mpsc::Receiver<Uuid>, pool: Pool, clock: Clock) {
 
 async fn write(pool: &Pool, key: Uuid, clock: &Clock) -> Result<(), Error> {
     let row = (key_id.eq(key), last_used_at.eq(clock.now()));
-    pool.read(async |connection| {
+    pool.bounded(async |connection| {
         let newer = last_used_at.eq(excluded(last_used_at));
         let upsert = diesel::insert_into(key_uses).values(row).on_conflict(key_id).do_update().set(newer);
         Ok(upsert.execute(connection).await.map(drop)?)

@@ -43,7 +43,7 @@ pub(super) async fn abandon(pool: &Pool, command: &Command) -> Result<bool, Erro
     );
     let insert = diesel::insert_into(commands::table).values(row).on_conflict_do_nothing();
     let pool = pool.clone();
-    let work = async move { pool.read(async |c| Ok(insert.execute(c).await?)).await };
+    let work = async move { pool.bounded(async |c| Ok(insert.execute(c).await?)).await };
     Ok(within(bound(), work).await? == 1)
 }
 
@@ -57,7 +57,8 @@ pub(super) async fn abandon(pool: &Pool, command: &Command) -> Result<bool, Erro
 pub(super) async fn claim(pool: &Pool, command: &Command, until: Instant) -> Result<Option<Outcome>, Error> {
     let ticket = command.ticket;
     let own = diesel::alias!(commands as own);
-    let took_effect = own.filter(own.field(commands::id).eq(ticket.0)).filter(own.field(commands::status).lt(300_i16));
+    let took_effect =
+        own.filter(own.field(commands::id).eq(ticket.0)).filter(own.field(commands::status).lt(300_i16));
     let unclaimed = commands::table
         .filter(Constant("commands.state = 'unclaimed'"))
         .filter(commands::tenant_id.eq(command.tenant))
@@ -66,7 +67,7 @@ pub(super) async fn claim(pool: &Pool, command: &Command, until: Instant) -> Res
     let update = diesel::update(unclaimed).set(commands::state.eq("decided"));
     let pool = pool.clone();
     let work = async move {
-        pool.read(async |c| {
+        pool.bounded(async |c| {
             update.execute(c).await?;
             verdicts::find(c, ticket).await
         })

@@ -30,7 +30,7 @@ pub async fn users(
         None => Page { records: Vec::new(), total: 0 },
         Some(lookup) => {
             let (tenant, offset, count) = (key.tenant, paging.offset(), paging.count);
-            let read = app.pool.read(async |c| users::list(c, tenant, &lookup, offset, count).await);
+            let read = app.pool.bounded(async |c| users::list(c, tenant, &lookup, offset, count).await);
             read.await.map_err(|error| Refusal::unread(&error))?
         }
     };

@@ -42,7 +42,7 @@ pub async fn read(
 ) -> Answer {
     let projection = query.projection()?;
     let UserId(id) = id;
-    let read = app.pool.read(async |c| users::find(c, key.tenant, id).await);
+    let read = app.pool.bounded(async |c| users::find(c, key.tenant, id).await);
     let found = read.await.map_err(|error| Refusal::unread(&error))?;
     let record = found.ok_or_else(no_such_user)?;
     if preconditions::is_known(&headers, &record.etag())? {

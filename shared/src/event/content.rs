@@ -2,15 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
 use super::Event;
 
-/// The longest `id`, `source`, title and the like that is taken, in characters.
+/// The longest `id`, `source`, title and the like that is taken, in bytes: ids are keys of indexes.
 const MAX_TEXT: usize = 1_000;
-/// The longest link that is taken, in characters.
+/// The longest link that is taken, in bytes.
 const MAX_URL: usize = 2_000;
 
 /// What the content service tells.
@@ -223,15 +223,19 @@ impl<'a> Object<'a> {
         if text.contains('\0') {
             return Err(self.wrong(field, "must not contain U+0000"));
         }
-        if text.chars().count() > max {
-            return Err(self.wrong(field, &format!("must have at most {max} characters")));
+        if text.len() > max {
+            return Err(self.wrong(field, &format!("must have at most {max} bytes")));
         }
         Ok(text)
     }
 
     fn time(&self, field: &str) -> Result<OffsetDateTime, String> {
         OffsetDateTime::parse(self.text(field, MAX_TEXT)?, &Rfc3339)
-            .map_err(|_| self.wrong(field, "must be a date and time as in RFC 3339"))
+            .ok()
+            .filter(|time| {
+                time.checked_to_offset(UtcOffset::UTC).is_some_and(|utc| (1..=9999).contains(&utc.year()))
+            })
+            .ok_or_else(|| self.wrong(field, "must be a date and time as in RFC 3339"))
     }
 
     fn number(&self, field: &str) -> Result<f64, String> {

@@ -18,8 +18,8 @@ use crate::health::Health;
 
 /// How long to wait for a connection, free or new.
 const WAIT: Duration = Duration::from_secs(5);
-/// How long a read may take before it counts as an outage.
-const READ: Duration = Duration::from_secs(10);
+/// How long work that should be short may take before it counts as an outage.
+const BOUND: Duration = Duration::from_secs(10);
 /// How often [`watch`] looks.
 const WATCH: Duration = Duration::from_secs(1);
 
@@ -63,16 +63,16 @@ impl Pool {
         Ok(self.0.get().await?)
     }
 
-    /// Runs a read. One that hangs for ten seconds is given up: its connection is closed, not returned.
+    /// Runs work that should be short. If it hangs for ten seconds it is given up: its connection is closed, not returned.
     ///
     /// # Errors
-    /// Those of `read`, and [`Error::Unavailable`].
-    pub async fn read<T>(
+    /// Those of `work`, and [`Error::Unavailable`].
+    pub async fn bounded<T>(
         &self,
-        read: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, Error>,
+        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut connection = self.get().await?;
-        match tokio::time::timeout(READ, read(&mut connection)).await {
+        match tokio::time::timeout(BOUND, work(&mut connection)).await {
             Ok(result) => result,
             Err(_) => {
                 drop(deadpool::Object::take(connection));
@@ -86,7 +86,7 @@ impl Pool {
     /// # Errors
     /// Says why not.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.read(async |c| Ok(diesel::sql_query("select 1").execute(c).await.map(drop)?)).await
+        self.bounded(async |c| Ok(diesel::sql_query("select 1").execute(c).await.map(drop)?)).await
     }
 }
 

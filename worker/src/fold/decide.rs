@@ -157,8 +157,7 @@ fn delete(state: &mut State, command: &Command) -> Result<Outcome, scim::Error> 
 
 /// The row that the command may change: it is there, its ticket is smaller, its version is one that the client accepts.
 fn in_order(state: &State, command: &Command) -> Result<Result<UserRow, Outcome>, scim::Error> {
-    let row =
-        state.user(command.tenant, command.resource).ok_or_else(user::not_found)?;
+    let row = state.user(command.tenant, command.resource).ok_or_else(user::not_found)?;
     if command.ticket.0 <= row.ticket {
         return Ok(Err(Outcome::Stale { ticket: Ticket(row.ticket) }));
     }

@@ -19,7 +19,7 @@ pub struct Context {
     pub clock: Clock,
     /// How long to wait for an outcome.
     pub deadline: Duration,
-    amqp_url: String,
+    amqp_url: Option<String>,
     queue_limit: u32,
 }
 
@@ -77,7 +77,8 @@ impl Context {
             std::env::current_exe().ok().and_then(|exe| exe.parent().map(std::path::Path::to_path_buf));
         env.add_servers_env(&std::env::current_dir().ok().into_iter().chain(program).collect::<Vec<_>>());
         let database_url = env.url("DATABASE_URL", &["postgres", "postgresql"]);
-        let amqp_url = env.url("AMQP_URL", &["amqp", "amqps"]);
+        // Most commands need no broker: a migration runs where only the database is known.
+        let amqp_url = env.optional("AMQP_URL");
         let deadline = env.seconds("ROLLCALL_DEADLINE", 1..=50);
         let queue_limit = env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000);
         let log = env.log_filter();
@@ -89,7 +90,8 @@ impl Context {
 
     /// Connects to the broker.
     pub async fn link(&self) -> Result<Link, Failure> {
-        Ok(connect_once(&self.amqp_url, "rollcall", self.queue_limit).await?)
+        let url = self.amqp_url.as_ref().ok_or_else(|| Failure::Usage("AMQP_URL is not set".to_owned()))?;
+        Ok(connect_once(url, "rollcall", self.queue_limit).await?)
     }
 
     /// The tenant of this name.

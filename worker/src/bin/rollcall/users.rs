@@ -142,7 +142,7 @@ async fn read_verdict(context: &Context, command: &command::Command) -> Result<O
     let mut delays = Delays::reconnect();
     loop {
         let found =
-            context.pool.read(async |connection| verdicts::find(connection, command.ticket).await).await;
+            context.pool.bounded(async |connection| verdicts::find(connection, command.ticket).await).await;
         if let Ok(Some(outcome)) = found {
             return Ok(outcome);
         }

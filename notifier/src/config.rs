@@ -1,0 +1,151 @@
+//! The notifier's configuration, out of the environment: everything that is wrong is told at once, by name.
+
+use std::net::IpAddr;
+
+use lettre::message::Mailbox;
+use shared::config::{Env, Problems};
+use shared::postgres::Pool;
+use shared::telemetry::{self, Format};
+
+use crate::mail::transport::{SCHEMES, Transport};
+use crate::sender::AT_ONCE;
+
+/// All that the notifier is told from outside.
+pub struct Config {
+    /// Connections to Postgres; none is open yet.
+    pub pool: Pool,
+    /// RabbitMQ.
+    pub amqp_url: String,
+    /// The length limit of the queue of commands, where this service is the one that declares it.
+    pub queue_limit: u32,
+    /// Where the health pages are served, if anywhere.
+    pub health: Option<(IpAddr, u16)>,
+    /// Where mail goes.
+    pub transport: Transport,
+    /// The sender of all mail.
+    pub from: Mailbox,
+    /// The learning platform, as it is linked in mail.
+    pub learning_url: String,
+    /// What is logged.
+    pub log: String,
+    /// How it looks.
+    pub log_format: Format,
+}
+
+impl Config {
+    /// Reads the environment. Within a tokio runtime: a mail server's connections live in one.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn read(mut env: Env) -> Result<Self, Problems> {
+        let database_url = env.url("DATABASE_URL", &["postgres", "postgresql"]);
+        let connections = env.number("ROLLCALL_DB_CONNECTIONS", 2..=200);
+        let pool =
+            checked(&mut env, "DATABASE_URL", &database_url, |url| Pool::new(url, connections as usize));
+        let amqp_url = env.url("AMQP_URL", &["amqp", "amqps"]);
+        let uri = |url: &str| {
+            url.parse::<lapin::uri::AMQPUri>().map_err(|_| "is no URL of an AMQP broker".to_owned())
+        };
+        checked(&mut env, "AMQP_URL", &amqp_url, uri);
+        let queue_limit = env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000);
+        let listen: Option<IpAddr> = env.optional("ROLLCALL_LISTEN");
+        let port: u16 = env.get("ROLLCALL_HEALTH_PORT");
+        let mail_url = env.url("ROLLCALL_MAIL_URL", &SCHEMES);
+        let transport =
+            checked(&mut env, "ROLLCALL_MAIL_URL", &mail_url, |url| Transport::open(url, AT_ONCE));
+        let from = env.get::<String>("ROLLCALL_MAIL_FROM");
+        let from = checked(&mut env, "ROLLCALL_MAIL_FROM", &from, sender);
+        let learning_url = env.url("ROLLCALL_LEARNING_URL", &["http", "https"]);
+        let log = env.get::<String>("ROLLCALL_LOG");
+        checked(&mut env, "ROLLCALL_LOG", &log, telemetry::check_filter);
+        let log_format: Option<Format> = env.optional("ROLLCALL_LOG_FORMAT");
+        env.finish()?;
+        let proof = "what could not be read is a problem, and problems have been returned above";
+        Ok(Self {
+            pool: pool.expect(proof),
+            amqp_url,
+            queue_limit,
+            health: listen.filter(|_| port != 0).map(|address| (address, port)),
+            transport: transport.expect(proof),
+            from: from.expect(proof),
+            learning_url,
+            log,
+            log_format: log_format.unwrap_or(Format::Auto),
+        })
+    }
+}
+
+/// What becomes of a value; what is wrong with it is noted. An empty value is a placeholder that has been complained about.
+fn checked<T>(
+    env: &mut Env,
+    name: &'static str,
+    value: &str,
+    check: impl FnOnce(&str) -> Result<T, String>,
+) -> Option<T> {
+    if value.is_empty() {
+        return None;
+    }
+    check(value).map_err(|what| env.problem(name, what)).ok()
+}
+
+/// A sender whose domain can stand in a Message-ID.
+fn sender(text: &str) -> Result<Mailbox, String> {
+    let mailbox: Mailbox =
+        text.parse().map_err(|_| "must be a mail address, with or without a name".to_owned())?;
+    if AsRef::<str>::as_ref(&mailbox.email).is_ascii() {
+        Ok(mailbox)
+    } else {
+        Err("must be an address in ASCII (a domain in its xn-- form)".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::config::Service;
+
+    use super::*;
+
+    fn read(values: &[(&str, &str)]) -> Result<Config, Problems> {
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::read(Env::new(Service::Notifier, values))
+    }
+
+    #[tokio::test]
+    async fn a_whole_configuration_is_taken() {
+        let config = read(&[
+            ("DATABASE_URL", "postgres://me:secret@127.0.0.1:1/x"),
+            ("AMQP_URL", "amqp://me:secret@127.0.0.1:1/%2f"),
+            ("ROLLCALL_MAIL_URL", "smtp://127.0.0.1:1"),
+            ("ROLLCALL_HEALTH_PORT", "8081"),
+        ])
+        .unwrap();
+        assert_eq!(config.health, Some(([127, 0, 0, 1].into(), 8081)));
+        assert_eq!(config.from.email.domain(), "rollcall.example");
+    }
+
+    #[tokio::test]
+    async fn everything_that_is_wrong_is_told_at_once() {
+        let problems = read(&[
+            ("DATABASE_URL", "postgres://me:secret@127.0.0.1:port/x"),
+            ("ROLLCALL_MAIL_URL", "smtp://me:secret@mail.example?tls=perhaps"),
+            ("ROLLCALL_MAIL_FROM", "nobody"),
+            ("ROLLCALL_LEARNING_URL", "ftp://learn.example"),
+            ("ROLLCALL_LOG", "a=b=c"),
+            ("ROLLCALL_LOG_FORMAT", "xml"),
+        ])
+        .err()
+        .unwrap();
+        let names: Vec<&str> = problems.0.iter().map(|p| p.split(' ').next().unwrap()).collect();
+        let expected = [
+            "DATABASE_URL",
+            "AMQP_URL",
+            "ROLLCALL_MAIL_URL",
+            "ROLLCALL_MAIL_FROM",
+            "ROLLCALL_LEARNING_URL",
+            "ROLLCALL_LOG",
+            "ROLLCALL_LOG_FORMAT",
+        ];
+        assert_eq!(names, expected);
+        assert!(!problems.to_string().contains("secret"), "{problems}");
+    }
+}

@@ -1,0 +1,159 @@
+//! From bytes to an event that can be dealt with, or the reason why it never can. Before it: the queue (or the
+//! parked events); after it: [`crate::apply`].
+
+use serde_json::Value;
+use shared::event::{ContentEvent, Event, SOURCE, UserData, UserEvent, decode};
+use time::{OffsetDateTime, UtcOffset};
+use uuid::Uuid;
+
+/// The longest key of an index, in bytes: Postgres' B-trees take 2,704 for two of them and a tenant.
+const MAX_KEY: usize = 1_000;
+/// The longest request id that is taken, in bytes.
+const MAX_REQUEST_ID: usize = 200;
+
+/// An event that was found valid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incoming {
+    /// Its envelope.
+    pub event: Event,
+    /// The tenant's name, in lower case.
+    pub tenant: String,
+    /// What happened.
+    pub what: What,
+    /// All of it as it came.
+    pub raw: Value,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// In the roster.
+    User(UserEvent, UserData),
+    /// In the content service.
+    Content(ContentEvent),
+}
+
+impl Incoming {
+    /// The SCIM id of the user that it is about.
+    #[must_use]
+    pub fn user(&self) -> Uuid {
+        match &self.what {
+            What::User(_, data) => data.id,
+            What::Content(ContentEvent::Assigned(assigned)) => assigned.user.id,
+            What::Content(ContentEvent::Completed(completed)) => completed.user.id,
+        }
+    }
+
+    /// The request that caused it, for the logs.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.event.requestid.as_deref()
+    }
+}
+
+/// Reads a message of the queue.
+///
+/// # Errors
+/// Why it can never be dealt with: one sentence that repeats nothing of its content.
+pub fn read(body: &[u8]) -> Result<Incoming, String> {
+    let value = serde_json::from_slice(body)
+        .map_err(|e| format!("the message is no JSON ({:?} error)", e.classify()))?;
+    from_value(value)
+}
+
+/// Reads an event.
+///
+/// # Errors
+/// Why it can never be dealt with: one sentence that repeats nothing of its content.
+pub fn from_value(value: Value) -> Result<Incoming, String> {
+    if has_nul(&value) {
+        return Err("the event must not contain U+0000".to_owned());
+    }
+    let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
+    let (event, what) = if kind.starts_with("user.") {
+        user_event(&value)?
+    } else {
+        let (event, content) = decode(&value)?;
+        check_content(&content)?;
+        (event, What::Content(content))
+    };
+    at_most("id", &event.id, MAX_KEY)?;
+    at_most("source", &event.source, MAX_KEY)?;
+    at_most("requestid", event.requestid.as_deref().unwrap_or_default(), MAX_REQUEST_ID)?;
+    match event.tenant.as_deref().map(str::trim) {
+        None | Some("") => {
+            Err("tenant is required: the extension attribute that names the company".to_owned())
+        }
+        Some(tenant) => Ok(Incoming { tenant: tenant.to_ascii_lowercase(), event, what, raw: value }),
+    }
+}
+
+fn user_event(value: &Value) -> Result<(Event, What), String> {
+    let event: Event = serde_json::from_value(value.clone())
+        .map_err(|_| "the event is no CloudEvent of the roster".to_owned())?;
+    if event.specversion != "1.0" {
+        return Err("specversion must be \"1.0\"".to_owned());
+    }
+    if event.source != SOURCE {
+        return Err(format!("events of users come from {SOURCE} alone"));
+    }
+    if event.id.trim().is_empty() {
+        return Err("id must not be empty".to_owned());
+    }
+    let kind = match event.kind.as_str() {
+        "user.created" => UserEvent::Created,
+        "user.updated" => UserEvent::Updated,
+        "user.archived" => UserEvent::Archived,
+        "user.restored" => UserEvent::Restored,
+        "user.deleted" => UserEvent::Deleted,
+        _ => return Err("type is none that the notifier knows".to_owned()),
+    };
+    let data = event.data.get("user").cloned().unwrap_or_default();
+    let data: UserData =
+        serde_json::from_value(data).map_err(|_| "data.user must have id, origin and active".to_owned())?;
+    Ok((event, What::User(kind, data)))
+}
+
+/// What [`decode`] lets through, but an index or a calendar does not.
+fn check_content(content: &ContentEvent) -> Result<(), String> {
+    match content {
+        ContentEvent::Assigned(assigned) => {
+            at_most("data.assignment.id", &assigned.assignment.id, MAX_KEY)?;
+            in_calendar("data.assignment.assignedAt", Some(assigned.assignment.assigned_at))?;
+            in_calendar("data.assignment.dueBy", assigned.assignment.due_by)
+        }
+        ContentEvent::Completed(completed) => {
+            at_most("data.assignment.id", &completed.assignment.id, MAX_KEY)?;
+            in_calendar("data.assignment.completedAt", Some(completed.assignment.completed_at))
+        }
+    }
+}
+
+fn at_most(field: &str, text: &str, max: usize) -> Result<(), String> {
+    if text.len() > max { Err(format!("{field} must have at most {max} bytes")) } else { Ok(()) }
+}
+
+/// RFC 3339 has times at the calendar's ends that are no more in it once they are converted to UTC.
+fn in_calendar(field: &str, time: Option<OffsetDateTime>) -> Result<(), String> {
+    let converts = |time: OffsetDateTime| {
+        time.checked_to_offset(UtcOffset::UTC).is_some_and(|t| (1..=9999).contains(&t.year()))
+    };
+    if time.is_none_or(converts) {
+        Ok(())
+    } else {
+        Err(format!("{field} must be between the years 1 and 9999"))
+    }
+}
+
+/// Neither `text` nor `jsonb` takes U+0000, which JSON allows.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! What the intake takes and what it refuses, and with which words.
+
+use serde_json::json;
+
+use super::*;
+
+fn content() -> Value {
+    json!({
+        "specversion": "1.0", "id": "1", "source": "/content", "type": "content.assigned", "tenant": "Acme",
+        "data": {
+            "user": { "id": "0192aaaa-0000-7000-8000-000000000001" },
+            "assignment": { "id": "a1", "assignedAt": "2026-01-01T10:00:00Z" },
+            "content": { "id": "c1", "kind": "Lesson", "title": "Fire safety", "url": "https://learn.example/c1" }
+        }
+    })
+}
+
+fn user() -> Value {
+    json!({
+        "specversion": "1.0", "id": "1.user.created", "source": "urn:rollcall", "type": "user.created", "tenant": "acme",
+        "requestid": "r1",
+        "data": { "user": { "id": "0192aaaa-0000-7000-8000-000000000001", "origin": "manual", "active": true } }
+    })
+}
+
+#[test]
+fn events_of_both_kinds_are_taken() {
+    let incoming = from_value(content()).unwrap();
+    assert_eq!(incoming.tenant, "acme", "tenants' names are in lower case");
+    assert!(matches!(incoming.what, What::Content(ContentEvent::Assigned(_))));
+    let incoming = read(user().to_string().as_bytes()).unwrap();
+    assert!(matches!(incoming.what, What::User(UserEvent::Created, _)));
+    assert_eq!(incoming.request_id(), Some("r1"));
+    assert_eq!(incoming.user().to_string(), "0192aaaa-0000-7000-8000-000000000001");
+}
+
+#[test]
+fn what_can_never_be_dealt_with_is_refused_with_its_reason() {
+    let changed = |mut event: Value, pointer: &str, to: Value| {
+        *event.pointer_mut(pointer).unwrap() = to;
+        event
+    };
+    let long = "x".repeat(1_001);
+    for (event, expected) in [
+        (json!("text"), "the event must be a JSON object"),
+        (json!({}), "specversion is required"),
+        (changed(content(), "/type", json!("group.created")), "type must be"),
+        (changed(user(), "/type", json!("user.promoted")), "type is none"),
+        (changed(user(), "/type", json!("user.")), "type is none"),
+        (changed(user(), "/source", json!("/elsewhere")), "events of users come from"),
+        (changed(user(), "/specversion", json!("0.3")), "specversion must be"),
+        (changed(user(), "/id", json!(" ")), "id must not be empty"),
+        (changed(user(), "/id", json!(7)), "the event is no CloudEvent"),
+        (changed(user(), "/id", json!(long)), "id must have at most"),
+        (changed(user(), "/requestid", json!(long)), "requestid must have at most"),
+        (changed(user(), "/data/user/origin", json!("okta")), "data.user must have"),
+        (changed(user(), "/data", Value::Null), "data.user must have"),
+        (changed(user(), "/tenant", json!("")), "tenant is required"),
+        (changed(content(), "/tenant", Value::Null), "tenant is required"),
+        (changed(content(), "/tenant", json!(7)), "tenant must be a string"),
+        (changed(content(), "/data/content/title", json!("a\0b")), "the event must not contain U+0000"),
+        (changed(content(), "/data/content", json!({ "a\0b": 1 })), "the event must not contain U+0000"),
+        (
+            changed(content(), "/data/assignment/id", json!("é".repeat(501))),
+            "data.assignment.id must have at most",
+        ),
+        (
+            changed(content(), "/data/assignment/assignedAt", json!("9999-12-31T23:59:59-01:00")),
+            "data.assignment.assignedAt must be between",
+        ),
+        (
+            changed(content(), "/data/assignment/assignedAt", json!("0000-01-01T00:00:00Z")),
+            "data.assignment.assignedAt must",
+        ),
+    ] {
+        let complaint = from_value(event).unwrap_err();
+        assert!(complaint.starts_with(expected), "{expected}: {complaint}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_json_are_refused() {
+    for body in
+        [&b""[..], b"{", b"\xff\xfe", "[".repeat(100_000).as_bytes(), br#"{"id":"\ud800"}"#, b"{\"n\":1e999}"]
+    {
+        let complaint = read(body).unwrap_err();
+        assert!(complaint.starts_with("the message is no JSON"), "{complaint}");
+    }
+}

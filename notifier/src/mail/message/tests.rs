@@ -1,0 +1,108 @@
+//! Mails, read back by somebody else's parser.
+
+use mail_parser::{HeaderValue as Parsed, MessageParser, MimeHeaders};
+use time::macros::datetime;
+
+use super::*;
+use crate::store::ledger::Content;
+
+const ID: Uuid = Uuid::from_u128(0x0192_aaaa_0000_7000_8000_0000_0000_0001);
+const AT: OffsetDateTime = datetime!(2026-11-24 1:02:03 UTC);
+
+fn writer() -> Writer {
+    let templates = Templates::new("https://learn.example".to_owned()).unwrap();
+    Writer::new("Learning <learning@rollcall.example>".parse().unwrap(), templates)
+}
+
+fn person() -> Person {
+    Person {
+        given_name: "Zoë".to_owned(),
+        family_name: "Müller".to_owned(),
+        display_name: None,
+        user_name: "zoe@acme.example".to_owned(),
+        email: "zoe@acme.example".to_owned(),
+    }
+}
+
+fn said(title: &str) -> Context {
+    let url = "https://learn.example/c1".to_owned();
+    let due_by = Some(datetime!(2026-12-04 12:00 UTC));
+    Context {
+        request_id: None,
+        assigned: Some(Content { path: false, title: title.to_owned(), url, due_by }),
+    }
+}
+
+fn formatted(person: &Person, title: &str) -> Vec<u8> {
+    writer().compose(ID, Kind::FirstAssignment, AT, person, &said(title)).unwrap().message.formatted()
+}
+
+#[test]
+fn a_mail_has_its_headers_and_both_parts() {
+    let bytes = formatted(&person(), "Brandschutz für alle");
+    let mail = MessageParser::new().parse(&bytes).unwrap();
+    assert_eq!(mail.subject(), Some("New for you: Brandschutz für alle"));
+    assert_eq!(mail.message_id(), Some("0192aaaa-0000-7000-8000-000000000001@rollcall.example"));
+    assert_eq!(mail.date().unwrap().to_rfc3339(), "2026-11-24T01:02:03Z");
+    let from = mail.from().unwrap().first().unwrap();
+    assert_eq!((from.name(), from.address()), (Some("Learning"), Some("learning@rollcall.example")));
+    let to = mail.to().unwrap().first().unwrap();
+    assert_eq!((to.name(), to.address()), (Some("Zoë Müller"), Some("zoe@acme.example")));
+    assert!(matches!(mail.header("Auto-Submitted"), Some(Parsed::Text(text)) if text == "auto-generated"));
+    assert_eq!(mail.content_type().unwrap().subtype(), Some("alternative"));
+    for body in [mail.body_text(0).unwrap(), mail.body_html(0).unwrap()] {
+        assert!(
+            body.contains("Zoë") && body.contains("Brandschutz für alle") && body.contains("4 December 2026"),
+            "{body}"
+        );
+    }
+    assert!(mail.body_html(0).unwrap().contains("</html>"));
+}
+
+#[test]
+fn no_value_can_add_a_header() {
+    let evil = "Safety\r\nBcc: eve@acme.example\r\n\r\n<script>alert(1)</script>";
+    let person =
+        Person { display_name: Some(format!("Zoë{evil}")), given_name: evil.to_owned(), ..person() };
+    let bytes = formatted(&person, evil);
+    let mail = MessageParser::new().parse(&bytes).unwrap();
+    assert!(mail.bcc().is_none());
+    assert_eq!(mail.subject(), Some("New for you: Safety Bcc: eve@acme.example <script>alert(1)</script>"));
+    assert_eq!(mail.to().unwrap().iter().count(), 1);
+    assert!(!mail.body_html(0).unwrap().contains("<script>"));
+    assert_eq!(mail.parts.len(), 3, "the whole, the text, the HTML");
+}
+
+#[test]
+fn a_resend_is_the_same_mail_under_the_same_name() {
+    let write = || writer().compose(ID, Kind::FirstAssignment, AT, &person(), &said("Fire safety")).unwrap();
+    assert_eq!(write().message.formatted(), write().message.formatted());
+    assert_eq!(
+        write().file_name,
+        "20261124T010203Z-first_assignment-0192aaaa-0000-7000-8000-000000000001.eml"
+    );
+}
+
+#[test]
+fn lines_are_ascii_and_short_enough_for_any_server() {
+    let bytes = formatted(&person(), &"Ä very löng title ".repeat(60));
+    assert!(bytes.is_ascii());
+    assert!(bytes.split(|b| *b == b'\n').all(|line| line.len() <= 998));
+}
+
+#[test]
+fn an_address_that_is_none_is_refused_without_being_repeated() {
+    for email in [
+        "",
+        "ada",
+        "ada@",
+        "a b@acme.example",
+        "ada@acme.example\r\nBcc: eve@acme.example",
+        "ada@acme.example,eve@acme.example",
+    ] {
+        let person = Person { email: email.to_owned(), ..person() };
+        let error = writer().compose(ID, Kind::Welcome, AT, &person, &Context::default()).unwrap_err();
+        assert_eq!(error.reason(), "the address is no valid mail address", "{email:?}");
+        assert!(email.is_empty() || !error.to_string().contains(email));
+    }
+}

@@ -1,0 +1,138 @@
+//! The notifier: from an event to a decision, a row of the ledger, and a mail. Before it: RabbitMQ's queue
+//! `rollcall.events`; after it: a mail server, or a folder of `.eml` files.
+
+mod apply;
+mod backoff;
+mod changes;
+mod cleaner;
+mod config;
+mod consumer;
+mod decide;
+mod intake;
+mod mail;
+mod office;
+mod parking;
+mod sender;
+mod store;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::amqp::{Link, Publisher};
+use shared::clock::Clock;
+use shared::config::{Env, Service, answer_arguments};
+use shared::health::Health;
+use shared::{http, postgres, shutdown, telemetry};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use config::Config;
+use consumer::Consumer;
+use mail::folder::Folder;
+use mail::message::Writer;
+use mail::transport::Transport;
+use mail::words::Templates;
+use office::Office;
+use sender::Sender;
+
+const ABOUT: &str = "Decides which mail a person gets, and sends it.";
+/// How often the mail folder is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long requests for the health pages may take when all else has stopped.
+const HEALTH_GRACE: Duration = Duration::from_secs(1);
+/// How long taking leave of the broker may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    if let Some(answered) = answer_arguments(Service::Notifier, ABOUT) {
+        return answered;
+    }
+    let config = match Config::read(Env::of_process(Service::Notifier)) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprint!("{problems}");
+            return ExitCode::from(2);
+        }
+    };
+    telemetry::init(&config.log, config.log_format);
+    match run(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(%error, "failed to start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> Result<(), Box<dyn Error>> {
+    let stop = shutdown::on_signal()?;
+    // What the work rests on stops after the work.
+    let down = CancellationToken::new();
+    let health = Health::new(&["postgres", "rabbitmq"]);
+    let link = Link::start(&config.amqp_url, "notifier", config.queue_limit, health.clone(), down.clone())?;
+    tokio::spawn(postgres::watch(config.pool.clone(), health.clone(), down.clone()));
+    if let Transport::Folder(folder) = &config.transport {
+        tokio::spawn(watch(folder.clone(), health.clone(), down.clone()));
+    }
+    if let Some(address) = config.health {
+        let port = address.1;
+        let taken = |e: std::io::Error| {
+            format!("the health port {port} (ROLLCALL_HEALTH_PORT) cannot be listened on: {e}")
+        };
+        let listener = TcpListener::bind(address).await.map_err(taken)?;
+        tokio::spawn(http::serve(listener, health.router(), down.clone(), HEALTH_GRACE));
+    }
+
+    let office = Arc::new(Office::new(config.pool, Clock::System));
+    let publisher = Arc::new(Publisher::new(link.clone()));
+    let writer = Writer::new(config.from, Templates::new(config.learning_url)?);
+    let work = TaskTracker::new();
+    work.spawn(Consumer::new(office.clone(), publisher.clone(), stop.clone()).run(link.clone()));
+    work.spawn(Sender::new(office.clone(), writer, config.transport, stop.clone()).run());
+    work.spawn(parking::run(office.clone(), publisher, stop.clone()));
+    work.spawn(cleaner::run(office, stop.clone()));
+    work.close();
+    info!("started");
+
+    let mark = health.clone();
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        stopping.cancelled().await;
+        mark.stopping();
+    });
+    shutdown::within_grace(&stop, work.wait()).await;
+    say_goodbye(&link).await;
+    down.cancel();
+    info!("stopped");
+    Ok(())
+}
+
+/// Keeps `health` true to whether the mail folder can be written, until `stop`.
+async fn watch(folder: Folder, health: Health, stop: CancellationToken) {
+    loop {
+        let look = folder.clone();
+        let state = tokio::task::spawn_blocking(move || look.check()).await.unwrap_or_else(|e| Err(e.into()));
+        let reason = state.err().map(|error| format!("the folder cannot be written: {error}"));
+        if health.set("mail", reason.clone().map_or(Ok(()), Err)) {
+            match reason {
+                None => info!("the mail folder is there"),
+                Some(reason) => warn!(reason, "mail cannot be written"),
+            }
+        }
+        if !shutdown::pause(&stop, LOOK).await {
+            return;
+        }
+    }
+}
+
+async fn say_goodbye(link: &Link) {
+    if let Ok(connection) = link.connection() {
+        // The broker would only note that the connection broke.
+        let _ = tokio::time::timeout(GOODBYE, connection.close(200, "stopped".into())).await;
+    }
+}

@@ -1,0 +1,103 @@
+//! `assignments`: what was assigned to whom. Events may come twice, late, and a completion before its assignment:
+//! of several assignments of one id the latest stands, of several completions too, and neither touches the other.
+
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::Serialize;
+use shared::event::{Assigned, Completed};
+use shared::postgres::{Error, Rows};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+const ASSIGNED: &str = "insert into assignments
+  (tenant_id, id, user_id, content_id, content_kind, content_title, content_url, assigned_at, due_by)
+  select distinct on (tenant_id, id)
+    tenant_id, id, user_id, content_id, content_kind, content_title, content_url, assigned_at, due_by
+  from input order by tenant_id, id, assigned_at desc
+  on conflict (tenant_id, id) do update set
+    user_id = excluded.user_id, content_id = excluded.content_id, content_kind = excluded.content_kind,
+    content_title = excluded.content_title, content_url = excluded.content_url,
+    assigned_at = excluded.assigned_at, due_by = excluded.due_by
+  where assignments.assigned_at is null or assignments.assigned_at <= excluded.assigned_at";
+
+const COMPLETED: &str = "insert into assignments (tenant_id, id, user_id, completed_at, score)
+  select distinct on (tenant_id, id) tenant_id, id, user_id, completed_at, score
+  from input order by tenant_id, id, completed_at desc
+  on conflict (tenant_id, id) do update set completed_at = excluded.completed_at, score = excluded.score
+  where assignments.completed_at is null or assignments.completed_at < excluded.completed_at";
+
+/// A row of `assignments`, as far as an assignment knows it.
+#[derive(Debug, Serialize)]
+pub struct AssignedRow<'a> {
+    tenant_id: Uuid,
+    id: &'a str,
+    user_id: Uuid,
+    content_id: &'a str,
+    content_kind: &'static str,
+    content_title: &'a str,
+    content_url: &'a str,
+    #[serde(with = "time::serde::rfc3339")]
+    assigned_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    due_by: Option<OffsetDateTime>,
+}
+
+impl<'a> AssignedRow<'a> {
+    /// The row of an event.
+    #[must_use]
+    pub fn new(tenant_id: Uuid, assigned: &'a Assigned) -> Self {
+        Self {
+            tenant_id,
+            id: &assigned.assignment.id,
+            user_id: assigned.user.id,
+            content_id: &assigned.content.id,
+            content_kind: assigned.content.kind.as_str(),
+            content_title: &assigned.content.title,
+            content_url: &assigned.content.url,
+            assigned_at: assigned.assignment.assigned_at,
+            due_by: assigned.assignment.due_by,
+        }
+    }
+}
+
+/// A row of `assignments`, as far as a completion knows it.
+#[derive(Debug, Serialize)]
+pub struct CompletedRow<'a> {
+    tenant_id: Uuid,
+    id: &'a str,
+    user_id: Uuid,
+    #[serde(with = "time::serde::rfc3339")]
+    completed_at: OffsetDateTime,
+    score: Option<f64>,
+}
+
+impl<'a> CompletedRow<'a> {
+    /// The row of an event.
+    #[must_use]
+    pub fn new(tenant_id: Uuid, completed: &'a Completed) -> Self {
+        Self {
+            tenant_id,
+            id: &completed.assignment.id,
+            user_id: completed.user.id,
+            completed_at: completed.assignment.completed_at,
+            score: completed.assignment.score,
+        }
+    }
+}
+
+/// Saves assignments.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn assign(connection: &mut AsyncPgConnection, rows: &[AssignedRow<'_>]) -> Result<(), Error> {
+    Rows::new("assignments", rows, ASSIGNED)?.execute(connection).await?;
+    Ok(())
+}
+
+/// Saves completions.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn complete(connection: &mut AsyncPgConnection, rows: &[CompletedRow<'_>]) -> Result<(), Error> {
+    Rows::new("assignments", rows, COMPLETED)?.execute(connection).await?;
+    Ok(())
+}

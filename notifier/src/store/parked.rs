@@ -1,0 +1,114 @@
+//! `parked_events`: events for users whom their tenant does not have yet.
+
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::Serialize;
+use serde_json::Value;
+use shared::postgres::schema::parked_events as parked;
+use shared::postgres::{Error, Rows};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::received::Key;
+
+const UPSERT: &str = "insert into parked_events (tenant_id, source, id, user_id, event, attempts, parked_at, due_at)
+  select tenant_id, source, id, user_id, event, attempts, parked_at, due_at from input order by tenant_id, source, id
+  on conflict (tenant_id, source, id) do update set attempts = excluded.attempts, due_at = excluded.due_at";
+
+const WAKE: &str = "update parked_events p set due_at = now() from input
+  where p.tenant_id = input.tenant_id and p.user_id = input.user_id";
+
+/// A row of `parked_events`; its columns are described in the database.
+#[derive(Debug, Clone, Serialize, Queryable, Selectable)]
+#[diesel(table_name = parked, check_for_backend(diesel::pg::Pg))]
+pub struct Row {
+    /// Whose event.
+    pub tenant_id: Uuid,
+    /// With `id`: what makes the event one within its tenant.
+    pub source: String,
+    /// See `source`.
+    pub id: String,
+    /// For whom it waits.
+    pub user_id: Uuid,
+    /// The event as it came.
+    pub event: Value,
+    /// How often it was tried since it was parked.
+    pub attempts: i32,
+    /// When it was parked.
+    #[serde(with = "time::serde::rfc3339")]
+    pub parked_at: OffsetDateTime,
+    /// When it is to be tried next.
+    #[serde(with = "time::serde::rfc3339")]
+    pub due_at: OffsetDateTime,
+}
+
+impl Row {
+    /// What makes the event one.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        (self.tenant_id, self.source.clone(), self.id.clone())
+    }
+}
+
+/// Parks events, or parks them again: then only the number of attempts and the due time change.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn upsert(connection: &mut AsyncPgConnection, rows: &[Row]) -> Result<(), Error> {
+    Rows::new("parked_events", rows, UPSERT)?.execute(connection).await?;
+    Ok(())
+}
+
+/// A tenant's user, for whom events may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Awaited {
+    /// The tenant.
+    pub tenant_id: Uuid,
+    /// The user.
+    pub user_id: Uuid,
+}
+
+/// Makes due at once what waits for these users.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn wake(connection: &mut AsyncPgConnection, users: &[Awaited]) -> Result<(), Error> {
+    Rows::new("parked_events", users, WAKE)?.execute(connection).await?;
+    Ok(())
+}
+
+/// Locks the event that has been due longest, of several that waited for one person the first; one that somebody else has locked is skipped.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn lock_due(connection: &mut AsyncPgConnection) -> Result<Option<Row>, Error> {
+    let due = parked::table
+        .filter(parked::due_at.le(diesel::dsl::now))
+        .order((parked::due_at, parked::parked_at))
+        .select(Row::as_select())
+        .for_update()
+        .skip_locked();
+    Ok(due.first(connection).await.optional()?)
+}
+
+/// Removes a parked event.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn delete(connection: &mut AsyncPgConnection, key: &Key) -> Result<(), Error> {
+    let (tenant, source, id) = key;
+    diesel::delete(parked::table.find((tenant, source, id))).execute(connection).await?;
+    Ok(())
+}
+
+/// Puts a parked event off for a minute, whatever is wrong with it.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn postpone(connection: &mut AsyncPgConnection, key: &Key) -> Result<(), Error> {
+    let (tenant, source, id) = key;
+    let later = diesel::dsl::sql::<diesel::sql_types::Timestamptz>("now() + interval '1 minute'");
+    let set = (parked::due_at.eq(later), parked::attempts.eq(parked::attempts + 1));
+    diesel::update(parked::table.find((tenant, source, id))).set(set).execute(connection).await?;
+    Ok(())
+}
