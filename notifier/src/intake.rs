@@ -3,7 +3,6 @@
 
 use serde_json::Value;
 use shared::event::{ContentEvent, Event, SOURCE, UserData, UserEvent, decode};
-use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
 /// The longest key of an index, in bytes: Postgres' B-trees take 2,704 for two of them and a tenant.
@@ -74,7 +73,6 @@ pub fn from_value(value: Value) -> Result<Incoming, String> {
         user_event(&value)?
     } else {
         let (event, content) = decode(&value)?;
-        check_content(&content)?;
         (event, What::Content(content))
     };
     at_most("id", &event.id, MAX_KEY)?;
@@ -114,35 +112,8 @@ fn user_event(value: &Value) -> Result<(Event, What), String> {
     Ok((event, What::User(kind, data)))
 }
 
-/// What [`decode`] lets through, but an index or a calendar does not.
-fn check_content(content: &ContentEvent) -> Result<(), String> {
-    match content {
-        ContentEvent::Assigned(assigned) => {
-            at_most("data.assignment.id", &assigned.assignment.id, MAX_KEY)?;
-            in_calendar("data.assignment.assignedAt", Some(assigned.assignment.assigned_at))?;
-            in_calendar("data.assignment.dueBy", assigned.assignment.due_by)
-        }
-        ContentEvent::Completed(completed) => {
-            at_most("data.assignment.id", &completed.assignment.id, MAX_KEY)?;
-            in_calendar("data.assignment.completedAt", Some(completed.assignment.completed_at))
-        }
-    }
-}
-
 fn at_most(field: &str, text: &str, max: usize) -> Result<(), String> {
     if text.len() > max { Err(format!("{field} must have at most {max} bytes")) } else { Ok(()) }
-}
-
-/// RFC 3339 has times at the calendar's ends that are no more in it once they are converted to UTC.
-fn in_calendar(field: &str, time: Option<OffsetDateTime>) -> Result<(), String> {
-    let converts = |time: OffsetDateTime| {
-        time.checked_to_offset(UtcOffset::UTC).is_some_and(|t| (1..=9999).contains(&t.year()))
-    };
-    if time.is_none_or(converts) {
-        Ok(())
-    } else {
-        Err(format!("{field} must be between the years 1 and 9999"))
-    }
 }
 
 /// Neither `text` nor `jsonb` takes U+0000, which JSON allows.

@@ -66,7 +66,7 @@ fn what_can_never_be_dealt_with_is_refused_with_its_reason() {
         ),
         (
             changed(content(), "/data/assignment/assignedAt", json!("9999-12-31T23:59:59-01:00")),
-            "data.assignment.assignedAt must be between",
+            "data.assignment.assignedAt must be a date and time",
         ),
         (
             changed(content(), "/data/assignment/assignedAt", json!("0000-01-01T00:00:00Z")),

@@ -153,7 +153,13 @@ impl fmt::Display for Problems {
 /// The text of `--help`: what the service is, and every variable it reads.
 #[must_use]
 pub fn help(service: Service, about: &str) -> String {
-    let mut text = format!("{about}\n\nUsage: {} [--help]\n\nEnvironment variables:\n", service.name());
+    format!("{about}\n\nUsage: {} [--help]\n\n{}", service.name(), variables_help(service))
+}
+
+/// Every variable that a service reads, with its unit and default.
+#[must_use]
+pub fn variables_help(service: Service) -> String {
+    let mut text = "Environment variables:\n".to_owned();
     for variable in VARIABLES.iter().filter(|v| v.used_by.contains(&service)) {
         let default = variable.default.map_or_else(|| "unset".to_owned(), |d| format!("default {d}"));
         // Writing to a string cannot fail.

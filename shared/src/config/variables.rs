@@ -49,7 +49,7 @@ pub static VARIABLES: &[Variable] = &[
         name: "DATABASE_URL",
         unit: "URL, postgres://user:password@host:port/name",
         default: None,
-        what: "PostgreSQL. Append ?sslmode=require for TLS without, ?sslmode=verify-full for TLS with a check of the certificate.",
+        what: "PostgreSQL. Append ?sslmode=require for TLS; the certificate is always checked.",
         used_by: &[Ingest, Worker, Notifier, Cli],
     },
     Variable {
@@ -89,7 +89,7 @@ pub static VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "ROLLCALL_BODY_LIMIT",
-        unit: "bytes",
+        unit: "bytes, 1024 to 10485760",
         default: Some("1048576"),
         what: "The largest request body that is taken; a larger one is answered 413.",
         used_by: &[Ingest],
@@ -126,7 +126,7 @@ pub static VARIABLES: &[Variable] = &[
         name: "ROLLCALL_MAIL_URL",
         unit: "URL",
         default: None,
-        what: "Where mail goes: file:///folder for .eml files, smtp://host:25, smtp://user:password@host:587?tls=required (STARTTLS), smtps://user:password@host:465.",
+        what: "Where mail goes: file:///folder for .eml files, smtp://user:password@host:587?tls=required (STARTTLS), smtps://user:password@host:465, smtp://host:25 (unencrypted).",
         used_by: &[Notifier],
     },
     Variable {

@@ -235,7 +235,9 @@ impl<'a> Object<'a> {
             .filter(|time| {
                 time.checked_to_offset(UtcOffset::UTC).is_some_and(|utc| (1..=9999).contains(&utc.year()))
             })
-            .ok_or_else(|| self.wrong(field, "must be a date and time as in RFC 3339"))
+            .ok_or_else(|| {
+                self.wrong(field, "must be a date and time as in RFC 3339, between the years 1 and 9999")
+            })
     }
 
     fn number(&self, field: &str) -> Result<f64, String> {

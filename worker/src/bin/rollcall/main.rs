@@ -11,12 +11,13 @@ mod users;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use context::{Context, Failure};
+use shared::config::{self, Service};
 
 /// The operator's CLI of Rollcall.
 #[derive(Parser)]
-#[command(name = "rollcall", version, after_help = AFTER_HELP)]
+#[command(name = "rollcall", version)]
 struct Cli {
     /// Prints JSON instead of tables and sentences.
     #[arg(long, global = true)]
@@ -25,9 +26,7 @@ struct Cli {
     command: Command,
 }
 
-const AFTER_HELP: &str = "Environment: DATABASE_URL and AMQP_URL; where they are not set, .run/servers.env is looked for \
-    in this folder and above, and beside the program. `rollcall environment` lists all variables.\n\
-    Exit codes: 0 done, 1 refused or not found, 2 wrong arguments or configuration, 3 PostgreSQL or RabbitMQ is away.";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or not found, 2 wrong arguments or configuration, 3 PostgreSQL or RabbitMQ is away.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -45,13 +44,16 @@ enum Command {
     /// Messages that could not be dealt with.
     #[command(subcommand)]
     Dead(dead::Command),
-    /// Lists the environment variables that this program reads.
-    Environment,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let command = Cli::command().after_help(format!(
+        "{}\nWhere DATABASE_URL and AMQP_URL are not set, .run/servers.env is looked for in this folder and above, and beside \
+         the program.\n\n{EXIT_CODES}",
+        config::variables_help(Service::Cli)
+    ));
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -62,10 +64,6 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
-    if matches!(cli.command, Command::Environment) {
-        print!("{}", shared::config::help(shared::config::Service::Cli, "The operator's CLI of Rollcall."));
-        return Ok(());
-    }
     let context = Context::from_env(cli.json)?;
     match cli.command {
         Command::Migrate(arguments) => migrate::run(&context, &arguments).await,
@@ -73,6 +71,5 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Key(command) => keys::run(&context, command).await,
         Command::User(command) => users::run(&context, command).await,
         Command::Dead(command) => dead::run(&context, command).await,
-        Command::Environment => Ok(()),
     }
 }
