@@ -7,6 +7,8 @@
 mod elements;
 mod finish;
 
+use std::fmt::Display;
+
 use serde_json::{Map, Value};
 
 use super::error::Error;
@@ -15,6 +17,10 @@ use super::schema::{Attribute, DataType, Mutability, Resolved, ResourceType, Sch
 use super::value::{as_complex, check_count, check_names, coerce_elements, coerce_one, is_empty, sub_values};
 
 pub(super) use finish::missing;
+
+/// The most work that one request may ask for, in looks at a value; 16 bytes of text count as one more. Much more than
+/// any directory asks for, and a small part of a second.
+const MAX_WORK: usize = 1_000_000;
 
 /// Which of the two assigning operations it is; they differ for lists only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,22 +44,50 @@ pub(super) enum Names {
 pub(super) struct Draft<'a> {
     resource_type: &'a ResourceType,
     members: Map<String, Value>,
+    work: usize,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(resource_type: &'a ResourceType, members: Map<String, Value>) -> Self {
-        Self { resource_type, members }
+        Self { resource_type, members, work: 0 }
+    }
+
+    /// Accounts for work before it is done, so that a small request cannot keep a worker busy: lists are compared value by
+    /// value, and one body has room for thousands of operations on them.
+    fn spend(&mut self, work: usize) -> Result<(), Error> {
+        self.work = self.work.saturating_add(work);
+        if self.work <= MAX_WORK {
+            return Ok(());
+        }
+        let detail =
+            format!("the request asks for more than {MAX_WORK} comparisons of values; send less at a time");
+        Err(Error::payload_too_large(detail))
     }
 
     /// Assigns a value without a path: each of its keys is one (RFC 7644 §3.5.2.1, and Entra ID's dotted keys).
-    pub(super) fn merge(&mut self, how: How, members: &Map<String, Value>) -> Result<(), Error> {
-        check_names("", members)?;
+    pub(super) fn merge<'v>(
+        &mut self,
+        how: How,
+        members: impl Iterator<Item = (&'v String, &'v Value)> + Clone,
+    ) -> Result<(), Error> {
+        check_names(&"", members.clone().map(|(name, _)| name))?;
         for (name, value) in members {
-            if let Ok(path) = Path::parse(name) {
-                self.assign(how, Names::Incidental, &path, value)?;
-            }
+            self.assign_named(how, name, value)?;
         }
         Ok(())
+    }
+
+    /// Assigns a value to what the name in a larger value is the path of. Most names that are none are told by the table,
+    /// which is quicker than the grammar.
+    fn assign_named(&mut self, how: How, name: &str, value: &Value) -> Result<(), Error> {
+        let attribute = name.split('[').next().unwrap_or_default();
+        if self.resource_type.resolve(attribute).is_none() {
+            return Ok(());
+        }
+        match Path::parse(name) {
+            Ok(path) => self.assign(how, Names::Incidental, &path, value),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Assigns a value to what the path names.
@@ -122,11 +156,9 @@ impl<'a> Draft<'a> {
     fn assign_schema(&mut self, how: How, schema: &'a Schema, value: &Value) -> Result<(), Error> {
         match value {
             Value::Object(members) => {
-                check_names(&schema.id, members)?;
+                check_names(&schema.id, members.keys())?;
                 for (name, value) in members {
-                    if let Ok(path) = Path::parse(&format!("{}:{name}", schema.id)) {
-                        self.assign(how, Names::Incidental, &path, value)?;
-                    }
+                    self.assign_named(how, &format!("{}:{name}", schema.id), value)?;
                 }
                 Ok(())
             }
@@ -148,7 +180,7 @@ impl<'a> Draft<'a> {
             }
             None if target.attribute.multi_valued => self.assign_list(how, target, value),
             None if target.attribute.data_type == DataType::Complex => self.assign_complex(target, value),
-            None => match coerce_one(target.attribute, &target.to_string(), value)? {
+            None => match coerce_one(target.attribute, target, value)? {
                 Some(value) => {
                     self.container(target.extension).insert(target.attribute.name.to_string(), value);
                     Ok(())
@@ -158,14 +190,17 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Sub-attributes that the value does not name stay as they are (RFC 7644 §3.5.2.3).
+    /// Sub-attributes that an object does not name stay as they are (RFC 7644 §3.5.2.3). A bare value, as Entra ID sends
+    /// managers, is the whole of it: what was known of the old one does not describe the new one.
     fn assign_complex(&mut self, target: &Target<'a>, value: &Value) -> Result<(), Error> {
         if is_empty(value) && !value.is_object() {
             return self.clear(target);
         }
-        let path = target.to_string();
-        let given = as_complex(target.attribute, &path, value)?;
-        let changes = sub_values(target.attribute, &path, &given)?;
+        let given = as_complex(target.attribute, target, value)?;
+        let changes = sub_values(target.attribute, target, &given)?;
+        if !value.is_object() {
+            self.clear(target)?;
+        }
         self.merge_complex(target, &changes)
     }
 
@@ -174,13 +209,12 @@ impl<'a> Draft<'a> {
         target: &Target<'a>,
         changes: &[(&'a Attribute, &Value)],
     ) -> Result<(), Error> {
-        let path = target.to_string();
         let mut members = match self.container(target.extension).remove(&*target.attribute.name) {
             Some(Value::Object(members)) => members,
             _ => Map::new(),
         };
         for (sub, value) in changes {
-            assign_sub(&mut members, &path, sub, value)?;
+            assign_sub(&mut members, target, sub, value)?;
         }
         if !members.is_empty() {
             self.container(target.extension)
@@ -190,14 +224,14 @@ impl<'a> Draft<'a> {
     }
 
     fn assign_list(&mut self, how: How, target: &Target<'a>, value: &Value) -> Result<(), Error> {
-        let path = target.to_string();
-        let given = coerce_elements(target.attribute, &path, value)?;
+        let given = coerce_elements(target.attribute, target, value)?;
         let elements = match how {
             How::Replace => given,
             How::Add => {
                 let mut elements = self.take_elements(target);
+                self.spend(given.len() * (elements.len() + given.len()))?;
                 elements::add(&mut elements, given);
-                check_count(target.attribute, &path, elements.len())?;
+                check_count(target.attribute, target, elements.len())?;
                 elements
             }
         };
@@ -248,11 +282,11 @@ fn is_read_only(target: &Target<'_>) -> bool {
 /// Assigns one sub-attribute; an empty value removes it.
 fn assign_sub(
     members: &mut Map<String, Value>,
-    parent: &str,
+    parent: &dyn Display,
     sub: &Attribute,
     value: &Value,
 ) -> Result<(), Error> {
-    match coerce_one(sub, &format!("{parent}.{}", sub.name), value)? {
+    match coerce_one(sub, &format_args!("{parent}.{}", sub.name), value)? {
         Some(value) => members.insert(sub.name.to_string(), value),
         None => members.remove(&*sub.name),
     };

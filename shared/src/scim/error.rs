@@ -162,12 +162,16 @@ impl Error {
     }
 }
 
-/// Shortens and cleans a name that came with the request, so that an error may repeat it.
+/// Shortens and cleans a name that came with the request, so that an error may repeat it. Of a path with a value filter
+/// only the part before it is shown: the filter holds values.
 pub(super) fn echo(name: &str) -> String {
+    let shown_part = name.split('[').next().unwrap_or_default();
     let mut shown: String =
-        name.chars().take(ECHO_LENGTH).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if name.chars().nth(ECHO_LENGTH).is_some() {
+        shown_part.chars().take(ECHO_LENGTH).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if shown_part.chars().nth(ECHO_LENGTH).is_some() {
         shown.push('…');
+    } else if shown_part.len() < name.len() {
+        shown.push_str("[…]");
     }
     shown
 }
@@ -227,5 +231,6 @@ mod tests {
     fn repeated_names_are_short_and_printable() {
         assert_eq!(echo("a\nb"), "a\u{fffd}b");
         assert_eq!(echo(&"x".repeat(5000)).chars().count(), ECHO_LENGTH + 1);
+        assert_eq!(echo("emails[value eq \"ann@corp.example\"].type"), "emails[…]");
     }
 }

@@ -13,6 +13,7 @@ use super::error::Error;
 use super::grammar;
 use super::path::AttrPath;
 use super::schema::{Resolved, ResourceType, Target};
+use super::value::size;
 
 /// `FILTER`, by the names of the RFC's grammar.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,11 +110,20 @@ impl Filter {
 
     /// How many comparisons it makes.
     pub fn terms(&self) -> usize {
+        self.cost().0
+    }
+
+    /// What it costs to hold one value against it: the comparisons, and the bytes of text to compare with.
+    pub(super) fn cost(&self) -> (usize, usize) {
         match self {
-            Filter::And(items) | Filter::Or(items) => items.iter().map(Filter::terms).sum(),
-            Filter::Not(inner) => inner.terms(),
-            Filter::Compare { .. } | Filter::Present(_) => 1,
-            Filter::ValuePath(ValuePath { filter, .. }) => filter.terms(),
+            Filter::And(items) | Filter::Or(items) => {
+                let costs = items.iter().map(Filter::cost);
+                costs.fold((0, 0), |(terms, text), (more, longer)| (terms + more, text + longer))
+            }
+            Filter::Not(inner) => inner.cost(),
+            Filter::Compare { value, .. } => (1, size(value)),
+            Filter::Present(_) => (1, 0),
+            Filter::ValuePath(ValuePath { filter, .. }) => filter.cost(),
         }
     }
 

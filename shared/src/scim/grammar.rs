@@ -1,10 +1,17 @@
 //! The grammar of filters and paths (RFC 7644 §3.4.2.2, figure 1; §3.5.2, figure 7), written once for both.
 //!
 //! Before it: the query string or a PATCH operation. After it: the trees in `filter` and `path`, which callers read.
-//! Depth, terms and length are capped, so that a small request cannot ask for much work. An error tells where the
-//! text stopped making sense and repeats nothing of it: filters hold names and mail addresses.
+//! Depth, terms and length are capped while it reads, so that a small request cannot ask for much work. It looks back
+//! over one attribute path at most. An error tells where the text stopped making sense and repeats nothing of it:
+//! filters hold names and mail addresses.
 
 use serde_json::Value;
+use winnow::ascii::{Caseless, alpha1, space0, space1, take_escaped};
+use winnow::combinator::{alt, cut_err, delimited, fail, opt, peek, preceded, separated};
+use winnow::error::{ContextError, ErrMode};
+use winnow::prelude::*;
+use winnow::stream::Stateful;
+use winnow::token::{any, one_of, take_till, take_while};
 
 use super::filter::{CompareOp, Filter, ValuePath};
 use super::path::{AttrPath, Path};
@@ -24,230 +31,120 @@ pub(super) struct Refusal {
     pub in_filter: bool,
 }
 
-/// Parses `FILTER`.
+/// Parses `FILTER`, with spaces around it.
 pub(super) fn parse_filter(text: &str) -> Result<Filter, Refusal> {
-    parse(text, |input| {
-        input.spaces();
-        let filter = input.disjunction()?;
-        input.spaces();
-        Ok(filter)
-    })
+    parse(text, delimited(space0, filter, space0))
 }
 
 /// Parses `PATH`.
 pub(super) fn parse_path(text: &str) -> Result<Path, Refusal> {
-    parse(text, Input::path)
+    parse(text, path)
 }
 
-fn parse<'i, T>(text: &'i str, rule: impl FnOnce(&mut Input<'i>) -> Parsed<T>) -> Result<T, Refusal> {
+/// Parses `attrPath`.
+pub(super) fn parse_attr_path(text: &str) -> Result<AttrPath, Refusal> {
+    parse(text, attr_path)
+}
+
+type Input<'i> = Stateful<&'i str, Spent>;
+type Refused = ErrMode<ContextError<&'static str>>;
+type Parsed<T> = Result<T, Refused>;
+type Rule<'i> = fn(&mut Input<'i>) -> Parsed<Filter>;
+
+/// What the text has used up so far. It is counted only where the rules no longer look back.
+#[derive(Debug, Default)]
+struct Spent {
+    depth: usize,
+    terms: usize,
+}
+
+fn parse<'i, T>(text: &'i str, mut rule: impl Parser<Input<'i>, T, Refused>) -> Result<T, Refusal> {
     if text.len() > MAX_LENGTH {
         return Err(Refusal { reason: format!("is longer than {MAX_LENGTH} bytes"), in_filter: false });
     }
-    let mut input = Input { rest: text, depth: 0, terms: 0, in_value_path: false };
-    let why = match rule(&mut input) {
-        Ok(tree) if input.rest.is_empty() => return Ok(tree),
-        Ok(_) => "the end was expected",
-        Err(why) => why,
-    };
-    let character = text.chars().count() - input.rest.chars().count() + 1;
-    let reason = format!("is not understood at character {character}: {why}");
-    Err(Refusal { reason, in_filter: input.in_value_path })
+    let input = Stateful { input: text, state: Spent::default() };
+    rule.parse(input).map_err(|error| {
+        let before = text.get(..error.offset()).unwrap_or(text);
+        let character = before.chars().count() + 1;
+        // The innermost context comes first; only what follows the whole rule has none.
+        let why = error.inner().context().next().copied().unwrap_or("the end was expected");
+        let reason = format!("is not understood at character {character}: {why}");
+        Refusal { reason, in_filter: error.input().state.depth > 0 }
+    })
 }
 
-/// What a rule yields, or why it gave up.
-type Parsed<T> = Result<T, &'static str>;
-
-/// The text that is left, and what was spent on the text before it.
-struct Input<'i> {
-    rest: &'i str,
-    depth: usize,
-    terms: usize,
-    in_value_path: bool,
+/// §3.5.2, figure 7: `PATH = attrPath / valuePath [subAttr]`
+fn path(input: &mut Input<'_>) -> Parsed<Path> {
+    let selected = (value_path, opt(sub_attr)).map(|(ValuePath { path, filter }, sub)| Path {
+        attr: path,
+        filter: Some(*filter),
+        sub,
+    });
+    let plain = attr_path.map(|attr| Path { attr, filter: None, sub: None });
+    alt((selected, plain)).parse_next(input)
 }
 
-/// The rules. None of them looks back: the next character or word always tells which one it is.
-impl<'i> Input<'i> {
-    /// `or` binds weakest.
-    fn disjunction(&mut self) -> Parsed<Filter> {
-        self.chain(Self::conjunction, "or", Filter::Or)
-    }
+/// §3.4.2.2: `FILTER = attrExp / logExp / valuePath / *1"not" "(" FILTER ")"`
+fn filter(input: &mut Input<'_>) -> Parsed<Filter> {
+    log_exp(alt((group(filter), value_exp, attr_exp))).parse_next(input)
+}
 
-    fn conjunction(&mut self) -> Parsed<Filter> {
-        self.chain(Self::term, "and", Filter::And)
-    }
+/// §3.4.2.2: `valFilter = attrExp / logExp / *1"not" "(" valFilter ")"`
+fn val_filter(input: &mut Input<'_>) -> Parsed<Filter> {
+    let value_path = preceded((attr_path, '['), cut_err(fail));
+    let value_path = value_path.context("a value filter cannot hold another one");
+    log_exp(alt((group(val_filter), value_path, attr_exp))).parse_next(input)
+}
 
-    fn chain(
-        &mut self,
-        item: fn(&mut Self) -> Parsed<Filter>,
-        word: &str,
-        join: fn(Vec<Filter>) -> Filter,
-    ) -> Parsed<Filter> {
-        let first = item(self)?;
-        let mut items = vec![first];
-        while self.joint(word) {
-            items.push(item(self)?);
-        }
-        Ok(if items.len() == 1 { items.swap_remove(0) } else { join(items) })
-    }
+/// §3.4.2.2: `logExp = FILTER SP ("and" / "or") SP FILTER`, and the precedence that the clause adds in words: `or` binds
+/// weakest.
+fn log_exp<'i>(term: impl Parser<Input<'i>, Filter, Refused>) -> impl Parser<Input<'i>, Filter, Refused> {
+    chain(chain(term, "and", Filter::And), "or", Filter::Or)
+}
 
-    /// The word between two terms, and the spaces around it.
-    fn joint(&mut self, word: &str) -> bool {
-        let ahead = self.rest.trim_start_matches(is_space);
-        let Some(after) =
-            strip_word(ahead, word).filter(|after| after.starts_with(|c| is_space(c) || c == '('))
-        else {
-            return false;
-        };
-        self.rest = after.trim_start_matches(is_space);
-        true
-    }
+/// Beside a bracket the spaces may be missing.
+fn chain<'i>(
+    item: impl Parser<Input<'i>, Filter, Refused>,
+    word: &'static str,
+    join: fn(Vec<Filter>) -> Filter,
+) -> impl Parser<Input<'i>, Filter, Refused> {
+    let joint = (space0, Caseless(word), peek(one_of([' ', '\t', '('])), space0);
+    separated(1.., cut_err(item), joint)
+        .map(move |mut items: Vec<Filter>| if items.len() == 1 { items.swap_remove(0) } else { join(items) })
+}
 
-    /// A group, a negation (`not(` is accepted beside `not (`: clients send both) or an expression.
-    fn term(&mut self) -> Parsed<Filter> {
-        if let Some(after) = self.rest.strip_prefix('(') {
-            self.rest = after;
-            return self.nested(')');
-        }
-        let negated = strip_word(self.rest, "not")
-            .and_then(|after| after.trim_start_matches(is_space).strip_prefix('('));
-        if let Some(after) = negated {
-            self.rest = after;
-            return Ok(Filter::Not(Box::new(self.nested(')')?)));
-        }
-        self.expression()
-    }
+/// §3.4.2.2: `*1"not" "(" FILTER ")"`. `not(` is accepted beside `not (`: clients send both.
+fn group<'i>(rule: Rule<'i>) -> impl Parser<Input<'i>, Filter, Refused> {
+    (opt((Caseless("not"), space0)), nested('(', rule, ')'))
+        .map(|(not, inner)| if not.is_some() { Filter::Not(Box::new(inner)) } else { inner })
+}
 
-    /// A filter up to the closing bracket.
-    fn nested(&mut self, close: char) -> Parsed<Filter> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err("it is nested too deeply");
-        }
-        self.spaces();
-        let filter = self.disjunction()?;
-        self.spaces();
-        self.rest = self.rest.strip_prefix(close).ok_or("a closing bracket was expected")?;
-        self.depth -= 1;
-        Ok(filter)
-    }
+/// What stands in brackets. From the opening one on there is no other way to read the text.
+fn nested<'i>(open: char, rule: Rule<'i>, close: char) -> impl Parser<Input<'i>, Filter, Refused> {
+    let close = (space0, close).context("a closing bracket was expected");
+    delimited((open, deeper, space0), cut_err(rule), (cut_err(close), shallower))
+}
 
-    fn expression(&mut self) -> Parsed<Filter> {
-        self.terms += 1;
-        if self.terms > MAX_TERMS {
-            return Err("it has too many terms");
-        }
-        let path = self.attr_path()?;
-        let Some(filter) = self.value_filter()? else {
-            return self.comparison(path);
-        };
-        let filter = match self.sub_attr()? {
-            None => filter,
-            Some(sub) => narrowed(filter, self.comparison(sub)?),
-        };
-        Ok(Filter::ValuePath(ValuePath { path, filter: Box::new(filter) }))
-    }
+/// §3.4.2.2: `valuePath = attrPath "[" valFilter "]"`
+fn value_path(input: &mut Input<'_>) -> Parsed<ValuePath> {
+    (attr_path, nested('[', val_filter, ']'))
+        .map(|(path, filter)| ValuePath { path, filter: Box::new(filter) })
+        .parse_next(input)
+}
 
-    /// `"[" valFilter "]"`, if it comes next.
-    fn value_filter(&mut self) -> Parsed<Option<Filter>> {
-        let Some(after) = self.rest.strip_prefix('[') else { return Ok(None) };
-        if self.in_value_path {
-            return Err("a value filter cannot hold another one");
-        }
-        self.rest = after;
-        self.in_value_path = true;
-        let filter = self.nested(']')?;
-        self.in_value_path = false;
-        Ok(Some(filter))
-    }
-
-    fn comparison(&mut self, path: AttrPath) -> Parsed<Filter> {
-        self.space()?;
-        let word = self.take(|c| c.is_ascii_alphabetic());
-        if word.eq_ignore_ascii_case("pr") {
-            return Ok(Filter::Present(path));
-        }
-        let op = CompareOp::from_word(word).ok_or("an operator was expected before this")?;
-        self.space()?;
-        let value = self.comp_value()?;
-        Ok(Filter::Compare { path, op, value })
-    }
-
-    /// `compValue`: a JSON scalar. `True` and `False` are taken too, as Entra ID writes booleans.
-    fn comp_value(&mut self) -> Parsed<Value> {
-        if self.rest.starts_with('"') {
-            return self.string();
-        }
-        let word = self.take(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
-        let value = serde_json::from_str(&word.to_ascii_lowercase());
-        value.map_err(|_| "a JSON string, number, true, false or null was expected before this")
-    }
-
-    fn string(&mut self) -> Parsed<Value> {
-        let mut is_escaped = false;
-        let end = self.rest.char_indices().skip(1).find(|&(_, c)| {
-            let is_end = c == '"' && !is_escaped;
-            is_escaped = c == '\\' && !is_escaped;
-            is_end
-        });
-        let (end, _) = end.ok_or("a string is not terminated")?;
-        let (token, after) = self.rest.split_at_checked(end + 1).ok_or("a string is not terminated")?;
-        match serde_json::from_str::<String>(token) {
-            // Postgres cannot hold it, so nothing we keep has it.
-            Ok(text) if text.contains('\0') => Err("a string holds U+0000"),
-            Ok(text) => {
-                self.rest = after;
-                Ok(Value::String(text))
+/// `valuePath` as a filter. `emails[type eq "work"].value eq "x"`, which Entra ID sends and figure 1 does not have, says
+/// the same as `emails[type eq "work" and value eq "x"]`.
+fn value_exp(input: &mut Input<'_>) -> Parsed<Filter> {
+    (value_path, opt((sub_attr, term, cut_err(predicate))))
+        .map(|(mut value_path, narrowing)| {
+            if let Some((sub, (), predicate)) = narrowing {
+                *value_path.filter = narrowed(*value_path.filter, predicate.about(sub));
             }
-            Err(_) => Err("a string is not a JSON string"),
-        }
-    }
-
-    /// `attrPath`; what the table says about it is a later question.
-    fn attr_path(&mut self) -> Parsed<AttrPath> {
-        let before = self.rest;
-        AttrPath::new(self.take(AttrPath::is_part)).ok_or_else(|| {
-            self.rest = before;
-            "an attribute was expected"
+            Filter::ValuePath(value_path)
         })
-    }
-
-    /// `subAttr`, if it comes next.
-    fn sub_attr(&mut self) -> Parsed<Option<AttrPath>> {
-        let Some(after) = self.rest.strip_prefix('.') else { return Ok(None) };
-        self.rest = after;
-        self.attr_path().map(Some)
-    }
-
-    /// `PATH = attrPath / valuePath [subAttr]`.
-    fn path(&mut self) -> Parsed<Path> {
-        let attr = self.attr_path()?;
-        let filter = self.value_filter()?;
-        let sub = if filter.is_some() { self.sub_attr()? } else { None };
-        Ok(Path { attr, filter, sub })
-    }
-
-    fn space(&mut self) -> Parsed<()> {
-        if !self.rest.starts_with(is_space) {
-            return Err("a space was expected");
-        }
-        self.spaces();
-        Ok(())
-    }
-
-    fn spaces(&mut self) {
-        self.rest = self.rest.trim_start_matches(is_space);
-    }
-
-    fn take(&mut self, is_part: impl Fn(char) -> bool) -> &'i str {
-        let end = self.rest.find(|c| !is_part(c)).unwrap_or(self.rest.len());
-        let (taken, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        taken
-    }
+        .parse_next(input)
 }
 
-/// `emails[type eq "work"].value eq "x"`, which Entra ID sends and figure 1 does not have, says the same as
-/// `emails[type eq "work" and value eq "x"]`.
 fn narrowed(filter: Filter, comparison: Filter) -> Filter {
     match filter {
         Filter::And(mut items) => {
@@ -258,11 +155,123 @@ fn narrowed(filter: Filter, comparison: Filter) -> Filter {
     }
 }
 
-fn is_space(c: char) -> bool {
-    matches!(c, ' ' | '\t')
+/// §3.4.2.2: `attrExp = (attrPath SP "pr") / (attrPath SP compareOp SP compValue)`
+fn attr_exp(input: &mut Input<'_>) -> Parsed<Filter> {
+    (attr_path, term, cut_err(predicate)).map(|(path, (), predicate)| predicate.about(path)).parse_next(input)
 }
 
-fn strip_word<'i>(text: &'i str, word: &str) -> Option<&'i str> {
-    let (start, rest) = text.split_at_checked(word.len())?;
-    start.eq_ignore_ascii_case(word).then_some(rest)
+/// What an `attrExp` says of its `attrPath`.
+#[derive(Clone)]
+enum Predicate {
+    Present,
+    Compare(CompareOp, Value),
 }
+
+impl Predicate {
+    fn about(self, path: AttrPath) -> Filter {
+        match self {
+            Predicate::Present => Filter::Present(path),
+            Predicate::Compare(op, value) => Filter::Compare { path, op, value },
+        }
+    }
+}
+
+/// §3.4.2.2: `SP "pr" / SP compareOp SP compValue`
+fn predicate(input: &mut Input<'_>) -> Parsed<Predicate> {
+    let present = alpha1.verify(|word: &str| word.eq_ignore_ascii_case("pr")).value(Predicate::Present);
+    let compare = (compare_op, preceded(space, comp_value));
+    let compare = compare.map(|(op, value)| Predicate::Compare(op, value));
+    preceded(space, alt((present, compare))).parse_next(input)
+}
+
+/// §3.4.2.2: `compareOp = "eq" / "ne" / "co" / "sw" / "ew" / "gt" / "lt" / "ge" / "le"`
+fn compare_op(input: &mut Input<'_>) -> Parsed<CompareOp> {
+    alpha1.verify_map(CompareOp::from_word).context("an operator was expected").parse_next(input)
+}
+
+/// §3.4.2.2: `compValue = false / null / true / number / string`
+fn comp_value(input: &mut Input<'_>) -> Parsed<Value> {
+    alt((string, literal))
+        .context("a JSON string, number, true, false or null was expected")
+        .parse_next(input)
+}
+
+/// `false / null / true / number` (RFC 8259 §3, §6): whatever looks like one; `serde_json` has the rules and the limits.
+/// `True` and `False` are taken too, as Entra ID writes booleans.
+fn literal(input: &mut Input<'_>) -> Parsed<Value> {
+    take_while(1.., |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+        .verify_map(|word: &str| serde_json::from_str(&word.to_ascii_lowercase()).ok())
+        .parse_next(input)
+}
+
+/// `string` (RFC 8259 §7): its end is found here, its escapes are read by `serde_json`. U+0000 is refused: Postgres cannot
+/// hold it, so nothing we keep has it.
+fn string(input: &mut Input<'_>) -> Parsed<Value> {
+    let quoted = ('"', take_escaped(take_till(1.., ['"', '\\']), '\\', any), '"');
+    let text = quoted
+        .take()
+        .context("a string is not terminated")
+        .verify_map(|token| serde_json::from_str::<String>(token).ok())
+        .context("a string is not a JSON string")
+        .verify(|text: &String| !text.contains('\0'))
+        .context("a string holds U+0000");
+    preceded(peek('"'), cut_err(text)).map(Value::String).parse_next(input)
+}
+
+/// §3.4.2.2: `attrPath = [URI ":"] ATTRNAME *1subAttr`, kept as it was written: where a URN ends and a name begins only
+/// the table can tell, since both have dots and colons in them.
+fn attr_path(input: &mut Input<'_>) -> Parsed<AttrPath> {
+    let plain = (attr_name, opt(sub_attr)).take();
+    alt((urn, plain)).map(AttrPath::from_grammar).parse_next(input)
+}
+
+/// A URN (RFC 8141 §2) and what may follow it in an `attrPath`.
+fn urn<'i>(input: &mut Input<'i>) -> Parsed<&'i str> {
+    let is_part = |c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '$' | '.' | ':' | '/' | '%' | '+' | '~')
+    };
+    (Caseless("urn:"), take_while(1.., is_part)).take().parse_next(input)
+}
+
+/// §3.4.2.2: `subAttr = "." ATTRNAME`
+fn sub_attr(input: &mut Input<'_>) -> Parsed<AttrPath> {
+    preceded('.', cut_err(attr_name)).map(AttrPath::from_grammar).parse_next(input)
+}
+
+/// §3.4.2.2: `ATTRNAME = ALPHA *(nameChar)`, and `$ref`, which RFC 7643 §2.4 has and this rule has not.
+fn attr_name<'i>(input: &mut Input<'i>) -> Parsed<&'i str> {
+    let first = one_of(|c: char| c.is_ascii_alphabetic() || c == '$');
+    let name_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    (first, take_while(0.., name_char)).take().context("an attribute was expected").parse_next(input)
+}
+
+/// §3.4.2.2: `SP`, of which there may be more than one.
+fn space(input: &mut Input<'_>) -> Parsed<()> {
+    space1.void().context("a space was expected").parse_next(input)
+}
+
+/// One term more.
+fn term(input: &mut Input<'_>) -> Parsed<()> {
+    input.state.terms += 1;
+    if input.state.terms > MAX_TERMS { refuse("it has too many terms") } else { Ok(()) }
+}
+
+/// One level deeper, which is what bounds the stack.
+fn deeper(input: &mut Input<'_>) -> Parsed<()> {
+    input.state.depth += 1;
+    if input.state.depth > MAX_DEPTH { refuse("it is nested too deeply") } else { Ok(()) }
+}
+
+fn shallower(input: &mut Input<'_>) -> Parsed<()> {
+    input.state.depth -= 1;
+    Ok(())
+}
+
+fn refuse(why: &'static str) -> Parsed<()> {
+    let mut error = ContextError::new();
+    error.push(why);
+    Err(ErrMode::Cut(error))
+}
+
+#[cfg(test)]
+mod tests;

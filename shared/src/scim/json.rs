@@ -7,12 +7,17 @@
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use super::error::{Error, ScimType, echo};
 
-/// Reads a request's body: one JSON object, at most 128 levels deep (the parser's own limit), without duplicate
-/// names (RFC 8259 §4) and without U+0000.
+/// The deepest nesting of objects and lists. The parser's own limit is 128, to be kept away from: what passes here
+/// travels in the envelope of a command, some levels deeper, and must be readable there too.
+pub const MAX_DEPTH: usize = 64;
+
+/// Reads a request's body: one JSON object, at most [`MAX_DEPTH`] levels deep, without duplicate names (RFC 8259 §4) and
+/// without U+0000.
 ///
 /// # Errors
 /// 400 `invalidSyntax` for what is no such object; 400 `invalidValue` where U+0000 stands, which JSON allows and
@@ -21,7 +26,7 @@ pub fn parse_json(body: &[u8]) -> Result<Value, Error> {
     let text = std::str::from_utf8(body).map_err(|_| Error::invalid_syntax("the body is not valid UTF-8"))?;
     let mut found = None;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let reader = Reader { place: &Place::Root, found: &mut found };
+    let reader = Reader { place: &Place::Root, depth: 0, found: &mut found };
     let parsed = reader.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     if let Some(error) = found {
         return Err(error);
@@ -64,6 +69,7 @@ impl Place<'_> {
 /// Builds a `Value` and keeps the first refusal that is not a matter of syntax.
 struct Reader<'a> {
     place: &'a Place<'a>,
+    depth: usize,
     found: &'a mut Option<Error>,
 }
 
@@ -79,6 +85,14 @@ impl Reader<'_> {
         }
         let detail = format!("{} holds the character U+0000, which cannot be stored", self.place.shown());
         Err(self.refuse(ScimType::InvalidValue, detail))
+    }
+
+    fn descend<E: de::Error>(&mut self) -> Result<(), E> {
+        if self.depth < MAX_DEPTH {
+            return Ok(());
+        }
+        let detail = format!("the body is nested more than {MAX_DEPTH} levels deep");
+        Err(self.refuse(ScimType::InvalidSyntax, detail))
     }
 }
 
@@ -122,29 +136,35 @@ impl<'de> Visitor<'de> for Reader<'_> {
         Ok(Value::from(value))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut sequence: A) -> Result<Value, A::Error> {
+        self.descend()?;
         let mut elements = Vec::new();
-        let place = Place::Element(self.place);
+        let (place, depth) = (Place::Element(self.place), self.depth + 1);
         while let Some(element) =
-            sequence.next_element_seed(Reader { place: &place, found: &mut *self.found })?
+            sequence.next_element_seed(Reader { place: &place, depth, found: &mut *self.found })?
         {
             elements.push(element);
         }
         Ok(Value::Array(elements))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Value, A::Error> {
+        self.descend()?;
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            let place = Place::Member(self.place, &name);
-            let mut reader = Reader { place: &place, found: &mut *self.found };
-            reader.check(&name)?;
-            if object.contains_key(&name) {
-                let detail = format!("{} is given twice", place.shown());
-                return Err(reader.refuse(ScimType::InvalidSyntax, detail));
+            match object.entry(name) {
+                Entry::Vacant(slot) => {
+                    let place = Place::Member(self.place, slot.key());
+                    let mut reader = Reader { place: &place, depth: self.depth + 1, found: &mut *self.found };
+                    reader.check(slot.key())?;
+                    let value = members.next_value_seed(reader)?;
+                    slot.insert(value);
+                }
+                Entry::Occupied(slot) => {
+                    let shown = Place::Member(self.place, slot.key()).shown();
+                    return Err(self.refuse(ScimType::InvalidSyntax, format!("{shown} is given twice")));
+                }
             }
-            let value = members.next_value_seed(reader)?;
-            object.insert(name, value);
         }
         Ok(Value::Object(object))
     }

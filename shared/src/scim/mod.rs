@@ -3,6 +3,7 @@
 //! A body comes in by `json`, is held against the table in `schema`, and becomes a `Resource` or a `Patch`. The worker
 //! keeps `Record`s of them; `Record::represent` shows them again. Whatever cannot be is an `Error`.
 
+mod case;
 pub mod discovery;
 mod draft;
 mod error;
@@ -18,6 +19,7 @@ mod resource;
 pub mod schema;
 mod value;
 
+pub use case::user_name_key;
 pub use error::{ERROR_URN, Error, ScimType};
 pub use filter::Filter;
 pub use json::parse_json;
@@ -25,7 +27,7 @@ pub use list::{LIST_URN, list_response};
 pub use patch::{MAX_OPERATIONS, Op, Operation, PATCH_URN, Patch};
 pub use projection::Projection;
 pub use record::{Record, timestamp};
-pub use resource::{Resource, user_name_key};
+pub use resource::Resource;
 pub use schema::{ENTERPRISE_URN, ResourceType, USER_URN};
 
 #[cfg(test)]

@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 use super::draft::{Draft, How, Names, missing};
 use super::error::Error;
 use super::filter::Filter;
+use super::grammar::MAX_LENGTH;
 use super::path::Path;
 use super::resource::{Resource, require_urn};
 use super::schema::{Resolved, ResourceType};
-use super::value::is_empty;
+use super::value::{check_names, is_empty};
 
 /// The URN of the PATCH message (RFC 7644 §3.5.2).
 pub const PATCH_URN: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
@@ -60,6 +61,7 @@ impl Patch {
         let Value::Object(members) = body else {
             return Err(Error::invalid_syntax("the body must be a JSON object"));
         };
+        check_names(&"", members.keys())?;
         if let Some(schemas) = member(members, "schemas").filter(|schemas| !is_empty(schemas)) {
             require_urn(PATCH_URN, schemas)?;
         }
@@ -92,7 +94,8 @@ impl Patch {
     /// # Errors
     /// 400 with the keyword of RFC 7644 §3.12 that fits. A required attribute that a remove left unassigned is
     /// `mutability` (§3.5.2.2), any other one missing `invalidValue`. A resource that lacked something before may go on
-    /// lacking it: a deactivation must not fail for that.
+    /// lacking it: a deactivation must not fail for that. 413 where the operations ask for too many comparisons of values,
+    /// or make the resource too large.
     pub fn apply(&self, resource_type: &ResourceType, current: &Resource) -> Result<Resource, Error> {
         let mut draft = Draft::new(resource_type, current.members().clone());
         for operation in &self.operations {
@@ -128,6 +131,7 @@ impl Operation {
         let Value::Object(members) = operation else {
             return Err(Error::invalid_syntax("an operation must be an object"));
         };
+        check_names(&"Operations", members.keys())?;
         let op = match member(members, "op") {
             Some(Value::String(word)) => Op::from_word(word),
             _ => None,
@@ -136,7 +140,7 @@ impl Operation {
         let path = match member(members, "path") {
             None | Some(Value::Null) => None,
             Some(Value::String(path)) if path.is_empty() => None,
-            Some(Value::String(path)) => Some(Path::parse(path)?),
+            Some(Value::String(path)) => Some(transportable(Path::parse(path)?)?),
             Some(_) => return Err(Error::invalid_path("path must be a string")),
         };
         let value = member(members, "value").cloned();
@@ -163,7 +167,7 @@ impl Operation {
         };
         match (&self.path, &self.value) {
             (Some(path), Some(value)) => draft.assign(how, Names::Explicit, path, value),
-            (None, Some(Value::Object(members))) => draft.merge(how, members),
+            (None, Some(Value::Object(members))) => draft.merge(how, members.iter()),
             _ => Err(Error::invalid_value("an add or replace needs a value")),
         }
     }
@@ -214,6 +218,16 @@ impl TryFrom<Value> for Patch {
 
     fn try_from(body: Value) -> Result<Self, Error> {
         Self::parse(&body)
+    }
+}
+
+/// A path travels to the worker as it prints, which may be longer than it was written: there too it must be one.
+fn transportable(path: Path) -> Result<Path, Error> {
+    match path.to_string().len() {
+        length if length > MAX_LENGTH => Err(Error::invalid_path(format!(
+            "the path has {length} bytes, more than the {MAX_LENGTH} allowed"
+        ))),
+        _ => Ok(path),
     }
 }
 

@@ -18,31 +18,18 @@ pub struct AttrPath(String);
 impl AttrPath {
     /// Checks the grammar.
     pub fn new(text: &str) -> Option<Self> {
-        let is_urn = text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:"));
-        let well_formed = if is_urn {
-            text.len() > 4 && text.chars().all(Self::is_part)
-        } else {
-            let mut names = text.split('.');
-            names.next().is_some_and(is_name) && names.next().is_none_or(is_name) && names.next().is_none()
-        };
-        well_formed.then(|| Self(text.to_owned()))
+        grammar::parse_attr_path(text).ok()
+    }
+
+    /// What the grammar took for an attribute path.
+    pub(super) fn from_grammar(text: &str) -> Self {
+        Self(text.to_owned())
     }
 
     /// The text as it was written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// Whether the character can be part of an attribute path at all.
-    pub(super) fn is_part(c: char) -> bool {
-        c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '$' | '.' | ':' | '/' | '%' | '+' | '~')
-    }
-}
-
-/// `ATTRNAME`, and `$ref`, which RFC 7643 §2.4 has and the rule for names has not.
-fn is_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '$')
-        && name.chars().skip(1).all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
 impl fmt::Display for AttrPath {

@@ -10,6 +10,9 @@ use serde_json::{Map, Value};
 use super::error::Error;
 use super::schema::{Attribute, Resolved, ResourceType, Returned, Target};
 
+/// The most attributes that may be listed: each is looked up for each resource of a page, and a User has fewer.
+pub const MAX_NAMES: usize = 200;
+
 /// `attributes` or `excludedAttributes`, as they were asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Projection(Asked);
@@ -31,9 +34,16 @@ impl Projection {
     /// Reads the two parameters: lists of attribute paths, separated by commas. An empty one counts as absent.
     ///
     /// # Errors
-    /// 400 `invalidValue` if both are given: they exclude each other (RFC 7644 §3.9).
+    /// 400 `invalidValue` if both are given: they exclude each other (RFC 7644 §3.9); also for more than [`MAX_NAMES`].
     pub fn parse(attributes: Option<&str>, excluded: Option<&str>) -> Result<Self, Error> {
-        match (names(attributes), names(excluded)) {
+        let (attributes, excluded) = (names(attributes), names(excluded));
+        if let Some(names) =
+            [&attributes, &excluded].into_iter().flatten().find(|names| names.len() > MAX_NAMES)
+        {
+            let detail = format!("{} attributes are listed, more than the {MAX_NAMES} allowed", names.len());
+            return Err(Error::invalid_value(detail));
+        }
+        match (attributes, excluded) {
             (None, None) => Ok(Self::all()),
             (Some(only), None) => Ok(Self(Asked::Only(only))),
             (None, Some(except)) => Ok(Self(Asked::Except(except))),

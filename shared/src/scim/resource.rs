@@ -23,17 +23,15 @@ impl Resource {
     /// What is readOnly, unknown or not stored is ignored; empty values count as absent.
     ///
     /// # Errors
-    /// 400 `invalidSyntax` if the body or `schemas` has the wrong shape, else 400 `invalidValue` with the attribute.
+    /// 400 `invalidSyntax` if the body or `schemas` has the wrong shape, else 400 `invalidValue` with the attribute;
+    /// 413 if the resource would be too large, or is asked for in a way that takes too many comparisons of values.
     pub fn parse(resource_type: &ResourceType, body: &Value) -> Result<Self, Error> {
         let Value::Object(members) = body else {
             return Err(Error::invalid_syntax("the body must be a JSON object"));
         };
         check_schemas(&resource_type.schema.id, members)?;
-        let assigned = members.iter().filter(|(_, value)| !is_empty(value));
-        let assigned: Map<String, Value> =
-            assigned.map(|(name, value)| (name.clone(), value.clone())).collect();
         let mut draft = Draft::new(resource_type, Map::new());
-        draft.merge(How::Replace, &assigned)?;
+        draft.merge(How::Replace, members.iter().filter(|(_, value)| !is_empty(value)))?;
         let resource = Self(draft.finish()?);
         resource.require(resource_type)?;
         Ok(resource)
@@ -174,13 +172,6 @@ impl Resource {
     fn enterprise(&self, name: &str) -> Option<&str> {
         self.0.get(ENTERPRISE_URN)?.get(name)?.as_str()
     }
-}
-
-/// The key by which a userName is unique in its tenant: Unicode lowercase, without trimming and without normalization.
-///
-/// It is computed here and nowhere else, so that no database's locale has a say in it.
-pub fn user_name_key(user_name: &str) -> String {
-    user_name.to_lowercase()
 }
 
 /// `schemas` may be missing; if it is there it is a list of URNs with the core one in it (RFC 7643 §3).

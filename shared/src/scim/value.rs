@@ -4,6 +4,9 @@
 //! its limit but never the value. null, "", [] and {} all mean "no value" (RFC 7643 §2.5, and clients that push empty
 //! attributes).
 
+use std::borrow::Cow;
+use std::fmt::Display;
+
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -36,7 +39,11 @@ pub(super) fn as_boolean(value: &Value) -> Option<bool> {
 ///
 /// # Errors
 /// 400 `invalidValue`, naming the path.
-pub(super) fn coerce(attribute: &Attribute, path: &str, value: &Value) -> Result<Option<Value>, Error> {
+pub(super) fn coerce(
+    attribute: &Attribute,
+    path: &dyn Display,
+    value: &Value,
+) -> Result<Option<Value>, Error> {
     if attribute.multi_valued {
         let elements = coerce_elements(attribute, path, value)?;
         return Ok((!elements.is_empty()).then_some(Value::Array(elements)));
@@ -45,7 +52,11 @@ pub(super) fn coerce(attribute: &Attribute, path: &str, value: &Value) -> Result
 }
 
 /// The elements of a multi-valued attribute. A single value stands for a list of one.
-pub(super) fn coerce_elements(attribute: &Attribute, path: &str, value: &Value) -> Result<Vec<Value>, Error> {
+pub(super) fn coerce_elements(
+    attribute: &Attribute,
+    path: &dyn Display,
+    value: &Value,
+) -> Result<Vec<Value>, Error> {
     let given = match value {
         Value::Array(elements) => elements.as_slice(),
         single => std::slice::from_ref(single),
@@ -59,7 +70,7 @@ pub(super) fn coerce_elements(attribute: &Attribute, path: &str, value: &Value) 
 }
 
 /// Refuses a list that is too long to be worked with.
-pub(super) fn check_count(attribute: &Attribute, path: &str, count: usize) -> Result<(), Error> {
+pub(super) fn check_count(attribute: &Attribute, path: &dyn Display, count: usize) -> Result<(), Error> {
     let max = attribute.max_values;
     if count <= max {
         return Ok(());
@@ -68,7 +79,11 @@ pub(super) fn check_count(attribute: &Attribute, path: &str, count: usize) -> Re
 }
 
 /// One value: of a single-valued attribute, or one element of a multi-valued one.
-pub(super) fn coerce_one(attribute: &Attribute, path: &str, value: &Value) -> Result<Option<Value>, Error> {
+pub(super) fn coerce_one(
+    attribute: &Attribute,
+    path: &dyn Display,
+    value: &Value,
+) -> Result<Option<Value>, Error> {
     if is_empty(value) {
         return Ok(None);
     }
@@ -90,7 +105,7 @@ pub(super) fn coerce_one(attribute: &Attribute, path: &str, value: &Value) -> Re
     Ok(Some(value.clone()))
 }
 
-fn check_text(attribute: &Attribute, path: &str, text: &str) -> Result<(), Error> {
+fn check_text(attribute: &Attribute, path: &dyn Display, text: &str) -> Result<(), Error> {
     let max = attribute.max_length;
     // Bytes are never fewer than characters, and cheaper to count.
     if text.len() > max {
@@ -107,11 +122,11 @@ fn check_text(attribute: &Attribute, path: &str, text: &str) -> Result<(), Error
 }
 
 /// An object, or a bare value where a `value` would say the same: Entra ID sends managers so.
-fn coerce_complex(attribute: &Attribute, path: &str, value: &Value) -> Result<Option<Value>, Error> {
+fn coerce_complex(attribute: &Attribute, path: &dyn Display, value: &Value) -> Result<Option<Value>, Error> {
     let given = as_complex(attribute, path, value)?;
     let mut members = Map::new();
     for (sub, value) in sub_values(attribute, path, &given)? {
-        if let Some(value) = coerce(sub, &format!("{path}.{}", sub.name), value)? {
+        if let Some(value) = coerce(sub, &format_args!("{path}.{}", sub.name), value)? {
             members.insert(sub.name.to_string(), value);
         }
     }
@@ -119,15 +134,15 @@ fn coerce_complex(attribute: &Attribute, path: &str, value: &Value) -> Result<Op
 }
 
 /// The members of a complex value as they were given.
-pub(super) fn as_complex(
+pub(super) fn as_complex<'v>(
     attribute: &Attribute,
-    path: &str,
-    value: &Value,
-) -> Result<Map<String, Value>, Error> {
+    path: &dyn Display,
+    value: &'v Value,
+) -> Result<Cow<'v, Map<String, Value>>, Error> {
     match value {
-        Value::Object(members) => Ok(members.clone()),
+        Value::Object(members) => Ok(Cow::Borrowed(members)),
         Value::String(_) if attribute.sub_attribute("value").is_some() => {
-            Ok(Map::from_iter([("value".to_owned(), value.clone())]))
+            Ok(Cow::Owned(Map::from_iter([("value".to_owned(), value.clone())])))
         }
         _ => Err(Error::invalid_value(format!("{path} must be an object"))),
     }
@@ -136,23 +151,37 @@ pub(super) fn as_complex(
 /// The writable sub-attributes that the members name; others are ignored, as unknown and readOnly ones are everywhere.
 pub(super) fn sub_values<'a, 'v>(
     attribute: &'a Attribute,
-    path: &str,
+    path: &dyn Display,
     members: &'v Map<String, Value>,
 ) -> Result<Vec<(&'a Attribute, &'v Value)>, Error> {
-    check_names(path, members)?;
+    check_names(path, members.keys())?;
     let known = members.iter().filter_map(|(name, value)| Some((attribute.sub_attribute(name)?, value)));
     Ok(known.filter(|(sub, _)| sub.is_writable()).collect())
 }
 
 /// Names that differ only by case are one attribute (RFC 7643 §2.1), and its value must not depend on their order.
-pub(super) fn check_names(path: &str, members: &Map<String, Value>) -> Result<(), Error> {
-    let mut names: Vec<String> = members.keys().map(|name| name.to_ascii_lowercase()).collect();
+pub(super) fn check_names<'n>(
+    path: &dyn Display,
+    names: impl Iterator<Item = &'n String>,
+) -> Result<(), Error> {
+    let mut names: Vec<String> = names.map(|name| name.to_ascii_lowercase()).collect();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         None => Ok(()),
         Some(pair) => {
+            let path = path.to_string();
             let dot = if path.is_empty() { "" } else { "." };
             Err(Error::invalid_syntax(format!("{path}{dot}{} is given twice", echo(&pair[0]))))
         }
+    }
+}
+
+/// The bytes of text in the value.
+pub(super) fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(elements) => elements.iter().map(size).sum(),
+        Value::Object(members) => members.values().map(size).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }

@@ -3,13 +3,15 @@
 //! Before it: `draft`, which resolved the path. After it: `finish`, which checks what came of it. One value of a list
 //! at most is `primary`: a new one unseats the old one (RFC 7644 §3.5.2).
 
+use std::fmt::Display;
+
 use serde_json::{Map, Value};
 
 use super::{Draft, How, Target, assign_sub};
 use crate::scim::error::Error;
 use crate::scim::filter::{CompareOp, Filter};
 use crate::scim::schema::Attribute;
-use crate::scim::value::{as_complex, check_count, coerce_elements, coerce_one, is_empty, sub_values};
+use crate::scim::value::{as_complex, check_count, coerce_elements, coerce_one, is_empty, size, sub_values};
 
 impl<'a> Draft<'a> {
     /// `emails[type eq "work"]` and `emails[type eq "work"].value`.
@@ -21,17 +23,27 @@ impl<'a> Draft<'a> {
         value: &Value,
     ) -> Result<(), Error> {
         let mut elements = self.take_elements(target);
-        let mut chosen = select(target.attribute, &elements, filter)?;
-        if chosen.is_empty() {
-            chosen = append_by_filter(how, target, filter, value, &mut elements)?;
-        } else {
-            let parent = Target { sub: None, ..*target }.to_string();
-            for &position in &chosen {
-                let members = members_of(&mut elements[position]);
-                match (target.sub, how) {
-                    (Some(sub), _) => assign_sub(members, &parent, sub, value)?,
-                    (None, How::Add) => merge_element(members, target.attribute, &parent, value)?,
-                    (None, How::Replace) => *members = replacement(target.attribute, &parent, filter, value)?,
+        let mut chosen = self.select(target.attribute, &elements, filter)?;
+        self.spend_writing(chosen.len(), value)?;
+        let parent = Target { sub: None, ..*target };
+        match (target.sub, how) {
+            _ if chosen.is_empty() => {
+                chosen = append_by_filter(how, target, filter, value, &mut elements)?;
+            }
+            (Some(sub), _) => {
+                for &position in &chosen {
+                    assign_sub(members_of(&mut elements[position]), &parent, sub, value)?;
+                }
+            }
+            (None, How::Add) => {
+                for &position in &chosen {
+                    merge_element(members_of(&mut elements[position]), target.attribute, &parent, value)?;
+                }
+            }
+            (None, How::Replace) => {
+                let members = replacement(target.attribute, &parent, filter, value)?;
+                for &position in &chosen {
+                    members_of(&mut elements[position]).clone_from(&members);
                 }
             }
         }
@@ -47,8 +59,9 @@ impl<'a> Draft<'a> {
         sub: &Attribute,
         value: &Value,
     ) -> Result<(), Error> {
-        let parent = Target { sub: None, ..*target }.to_string();
+        let parent = Target { sub: None, ..*target };
         let mut elements = self.take_elements(target);
+        self.spend_writing(elements.len(), value)?;
         if elements.is_empty() {
             elements.push(Value::Object(Map::new()));
         }
@@ -61,7 +74,7 @@ impl<'a> Draft<'a> {
 
     pub(super) fn remove_selected(&mut self, target: &Target<'a>, filter: &Filter) -> Result<(), Error> {
         let mut elements = self.take_elements(target);
-        let chosen = select(target.attribute, &elements, filter)?;
+        let chosen = self.select(target.attribute, &elements, filter)?;
         for &position in chosen.iter().rev() {
             match target.sub {
                 Some(sub) => {
@@ -78,11 +91,37 @@ impl<'a> Draft<'a> {
 
     /// Only those listed go: by their `value` (and `type`, if it is told), or by all that the list tells of them.
     pub(super) fn remove_listed(&mut self, target: &Target<'a>, listed: &Value) -> Result<(), Error> {
-        let listed = coerce_elements(target.attribute, &target.to_string(), listed)?;
+        let listed = coerce_elements(target.attribute, target, listed)?;
         let mut elements = self.take_elements(target);
+        self.spend(elements.len() * listed.len())?;
         elements.retain(|element| !listed.iter().any(|listed| is_meant(element, listed)));
         self.put_elements(target, elements);
         Ok(())
+    }
+
+    /// The positions of the values that satisfy the filter.
+    fn select(
+        &mut self,
+        attribute: &Attribute,
+        elements: &[Value],
+        filter: &Filter,
+    ) -> Result<Vec<usize>, Error> {
+        let text: usize = elements.iter().map(size).sum();
+        let (terms, literals) = filter.cost();
+        self.spend(terms * (elements.len() + text / 16) + elements.len() * (literals / 16))?;
+        // Once against nothing, so that a senseless filter is an error although the list is empty.
+        filter.matches_element(attribute, &Value::Null)?;
+        let mut chosen = Vec::new();
+        for (position, element) in elements.iter().enumerate() {
+            if filter.matches_element(attribute, element)? {
+                chosen.push(position);
+            }
+        }
+        Ok(chosen)
+    }
+
+    fn spend_writing(&mut self, times: usize, value: &Value) -> Result<(), Error> {
+        self.spend(times * (1 + size(value) / 16))
     }
 
     pub(super) fn take_elements(&mut self, target: &Target<'a>) -> Vec<Value> {
@@ -137,18 +176,6 @@ fn complete(existing: &mut Value, element: Value) {
     }
 }
 
-fn select(attribute: &Attribute, elements: &[Value], filter: &Filter) -> Result<Vec<usize>, Error> {
-    // Once against nothing, so that a senseless filter is an error although the list is empty.
-    filter.matches_element(attribute, &Value::Null)?;
-    let mut chosen = Vec::new();
-    for (position, element) in elements.iter().enumerate() {
-        if filter.matches_element(attribute, element)? {
-            chosen.push(position);
-        }
-    }
-    Ok(chosen)
-}
-
 /// The filter selects nothing: Entra ID expects the value that it describes to be made. A replace that names a whole
 /// value, or tells values apart by their `value`, means one that exists: 400 `noTarget` (RFC 7644 §3.5.2.3).
 fn append_by_filter(
@@ -159,7 +186,7 @@ fn append_by_filter(
     elements: &mut Vec<Value>,
 ) -> Result<Vec<usize>, Error> {
     let attribute = target.attribute;
-    let path = Target { sub: None, ..*target }.to_string();
+    let path = Target { sub: None, ..*target };
     let no_target = || Error::no_target(format!("no value of {path} matches the filter"));
     let terms = equal_terms(filter).ok_or_else(no_target)?;
     let names_value = terms.iter().any(|(name, _)| name.eq_ignore_ascii_case("value"));
@@ -205,7 +232,7 @@ fn described(attribute: &Attribute, terms: &[(&str, &Value)]) -> Map<String, Val
 /// What takes the place of a selected value: the new one, and what the filter said of the old one.
 fn replacement(
     attribute: &Attribute,
-    path: &str,
+    path: &dyn Display,
     filter: &Filter,
     value: &Value,
 ) -> Result<Map<String, Value>, Error> {
@@ -223,7 +250,7 @@ fn replacement(
 fn merge_element(
     members: &mut Map<String, Value>,
     attribute: &Attribute,
-    path: &str,
+    path: &dyn Display,
     value: &Value,
 ) -> Result<(), Error> {
     let given = as_complex(attribute, path, value)?;

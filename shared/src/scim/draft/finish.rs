@@ -8,6 +8,7 @@ use super::Draft;
 use super::elements::is_primary;
 use crate::scim::error::Error;
 use crate::scim::schema::{Attribute, DataType, MAX_RESOURCE_SIZE, ResourceType};
+use crate::scim::value::size;
 
 impl Draft<'_> {
     /// The canonical members.
@@ -35,16 +36,6 @@ impl Draft<'_> {
             return Err(Error::payload_too_large(detail));
         }
         Ok(self.members)
-    }
-}
-
-/// The bytes of text in the value.
-fn size(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Array(elements) => elements.iter().map(size).sum(),
-        Value::Object(members) => members.values().map(size).sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }
 

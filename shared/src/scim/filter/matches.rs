@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{CompareOp, Filter, ValuePath};
+use crate::scim::case::{folded, letters};
 use crate::scim::error::{Error, echo};
 use crate::scim::path::AttrPath;
 use crate::scim::schema::{Attribute, DataType, Resolved, ResourceType};
@@ -155,17 +156,18 @@ fn compare(
 }
 
 /// A value in the form in which its type compares.
-enum Operand {
-    Text(String),
+enum Operand<'v> {
+    Exact(&'v str),
+    Text(&'v str),
     Boolean(bool),
     Number(f64),
     Instant(OffsetDateTime),
 }
 
-impl Operand {
+impl<'v> Operand<'v> {
     /// None where the type has no such comparison (RFC 7644 §3.4.2.2: no order on boolean and binary), or the literal is
     /// not of the type.
-    fn literal(attribute: &Attribute, op: CompareOp, literal: &Value) -> Option<Self> {
+    fn literal(attribute: &Attribute, op: CompareOp, literal: &'v Value) -> Option<Self> {
         let is_order = matches!(
             op,
             CompareOp::Greater | CompareOp::GreaterOrEqual | CompareOp::Less | CompareOp::LessOrEqual
@@ -181,7 +183,7 @@ impl Operand {
         if exists { Self::stored(attribute, op, literal) } else { None }
     }
 
-    fn stored(attribute: &Attribute, op: CompareOp, value: &Value) -> Option<Self> {
+    fn stored(attribute: &Attribute, op: CompareOp, value: &'v Value) -> Option<Self> {
         let is_part = matches!(op, CompareOp::Contains | CompareOp::StartsWith | CompareOp::EndsWith);
         match attribute.data_type {
             DataType::Boolean => as_boolean(value).map(Operand::Boolean),
@@ -190,18 +192,27 @@ impl Operand {
                 OffsetDateTime::parse(value.as_str()?, &Rfc3339).ok().map(Operand::Instant)
             }
             DataType::Complex => None,
-            _ if attribute.case_exact => value.as_str().map(|text| Operand::Text(text.to_owned())),
-            _ => value.as_str().map(|text| Operand::Text(text.to_lowercase())),
+            _ if attribute.case_exact => value.as_str().map(Operand::Exact),
+            _ => value.as_str().map(Operand::Text),
         }
     }
 
-    fn compares(&self, op: CompareOp, literal: &Operand) -> bool {
+    fn compares(&self, op: CompareOp, literal: &Operand<'_>) -> bool {
         match (self, literal) {
-            (Operand::Text(value), Operand::Text(literal)) => match op {
-                CompareOp::Contains => value.contains(literal.as_str()),
-                CompareOp::StartsWith => value.starts_with(literal.as_str()),
-                CompareOp::EndsWith => value.ends_with(literal.as_str()),
+            (Operand::Exact(value), Operand::Exact(literal)) => match op {
+                CompareOp::Contains => value.contains(literal),
+                CompareOp::StartsWith => value.starts_with(literal),
+                CompareOp::EndsWith => value.ends_with(literal),
                 op => is_in_order(op, value.partial_cmp(literal)),
+            },
+            (Operand::Text(value), Operand::Text(literal)) => match op {
+                CompareOp::Contains => folded(value).contains(&folded(literal)),
+                CompareOp::StartsWith => {
+                    let mut value = letters(value);
+                    letters(literal).all(|c| value.next() == Some(c))
+                }
+                CompareOp::EndsWith => folded(value).ends_with(&folded(literal)),
+                op => is_in_order(op, Some(letters(value).cmp(letters(literal)))),
             },
             (Operand::Boolean(value), Operand::Boolean(literal)) => {
                 is_in_order(op, value.partial_cmp(literal))

@@ -132,6 +132,36 @@ fn extensions_are_addressed_in_every_way_that_clients_know() {
     }
 }
 
+/// Row 7, as Entra ID does it: a bare value is the whole manager, so that no name of the old one stays with the new one.
+#[test]
+fn a_manager_as_a_string_replaces_the_old_one_and_an_object_completes_it() {
+    let with = |manager: Value| resource(json!({ (URN): { "department": "Sales", "manager": manager } }));
+    let before = with(json!({ "value": "7", "displayName": "Bo Ek", "$ref": "../Users/7" }));
+    let manager = format!("{URN}:manager");
+    for op in ["add", "Replace"] {
+        for operation in [
+            json!({ "op": op, "path": manager, "value": "8" }),
+            json!({ "op": op, "path": format!("{URN}.manager"), "value": "8" }),
+            json!({ "op": op, "path": URN, "value": { "manager": "8" } }),
+            json!({ "op": op, "value": { (manager.clone()): "8" } }),
+            json!({ "op": op, "value": { (format!("{URN}.manager")): "8" } }),
+            json!({ "op": op, "value": { (URN): { "manager": "8" } } }),
+        ] {
+            assert_eq!(patch(&before, json!([operation])), with(json!({ "value": "8" })), "{operation}");
+        }
+        for operation in [
+            json!({ "op": op, "path": manager, "value": { "value": "8" } }),
+            json!({ "op": op, "path": format!("{manager}.value"), "value": "8" }),
+            json!({ "op": op, "value": { (manager.clone()): { "value": "8" } } }),
+        ] {
+            let after = with(json!({ "value": "8", "displayName": "Bo Ek", "$ref": "../Users/7" }));
+            assert_eq!(patch(&before, json!([operation])), after, "{operation}");
+        }
+        let cleared = patch(&before, json!([{ "op": op, "path": manager, "value": "" }]));
+        assert_eq!(cleared, resource(json!({ (URN): { "department": "Sales" } })));
+    }
+}
+
 /// Row 13.
 #[test]
 fn retries_change_nothing_and_succeed() {

@@ -4,8 +4,10 @@
 //! of other servers complained about, and what must hold for any input.
 
 mod complaints;
+mod differential;
 mod discovery;
 mod generate;
+mod limits;
 mod lists;
 mod patches;
 mod properties;
