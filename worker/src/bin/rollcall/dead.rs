@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use clap::{Args, Subcommand};
 use lapin::message::BasicGetMessage;
-use lapin::options::{BasicAckOptions, BasicGetOptions};
+use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
 use serde_json::{Value, json};
@@ -76,7 +76,12 @@ async fn redrive(context: &Context, what: &Redrive) -> Result<(), Failure> {
     let channel = link.channel(false).await?;
     let publisher = Publisher::new(link);
     let (mut seen, mut moved) = (0_u64, 0_u64);
-    while let Some(letter) = next(&channel).await? {
+    // Those that are there now: one that comes back at once is not put back again.
+    let passive = QueueDeclareOptions::durable().passive();
+    let there =
+        channel.queue_declare(topology::DEAD.into(), passive, FieldTable::default()).await?.message_count();
+    for _ in 0..there {
+        let Some(letter) = next(&channel).await? else { break };
         seen += 1;
         if what.all || what.id.iter().any(|wanted| wanted == id(&letter.delivery.properties)) {
             publisher.publish(&[original(&letter)?]).await?;
@@ -84,7 +89,7 @@ async fn redrive(context: &Context, what: &Redrive) -> Result<(), Failure> {
             moved += 1;
         }
         if std::io::stderr().is_terminal() {
-            eprint!("\r{seen} looked at, {moved} put back");
+            eprint!("\r{seen} of {there} looked at, {moved} put back");
         }
     }
     if std::io::stderr().is_terminal() && seen > 0 {
