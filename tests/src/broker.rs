@@ -1,0 +1,144 @@
+//! The queues, from outside: their lengths, messages straight into them, and a witness of all events.
+
+use lapin::message::{BasicGetMessage, Delivery};
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use serde_json::Value;
+use shared::amqp::topology;
+
+/// A connection of the test's own.
+pub struct Broker(Connection);
+
+impl Broker {
+    /// Connects.
+    ///
+    /// # Panics
+    /// When the broker is away.
+    pub async fn connect(url: &str) -> Self {
+        Self(Connection::connect(url, ConnectionProperties::default()).await.unwrap())
+    }
+
+    async fn channel(&self) -> Channel {
+        self.0.create_channel().await.unwrap()
+    }
+
+    /// How many messages of a queue wait; those that a consumer holds do not count.
+    ///
+    /// # Panics
+    /// When there is no such queue.
+    pub async fn ready(&self, queue: &str) -> u32 {
+        let channel = self.channel().await;
+        let passive = QueueDeclareOptions::durable().passive();
+        let state = channel.queue_declare(queue.into(), passive, FieldTable::default()).await.unwrap();
+        channel.close(200, "looked".into()).await.unwrap();
+        state.message_count()
+    }
+
+    /// Puts bytes into an exchange, persistent and confirmed.
+    ///
+    /// # Panics
+    /// When the broker does not confirm.
+    pub async fn publish(&self, exchange: &str, key: &str, body: &[u8]) {
+        let channel = self.channel().await;
+        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        let properties =
+            BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
+        let options = BasicPublishOptions::default();
+        let confirm =
+            channel.basic_publish(exchange.into(), key.into(), options, body, properties).await.unwrap();
+        assert!(confirm.await.unwrap().is_ack());
+        channel.close(200, "published".into()).await.unwrap();
+    }
+
+    /// Puts bytes into the queue of commands.
+    pub async fn command(&self, body: &[u8]) {
+        self.publish("", topology::COMMANDS, body).await;
+    }
+
+    /// Sends an event as a service beside us does.
+    ///
+    /// # Panics
+    /// When it has no type.
+    pub async fn event(&self, event: &Value) {
+        self.publish(topology::EVENTS, event["type"].as_str().unwrap(), event.to_string().as_bytes()).await;
+    }
+
+    /// The messages of a queue, which stay there.
+    ///
+    /// # Panics
+    /// When the broker is away.
+    pub async fn peek(&self, queue: &str) -> Vec<Delivery> {
+        let channel = self.channel().await;
+        let mut messages = Vec::new();
+        while let Some(message) = get(&channel, queue).await {
+            messages.push(message.delivery);
+        }
+        // Closed without an acknowledgement: all go back.
+        channel.close(200, "looked".into()).await.unwrap();
+        messages
+    }
+
+    /// Begins to witness all events.
+    ///
+    /// # Panics
+    /// When the broker is away.
+    pub async fn witness(&self) -> Witness {
+        let queue = format!("witness-{}", shared::id::new());
+        let channel = self.channel().await;
+        channel
+            .queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), FieldTable::default())
+            .await
+            .unwrap();
+        let (name, exchange) = (queue.as_str().into(), topology::EVENTS.into());
+        channel
+            .queue_bind(name, exchange, "#".into(), QueueBindOptions::default(), FieldTable::default())
+            .await
+            .unwrap();
+        channel.close(200, "bound".into()).await.unwrap();
+        Witness { queue }
+    }
+}
+
+/// A queue of its own that gets every event, and survives the broker's restart.
+pub struct Witness {
+    queue: String,
+}
+
+impl Witness {
+    /// Everything witnessed since the last call, in order.
+    ///
+    /// # Panics
+    /// When the broker is away, or an event is no JSON.
+    pub async fn events(&self, broker: &Broker) -> Vec<Value> {
+        let channel = broker.channel().await;
+        let mut events = Vec::new();
+        let mut last = None;
+        while let Some(message) = get(&channel, &self.queue).await {
+            events.push(serde_json::from_slice(&message.delivery.data).expect("our events are JSON"));
+            last = Some(message);
+        }
+        if let Some(last) = last {
+            assert!(last.delivery.ack(BasicAckOptions { multiple: true }).await.unwrap());
+        }
+        channel.close(200, "read".into()).await.unwrap();
+        events
+    }
+}
+
+async fn get(channel: &Channel, queue: &str) -> Option<BasicGetMessage> {
+    channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await.unwrap()
+}
+
+/// A header of a message, as text; empty if it is not there.
+#[must_use]
+pub fn header(message: &Delivery, name: &str) -> String {
+    let headers = message.properties.headers().as_ref();
+    match headers.and_then(|headers| headers.inner().get(name)) {
+        Some(AMQPValue::LongString(text)) => text.to_string(),
+        _ => String::new(),
+    }
+}

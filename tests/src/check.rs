@@ -1,0 +1,104 @@
+//! What must hold after every fault: nothing lost, nothing doubled, queues empty, nobody mailed who must not be.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use serde_json::Value;
+use shared::amqp::topology;
+
+use crate::broker::{Broker, Witness};
+use crate::eventually;
+use crate::load::Pushed;
+use crate::stack::Stack;
+use crate::tenant::Tenant;
+
+/// How long what is queued may take to be done once all runs again.
+const SETTLES: Duration = Duration::from_secs(60);
+
+/// Waits until nothing is under way: no command and no event is queued, every event has been relayed.
+pub async fn settled(stack: &Stack) {
+    let (db, broker) = (stack.db(), stack.broker().await);
+    eventually("queues and outbox are empty", SETTLES, async || {
+        let queued = broker.ready(topology::COMMANDS).await + broker.ready(topology::NOTIFIER).await;
+        (queued == 0 && db.count("select 1 from outbox").await == 0).then_some(())
+    })
+    .await;
+}
+
+/// After a push of new people by one tenant whose every request was acknowledged in the end: everything that must hold.
+/// Stops the stack's workers and notifier, to see that they hold nothing unacknowledged.
+///
+/// # Panics
+/// When something was lost or doubled.
+pub async fn all_arrived_once(stack: &Stack, tenant: &Tenant, witness: &Witness, pushed: &[Pushed]) {
+    for person in pushed {
+        assert!(
+            person.is_acknowledged(),
+            "{} was answered {}: {}",
+            person.user_name,
+            person.answer.status,
+            person.answer.text
+        );
+    }
+    settled(stack).await;
+    let broker = stack.broker().await;
+    every_answer_is_a_row(stack, tenant, pushed).await;
+    one_created_event_each(&witness.events(&broker).await, pushed);
+    nobody_was_mailed(stack, pushed).await;
+    nothing_is_left(stack, &broker).await;
+}
+
+/// Every 2xx stands in the database once, under the id that was answered; no id twice.
+async fn every_answer_is_a_row(stack: &Stack, tenant: &Tenant, pushed: &[Pushed]) {
+    let answered: HashMap<String, &str> =
+        pushed.iter().map(|p| (p.answer.id(), p.user_name.as_str())).collect();
+    assert_eq!(answered.len(), pushed.len(), "an id was answered twice");
+    let query = format!("select id, user_name from users where tenant_id = '{}'", tenant.id);
+    let rows = stack.db().rows(&query).await;
+    for row in &rows {
+        let (id, name) = (row["id"].as_str().unwrap(), row["user_name"].as_str().unwrap());
+        assert_eq!(answered.get(id), Some(&name), "a row that nobody was told of");
+    }
+    assert_eq!(rows.len(), pushed.len(), "a 2xx that is not in the database");
+}
+
+/// Exactly one `user.created` for each; a repetition of an event carries the same id, and counts once.
+fn one_created_event_each(events: &[Value], pushed: &[Pushed]) {
+    let mut created: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for event in events.iter().filter(|event| event["type"] == "user.created") {
+        let (user, id) = (event["data"]["user"]["id"].as_str().unwrap(), event["id"].as_str().unwrap());
+        created.entry(user).or_default().insert(id);
+    }
+    for person in pushed {
+        let events = created.remove(person.answer.id().as_str()).unwrap_or_default();
+        assert_eq!(events.len(), 1, "user.created events of one user: {events:?}");
+    }
+    assert!(created.is_empty(), "user.created for users whom nobody was told of: {created:?}");
+}
+
+/// Provisioning is silent, and the ledger says why.
+async fn nobody_was_mailed(stack: &Stack, pushed: &[Pushed]) {
+    let db = stack.db();
+    eventually("the ledger has a line for each", SETTLES, async || {
+        let suppressed = "select 1 from notifications where kind = 'welcome' and state = 'suppressed'";
+        (db.count(suppressed).await == i64::try_from(pushed.len()).unwrap()).then_some(())
+    })
+    .await;
+    assert!(stack.mailbox().mails().is_empty(), "somebody was mailed");
+}
+
+/// Nothing is queued, nothing is dead, and nobody holds an unacknowledged message.
+async fn nothing_is_left(stack: &Stack, broker: &Broker) {
+    let dead = broker.peek(topology::DEAD).await;
+    let reasons: Vec<_> =
+        dead.iter().map(|letter| crate::broker::header(letter, shared::amqp::dead::REASON)).collect();
+    assert!(dead.is_empty(), "dead letters: {reasons:?}");
+    for service in stack.workers.iter().chain([&stack.notifier]) {
+        let status = service.terminate().await;
+        assert!(crate::process::ended_well(status), "{} ended with {status}", service.name());
+    }
+    for queue in [topology::COMMANDS, topology::NOTIFIER] {
+        assert_eq!(broker.ready(queue).await, 0, "messages in {queue} that a consumer had not acknowledged");
+    }
+    assert_eq!(stack.db().count("select 1 from outbox").await, 0);
+}

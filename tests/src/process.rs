@@ -1,0 +1,212 @@
+//! One running service: started with an environment, logging into a file, to be killed, stopped, frozen, restarted.
+
+use std::fs::OpenOptions;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::{eventually, reaper};
+
+/// How long a service may take to become ready; generous, since several stacks may start at once on two cores.
+const READY: Duration = Duration::from_secs(60);
+/// How long a service may take to stop in order: its grace, and some.
+const STOP: Duration = Duration::from_secs(40);
+
+/// A service.
+pub struct Service {
+    name: String,
+    program: PathBuf,
+    environment: Vec<(String, String)>,
+    port: u16,
+    log: PathBuf,
+    child: Mutex<Option<Child>>,
+}
+
+impl Service {
+    /// Describes a service; [`Service::start`] starts it. `port` is where `/readyz` is served.
+    #[must_use]
+    pub fn new(
+        name: &str,
+        program: PathBuf,
+        environment: Vec<(String, String)>,
+        port: u16,
+        log: &Path,
+    ) -> Self {
+        let log = log.join(format!("{name}.log"));
+        Self { name: name.to_owned(), program, environment, port, log, child: Mutex::default() }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// All that it has logged, over all its lives.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Starts it, and does not wait. Its log is appended to.
+    ///
+    /// # Panics
+    /// When it runs already or the program cannot be started.
+    pub fn start(&self) {
+        let mut child = self.child();
+        assert!(child.is_none(), "{} runs already", self.name);
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("the run directory can be written");
+        let started = Command::new(&self.program)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env(reaper::MARK, reaper::run())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|e| panic!("{} does not start: {e}", self.program.display()));
+        reaper::watch_process(started.id());
+        *child = Some(started);
+    }
+
+    /// Waits until `/readyz` is 200.
+    ///
+    /// # Panics
+    /// When it ends, or does not become ready in time; with the end of its log.
+    pub async fn ready(&self) {
+        let end = Instant::now() + READY;
+        while !self.is_ready().await {
+            let ended = self
+                .child()
+                .as_mut()
+                .is_none_or(|child| child.try_wait().is_ok_and(|status| status.is_some()));
+            if ended || Instant::now() > end {
+                let how = if ended { "ended" } else { "did not become ready" };
+                panic!("{} {how}; the end of its log:\n{}", self.name, self.tail(30));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Whether `/readyz` is 200 now.
+    pub async fn is_ready(&self) -> bool {
+        let url = format!("http://127.0.0.1:{}/readyz", self.port);
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).no_proxy().build().unwrap();
+        client.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> u32 {
+        self.child().as_ref().unwrap_or_else(|| panic!("{} does not run", self.name)).id()
+    }
+
+    /// `kill -9`, and it is gone.
+    pub fn kill(&self) {
+        if let Some(mut child) = self.child().take() {
+            let pid = child.id();
+            let _ = child.kill();
+            let _ = child.wait();
+            reaper::forget(&pid.to_string());
+        }
+    }
+
+    /// SIGTERM, and waits for its end: bounded, then it is killed. Returns how it ended.
+    ///
+    /// # Panics
+    /// When it does not run, or does not end in time.
+    pub async fn terminate(&self) -> ExitStatus {
+        self.signal("TERM");
+        let status = eventually(format!("{} ends after SIGTERM", self.name), STOP, async || {
+            self.child().as_mut().and_then(|child| child.try_wait().expect("it is our child"))
+        });
+        let status = status.await;
+        if let Some(child) = self.child().take() {
+            reaper::forget(&child.id().to_string());
+        }
+        status
+    }
+
+    /// SIGSTOP: it hangs, and the kernel still takes connections for it.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT: it goes on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    /// Starts it again and waits until it is ready.
+    pub async fn restart(&self) {
+        self.kill();
+        self.start();
+        self.ready().await;
+    }
+
+    /// Any signal, by its name without SIG.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("sh").args(["-c", r#"kill -s "$1" "$2""#, "kill", name, &pid]).status();
+        assert!(sent.expect("there is a shell").success(), "SIG{name} cannot be sent to {}", self.name);
+    }
+
+    /// The last lines of its log.
+    #[must_use]
+    pub fn tail(&self, lines: usize) -> String {
+        self.last_lines(lines, |_| true)
+    }
+
+    /// The last of the lines that are wanted.
+    #[must_use]
+    pub fn last_lines(&self, count: usize, wanted: impl Fn(&str) -> bool) -> String {
+        let log = self.log();
+        let all: Vec<_> = log.lines().filter(|line| wanted(line)).collect();
+        all[all.len().saturating_sub(count)..].join("\n")
+    }
+
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Whether it ended by itself with code 0, not by a signal.
+#[must_use]
+pub fn ended_well(status: ExitStatus) -> bool {
+    status.code() == Some(0) && status.signal().is_none()
+}
+
+/// A port that is free now.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    use std::net::TcpListener;
+    TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("some port is free").port()
+}

@@ -1,0 +1,51 @@
+//! Where the programs under test are: those of this checkout, built in the profile of this very test.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The root of the checkout.
+#[must_use]
+pub fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the checkout")
+}
+
+/// The folder with `ingest`, `worker`, `notifier` and `rollcall`, built now. With `ROLLCALL_E2E_BUILT` set they are
+/// taken as they are.
+///
+/// # Panics
+/// When they cannot be built or are not there.
+pub fn folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let test = std::env::current_exe().expect("Linux knows the path of a running program");
+        let profile = test.ancestors().find(|f| f.join("deps").is_dir() && f.join(".fingerprint").is_dir());
+        let profile = profile.expect("a test of cargo's lies in target/PROFILE/deps").to_owned();
+        if std::env::var_os("ROLLCALL_E2E_BUILT").is_none() {
+            build(profile.ends_with("release"));
+        }
+        let missing =
+            ["ingest", "worker", "notifier", "rollcall"].into_iter().find(|p| !profile.join(p).is_file());
+        if let Some(program) = missing {
+            panic!("{} is missing: run `cargo build --workspace --bins`", profile.join(program).display());
+        }
+        profile
+    })
+}
+
+fn build(release: bool) {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(checkout()).args(["build", "--quiet", "--workspace", "--bins"]);
+    if release {
+        command.arg("--release");
+    }
+    let built = command.status().expect("cargo runs, since it started this test");
+    assert!(built.success(), "`cargo build --workspace --bins` failed: see above");
+}
+
+/// The path of one of them.
+#[must_use]
+pub fn path(program: &str) -> PathBuf {
+    folder().join(program)
+}

@@ -1,0 +1,171 @@
+//! A private pair of PostgreSQL and RabbitMQ, run by `deploy/servers`: one shared by the whole test process, and own ones
+//! for the tests that stop them. On a pair every stack has a database and a virtual host of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::OnceCell;
+
+use crate::{db, programs, reaper};
+
+/// How many stacks fit on one pair. Their virtual hosts are made in one go: each rabbitmqctl costs seconds.
+const ROOM: u32 = 24;
+
+/// One pair.
+pub struct Servers {
+    folder: PathBuf,
+    database_url: String,
+    amqp_url: String,
+    taken: AtomicU32,
+}
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// PostgreSQL.
+    Postgres,
+    /// RabbitMQ.
+    RabbitMq,
+}
+
+impl Server {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::RabbitMq => "rabbitmq",
+        }
+    }
+}
+
+impl Servers {
+    /// The pair that all tests of this process share. Nobody may stop these.
+    pub async fn shared() -> Arc<Self> {
+        static SHARED: OnceCell<Arc<Servers>> = OnceCell::const_new();
+        SHARED.get_or_init(async || Self::own().await).await.clone()
+    }
+
+    /// A pair of one's own; it is removed with the last reference.
+    ///
+    /// # Panics
+    /// When `deploy/servers` fails.
+    pub async fn own() -> Arc<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::SeqCst);
+        let folder = std::env::temp_dir().join(format!("rollcall-e2e-{}-{number}", std::process::id()));
+        reaper::watch_servers(&folder);
+        tokio::task::spawn_blocking(move || {
+            deploy(&folder, &["start"], &[]);
+            let environment =
+                std::fs::read_to_string(folder.join("servers.env")).expect("deploy/servers writes it");
+            let value = |name: &str| {
+                let line = environment.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+                line.unwrap_or_else(|| panic!("servers.env has no {name}")).to_owned()
+            };
+            let (database_url, amqp_url) = (value("DATABASE_URL"), value("AMQP_URL"));
+            deploy(&folder, &["rabbitmqctl"], &["eval", &make_vhosts(&amqp_url)]);
+            Arc::new(Self { folder, database_url, amqp_url, taken: AtomicU32::new(0) })
+        })
+        .await
+        .unwrap()
+    }
+
+    /// A new database and a new virtual host: `DATABASE_URL` and `AMQP_URL`.
+    ///
+    /// # Panics
+    /// When there is no more room, or Postgres refuses.
+    pub async fn place(&self) -> (String, String) {
+        let number = self.taken.fetch_add(1, Ordering::SeqCst);
+        assert!(number < ROOM, "too many stacks on one pair of servers: raise ROOM");
+        db::Db::new(&self.database_url).execute(&format!("create database place_{number}")).await;
+        let replace = |url: &str, name: String| format!("{}/{name}", url.rsplit_once('/').unwrap().0);
+        (replace(&self.database_url, format!("place_{number}")), replace(&self.amqp_url, vhost(number)))
+    }
+
+    /// The run directory.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Stops a server in order.
+    pub async fn stop(&self, server: Server) {
+        self.deploy(format!("stop-{}", server.name())).await;
+    }
+
+    /// Starts a server again and waits until it takes connections.
+    pub async fn start(&self, server: Server) {
+        self.deploy(format!("start-{}", server.name())).await;
+    }
+
+    /// `kill -9` of a server, as when the power fails; [`Servers::start`] starts it again.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub async fn crash(&self, server: Server) {
+        let pid = std::fs::read_to_string(self.folder.join("pids").join(server.name())).expect("it runs");
+        let killed = Command::new("sh").args(["-c", r#"kill -s KILL "$1""#, "kill", pid.trim()]).status();
+        assert!(killed.expect("there is a shell").success(), "{} cannot be killed", server.name());
+        let gone = format!("/proc/{}", pid.trim());
+        crate::eventually("it is gone", std::time::Duration::from_secs(10), async || {
+            // Its parent may take its time to note its death.
+            let state = std::fs::read_to_string(format!("{gone}/stat")).unwrap_or_default();
+            (state.is_empty() || state.contains(") Z ")).then_some(())
+        })
+        .await;
+    }
+
+    async fn deploy(&self, command: String) {
+        let folder = self.folder.clone();
+        tokio::task::spawn_blocking(move || deploy(&folder, &[&command], &[])).await.unwrap();
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        // A panic here would hide the one that is being unwound.
+        if let Err(said) = try_deploy(&self.folder, &["remove"], &[]) {
+            eprintln!("{said}");
+        }
+        reaper::forget(&self.folder.display().to_string());
+    }
+}
+
+fn vhost(number: u32) -> String {
+    format!("place_{number}")
+}
+
+/// Erlang that makes the virtual hosts and opens them to the user in the URL.
+fn make_vhosts(amqp_url: &str) -> String {
+    let user = amqp_url.trim_start_matches("amqp://").split(':').next().expect("split gives at least one");
+    format!(
+        r#"[begin
+             V = list_to_binary("place_" ++ integer_to_list(N)),
+             rabbit_vhost:add(V, <<"tests">>),
+             rabbit_auth_backend_internal:set_permissions(<<"{user}">>, V, <<".*">>, <<".*">>, <<".*">>, <<"tests">>)
+           end || N <- lists:seq(0, {})], ok."#,
+        ROOM - 1
+    )
+}
+
+fn deploy(folder: &Path, command: &[&str], arguments: &[&str]) {
+    try_deploy(folder, command, arguments).unwrap_or_else(|said| panic!("{said}"));
+}
+
+fn try_deploy(folder: &Path, command: &[&str], arguments: &[&str]) -> Result<(), String> {
+    let script = programs::checkout().join("deploy/servers");
+    let done = Command::new(script)
+        .args(command)
+        .arg("--run-dir")
+        .arg(folder)
+        .args(arguments)
+        .env_remove("DATABASE_URL")
+        .env_remove("AMQP_URL")
+        .output()
+        .expect("deploy/servers can be started");
+    if done.status.success() {
+        return Ok(());
+    }
+    Err(format!("deploy/servers {command:?} failed:\n{}", String::from_utf8_lossy(&done.stderr)))
+}

@@ -1,0 +1,104 @@
+//! A small mail server: takes letters, or puts them off or refuses them as it is told.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::mailbox::Mail;
+
+/// The server; it ends with the test's runtime.
+#[derive(Clone)]
+pub struct SmtpServer {
+    /// Where it listens.
+    pub port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    taken: Vec<Mail>,
+    refusals: Vec<&'static str>,
+    offered: usize,
+}
+
+impl SmtpServer {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// When no port is free.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let server = Self { port: listener.local_addr().unwrap().port(), state: Arc::default() };
+        let serving = server.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let server = serving.clone();
+                // A client that goes away in the middle is no matter.
+                tokio::spawn(async move { server.converse(stream).await });
+            }
+        });
+        server
+    }
+
+    /// The next letters are answered with these lines, one each, instead of being taken; the first of them first.
+    pub fn refuse(&self, mut lines: Vec<&'static str>) {
+        lines.reverse();
+        self.state().refusals = lines;
+    }
+
+    /// The letters it took.
+    #[must_use]
+    pub fn taken(&self) -> Vec<Mail> {
+        self.state().taken.clone()
+    }
+
+    /// How many letters it was offered, taken or not.
+    #[must_use]
+    pub fn offered(&self) -> usize {
+        self.state().offered
+    }
+
+    async fn converse(&self, stream: TcpStream) -> std::io::Result<()> {
+        let (reader, mut writer) = stream.into_split();
+        let mut lines = BufReader::new(reader).lines();
+        writer.write_all(b"220 mail.example ESMTP\r\n").await?;
+        while let Some(line) = lines.next_line().await? {
+            let verb = line.split([' ', ':']).next().unwrap_or("").to_ascii_uppercase();
+            let answer = match verb.as_str() {
+                "EHLO" => "250-mail.example\r\n250 8BITMIME",
+                "HELO" | "MAIL" | "RCPT" | "RSET" | "NOOP" => "250 OK",
+                "DATA" => {
+                    writer.write_all(b"354 go on\r\n").await?;
+                    let mut letter = String::new();
+                    while let Some(line) = lines.next_line().await?.filter(|line| line != ".") {
+                        letter.push_str(line.strip_prefix('.').unwrap_or(&line));
+                        letter.push_str("\r\n");
+                    }
+                    self.receive(&letter)
+                }
+                "QUIT" => "221 bye",
+                _ => "502 what?",
+            };
+            writer.write_all(format!("{answer}\r\n").as_bytes()).await?;
+            if verb == "QUIT" {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&self, letter: &str) -> &'static str {
+        let mut state = self.state();
+        state.offered += 1;
+        if let Some(refusal) = state.refusals.pop() {
+            return refusal;
+        }
+        state.taken.push(Mail::parse(letter.as_bytes()));
+        "250 taken"
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

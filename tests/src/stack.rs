@@ -1,0 +1,298 @@
+//! A whole Rollcall: services on a database and a virtual host of their own, and the operator's CLI for them.
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use futures_util::future::join_all;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::broker::Broker;
+use crate::db::Db;
+use crate::mailbox::Mailbox;
+use crate::process::{Service, free_port};
+use crate::servers::Servers;
+use crate::tenant::Tenant;
+use crate::{programs, reaper};
+
+/// Lines of each service's log that are shown when a test fails: the last ones, and the last warnings.
+const SHOWN: usize = 3;
+const WARNINGS: usize = 8;
+
+/// What a stack is made of.
+pub struct Options {
+    /// How many ingests.
+    pub ingests: usize,
+    /// How many workers.
+    pub workers: usize,
+    /// Where mail goes; `None` is the stack's own mailbox.
+    pub mail_url: Option<String>,
+    /// More variables for all services.
+    pub environment: Vec<(&'static str, String)>,
+    /// On these servers; `None` is the shared pair.
+    pub servers: Option<Arc<Servers>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { ingests: 1, workers: 1, mail_url: None, environment: Vec::new(), servers: None }
+    }
+}
+
+/// A running stack. Dropping it ends everything, and after a panic shows the ends of the logs.
+pub struct Stack {
+    /// The SCIM servers.
+    pub ingests: Vec<Service>,
+    /// The appliers.
+    pub workers: Vec<Service>,
+    /// One more applier, which does not run until a test starts it.
+    pub spare_worker: Service,
+    /// The sender of mail.
+    pub notifier: Service,
+    /// `DATABASE_URL`.
+    pub database_url: String,
+    /// `AMQP_URL`.
+    pub amqp_url: String,
+    folder: PathBuf,
+    /// The servers it runs on.
+    pub servers: Arc<Servers>,
+}
+
+/// The stack of all tests that break nothing. Each has a tenant of its own.
+pub struct Shared(&'static Stack);
+
+impl Deref for Shared {
+    type Target = Stack;
+
+    fn deref(&self) -> &Stack {
+        self.0
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The last lines are of whoever else is at work.
+        self.0.show_logs_after_panic(0);
+    }
+}
+
+/// What a run of the CLI said.
+pub struct Said {
+    /// The exit code.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub out: String,
+    /// Its standard error.
+    pub err: String,
+}
+
+impl Stack {
+    /// The shared one: two ingests, two workers.
+    pub async fn shared() -> Shared {
+        static SHARED: OnceCell<Stack> = OnceCell::const_new();
+        let start = async || Self::start(Options { ingests: 2, workers: 2, ..Options::default() }).await;
+        Shared(SHARED.get_or_init(start).await)
+    }
+
+    /// One of one's own, as small as can be.
+    pub async fn own() -> Self {
+        Self::start(Options::default()).await
+    }
+
+    /// Starts one, migrated and ready.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start(options: Options) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        tokio::task::spawn_blocking(programs::folder).await.unwrap();
+        let servers = match options.servers {
+            Some(servers) => servers,
+            None => Servers::shared().await,
+        };
+        let folder = servers.folder().join(format!("stack-{}", COUNT.fetch_add(1, Ordering::SeqCst)));
+        std::fs::create_dir_all(folder.join("log")).expect("the temporary folder can be written");
+        let (database_url, amqp_url) = servers.place().await;
+        let mail_url =
+            options.mail_url.unwrap_or_else(|| format!("file://{}", folder.join("mail").display()));
+        let mut common = vec![
+            ("DATABASE_URL", database_url.clone()),
+            ("AMQP_URL", amqp_url.clone()),
+            ("ROLLCALL_LOG", "info".to_owned()),
+            ("ROLLCALL_LOG_FORMAT", "json".to_owned()),
+        ];
+        common.extend(options.environment);
+        let service =
+            |program: &str, name: String, port_variable: &'static str, more: &[(&'static str, String)]| {
+                let port = free_port();
+                let mut environment = common.clone();
+                environment.extend_from_slice(more);
+                environment.push((port_variable, port.to_string()));
+                let environment =
+                    environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+                Service::new(&name, programs::path(program), environment, port, &folder.join("log"))
+            };
+        let stack = Self {
+            ingests: (1..=options.ingests)
+                .map(|n| service("ingest", format!("ingest-{n}"), "ROLLCALL_PORT", &[]))
+                .collect(),
+            workers: (1..=options.workers)
+                .map(|n| service("worker", format!("worker-{n}"), "ROLLCALL_HEALTH_PORT", &[]))
+                .collect(),
+            spare_worker: service("worker", "worker-spare".to_owned(), "ROLLCALL_HEALTH_PORT", &[]),
+            notifier: service(
+                "notifier",
+                "notifier".to_owned(),
+                "ROLLCALL_HEALTH_PORT",
+                &[("ROLLCALL_MAIL_URL", mail_url)],
+            ),
+            database_url,
+            amqp_url,
+            folder,
+            servers,
+        };
+        stack.rollcall(&["migrate"]).await.well();
+        stack.services().for_each(Service::start);
+        join_all(stack.services().map(Service::ready)).await;
+        stack
+    }
+
+    /// All services but the spare one.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.ingests.iter().chain(&self.workers).chain([&self.notifier])
+    }
+
+    /// The first ingest's address.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.origin_of(0)
+    }
+
+    /// The address of the n-th ingest.
+    #[must_use]
+    pub fn origin_of(&self, ingest: usize) -> String {
+        format!("http://127.0.0.1:{}", self.ingests[ingest].port())
+    }
+
+    /// A new tenant with a key of every scope.
+    pub async fn tenant(&self, name: &str) -> Tenant {
+        Tenant::add(self, name).await
+    }
+
+    /// Its tables.
+    #[must_use]
+    pub fn db(&self) -> Db {
+        Db::new(&self.database_url)
+    }
+
+    /// Its queues.
+    pub async fn broker(&self) -> Broker {
+        Broker::connect(&self.amqp_url).await
+    }
+
+    /// Where its mail lies.
+    #[must_use]
+    pub fn mailbox(&self) -> Mailbox {
+        Mailbox::new(self.folder.join("mail"))
+    }
+
+    /// Its folder, with `log/` and `mail/`.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Runs the operator's CLI.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn rollcall(&self, arguments: &[&str]) -> Said {
+        let mut command = Command::new(programs::path("rollcall"));
+        command
+            .env_clear()
+            .env("DATABASE_URL", &self.database_url)
+            .env("AMQP_URL", &self.amqp_url)
+            .env(reaper::MARK, reaper::run())
+            .current_dir(&self.folder)
+            .args(arguments);
+        Said::by(command).await
+    }
+
+    /// Runs the operator's CLI with `--json`; what it printed.
+    ///
+    /// # Panics
+    /// When it fails, or prints something else.
+    pub async fn rollcall_json(&self, arguments: &[&str]) -> Value {
+        let said = self.rollcall(&[arguments, &["--json"]].concat()).await.well();
+        serde_json::from_str(&said.out)
+            .unwrap_or_else(|e| panic!("rollcall {arguments:?} printed no JSON: {e}: {}", said.out))
+    }
+
+    fn show_logs_after_panic(&self, shown: usize) {
+        if std::thread::panicking() {
+            for service in self.services() {
+                let warnings =
+                    service.last_lines(WARNINGS, |line| line.contains("WARN") || line.contains("ERROR"));
+                eprintln!(
+                    "--- {}'s warnings, and the end of its log:\n{warnings}\n{}",
+                    service.name(),
+                    service.tail(shown)
+                );
+            }
+        }
+    }
+}
+
+impl Stack {
+    /// With `ROLLCALL_E2E_LOGS` naming a folder, the logs outlive the stack there.
+    fn keep_logs(&self) {
+        let Some(kept) = std::env::var_os("ROLLCALL_E2E_LOGS").map(PathBuf::from) else { return };
+        let kept = kept.join(self.folder.file_name().unwrap_or_default());
+        let copy = || -> std::io::Result<()> {
+            std::fs::create_dir_all(&kept)?;
+            for entry in std::fs::read_dir(self.folder.join("log"))? {
+                let entry = entry?;
+                std::fs::copy(entry.path(), kept.join(entry.file_name()))?;
+            }
+            Ok(())
+        };
+        if let Err(error) = copy() {
+            eprintln!("the logs could not be kept in {}: {error}", kept.display());
+        }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        self.show_logs_after_panic(SHOWN);
+        self.keep_logs();
+    }
+}
+
+impl Said {
+    /// Runs a program to its end.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn by(mut command: Command) -> Self {
+        let output =
+            tokio::task::spawn_blocking(move || command.output()).await.unwrap().expect("it is a program");
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// It must have ended with 0.
+    ///
+    /// # Panics
+    /// When it has not.
+    pub fn well(self) -> Self {
+        assert_eq!(self.code, Some(0), "out: {}\nerr: {}", self.out, self.err);
+        self
+    }
+}

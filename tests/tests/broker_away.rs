@@ -1,0 +1,48 @@
+//! RabbitMQ is away for a while in the middle of a push: clients are told to come back, nothing is lost.
+
+use std::time::Duration;
+
+use tests::load::push_for;
+use tests::servers::{Server, Servers};
+use tests::stack::Options;
+use tests::{Stack, check, eventually};
+
+use crate::postgres_away::{only_answers_okta_understands, outage};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_survives_rabbitmq_being_away() {
+    let servers = Servers::own().await;
+    let stack = Stack::start(Options { servers: Some(servers.clone()), ..Options::default() }).await;
+    let tenant = stack.tenant("outage").await;
+    let witness = stack.broker().await.witness().await;
+    let okta = tenant.okta();
+    let saboteur = async {
+        eventually("the push is under way", Duration::from_secs(30), async || {
+            (stack.db().count("select 1 from users").await > 100).then_some(())
+        })
+        .await;
+        servers.stop(Server::RabbitMq).await;
+        let away = async {
+            // Reads need no queue; the content service is told to come back.
+            assert!(okta.once(okta.request("GET", "/Users?count=1")).await.is(200).total() > 100);
+            let content = tenant.content();
+            let told = content.tell(&content.assigned(&shared::id::new().to_string(), "Later")).await;
+            assert!(matches!(told.status, 429 | 503), "{}", told.text);
+            assert!(told.retry_after() > 0);
+            eventually("ingest says that it is not ready", Duration::from_secs(10), async || {
+                (!stack.ingests[0].is_ready().await).then_some(())
+            })
+            .await;
+        };
+        tokio::join!(away, tokio::time::sleep(outage() / 2));
+        servers.start(Server::RabbitMq).await;
+        for service in stack.services() {
+            service.ready().await;
+        }
+    };
+    let (pushed, ()) =
+        tokio::join!(push_for(&okta, "outage", outage() + Duration::from_secs(8), 16), saboteur);
+    only_answers_okta_understands(&okta);
+    assert!(okta.seen().contains_key(&429), "nobody was told to come back: the outage was not felt");
+    check::all_arrived_once(&stack, &tenant, &witness, &pushed).await;
+}

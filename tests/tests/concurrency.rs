@@ -1,0 +1,143 @@
+//! Many at once: each resource behaves as if one change after the other had been made to it.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tests::okta::person;
+use tests::{Okta, Stack, Tenant};
+
+/// The tenant's clients at both ingests, in turn.
+fn clients(stack: &Stack, tenant: &Tenant, count: usize) -> Vec<Okta> {
+    let both = [0, 1].map(|n| tenant.okta_at(&stack.origin_of(n)));
+    (0..count).map(|n| both[n % 2].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_sixteen_posts_of_one_name_one_wins() {
+    let stack = Stack::shared().await;
+    let tenant = stack.tenant("race").await;
+    for round in 0..5 {
+        let posts = clients(&stack, &tenant, 16).into_iter().enumerate().map(|(n, okta)| async move {
+            // The name in ever other case, and another person each time.
+            let name: String = format!("racer-{round}@race.example");
+            let name = if n % 2 == 0 { name } else { name.to_uppercase() };
+            let mut user = person(&name, "Race", &format!("Number {n}"));
+            user["externalId"] = json!(format!("{round}-{n}"));
+            okta.once(okta.request("POST", "/Users").body(user.to_string())).await
+        });
+        let answers = join_all(posts).await;
+        let (made, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 201);
+        assert_eq!((made.len(), refused.len()), (1, 15));
+        for answer in refused {
+            answer.is_error_of(409, "uniqueness");
+        }
+        let found = tenant.okta().find(&format!("racer-{round}@race.example")).await;
+        assert_eq!((found.total(), &found.resources()[0]["id"]), (1, &made[0].body["id"]));
+    }
+    assert_eq!(stack.db().count(&format!("select 1 from users where tenant_id = '{}'", tenant.id)).await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_patches_at_once_all_stand() {
+    const ATTRIBUTES: [&str; 6] =
+        ["title", "nickName", "userType", "preferredLanguage", "timezone", "displayName"];
+    const URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+    const EXTENSION: [&str; 5] = ["employeeNumber", "costCenter", "organization", "division", "department"];
+    let stack = Stack::shared().await;
+    let tenant = stack.tenant("patches").await;
+    let id = tenant.okta().create(&person("p@patches.example", "Pat", "Ched")).await.is(201).id();
+
+    let mut operations: Vec<(String, Value)> = Vec::new();
+    operations.extend(ATTRIBUTES.map(|name| {
+        (format!("/{name}"), json!({ "op": "replace", "path": name, "value": format!("new {name}") }))
+    }));
+    operations.extend(EXTENSION.map(|name| {
+        (
+            format!("/{URN}/{name}"),
+            json!({ "op": "replace", "path": format!("{URN}:{name}"), "value": format!("new {name}") }),
+        )
+    }));
+    operations.extend(["givenName", "familyName", "middleName", "formatted"].map(|name| {
+        (
+            format!("/name/{name}"),
+            json!({ "op": "replace", "path": format!("name.{name}"), "value": format!("new {name}") }),
+        )
+    }));
+    // Elements of lists: fifteen telephones, added one by one.
+    operations.extend((0..15).map(|n| {
+        let telephone = json!({ "type": "other", "value": format!("+1 555 01{n:02}") });
+        (String::new(), json!({ "op": "add", "path": "phoneNumbers", "value": [telephone] }))
+    }));
+    assert_eq!(operations.len(), 30);
+
+    let patches = clients(&stack, &tenant, 30).into_iter().zip(&operations).map(|(okta, (_, operation))| {
+        let id = id.clone();
+        async move { okta.patch(&id, json!([operation])).await.is(200) }
+    });
+    let answers = join_all(patches).await;
+    let user = tenant.okta().user(&id).await.is(200).body;
+    for (pointer, operation) in operations.iter().filter(|(pointer, _)| !pointer.is_empty()) {
+        assert_eq!(user.pointer(pointer), Some(&operation["value"]), "lost: {operation}");
+    }
+    assert_eq!(user["phoneNumbers"].as_array().unwrap().len(), 15, "{user}");
+
+    // Each answer was another version, and the row counts them all.
+    let mut versions: Vec<_> = answers.iter().map(|answer| answer.header("etag").to_owned()).collect();
+    versions.sort();
+    versions.dedup();
+    assert_eq!(versions.len(), 30);
+    assert_eq!(stack.db().user(&id).await.unwrap()["version"], json!(31));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_pair_of_get_and_put_does_no_harm() {
+    let stack = Stack::shared().await;
+    let tenant = stack.tenant("pairs").await;
+    let okta = tenant.okta();
+    let id = okta.create(&person("old@pairs.example", "Pa", "Ir")).await.is(201).id();
+    let changes = json!({ "title": "Twice" });
+    // As seen in the field: the same pair twice, interleaved, then a deactivation, a look for the old name, a POST.
+    let (first, second) = tokio::join!(okta.update(&id, &changes), okta.update(&id, &changes));
+    assert_eq!((first.status, second.status), (200, 200));
+    assert_eq!(first.body, second.body);
+    okta.set_active(&id, false).await.is(200);
+    assert_eq!(okta.find("old@pairs.example").await.is(200).total(), 1);
+    assert_eq!(stack.db().user(&id).await.unwrap()["version"], json!(3), "made, changed, archived");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_concurrent_changes_guarded_by_one_version_one_wins() {
+    let stack = Stack::shared().await;
+    let tenant = stack.tenant("guarded").await;
+    let created = tenant.okta().create(&person("g@guarded.example", "Gu", "Arded")).await.is(201);
+    let (id, etag) = (created.id(), created.header("etag").to_owned());
+    let patches = clients(&stack, &tenant, 10).into_iter().enumerate().map(|(n, okta)| {
+        let request = okta.request("PATCH", &format!("/Users/{id}")).header("If-Match", &etag);
+        let body = json!({ "schemas": [tests::okta::PATCH_OP], "Operations": [{ "op": "replace", "path": "title", "value": format!("{n}") }] });
+        async move { okta.send(request.body(body.to_string())).await }
+    });
+    let answers = join_all(patches).await;
+    let won: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
+    assert_eq!(won.len(), 1, "{:?}", answers.iter().map(|a| a.status).collect::<Vec<_>>());
+    assert!(answers.iter().all(|answer| matches!(answer.status, 200 | 412)));
+    assert_eq!(tenant.okta().user(&id).await.body["title"], won[0].body["title"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_do_not_meet_under_load() {
+    let stack = Stack::shared().await;
+    let (a, b) = (stack.tenant("load-a").await, stack.tenant("load-b").await);
+    let (okta_a, okta_b) = (a.okta(), b.okta_at(&stack.origin_of(1)));
+    // The same names in both.
+    let (pushed_a, pushed_b) =
+        tokio::join!(tests::load::push(&okta_a, "load", 150, 8), tests::load::push(&okta_b, "load", 150, 8));
+    for (tenant, pushed) in [(&a, pushed_a), (&b, pushed_b)] {
+        assert!(pushed.iter().all(tests::load::Pushed::is_acknowledged));
+        assert_eq!(tenant.okta().get("/Users?count=0").await.total(), 150);
+        let rows = stack.db().rows(&format!("select id from users where tenant_id = '{}'", tenant.id)).await;
+        let mut ids: Vec<_> = pushed.iter().map(|p| p.answer.id()).collect();
+        let mut stored: Vec<_> = rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        stored.sort();
+        assert_eq!(ids, stored);
+    }
+}

@@ -1,0 +1,96 @@
+//! What the server says of itself, and of what it does not do.
+
+use serde_json::json;
+use tests::{Okta, Stack};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_provider_config_tells_the_truth() {
+    let stack = Stack::shared().await;
+    let okta = stack.tenant("config").await.okta();
+    let config = okta.get("/ServiceProviderConfig").await.is(200).body;
+    for (feature, supported) in [
+        ("patch", true),
+        ("filter", true),
+        ("etag", true),
+        ("bulk", false),
+        ("changePassword", false),
+        ("sort", false),
+    ] {
+        assert_eq!(config[feature]["supported"], json!(supported), "{feature}");
+    }
+    assert!(config["filter"]["maxResults"].is_u64(), "{config}");
+    let schemes: Vec<_> =
+        config["authenticationSchemes"].as_array().unwrap().iter().map(|s| s["type"].clone()).collect();
+    assert!(
+        schemes.contains(&json!("httpbasic")) && schemes.contains(&json!("oauthbearertoken")),
+        "{schemes:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schemas_and_resource_types_can_be_read_one_by_one() {
+    let stack = Stack::shared().await;
+    let okta = stack.tenant("schemas").await.okta();
+    for list in ["/ResourceTypes", "/Schemas"] {
+        let all = okta.get(list).await.is(200);
+        assert_eq!(all.total(), all.resources().len() as u64);
+        assert!(all.total() > 0);
+        for resource in all.resources() {
+            let one = okta.get(&format!("{list}/{}", resource["id"].as_str().unwrap())).await.is(200);
+            assert_eq!(&one.body, resource);
+        }
+        okta.get(&format!("{list}/urn:unknown")).await.is_error(404);
+    }
+    let user = okta.get("/Schemas/urn:ietf:params:scim:schemas:core:2.0:User").await.is(200).body;
+    let attribute = |name: &str| {
+        user["attributes"].as_array().unwrap().iter().find(|a| a["name"] == name).cloned().unwrap_or_default()
+    };
+    assert_eq!(attribute("userName")["uniqueness"], "server");
+    assert_eq!(attribute("userName")["caseExact"], json!(false));
+    assert_eq!(attribute("userName")["required"], json!(true));
+    assert_eq!(attribute("emails")["multiValued"], json!(true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn discovery_refuses_filters_and_every_method_but_get() {
+    let stack = Stack::shared().await;
+    let okta = stack.tenant("discovery").await.okta();
+    for path in ["/ServiceProviderConfig", "/ResourceTypes", "/Schemas"] {
+        for method in ["POST", "PUT", "PATCH", "DELETE"] {
+            // Not even the body is looked at.
+            let answer = okta.send(okta.request(method, path).body("{ no json")).await.is_error(405);
+            assert!(answer.header("allow").contains("GET"), "{method} {path}: {:?}", answer.header("allow"));
+        }
+        okta.get(&format!("{path}?filter=id%20pr")).await.is_error(403);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn methods_and_paths_that_are_not_there_are_scim_errors() {
+    let stack = Stack::shared().await;
+    let okta = stack.tenant("methods").await.okta();
+    for (method, path, status) in [
+        ("PUT", "/Users", 405),
+        ("DELETE", "/Users", 405),
+        ("PATCH", "/Users", 405),
+        ("POST", "/Users/0192f7a0-0000-7000-8000-000000000000", 405),
+        ("GET", "/Nothing", 404),
+        ("GET", "", 404),
+        ("GET", "/Users/a/b", 404),
+        ("GET", "/Me", 501),
+    ] {
+        let answer = okta.with_body(method, path, &json!({})).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);
+        answer.is_error(status);
+    }
+    assert_eq!(okta.get("/Groups").await.is(200).total(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_needs_no_credentials() {
+    let stack = Stack::shared().await;
+    let nobody = Okta::with(&stack.origin(), None);
+    for path in ["healthz", "readyz"] {
+        nobody.once(nobody.request("GET", &format!("/../../{path}"))).await.is(200);
+    }
+}

@@ -1,0 +1,156 @@
+//! The deadline passes before the worker answers: 429, and the repeated request gets what the first one made.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tests::okta::person;
+use tests::stack::Options;
+use tests::{Okta, Stack, Tenant, check, eventually};
+
+async fn hasty_stack() -> (Stack, Tenant, Okta) {
+    let environment = vec![("ROLLCALL_DEADLINE", "2".to_owned())];
+    let stack = Stack::start(Options { environment, ..Options::default() }).await;
+    let tenant = stack.tenant("late").await;
+    let okta = tenant.okta();
+    (stack, tenant, okta)
+}
+
+/// Nothing is queued and nobody holds a command: each one asked for has its verdict.
+async fn all_decided(stack: &Stack) {
+    check::settled(stack).await;
+    eventually("each command has its verdict", Duration::from_secs(20), async || {
+        (stack.db().count("select 1 from commands where state = 'abandoned'").await == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_create_is_queued_and_its_repetition_gets_the_first_ones_user() {
+    let (stack, _tenant, okta) = hasty_stack().await;
+    let user = person("late@late.example", "La", "Te");
+    let post = || okta.request("POST", "/Users").body(user.to_string());
+
+    stack.workers[0].freeze();
+    let late = okta.once(post()).await.is_error(429);
+    assert!((1..=60).contains(&late.retry_after()), "{}", late.retry_after());
+    assert!(late.detail().to_lowercase().contains("queued"), "{}", late.detail());
+    assert_eq!(stack.db().count("select 1 from users").await, 0);
+    let abandoned = stack.db().one("select * from commands").await;
+    assert_eq!(abandoned["state"], "abandoned");
+
+    stack.workers[0].thaw();
+    let row = eventually("it is applied all the same", Duration::from_secs(10), async || {
+        stack.db().rows("select * from users").await.pop()
+    })
+    .await;
+    let unclaimed = stack.db().one("select * from commands").await;
+    assert_eq!((&unclaimed["state"], &unclaimed["status"]), (&json!("unclaimed"), &json!(201)));
+
+    let again = okta.once(post()).await.is(201);
+    assert_eq!(json!(again.id()), row["id"], "the first one's user");
+    assert_eq!(again.header("location"), again.body["meta"]["location"].as_str().unwrap());
+    assert_eq!(stack.db().count("select 1 from users").await, 1);
+    assert_eq!(
+        stack.db().count("select 1 from commands where state = 'unclaimed'").await,
+        0,
+        "it is handed out once"
+    );
+    okta.once(post()).await.is_error_of(409, "uniqueness");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_change_is_handed_out_only_while_it_is_the_truth() {
+    let (stack, _tenant, okta) = hasty_stack().await;
+    let id = okta.create(&person("c@late.example", "Chan", "Ge")).await.is(201).id();
+    let patch = |title: &str| {
+        let body = json!({ "schemas": [tests::okta::PATCH_OP], "Operations": [{ "op": "replace", "path": "title", "value": title }] });
+        okta.request("PATCH", &format!("/Users/{id}")).body(body.to_string())
+    };
+    stack.workers[0].freeze();
+    okta.once(patch("First")).await.is_error(429);
+    stack.workers[0].thaw();
+    all_decided(&stack).await;
+    assert_eq!(okta.user(&id).await.body["title"], "First");
+    let version = okta.user(&id).await.header("etag").to_owned();
+
+    // Still the truth: handed out, nothing is applied twice.
+    assert_eq!(okta.once(patch("First")).await.is(200).header("etag"), version);
+
+    // No more the truth: it is a new change, and applied as such.
+    stack.workers[0].freeze();
+    okta.once(patch("Second")).await.is_error(429);
+    stack.workers[0].thaw();
+    all_decided(&stack).await;
+    okta.once(patch("Third")).await.is(200);
+    let again = okta.once(patch("Second")).await.is(200);
+    assert_eq!(again.body["title"], "Second");
+    assert_eq!(okta.user(&id).await.body["title"], "Second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_429_never_overrides_what_was_acknowledged_after_it() {
+    let (stack, _tenant, okta) = hasty_stack().await;
+    let broker = stack.broker().await;
+    let id = okta.create(&person("o@late.example", "Or", "Der")).await.is(201).id();
+
+    // An old "active: true" is taken by a worker that hangs …
+    stack.workers[0].freeze();
+    let body = json!({ "schemas": [tests::okta::PATCH_OP], "Operations": [{ "op": "replace", "value": { "active": true, "title": "Old" } }] });
+    let old = okta.request("PATCH", &format!("/Users/{id}")).body(body.to_string());
+    okta.once(old.try_clone().unwrap()).await.is_error(429);
+    // … and stays with it, while another worker takes a later change.
+    stack.spare_worker.restart().await;
+    let later = okta.set_active(&id, false).await.is(200);
+    assert_eq!(later.body["active"], json!(false));
+
+    stack.workers[0].thaw();
+    all_decided(&stack).await;
+    assert_eq!(broker.ready("rollcall.commands").await, 0);
+    let user = okta.user(&id).await.is(200);
+    assert_eq!(user.body["active"], json!(false), "the old change brought back who was deactivated since");
+    assert_eq!(user.body.get("title"), None);
+    // Its sender repeats it: now it is a new change, later than the deactivation.
+    assert_eq!(okta.once(old).await.is(200).body["active"], json!(true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_create_is_handed_out_once_as_it_is_now_and_not_when_it_is_gone() {
+    let (stack, _tenant, okta) = hasty_stack().await;
+    let users = ["twice@late.example", "changed@late.example", "gone@late.example"];
+    let users = users.map(|name| person(name, "La", "Te"));
+    let post = |n: usize| okta.once(okta.request("POST", "/Users").body(users[n].to_string()));
+    stack.workers[0].freeze();
+    let late = tokio::join!(post(0), post(1), post(2));
+    for answer in [late.0, late.1, late.2] {
+        answer.is_error(429);
+    }
+    stack.workers[0].thaw();
+    all_decided(&stack).await;
+
+    // Asked twice at once: one gets it, to the other it is taken.
+    let (one, two) = tokio::join!(post(0), post(0));
+    let mut statuses = [one.status, two.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409]);
+
+    let id = okta.find("changed@late.example").await.resources()[0]["id"].as_str().unwrap().to_owned();
+    okta.patch(&id, json!([{ "op": "replace", "path": "title", "value": "Changed since" }])).await.is(200);
+    let now = post(1).await.is(201);
+    assert_eq!((now.id(), &now.body["title"]), (id.clone(), &json!("Changed since")));
+
+    let gone = okta.find("gone@late.example").await.resources()[0]["id"].as_str().unwrap().to_owned();
+    okta.delete(&gone).await.is(204);
+    assert_ne!(post(2).await.is(201).id(), gone, "a new change, since the first one's user is gone");
+    assert_eq!(stack.db().count("select 1 from users").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_go_on_while_no_worker_answers() {
+    let (stack, _tenant, okta) = hasty_stack().await;
+    let id = okta.create(&person("r@late.example", "Re", "Ad")).await.is(201).id();
+    stack.workers[0].freeze();
+    okta.once(okta.request("GET", &format!("/Users/{id}"))).await.is(200);
+    assert_eq!(okta.find("r@late.example").await.is(200).total(), 1);
+    assert!(stack.ingests[0].is_ready().await);
+    stack.workers[0].thaw();
+}

@@ -1,0 +1,38 @@
+//! Rollcall from outside: every file is a conversation with a real stack, or an hour of bad luck for it.
+//!
+//! Tests that break nothing share one stack and have a tenant each; tests that break services have a stack of their own;
+//! tests that break servers have servers of their own.
+
+#![expect(clippy::unwrap_used, reason = "what cannot go on panics")]
+
+// Conversations.
+mod discovery;
+mod entra_patches;
+mod etags;
+mod keys;
+mod odd_but_allowed;
+mod okta_conversation;
+mod tenants;
+
+// Bad input.
+mod bad_messages;
+mod bad_queries;
+mod bad_requests;
+
+// Mail.
+mod mail_by_smtp;
+mod silence_and_mail;
+
+// Faults.
+mod broker_away;
+mod concurrency;
+mod ingest_killed;
+mod late_answers;
+mod postgres_away;
+mod queue_full;
+mod servers_crash;
+mod worker_killed;
+
+// The house.
+mod architecture;
+mod operations;

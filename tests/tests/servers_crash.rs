@@ -1,0 +1,37 @@
+//! The servers themselves die without a word, as when the power fails: what was acknowledged is there afterwards.
+
+use std::time::Duration;
+
+use tests::load::push_for;
+use tests::servers::{Server, Servers};
+use tests::stack::Options;
+use tests::{Stack, check, eventually};
+
+use crate::postgres_away::only_answers_okta_understands;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_servers_are_killed_in_the_middle_of_a_push() {
+    let servers = Servers::own().await;
+    let stack =
+        Stack::start(Options { servers: Some(servers.clone()), workers: 2, ..Options::default() }).await;
+    let tenant = stack.tenant("power").await;
+    let witness = stack.broker().await.witness().await;
+    let okta = tenant.okta();
+    let saboteur = async {
+        for server in [Server::Postgres, Server::RabbitMq] {
+            let before = stack.db().count("select 1 from users").await;
+            eventually("the push is under way", Duration::from_secs(60), async || {
+                (stack.db().count("select 1 from users").await > before + 100).then_some(())
+            })
+            .await;
+            servers.crash(server).await;
+            servers.start(server).await;
+        }
+        for service in stack.services() {
+            service.ready().await;
+        }
+    };
+    let (pushed, ()) = tokio::join!(push_for(&okta, "power", Duration::from_secs(20), 16), saboteur);
+    only_answers_okta_understands(&okta);
+    check::all_arrived_once(&stack, &tenant, &witness, &pushed).await;
+}
