@@ -54,7 +54,7 @@ impl Config {
             listen: SocketAddr::new(address, u16::try_from(port).expect("the bounds are those of a port")),
             public_url: env.optional("ROLLCALL_PUBLIC_URL"),
             body_limit: size(env.number("ROLLCALL_BODY_LIMIT", 1_024..=10_485_760)),
-            deadline: env.seconds("ROLLCALL_DEADLINE", 1..=50),
+            deadline: env.seconds("ROLLCALL_DEADLINE", 2..=50),
             db_connections: size(env.number("ROLLCALL_DB_CONNECTIONS", 2..=200)),
             queue_limit: env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000),
             log,

@@ -41,10 +41,12 @@ impl From<diesel::result::Error> for Error {
 /// Relays until `stop`, and then what is left. `bell` rings when a batch with events was committed.
 pub async fn run(pool: Pool, publisher: Publisher, bell: Arc<Notify>, stop: CancellationToken) {
     let mut delays = Delays::reconnect();
+    let mut waiting = false;
     loop {
         match relay(&pool, &publisher).await {
             Ok(count) => {
                 delays.reset();
+                waiting = false;
                 if count > 0 {
                     debug!(events = count, "events relayed");
                     continue;
@@ -59,7 +61,10 @@ pub async fn run(pool: Pool, publisher: Publisher, bell: Arc<Notify>, stop: Canc
                 }
             }
             Err(error) => {
-                warn!(%error, "the events wait in the outbox");
+                if !waiting {
+                    warn!(%error, "the events wait in the outbox");
+                }
+                waiting = true;
                 if !shutdown::pause(&stop, delays.next_delay()).await {
                     return;
                 }

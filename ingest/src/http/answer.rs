@@ -8,7 +8,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use shared::{amqp, postgres, scim};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 /// The media type of all SCIM answers (RFC 7644 §3.1).
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/scim+json;charset=utf-8");
@@ -52,13 +52,19 @@ impl Refusal {
         if let postgres::Error::Refused(_) = error {
             return Self::bug(error);
         }
-        warn!(%error, "failed to read the roster");
+        // That Postgres is away is logged once, by whoever watches it.
+        if error.is_transient() {
+            debug!(%error, "failed to read the roster");
+        } else {
+            warn!(%error, "failed to read the roster");
+        }
         Self::try_again("the roster cannot be read at the moment; try again")
     }
 
     /// A message that did not get into its queue.
     pub fn not_queued(error: &amqp::Error) -> Self {
-        warn!(%error, "failed to publish");
+        // That RabbitMQ is away is logged once, by the link.
+        debug!(%error, "failed to publish");
         Self::try_again(
             "the queue takes nothing at the moment: nothing was queued and nothing was changed; try again",
         )

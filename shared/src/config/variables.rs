@@ -96,7 +96,7 @@ pub static VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "ROLLCALL_DEADLINE",
-        unit: "seconds, 1 to 50",
+        unit: "seconds, 2 to 50",
         default: Some("20"),
         what: "How long an answer may take before the client is told to try again (429). Okta itself gives up at 60 s.",
         used_by: &[Ingest, Cli],

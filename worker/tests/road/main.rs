@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a broken world of a test may panic")]
 
 mod checker;
+mod database;
 mod world;
 
 use rand::SeedableRng;

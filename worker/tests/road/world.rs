@@ -1,7 +1,5 @@
 //! The world of the random road: clients, three ingests, a queue, workers, and what stands in Postgres.
 
-use std::collections::BTreeMap;
-
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -9,15 +7,16 @@ use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::command::{Actor, Change, Command, Fingerprint, Origin, VERSION};
 use shared::outcome::Outcome;
-use shared::postgres::users::UserRow;
 use shared::scim::{Patch, Resource, ResourceType};
 use shared::ticket::{Ticket, TicketClock};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
-use worker::fold::{Entry, Slot, State, decide};
+use worker::fold::decide;
 
-const TENANT: Uuid = Uuid::from_u128(0xacce);
-const ADA: Uuid = Uuid::from_u128(0xada);
+use crate::database::Database;
+
+pub const TENANT: Uuid = Uuid::from_u128(0xacce);
+pub const ADA: Uuid = Uuid::from_u128(0xada);
 const CLIENTS: usize = 3;
 const CALLS_EACH: usize = 4;
 const STEPS: i64 = 600;
@@ -85,14 +84,6 @@ struct Client {
     waiting: Option<Waiting>,
 }
 
-/// What stands in Postgres.
-#[derive(Debug, Clone, Default)]
-struct Database {
-    row: Option<UserRow>,
-    inbox: BTreeMap<Ticket, Entry>,
-    marks: BTreeMap<Ticket, Fingerprint>,
-}
-
 /// All of it.
 pub struct World {
     pub history: Vec<Call>,
@@ -147,7 +138,7 @@ impl World {
             world.step();
         }
         let last = world.now * 2 + 2_000;
-        let seen = Some(Answer::Seen(world.read()));
+        let seen = Some(Answer::Seen(world.database.read()));
         world.history.push(Call {
             op: Op::Read,
             asked: last,
@@ -162,9 +153,9 @@ impl World {
     fn begin(&mut self) {
         let old = TicketClock::new(Clock::manual(at(-100_000))).issue();
         let command = self.command(Op::Create(0), old);
-        let mut state = self.load(std::slice::from_ref(&command));
+        let mut state = self.database.load(std::slice::from_ref(&command), at(self.now), self.without);
         decide(&mut state, &command).unwrap();
-        self.commit(state);
+        self.database.commit(state);
         self.begun = Some((0, 0));
     }
 
@@ -184,15 +175,6 @@ impl World {
         {
             self.work();
         }
-    }
-
-    fn read(&self) -> Option<Fields> {
-        let number =
-            |resource: &Value, name: &str| resource[name].as_str().and_then(|n| n.parse().ok()).unwrap_or(0);
-        self.database
-            .row
-            .as_ref()
-            .map(|row| (number(&row.resource, "title"), number(&row.resource, "nickName")))
     }
 
     fn ask(&mut self, client: usize) {
@@ -222,7 +204,7 @@ impl World {
         let call = self.history.len();
         self.history.push(Call { op, asked, answered: None, answer: None, given_up: None });
         if op == Op::Read {
-            let seen = self.read();
+            let seen = self.database.read();
             self.answer(call, Answer::Seen(seen));
         } else {
             let waiting = self.publish(call, 0);
@@ -283,7 +265,7 @@ impl World {
         let Some(mut waiting) = self.clients[client].waiting.take() else { return };
         let overdue = at(self.now) > waiting.command.deadline;
         if waiting.reply.is_none() && overdue {
-            waiting.reply = self.settle(&waiting.command);
+            waiting.reply = self.database.settle(&waiting.command, self.without);
         }
         self.clients[client].waiting = match waiting.reply.take() {
             Some(Outcome::Stale { ticket }) => {
@@ -305,30 +287,6 @@ impl World {
             None if overdue => self.too_late(&waiting),
             None => Some(waiting),
         };
-    }
-
-    /// Who was first is settled in Postgres: the verdict, if there is one after all.
-    fn settle(&mut self, command: &Command) -> Option<Outcome> {
-        if self.without == Some(Rule::Settle) {
-            return None;
-        }
-        if let Some(outcome) = self.database.inbox.get(&command.ticket).map(|entry| entry.outcome.clone()) {
-            if outcome.as_ref().is_some_and(Outcome::is_applied) {
-                // It is answered now: no outcome of this request stays unclaimed, whichever try it came from.
-                let same = self
-                    .database
-                    .marks
-                    .iter()
-                    .filter(|(_, fingerprint)| **fingerprint == command.fingerprint);
-                for (ticket, _) in same {
-                    self.database.inbox.entry(*ticket).and_modify(|entry| entry.unclaimed = false);
-                }
-            }
-            return outcome;
-        }
-        let entry = Entry { stored: true, changed: false, outcome: None, unclaimed: false, command: None };
-        self.database.inbox.insert(command.ticket, entry);
-        None
     }
 
     /// 429: the client tries again, or gives up.
@@ -357,7 +315,7 @@ impl World {
         if crash(&mut self.random, 0.15) {
             return;
         }
-        let mut state = self.load(&batch);
+        let mut state = self.database.load(&batch, at(self.now), self.without);
         let decisions: Vec<_> = batch.iter().map(|command| decide(&mut state, command).unwrap()).collect();
         let replies = || batch.iter().zip(&decisions);
         let reply = |world: &mut Self| {
@@ -373,7 +331,7 @@ impl World {
         if crash(&mut self.random, 0.1) {
             return;
         }
-        self.commit(state);
+        self.database.commit(state);
         if crash(&mut self.random, 0.1) {
             return;
         }
@@ -393,42 +351,6 @@ impl World {
             waiting.filter(|waiting| waiting.command.ticket == command.ticket && waiting.reply.is_none())
         {
             waiting.reply = Some(outcome.clone());
-        }
-    }
-
-    fn load(&self, batch: &[Command]) -> State {
-        let mut state = State::new(at(self.now));
-        state.tenants.insert(TENANT, "acme".to_owned());
-        if self.without != Some(Rule::Inbox) {
-            state.inbox = self.database.inbox.clone();
-        }
-        for (ticket, fingerprint) in &self.database.marks {
-            if self.database.inbox.get(ticket).is_some_and(|entry| entry.unclaimed) {
-                state.inbox.insert(*ticket, self.database.inbox[ticket].clone());
-                state.unclaimed.insert((TENANT, fingerprint.clone()), *ticket);
-            }
-        }
-        if let Some(mut row) = self.database.row.clone() {
-            if self.without == Some(Rule::Tickets) {
-                row.ticket = Uuid::nil();
-            }
-            let claimed = batch.iter().find_map(|c| state.unclaimed.get(&(TENANT, c.fingerprint.clone())));
-            if let (Some(Rule::Truth), Some(first)) = (self.without, claimed) {
-                (row.ticket, row.created_ticket) = (first.0, first.0);
-            }
-            state.users.insert(ADA, Slot { stored: Some(row.clone()), current: Some(row) });
-        }
-        state
-    }
-
-    fn commit(&mut self, state: State) {
-        self.database.row = state.users.get(&ADA).and_then(|slot| slot.current.clone());
-        for (ticket, mut entry) in state.inbox {
-            if let (true, Some(command)) = (entry.unclaimed, &entry.command) {
-                self.database.marks.insert(ticket, command.fingerprint.clone());
-            }
-            (entry.stored, entry.changed) = (true, false);
-            self.database.inbox.insert(ticket, entry);
         }
     }
 }

@@ -79,7 +79,7 @@ impl Context {
         let database_url = env.url("DATABASE_URL", &["postgres", "postgresql"]);
         // Most commands need no broker: a migration runs where only the database is known.
         let amqp_url = env.optional("AMQP_URL");
-        let deadline = env.seconds("ROLLCALL_DEADLINE", 1..=50);
+        let deadline = env.seconds("ROLLCALL_DEADLINE", 2..=50);
         let queue_limit = env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000);
         let log = env.log_filter();
         env.finish()?;
