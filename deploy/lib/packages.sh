@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# What the distribution must provide, and installing what is missing of it (Debian, Ubuntu), without starting or
+# touching any server of the distribution.
+
+# The services of its own that a package would switch on when it is installed.
+package_services() {
+  case $1 in
+    rabbitmq-server) echo rabbitmq-server epmd.service epmd.socket ;;
+    postgresql) echo postgresql ;;
+  esac
+}
+
+# Is what a package is wanted for there already, from wherever it came?
+provided() {
+  case $1 in
+    postgresql) find_postgres ;;
+    rabbitmq-server) find_rabbitmq ;;
+    postgresql-client) command -v psql >/dev/null ;;
+    gcc) command -v cc >/dev/null ;;
+    libc6-dev) [[ -e /usr/include/stdio.h ]] ;;
+    ca-certificates) [[ -s /etc/ssl/certs/ca-certificates.crt || -n ${SSL_CERT_FILE-} || -d /etc/pki/tls/certs ]] ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
+}
+
+as_root() {
+  if [[ $EUID -eq 0 ]]; then
+    "$@"
+  else
+    sudo "$@"
+  fi
+}
+
+# Installs those of the named packages that are missing; quiet and quick if none is.
+install_packages() {
+  local package missing=()
+  for package in "$@"; do
+    provided "$package" || missing+=("$package")
+  done
+  ((${#missing[@]})) || return 0
+  if ! command -v apt-get >/dev/null; then
+    die "This is not Debian or Ubuntu, so install these with your system's own means and start again: ${missing[*]}."
+  fi
+  if [[ $EUID -ne 0 ]]; then
+    command -v sudo >/dev/null || die "These packages are missing, and there is no sudo: as root, run: apt-get install ${missing[*]}"
+    sudo -n true 2>/dev/null || [[ -t 0 ]] || die "These packages are missing, and sudo wants a password: run: sudo apt-get install ${missing[*]}"
+  fi
+  say "Installing ${missing[*]} (from the distribution; their own services stay off)."
+  apt_install "${missing[@]}"
+  for package in "${missing[@]}"; do
+    provided "$package" || die "The package $package was installed, but what it should provide was not found."
+  done
+}
+
+# The packages' scripts would start their servers at once and at every boot. A policy file, which invoke-rc.d and
+# deb-systemd-invoke ask, says no for these while apt works; then those services that are new here are switched off.
+apt_install() (
+  policy=/usr/sbin/policy-rc.d
+  log=$(mktemp)
+  fresh=()
+  for service in $(for package in "$@"; do package_services "$package"; done); do
+    service_known "$service" || fresh+=("$service")
+  done
+  trap 'rm -f "$log"; [[ -z ${ours-} ]] || as_root rm -f "$policy"' EXIT
+  trap 'exit 130' INT TERM HUP
+  if [[ ! -e $policy ]]; then
+    ours=1
+    as_root tee "$policy" >/dev/null <<'POLICY'
+#!/bin/sh
+# Written by Rollcall's deploy scripts for the time of one installation.
+case "$1" in rabbitmq-server* | postgresql* | epmd*) exit 101 ;; esac
+exit 0
+POLICY
+    as_root chmod 755 "$policy"
+  fi
+  apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300)
+  # The lists may be missing or old: then they are fetched, and the installation is tried again.
+  if ! as_root "${apt[@]}" install --no-install-recommends "$@" >"$log" 2>&1 </dev/null; then
+    say "  Fetching the distribution's package lists."
+    as_root "${apt[@]}" update >"$log" 2>&1 </dev/null || true
+    if ! as_root "${apt[@]}" install --no-install-recommends "$@" >>"$log" 2>&1 </dev/null; then
+      die_with "$log" "apt-get could not install $*: see its words above."
+    fi
+  fi
+  for service in "${fresh[@]}"; do
+    switch_off "$service"
+  done
+)
+
+# Was this service of the distribution here before?
+service_known() {
+  local unit=$1
+  [[ $unit == *.* ]] || unit=$unit.service
+  [[ -e /etc/init.d/$1 || -e /lib/systemd/system/$unit || -e /etc/systemd/system/$unit ]]
+}
+
+# Stopped, in case an older policy file let it start, and not started at the next boot.
+switch_off() {
+  if [[ -d /run/systemd/system ]]; then as_root systemctl stop "$1" >/dev/null 2>&1 || true; fi
+  if command -v systemctl >/dev/null; then
+    as_root systemctl disable "$1" >/dev/null 2>&1 || true
+  else
+    as_root deb-systemd-helper disable "$1" >/dev/null 2>&1 || true
+    as_root update-rc.d "$1" disable >/dev/null 2>&1 || true
+  fi
+}
