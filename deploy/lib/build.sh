@@ -3,8 +3,11 @@
 
 need_cargo() {
   local have need
-  command -v cargo >/dev/null || PATH=$PATH:$HOME/.cargo/bin
-  command -v cargo >/dev/null || die "cargo is missing: install Rust as https://rustup.rs says, open a new terminal, and start again."
+  command -v cargo >/dev/null || PATH=$PATH:${HOME:-}/.cargo/bin
+  if ! command -v cargo >/dev/null; then
+    [[ -z ${SUDO_USER-} ]] || die "cargo is missing for root: start this as $SUDO_USER, without sudo; it asks for sudo where it needs it."
+    die "cargo is missing: install Rust as https://rustup.rs says, open a new terminal, and start again."
+  fi
   need=$(sed -nE 's/^rust-version = "([0-9.]+)".*/\1/p' "$CHECKOUT/Cargo.toml" | head -n 1)
   have=$(cd "$CHECKOUT" && cargo --version | sed -nE 's/^cargo ([0-9.]+).*/\1/p')
   if [[ -n $need && -n $have && $(printf '%s\n' "$need" "$have" | sort -V | head -n 1) != "$need" ]]; then

@@ -58,9 +58,10 @@ lives() {
 # usage: stop_process NAME SIGNAL [SECONDS]
 stop_process() {
   local name=$1 signal=$2 seconds=${3:-30} pid
+  pid=$(pid_of "$name") || return 0
   if lives "$name"; then
-    pid=$(pid_of "$name")
     kill -s "$signal" "$pid" 2>/dev/null || true
+    # One that was paused would not hear it.
     kill -s CONT "$pid" 2>/dev/null || true
     if ! await "$seconds" pid_gone "$pid"; then
       say "$name did not stop within $seconds s and is killed."
@@ -68,7 +69,8 @@ stop_process() {
       await 5 pid_gone "$pid" || true
     fi
   fi
-  rm -f "$RUN/pids/$name"
+  # Unless it was started anew meanwhile.
+  [[ $(pid_of "$name") != "$pid" ]] || rm -f "$RUN/pids/$name"
 }
 
 pid_gone() { ! pid_lives "$1"; }

@@ -15,6 +15,15 @@ want() { : >"$RUN/wanted/$1"; }
 unwant() { rm -f "$RUN/wanted/$1"; }
 wanted() { [[ -e $RUN/wanted/$1 ]]; }
 
+# A server that is stopped on purpose beside its supervisor stays down until it is started on purpose.
+hold() { if wanted "$1"; then mkdir -p "$RUN/held" && mv -f "$RUN/wanted/$1" "$RUN/held/$1"; fi; }
+
+release() {
+  [[ -e $RUN/held/$1 ]] || return 0
+  mv -f "$RUN/held/$1" "$RUN/wanted/$1"
+  await 10 lives "$1" || true
+}
+
 now_ms() {
   local now=${EPOCHREALTIME/[.,]/}
   NOW=$((now / 1000))
@@ -99,7 +108,7 @@ stop_all() {
   for name in ingest 'worker-*' notifier; do
     stop_matching "$name"
   done
-  rm -rf "$RUN/wanted"
+  rm -rf "$RUN/wanted" "$RUN/held"
   stop_rabbitmq
   stop_postgres
 }
@@ -119,7 +128,7 @@ stop_matching() {
 # After a supervisor was killed: its services are stopped (their program may be an old one), its servers are kept.
 clear_leftovers() {
   local path name
-  rm -rf "$RUN/wanted"
+  rm -rf "$RUN/wanted" "$RUN/held"
   mkdir -p "$RUN/wanted"
   for path in "$RUN"/pids/*; do
     name=${path##*/}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use shared::config::{Env, Problems};
 use shared::redact::Masked;
-use shared::telemetry::{self, Format};
+use shared::telemetry::Format;
 
 use crate::http::base_url::PublicUrl;
 
@@ -44,10 +44,6 @@ impl Config {
     pub fn read(mut env: Env) -> Result<Self, Problems> {
         let address = env.optional("ROLLCALL_LISTEN").unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let port = env.number("ROLLCALL_PORT", 1..=65_535);
-        let log: String = env.get("ROLLCALL_LOG");
-        if let Err(what) = telemetry::check_filter(&log) {
-            env.problem("ROLLCALL_LOG", what);
-        }
         let config = Self {
             database_url: Masked(env.url("DATABASE_URL", &["postgres", "postgresql"])),
             amqp_url: Masked(env.url("AMQP_URL", &["amqp", "amqps"])),
@@ -57,8 +53,8 @@ impl Config {
             deadline: env.seconds("ROLLCALL_DEADLINE", 2..=50),
             db_connections: size(env.number("ROLLCALL_DB_CONNECTIONS", 2..=200)),
             queue_limit: env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000),
-            log,
-            log_format: env.optional("ROLLCALL_LOG_FORMAT").unwrap_or(Format::Auto),
+            log: env.log_filter(),
+            log_format: env.get("ROLLCALL_LOG_FORMAT"),
         };
         env.finish()?;
         Ok(config)

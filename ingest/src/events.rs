@@ -63,7 +63,7 @@ fn events(media_type: Option<&str>, body: &Bytes) -> Result<Vec<Event>, Error> {
             error.column()
         ))
     })?;
-    if holds_nul(&parsed) {
+    if event::holds_nul(&parsed) {
         return Err(Error::invalid_value("the body holds the character U+0000, which cannot be stored"));
     }
     match (media_type, parsed) {
@@ -97,16 +97,6 @@ fn message(event: Event, tenant_name: &str, request: Uuid) -> serde_json::Result
     let event = Event { tenant: Some(tenant_name.to_owned()), requestid: Some(request.to_string()), ..event };
     let (id, body) = (shared::id::new().to_string(), serde_json::to_vec(&event)?);
     Ok(Message::json(topology::EVENTS, &event.kind, &id, event::MEDIA_TYPE, body))
-}
-
-/// Postgres keeps no U+0000, though JSON allows it.
-fn holds_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(elements) => elements.iter().any(holds_nul),
-        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
 }
 
 #[cfg(test)]

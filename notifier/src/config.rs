@@ -1,11 +1,11 @@
 //! The notifier's configuration, out of the environment: everything that is wrong is told at once, by name.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use lettre::message::Mailbox;
 use shared::config::{Env, Problems};
 use shared::postgres::Pool;
-use shared::telemetry::{self, Format};
+use shared::telemetry::Format;
 
 use crate::mail::transport::{SCHEMES, Transport};
 use crate::sender::AT_ONCE;
@@ -19,7 +19,7 @@ pub struct Config {
     /// The length limit of the queue of commands, where this service is the one that declares it.
     pub queue_limit: u32,
     /// Where the health pages are served, if anywhere.
-    pub health: Option<(IpAddr, u16)>,
+    pub health: Option<SocketAddr>,
     /// Where mail goes.
     pub transport: Transport,
     /// The sender of all mail.
@@ -48,29 +48,27 @@ impl Config {
         };
         checked(&mut env, "AMQP_URL", &amqp_url, uri);
         let queue_limit = env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000);
-        let listen: Option<IpAddr> = env.optional("ROLLCALL_LISTEN");
-        let port: u16 = env.get("ROLLCALL_HEALTH_PORT");
+        let health = env.health_address();
         let mail_url = env.url("ROLLCALL_MAIL_URL", &SCHEMES);
         let transport =
             checked(&mut env, "ROLLCALL_MAIL_URL", &mail_url, |url| Transport::open(url, AT_ONCE));
         let from = env.get::<String>("ROLLCALL_MAIL_FROM");
         let from = checked(&mut env, "ROLLCALL_MAIL_FROM", &from, sender);
         let learning_url = env.url("ROLLCALL_LEARNING_URL", &["http", "https"]);
-        let log = env.get::<String>("ROLLCALL_LOG");
-        checked(&mut env, "ROLLCALL_LOG", &log, telemetry::check_filter);
-        let log_format: Option<Format> = env.optional("ROLLCALL_LOG_FORMAT");
+        let log = env.log_filter();
+        let log_format = env.get("ROLLCALL_LOG_FORMAT");
         env.finish()?;
         let proof = "what could not be read is a problem, and problems have been returned above";
         Ok(Self {
             pool: pool.expect(proof),
             amqp_url,
             queue_limit,
-            health: listen.filter(|_| port != 0).map(|address| (address, port)),
+            health,
             transport: transport.expect(proof),
             from: from.expect(proof),
             learning_url,
             log,
-            log_format: log_format.unwrap_or(Format::Auto),
+            log_format,
         })
     }
 }
@@ -119,7 +117,7 @@ mod tests {
             ("ROLLCALL_HEALTH_PORT", "8081"),
         ])
         .unwrap();
-        assert_eq!(config.health, Some(([127, 0, 0, 1].into(), 8081)));
+        assert_eq!(config.health, Some(([127, 0, 0, 1], 8081).into()));
         assert_eq!(config.from.email.domain(), "rollcall.example");
     }
 

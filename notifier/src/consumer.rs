@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::amqp::{self, Batch, Link, Publisher, Subscription, dead, topology};
+use shared::amqp::{self, Batch, Handle, Link, Publisher, Subscription, Unfinished, dead, topology};
 use shared::postgres::Error;
 use shared::retry::Delays;
 use shared::shutdown::pause;
@@ -17,9 +17,7 @@ use crate::office::Office;
 use crate::store::{received, roster};
 
 /// The most events in one transaction.
-const BATCH: usize = 64;
-/// How many messages the broker may send ahead: the next batch arrives while one is being taken.
-const PREFETCH: u16 = 128;
+const BATCH: u16 = 64;
 /// How often an event is tried that Postgres fails on, though it takes other writes.
 const ATTEMPTS: u32 = 5;
 
@@ -33,18 +31,6 @@ pub struct Consumer {
 /// A message of a batch, by its place, that can never be dealt with, and why.
 type Dead = (usize, String);
 
-/// Why a batch was not acknowledged.
-enum Unfinished {
-    Stopped,
-    Broker(amqp::Error),
-}
-
-impl From<amqp::Error> for Unfinished {
-    fn from(error: amqp::Error) -> Self {
-        Self::Broker(error)
-    }
-}
-
 impl Consumer {
     /// A consumer for this office.
     #[must_use]
@@ -52,62 +38,9 @@ impl Consumer {
         Self { office, publisher, stop }
     }
 
-    /// Subscribes, and subscribes again whenever the subscription ends; the broker then delivers again what was not acknowledged.
-    pub async fn run(self, mut link: Link) {
-        let mut delays = Delays::reconnect();
-        loop {
-            let opened = tokio::select! {
-                () = self.stop.cancelled() => return,
-                opened = Subscription::open(&mut link, topology::NOTIFIER, PREFETCH) => opened,
-            };
-            match opened {
-                None => return,
-                Some(Err(error)) => warn!(%error, "failed to subscribe to events"),
-                Some(Ok(mut subscription)) => {
-                    let ended = self.consume(&mut subscription, &mut delays).await;
-                    subscription.close().await;
-                    match ended {
-                        Unfinished::Stopped => return,
-                        Unfinished::Broker(error) => warn!(%error, "the subscription to events broke"),
-                    }
-                }
-            }
-            if !pause(&self.stop, delays.next_delay()).await {
-                return;
-            }
-        }
-    }
-
-    async fn consume(&self, subscription: &mut Subscription, delays: &mut Delays) -> Unfinished {
-        loop {
-            let batch = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return Unfinished::Stopped,
-                batch = subscription.next(BATCH) => batch,
-            };
-            let done = match batch {
-                Ok(batch) => self.deal_with(subscription, &batch).await,
-                Err(error) => Err(error.into()),
-            };
-            match done {
-                Ok(()) => delays.reset(),
-                Err(unfinished) => return unfinished,
-            }
-        }
-    }
-
-    /// Takes a batch, buries what is dead in it, acknowledges it.
-    async fn deal_with(&self, subscription: &Subscription, batch: &Batch) -> Result<(), Unfinished> {
-        let (mut events, mut dead) = (Vec::new(), Vec::new());
-        for (place, delivery) in batch.iter().enumerate() {
-            match intake::read(&delivery.data) {
-                Ok(incoming) => events.push((place, incoming)),
-                Err(reason) => dead.push((place, reason)),
-            }
-        }
-        dead.extend(self.take_patiently(&events).await?);
-        self.bury(batch, &dead).await?;
-        Ok(subscription.ack(batch).await?)
+    /// Consumes until it is stopped.
+    pub async fn run(self, link: Link) {
+        amqp::consume(link, topology::NOTIFIER, BATCH, &self.stop, &self).await;
     }
 
     /// Takes events, for as long as it takes Postgres to be there.
@@ -218,5 +151,21 @@ impl Consumer {
             warn!(message.id = id, reason, "sent an event to the dead-letter queue");
         }
         Ok(())
+    }
+}
+
+impl Handle for Consumer {
+    /// Takes a batch, buries what is dead in it, acknowledges it.
+    async fn handle(&self, subscription: &Subscription, batch: &Batch) -> Result<(), Unfinished> {
+        let (mut events, mut dead) = (Vec::new(), Vec::new());
+        for (place, delivery) in batch.iter().enumerate() {
+            match intake::read(&delivery.data) {
+                Ok(incoming) => events.push((place, incoming)),
+                Err(reason) => dead.push((place, reason)),
+            }
+        }
+        dead.extend(self.take_patiently(&events).await?);
+        self.bury(batch, &dead).await?;
+        Ok(subscription.ack(batch).await?)
     }
 }

@@ -2,7 +2,7 @@
 //! parked events); after it: [`crate::apply`].
 
 use serde_json::Value;
-use shared::event::{ContentEvent, Event, SOURCE, UserData, UserEvent, decode};
+use shared::event::{ContentEvent, Event, SOURCE, UserData, UserEvent, decode, holds_nul};
 use uuid::Uuid;
 
 /// The longest key of an index, in bytes: Postgres' B-trees take 2,704 for two of them and a tenant.
@@ -65,7 +65,7 @@ pub fn read(body: &[u8]) -> Result<Incoming, String> {
 /// # Errors
 /// Why it can never be dealt with: one sentence that repeats nothing of its content.
 pub fn from_value(value: Value) -> Result<Incoming, String> {
-    if has_nul(&value) {
+    if holds_nul(&value) {
         return Err("the event must not contain U+0000".to_owned());
     }
     let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
@@ -114,16 +114,6 @@ fn user_event(value: &Value) -> Result<(Event, What), String> {
 
 fn at_most(field: &str, text: &str, max: usize) -> Result<(), String> {
     if text.len() > max { Err(format!("{field} must have at most {max} bytes")) } else { Ok(()) }
-}
-
-/// Neither `text` nor `jsonb` takes U+0000, which JSON allows.
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(has_nul),
-        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
 }
 
 #[cfg(test)]

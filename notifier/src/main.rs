@@ -24,10 +24,9 @@ use shared::amqp::{Link, Publisher};
 use shared::clock::Clock;
 use shared::config::{Env, Service, answer_arguments};
 use shared::health::Health;
-use shared::{http, postgres, shutdown, telemetry};
-use tokio::net::TcpListener;
+use shared::{postgres, shutdown, telemetry};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use config::Config;
@@ -42,8 +41,6 @@ use sender::Sender;
 const ABOUT: &str = "Decides which mail a person gets, and sends it.";
 /// How often the mail folder is looked at.
 const LOOK: Duration = Duration::from_secs(5);
-/// How long requests for the health pages may take when all else has stopped.
-const HEALTH_GRACE: Duration = Duration::from_secs(1);
 /// How long taking leave of the broker may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -63,7 +60,7 @@ async fn main() -> ExitCode {
     match run(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!(%error, "failed to start");
+            error!(%error, "notifier gave up");
             ExitCode::FAILURE
         }
     }
@@ -79,24 +76,16 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     if let Transport::Folder(folder) = &config.transport {
         tokio::spawn(watch(folder.clone(), health.clone(), down.clone()));
     }
-    if let Some(address) = config.health {
-        let port = address.1;
-        let taken = |e: std::io::Error| {
-            format!("the health port {port} (ROLLCALL_HEALTH_PORT) cannot be listened on: {e}")
-        };
-        let listener = TcpListener::bind(address).await.map_err(taken)?;
-        tokio::spawn(http::serve(listener, health.router(), down.clone(), HEALTH_GRACE));
-    }
+    shared::health::serve(config.health, &health, &down).await?;
 
     let office = Arc::new(Office::new(config.pool, Clock::System));
     let publisher = Arc::new(Publisher::new(link.clone()));
     let writer = Writer::new(config.from, Templates::new(config.learning_url)?);
-    let work = TaskTracker::new();
+    let mut work = JoinSet::new();
     work.spawn(Consumer::new(office.clone(), publisher.clone(), stop.clone()).run(link.clone()));
     work.spawn(Sender::new(office.clone(), writer, config.transport, stop.clone()).run());
     work.spawn(parking::run(office.clone(), publisher, stop.clone()));
     work.spawn(cleaner::run(office, stop.clone()));
-    work.close();
     info!("started");
 
     let mark = health.clone();
@@ -105,7 +94,11 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         stopping.cancelled().await;
         mark.stopping();
     });
-    shutdown::within_grace(&stop, work.wait()).await;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = work.join_next() => return Err("a part of it panicked".into()),
+    }
+    shutdown::within_grace(&stop, async { while work.join_next().await.is_some() {} }).await;
     say_goodbye(&link).await;
     down.cancel();
     info!("stopped");

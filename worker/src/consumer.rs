@@ -7,11 +7,9 @@ use std::time::Instant;
 use lapin::message::Delivery;
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel};
-use shared::amqp::{self, Batch, Link, Message, Publisher, Subscription, dead, topology};
+use shared::amqp::{self, Batch, Handle, Link, Message, Publisher, Subscription, Unfinished, dead, topology};
 use shared::clock::Clock;
 use shared::outcome::Outcome;
-use shared::retry::Delays;
-use shared::shutdown;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -38,69 +36,20 @@ pub struct Consumer {
     pub stop: CancellationToken,
 }
 
-/// Why a subscription ended.
-enum End {
-    Stopped,
-    Broken(amqp::Error),
-}
-
-impl From<amqp::Error> for End {
-    fn from(error: amqp::Error) -> Self {
-        Self::Broken(error)
-    }
-}
-
 impl Consumer {
-    /// Consumes until it is stopped; after a break it subscribes again, and the broker delivers again what was not
-    /// acknowledged.
-    pub async fn run(mut self) {
-        let mut delays = Delays::reconnect();
-        loop {
-            // Enough to have the next batch at hand while this one is applied.
-            let prefetch = self.limit.saturating_mul(2);
-            let opened = tokio::select! {
-                () = self.stop.cancelled() => return,
-                opened = Subscription::open(&mut self.link, topology::COMMANDS, prefetch) => opened,
-            };
-            let ended = match opened {
-                None => return,
-                Some(Err(error)) => End::Broken(error),
-                Some(Ok(mut subscription)) => {
-                    info!(queue = topology::COMMANDS, prefetch, "taking commands");
-                    let ended = self.consume(&mut subscription, &mut delays).await;
-                    subscription.close().await;
-                    ended
-                }
-            };
-            match ended {
-                End::Stopped => return,
-                End::Broken(error) => warn!(%error, "the subscription broke, subscribing again"),
-            }
-            if !shutdown::pause(&self.stop, delays.next_delay()).await {
-                return;
-            }
-        }
+    /// Consumes until it is stopped.
+    pub async fn run(self) {
+        amqp::consume(self.link.clone(), topology::COMMANDS, self.limit, &self.stop, &self).await;
     }
 
-    async fn consume(&self, subscription: &mut Subscription, delays: &mut Delays) -> End {
-        loop {
-            let batch = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return End::Stopped,
-                batch = subscription.next(self.limit.into()) => batch,
-            };
-            let done = match batch {
-                Ok(batch) => self.handle(subscription, &batch).await,
-                Err(error) => Err(error.into()),
-            };
-            if let Err(end) = done {
-                return end;
-            }
-            delays.reset();
-        }
+    fn letter(&self, delivery: &Delivery, reason: &str) -> Message {
+        warn!(reason, "a message goes to the dead-letter queue");
+        dead::letter(delivery, topology::COMMANDS, reason, self.clock.now())
     }
+}
 
-    async fn handle(&self, subscription: &Subscription, batch: &Batch) -> Result<(), End> {
+impl Handle for Consumer {
+    async fn handle(&self, subscription: &Subscription, batch: &Batch) -> Result<(), Unfinished> {
         let started = Instant::now();
         let (mut commands, mut dead) = (Vec::with_capacity(batch.len()), Vec::new());
         for delivery in batch {
@@ -110,7 +59,7 @@ impl Consumer {
             }
         }
         let asked: Vec<_> = commands.iter().map(|incoming| &incoming.command).collect();
-        let verdicts = self.applier.apply(&asked).await.map_err(|Stopped| End::Stopped)?;
+        let verdicts = self.applier.apply(&asked).await.map_err(|Stopped| Unfinished::Stopped)?;
         self.bell.notify_one();
         for (incoming, verdict) in commands.iter().zip(verdicts) {
             match verdict {
@@ -125,11 +74,6 @@ impl Consumer {
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         info!(batch = batch.len(), dead = dead.len(), duration_ms, "batch applied");
         Ok(())
-    }
-
-    fn letter(&self, delivery: &Delivery, reason: &str) -> Message {
-        warn!(reason, "a message goes to the dead-letter queue");
-        dead::letter(delivery, topology::COMMANDS, reason, self.clock.now())
     }
 }
 

@@ -10,7 +10,7 @@ pub mod topology;
 pub use link::{Link, connect_once};
 pub use publisher::{Message, Publisher};
 pub use requester::{Answer, Requester};
-pub use subscription::{Batch, Subscription};
+pub use subscription::{Batch, Handle, Subscription, Unfinished, consume};
 
 /// What can go wrong between us and the broker.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

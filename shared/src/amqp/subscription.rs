@@ -1,4 +1,5 @@
-//! Taking messages from a queue: whatever is ready, up to a limit; acknowledged together.
+//! Taking messages from a queue: whatever is ready, up to a limit; acknowledged together. And the loop around it, which
+//! subscribes again after a break.
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
@@ -6,10 +7,100 @@ use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, B
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
 use super::{Error, Link};
+use crate::retry::Delays;
+use crate::shutdown;
 
 /// Messages taken together. They stay the broker's until [`Subscription::ack`].
 pub type Batch = Vec<Delivery>;
+
+/// Why a batch was not acknowledged: the broker delivers it again.
+#[derive(Debug)]
+pub enum Unfinished {
+    /// The service stops.
+    Stopped,
+    /// The broker failed.
+    Broken(Error),
+}
+
+impl From<Error> for Unfinished {
+    fn from(error: Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+/// What a service does with its messages.
+pub trait Handle: Sync {
+    /// Deals with a batch and acknowledges it.
+    fn handle(
+        &self,
+        subscription: &Subscription,
+        batch: &Batch,
+    ) -> impl Future<Output = Result<(), Unfinished>> + Send;
+}
+
+/// Takes batches of at most `limit` messages until `stop`; after a break it subscribes again.
+pub async fn consume(
+    mut link: Link,
+    queue: &str,
+    limit: u16,
+    stop: &CancellationToken,
+    handler: &impl Handle,
+) {
+    // Enough to have the next batch at hand while this one is dealt with.
+    let prefetch = limit.saturating_mul(2);
+    let mut delays = Delays::reconnect();
+    loop {
+        let opened = tokio::select! {
+            () = stop.cancelled() => return,
+            opened = Subscription::open(&mut link, queue, prefetch) => opened,
+        };
+        let unfinished = match opened {
+            None => return,
+            Some(Err(error)) => Unfinished::Broken(error),
+            Some(Ok(mut subscription)) => {
+                info!(queue, prefetch, "taking messages");
+                let unfinished = take(&mut subscription, limit.into(), stop, handler, &mut delays).await;
+                subscription.close().await;
+                unfinished
+            }
+        };
+        match unfinished {
+            Unfinished::Stopped => return,
+            Unfinished::Broken(error) => warn!(%error, queue, "the subscription broke, subscribing again"),
+        }
+        if !shutdown::pause(stop, delays.next_delay()).await {
+            return;
+        }
+    }
+}
+
+async fn take(
+    subscription: &mut Subscription,
+    limit: usize,
+    stop: &CancellationToken,
+    handler: &impl Handle,
+    delays: &mut Delays,
+) -> Unfinished {
+    loop {
+        let batch = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Unfinished::Stopped,
+            batch = subscription.next(limit) => batch,
+        };
+        let done = match batch {
+            Ok(batch) => handler.handle(subscription, &batch).await,
+            Err(error) => Err(error.into()),
+        };
+        match done {
+            Ok(()) => delays.reset(),
+            Err(unfinished) => return unfinished,
+        }
+    }
+}
 
 /// A consumer on a channel of its own.
 pub struct Subscription {

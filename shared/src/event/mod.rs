@@ -57,6 +57,17 @@ pub struct Event {
     pub data: Value,
 }
 
+/// Whether U+0000 stands anywhere in a value: JSON allows it, Postgres does not keep it.
+#[must_use]
+pub fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(elements) => elements.iter().any(holds_nul),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// What happened to a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserEvent {
