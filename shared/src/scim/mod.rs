@@ -22,7 +22,7 @@ mod value;
 pub use case::user_name_key;
 pub use error::{ERROR_URN, Error, ScimType};
 pub use filter::Filter;
-pub use json::parse_json;
+pub use json::{MAX_DEPTH, parse_json};
 pub use list::{LIST_URN, list_response};
 pub use patch::{MAX_OPERATIONS, Op, Operation, PATCH_URN, Patch};
 pub use projection::Projection;

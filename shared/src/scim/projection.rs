@@ -34,7 +34,7 @@ impl Projection {
     /// Reads the two parameters: lists of attribute paths, separated by commas. An empty one counts as absent.
     ///
     /// # Errors
-    /// 400 `invalidValue` if both are given: they exclude each other (RFC 7644 §3.9); also for more than [`MAX_NAMES`].
+    /// 400 `invalidValue` if both are given: they exclude each other (RFC 7644 §3.9); also for more names than anybody asks for.
     pub fn parse(attributes: Option<&str>, excluded: Option<&str>) -> Result<Self, Error> {
         let (attributes, excluded) = (names(attributes), names(excluded));
         if let Some(names) =
