@@ -83,7 +83,7 @@ create table commands (
     actor       text not null,
     request_id  uuid not null,
     fingerprint text not null,
-    state       text not null check (state in ('abandoned', 'decided', 'unclaimed')),
+    state       text not null check (state in ('abandoned', 'decided', 'unclaimed', 'claimed')),
     status      smallint,
     outcome     jsonb,
     issued_at   timestamptz not null,
@@ -96,7 +96,7 @@ comment on table commands is 'Inbox and activity log in one, kept 30 days. Writt
 comment on column commands.id is 'The ticket.';
 comment on column commands.actor is 'The id of the API key, or operator.';
 comment on column commands.fingerprint is 'SHA-256 over tenant, method, path, body and If-Match: the same request again has the same one.';
-comment on column commands.state is 'abandoned: the client was told to try again before a verdict was reached; decided: it has its verdict; unclaimed: it has a verdict that nobody heard.';
+comment on column commands.state is 'abandoned: the client was told to try again before a verdict was reached; decided: it has its verdict; unclaimed: it has a verdict that nobody heard; claimed: ingest read the verdict from here.';
 comment on column commands.status is 'The HTTP status of the verdict.';
 
 create table outbox (

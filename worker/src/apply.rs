@@ -10,8 +10,8 @@ use shared::shutdown;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::fold::{Decision, decide};
-use crate::store::{Keys, load, save};
+use crate::fold::{Decision, decide, is_late};
+use crate::store::{Keys, leave_unclaimed, load, save};
 
 /// How often a command that Postgres fails at, for reasons unknown, is tried alone before it is given up.
 const TRIES_ALONE: u32 = 10;
@@ -85,10 +85,11 @@ impl Applier {
         let (mut away, mut collisions) = (false, 0);
         loop {
             match self.attempt(batch, &mut keys).await {
-                Ok(verdicts) => {
+                Ok(mut verdicts) => {
                     if away {
                         info!(batch = batch.len(), "Postgres is back, the batch is applied");
                     }
+                    self.mark_unheard(batch, &mut verdicts).await;
                     return Ok(Ok(verdicts));
                 }
                 // Somebody else was first: the next fold sees the row.
@@ -124,6 +125,31 @@ impl Applier {
             keys.add_names(state);
         }
         done
+    }
+
+    /// A commit may hang: what was decided in time, but stands there too late, is unheard as well.
+    async fn mark_unheard(&self, batch: &[&Command], verdicts: &mut [Verdict]) {
+        let now = self.clock.now();
+        let late = |(command, verdict): &(&&Command, &mut Verdict)| {
+            is_late(command, now) && matches!(verdict, Ok(Decision::Reply(outcome)) if outcome.is_applied())
+        };
+        let late: Vec<_> = batch.iter().zip(verdicts).filter(late).collect();
+        if late.is_empty() {
+            return;
+        }
+        let tickets: Vec<_> = late.iter().map(|(command, _)| command.ticket).collect();
+        match self.pool.bounded(async |connection| leave_unclaimed(connection, &tickets).await).await {
+            Ok(marked) => {
+                for (_, verdict) in late.into_iter().filter(|(command, _)| marked.contains(&command.ticket)) {
+                    if let Ok(decision) = verdict {
+                        *decision = Decision::Unheard(decision.outcome().clone());
+                    }
+                }
+            }
+            Err(error) => {
+                warn!(%error, commands = tickets.len(), "late verdicts could not be kept for repeated requests");
+            }
+        }
     }
 
     /// Whether Postgres stores something other than the command in hand: it is not out of space, say.

@@ -87,11 +87,11 @@ async fn answer(channel: &Channel, incoming: &Incoming<'_>, decision: &Decision)
         resource.id = %command.resource,
         verdict = decision.outcome().name(),
         status = decision.outcome().status(),
-        heard = matches!(decision, Decision::Reply(_)),
+        heard = !matches!(decision, Decision::Unheard(_)),
         "command decided"
     );
     let Some(reply_to) = incoming.delivery.properties.reply_to() else { return Ok(()) };
-    let Decision::Reply(outcome) = decision else { return Ok(()) };
+    let (Decision::Reply(outcome) | Decision::Repeated(outcome)) = decision else { return Ok(()) };
     let properties = BasicProperties::default().with_content_type("application/json".into());
     let properties = match incoming.delivery.properties.correlation_id() {
         Some(id) => properties.with_correlation_id(id.clone()),

@@ -5,7 +5,7 @@ use shared::outcome::Outcome;
 use shared::postgres::users::UserRow;
 use shared::scim::{self, Resource};
 use shared::ticket::Ticket;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::State;
@@ -21,6 +21,8 @@ pub enum Decision {
     Reply(Outcome),
     /// The verdict is stored, and whoever asked has been told to ask again.
     Unheard(Outcome),
+    /// Decided before and delivered again: reply once more, whoever may have heard it.
+    Repeated(Outcome),
 }
 
 impl Decision {
@@ -28,9 +30,15 @@ impl Decision {
     #[must_use]
     pub fn outcome(&self) -> &Outcome {
         match self {
-            Self::Reply(outcome) | Self::Unheard(outcome) => outcome,
+            Self::Reply(outcome) | Self::Unheard(outcome) | Self::Repeated(outcome) => outcome,
         }
     }
+}
+
+/// Whether a reply to a command that goes out now may come too late.
+#[must_use]
+pub fn is_late(command: &Command, now: OffsetDateTime) -> bool {
+    now > command.deadline - REPLY_MARGIN
 }
 
 /// Decides a command and applies it to the state.
@@ -44,10 +52,10 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> 
     let entry = state.inbox.get(&command.ticket);
     if let Some(outcome) = entry.and_then(|entry| entry.outcome.clone()) {
         // Applied before: redelivered after a crash between the commit and the acknowledgement.
-        return Ok(Decision::Reply(outcome));
+        return Ok(Decision::Repeated(outcome));
     }
     // A row without a verdict: ingest gave up first, and said so in Postgres.
-    let late = entry.is_some() || state.now > command.deadline - REPLY_MARGIN;
+    let late = entry.is_some() || is_late(command, state.now);
     if let Some(outcome) = hand_out(state, command, late) {
         return Ok(if late { Decision::Unheard(outcome) } else { Decision::Reply(outcome) });
     }
@@ -71,7 +79,12 @@ fn hand_out(state: &mut State, command: &Command, late: bool) -> Option<Outcome>
         Change::ReplaceUser { .. } | Change::PatchUser { .. } if row.ticket == first.0 => outcome.clone(),
         _ => return None,
     };
+    let is_create = matches!(command.change, Change::CreateUser { .. });
     row.ticket = row.ticket.max(command.ticket.0);
+    if is_create && !late {
+        // The resource is this command's now, should its outcome go unheard too.
+        row.created_ticket = command.ticket.0;
+    }
     state.put(row);
     state.settle(command, outcome.clone(), false);
     if !late {
@@ -79,8 +92,8 @@ fn hand_out(state: &mut State, command: &Command, late: bool) -> Option<Outcome>
         if let Some(entry) = state.inbox.get_mut(&first) {
             entry.unclaimed = false;
             entry.changed = true;
-            if matches!(command.change, Change::CreateUser { .. }) {
-                // One resource was made, and it is this command's now: two answers of 201 would be two creates.
+            if is_create {
+                // One resource was made: two answers of 201 would be two creates.
                 entry.outcome = Some(Outcome::Rejected { error: user::name_taken() });
             }
         }

@@ -7,6 +7,6 @@ mod state;
 mod tests;
 mod user;
 
-pub use decide::{Decision, decide};
+pub use decide::{Decision, decide, is_late};
 pub use state::{Entry, Slot, State};
 pub use user::row_columns;

@@ -185,7 +185,7 @@ fn a_replayed_command_returns_its_first_outcome() {
     let first = outcome(&mut state, &create(1, ADA, "ada@acme.example"));
     outcome(&mut state, &put(2, "x"));
     let again = decide(&mut state, &create(1, ADA, "ada@acme.example")).unwrap();
-    assert_eq!(again, Decision::Reply(first));
+    assert_eq!(again, Decision::Repeated(first));
     assert_eq!(kinds(&state), ["user.created", "user.updated"]);
 }
 

@@ -3,6 +3,8 @@
 
 mod load;
 mod save;
+mod unheard;
 
 pub use load::{Keys, load};
 pub use save::save;
+pub use unheard::leave_unclaimed;

@@ -28,7 +28,7 @@ const UPDATE_USERS: &str = "update users u set user_name = i.user_name, user_nam
     department = i.department, job_title = i.job_title, manager_name = i.manager_name, \
     employee_number = i.employee_number, locale = i.locale, timezone = i.timezone, role = i.role, \
     origin = i.origin, archived_at = i.archived_at, resource = i.resource, version = i.version, ticket = i.ticket, \
-    modified_at = i.modified_at from input i where u.id = i.id";
+    created_ticket = i.created_ticket, modified_at = i.modified_at from input i where u.id = i.id";
 
 const INSERT_COMMANDS: &str = "insert into commands (id, tenant_id, change, resource_id, actor, request_id, \
     fingerprint, state, status, outcome, issued_at, decided_at) select id, tenant_id, change, resource_id, actor, \

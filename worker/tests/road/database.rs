@@ -48,6 +48,17 @@ impl Database {
         None
     }
 
+    /// Whether a command has its verdict.
+    pub fn is_decided(&self, command: &Command) -> bool {
+        self.inbox.get(&command.ticket).is_some_and(|entry| entry.outcome.is_some())
+    }
+
+    /// After a late commit: the verdict waits for the repeated request.
+    pub fn leave_unclaimed(&mut self, command: &Command) {
+        self.marks.insert(command.ticket, command.fingerprint.clone());
+        self.inbox.entry(command.ticket).and_modify(|entry| entry.unclaimed = true);
+    }
+
     /// The rows that a batch touches.
     pub fn load(&self, batch: &[Command], now: OffsetDateTime, without: Option<Rule>) -> State {
         let mut state = State::new(now);

@@ -11,7 +11,7 @@ use shared::scim::{Patch, Resource, ResourceType};
 use shared::ticket::{Ticket, TicketClock};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
-use worker::fold::decide;
+use worker::fold::{Decision, decide, is_late};
 
 use crate::database::Database;
 
@@ -39,6 +39,8 @@ pub enum Rule {
     CommitFirst,
     /// At the deadline it is settled in Postgres who was first.
     Settle,
+    /// What is committed late is left unclaimed.
+    LateCommit,
 }
 
 /// What a client asks for.
@@ -317,29 +319,65 @@ impl World {
         }
         let mut state = self.database.load(&batch, at(self.now), self.without);
         let decisions: Vec<_> = batch.iter().map(|command| decide(&mut state, command).unwrap()).collect();
-        let replies = || batch.iter().zip(&decisions);
-        let reply = |world: &mut Self| {
-            for (command, decision) in replies() {
-                if let worker::fold::Decision::Reply(outcome) = decision {
-                    world.deliver(command, outcome);
+        let reply = |world: &mut Self, unheard: &[Ticket]| {
+            for (command, decision) in batch.iter().zip(&decisions) {
+                let unheard = unheard.contains(&command.ticket) || matches!(decision, Decision::Unheard(_));
+                if !unheard {
+                    world.deliver(command, decision.outcome());
                 }
             }
         };
         if self.without == Some(Rule::CommitFirst) {
-            reply(self);
+            reply(self, &[]);
         }
         if crash(&mut self.random, 0.1) {
             return;
+        }
+        if crash(&mut self.random, 0.08) {
+            self.hang();
         }
         self.database.commit(state);
+        let unheard = self.leave_unclaimed(&batch, &decisions);
         if crash(&mut self.random, 0.1) {
             return;
         }
-        reply(self);
+        reply(self, &unheard);
         if crash(&mut self.random, 0.1) {
             return;
         }
         self.queue.drain(..size);
+    }
+
+    /// Postgres hangs in the middle of a commit: time passes, and some ingests give up without having reached it.
+    ///
+    /// Not those whose command was decided before, by a worker that died before it replied: of these two faults together
+    /// nobody learns, and the repeated request meets its own first outcome.
+    fn hang(&mut self) {
+        let steps = self.random.random_range(1..25);
+        self.now += steps;
+        self.ingests.iter().for_each(|(clock, _)| clock.advance(Duration::seconds(steps)));
+        for client in 0..CLIENTS {
+            let overdue = |waiting: &Waiting| {
+                let decided = self.database.is_decided(&waiting.command);
+                waiting.reply.is_none() && !decided && at(self.now) > waiting.command.deadline
+            };
+            if self.clients[client].waiting.as_ref().is_some_and(overdue) && self.random.random_bool(0.5) {
+                let waiting = self.clients[client].waiting.take().unwrap();
+                self.clients[client].waiting = self.too_late(&waiting);
+            }
+        }
+    }
+
+    /// What stands in Postgres too late to be heard.
+    fn leave_unclaimed(&mut self, batch: &[Command], decisions: &[Decision]) -> Vec<Ticket> {
+        let late = |(command, decision): &(&Command, &Decision)| {
+            let applied = matches!(decision, Decision::Reply(outcome) if outcome.is_applied());
+            applied && is_late(command, at(self.now)) && self.without != Some(Rule::LateCommit)
+        };
+        let late: Vec<&Command> =
+            batch.iter().zip(decisions).filter(late).map(|(command, _)| command).collect();
+        late.iter().for_each(|command| self.database.leave_unclaimed(command));
+        late.iter().map(|command| command.ticket).collect()
     }
 
     fn deliver(&mut self, command: &Command, outcome: &Outcome) {
