@@ -90,8 +90,9 @@ took_note_of_end() {
   FAILURES[$name]=$((${FAILURES[$name]:-0} + 1))
   case ${FAILURES[$name]} in
     1) ;;
-    2) pause=1 ;;
-    3) pause=3 ;;
+    2 | 3) pause=1 ;;
+    4) pause=2 ;;
+    5) pause=5 ;;
     *) pause=10 ;;
   esac
   RETRY_AT[$name]=$((NOW + pause * 1000))
