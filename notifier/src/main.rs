@@ -95,6 +95,8 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         mark.stopping();
     });
     tokio::select! {
+        // First: what ends because it was stopped has not panicked.
+        biased;
         () = stop.cancelled() => {}
         _ = work.join_next() => return Err("a part of it panicked".into()),
     }

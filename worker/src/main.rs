@@ -96,6 +96,8 @@ async fn run(config: Config) -> Result<(), String> {
     let mut relay = tokio::spawn(relay::run(pool, Publisher::new(link), bell, last_batch.clone()));
     info!("worker started");
     tokio::select! {
+        // First: what ends because it was stopped has not panicked.
+        biased;
         () = stop.cancelled() => {}
         _ = &mut consumer => return Err("the consumer panicked".to_owned()),
         _ = &mut relay => return Err("the relay panicked".to_owned()),
