@@ -8,7 +8,7 @@ need_cargo() {
     [[ -z ${SUDO_USER-} ]] || die "cargo is missing for root: start this as $SUDO_USER, without sudo; it asks for sudo where it needs it."
     die "cargo is missing: install Rust as https://rustup.rs says, open a new terminal, and start again."
   fi
-  need=$(sed -nE 's/^rust-version = "([0-9.]+)".*/\1/p' "$CHECKOUT/Cargo.toml" | head -n 1)
+  need=$(sed -nE 's/^rust-version = "([0-9.]+)".*/\1/p' "$CHECKOUT/Cargo.toml")
   have=$(cd "$CHECKOUT" && cargo --version | sed -nE 's/^cargo ([0-9.]+).*/\1/p')
   if [[ -n $need && -n $have && $(printf '%s\n' "$need" "$have" | sort -V | head -n 1) != "$need" ]]; then
     die "cargo is $have, and Rollcall needs $need or newer: get it with rustup update, or from https://rustup.rs."

@@ -100,7 +100,6 @@ switch_off() {
   if command -v systemctl >/dev/null; then
     as_root systemctl disable "$1" >/dev/null 2>&1 || true
   else
-    as_root deb-systemd-helper disable "$1" >/dev/null 2>&1 || true
     as_root update-rc.d "$1" disable >/dev/null 2>&1 || true
   fi
 }

@@ -58,24 +58,24 @@ spawn_with_health() {
   spawn "$name" env ROLLCALL_HEALTH_PORT="$port" "$@"
 }
 
-# Does this service say of itself that it can do its work?
+# Does this service say of itself that it can do its work? (Another program on its port may say so too.)
 service_ready() {
-  local url
+  local url pid
   url=$(health_url "$1")
-  [[ -n $url ]] && curl -fs -m 2 -o /dev/null "$url/readyz"
+  pid=$(pid_of "$1") || return 1
+  [[ -n $url ]] && port_held_by "${url##*:}" "$pid" && curl -fs -m 2 -o /dev/null "$url/readyz"
 }
 
 # The field of a one-object JSON text that the operator's CLI prints.
-json_field() { sed -nE "s/.*\"$1\"[[:space:]]*:[[:space:]]*\"([^\"]*)\".*/\1/p" | head -n 1; }
+json_field() { sed -nE "s/.*\"$1\"[[:space:]]*:[[:space:]]*\"([^\"]*)\".*/\1/p"; }
 
 rollcall() { "$CHECKOUT/target/release/rollcall" "$@" 9>&-; }
 
 # The tenant acme; it may be there from before.
 make_tenant() {
   local said
-  if ! said=$(rollcall tenant add acme --json 2>&1) && ! rollcall tenant list --json | grep -q '"acme"'; then
-    die "The tenant acme could not be made: $said"
-  fi
+  said=$(rollcall tenant add acme --json 2>&1) && return
+  [[ $(rollcall tenant list --json) == *'"acme"'* ]] || die "The tenant acme could not be made: $said"
 }
 
 # .run/okta.env holds what an admin types into Okta. A key that works is kept; the port may have changed.
