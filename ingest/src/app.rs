@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::road::Road;
+use crate::tenants::Tenants;
 
 /// The most requests in hand at a time; one more is answered 429 at once.
 const MAX_IN_FLIGHT: usize = 1_024;
@@ -27,10 +28,14 @@ pub struct App {
     pub pool: Pool,
     /// Who may come in.
     pub auth: Auth,
+    /// What the tenants chose.
+    pub tenants: Tenants,
     /// Where changes go.
     pub road: Arc<Road>,
     /// Where events go.
     pub events: Publisher,
+    /// The time of day.
+    pub clock: Clock,
     /// A permit for each request in hand.
     pub in_flight: Semaphore,
 }
@@ -42,9 +47,11 @@ impl App {
         let clock = Clock::System;
         Arc::new(Self {
             auth: Auth::new(pool.clone(), clock.clone()),
-            road: Arc::new(Road::new(link.clone(), pool.clone(), clock, config.deadline)),
+            tenants: Tenants::new(pool.clone()),
+            road: Arc::new(Road::new(link.clone(), pool.clone(), clock.clone(), config.deadline)),
             events: Publisher::new(link),
             in_flight: Semaphore::new(MAX_IN_FLIGHT),
+            clock,
             pool,
             config,
         })

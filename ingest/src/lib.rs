@@ -9,6 +9,8 @@ pub mod auth;
 pub mod config;
 pub mod events;
 pub mod http;
+pub mod recent;
 pub mod road;
 pub mod router;
 pub mod scim;
+pub mod tenants;

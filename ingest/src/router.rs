@@ -2,10 +2,10 @@
 //!
 //! Before it: the HTTP server. After it: the handlers; what leads nowhere is answered here, as a SCIM error too.
 
-use axum::Router;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, any, get, post};
+use axum::{Extension, Router};
 use shared::health::Health;
 use shared::scim::Error;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -14,30 +14,25 @@ use tower_http::compression::CompressionLayer;
 use crate::app::Shared;
 use crate::http::answer::Refusal;
 use crate::http::{observe, panics};
-use crate::scim::{BASE_PATH, discovery, groups, users};
+use crate::scim::kind::Kind;
+use crate::scim::{BASE_PATH, asynchronous, bulk, discovery, list, resources};
 use crate::{events, scim};
 
 /// Everything that the server answers.
 pub fn router(app: Shared, health: &Health) -> Router {
     Router::new()
-        .merge(scim_at("/Users", get(scim::list::users).post(users::create)))
-        .merge(scim_at(
-            "/Users/{id}",
-            get(users::read).put(users::replace).patch(users::patch).delete(users::delete),
-        ))
-        .merge(scim_at("/Groups", get(groups::list).post(groups::create)))
-        .merge(scim_at(
-            "/Groups/{id}",
-            get(groups::one).put(groups::one).patch(groups::one).delete(groups::one),
-        ))
+        .merge(resources(Kind::User))
+        .merge(resources(Kind::Group))
+        .merge(scim_at("", get(list::of_all)))
+        .merge(scim_at("/.search", post(list::search_all)))
+        .merge(scim_at("/Bulk", post(bulk::perform)))
+        .merge(scim_at("/Async/{txn}", get(asynchronous::outcome)))
         .merge(scim_at("/ServiceProviderConfig", get(discovery::service_provider_config)))
         .merge(scim_at("/ResourceTypes", get(discovery::resource_types)))
         .merge(scim_at("/ResourceTypes/{id}", get(discovery::resource_type)))
         .merge(scim_at("/Schemas", get(discovery::schemas)))
         .merge(scim_at("/Schemas/{id}", get(discovery::schema)))
         .merge(scim_at("/Me", any(scim::not_implemented)))
-        .merge(scim_at("/Bulk", any(scim::not_implemented)))
-        .merge(scim_at("/.search", any(scim::not_implemented)))
         .route("/events", post(events::take))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
@@ -46,6 +41,17 @@ pub fn router(app: Shared, health: &Health) -> Router {
         .layer(CompressionLayer::new())
         .merge(health.router())
         .with_state(app)
+}
+
+/// The paths of one kind of resource.
+fn resources(kind: Kind) -> Router<Shared> {
+    let endpoint = kind.endpoint();
+    let one = get(resources::read).put(resources::replace).patch(resources::patch).delete(resources::delete);
+    Router::new()
+        .merge(scim_at(endpoint, get(list::of_kind).post(resources::create)))
+        .merge(scim_at(&format!("{endpoint}/.search"), post(list::search_kind)))
+        .merge(scim_at(&format!("{endpoint}/{{id}}"), one))
+        .layer(Extension(kind))
 }
 
 /// A path below the base, with and without a slash at its end.

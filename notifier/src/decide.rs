@@ -112,7 +112,7 @@ pub fn decide(what: &What, user: Option<User>, mailed: Mailed) -> Vec<Effect> {
         (What::User(UserEvent::Archived | UserEvent::Deleted, _), Some(User { archived: false })) => vec![],
         (What::User(UserEvent::Archived | UserEvent::Deleted, _), Some(_)) => vec![Effect::Cancel(ARCHIVED)],
         (What::User(UserEvent::Archived | UserEvent::Deleted, _), None) => vec![Effect::Cancel(DELETED)],
-        (What::User(UserEvent::Updated, _), _) => vec![],
+        (What::User(UserEvent::Updated | UserEvent::Linked, _), _) => vec![],
         (What::Content(_), None) => vec![Effect::Park],
         (What::Content(ContentEvent::Assigned(_)), Some(_)) => {
             vec![Effect::Assign, mail(Kind::FirstAssignment, None, user, mailed)]

@@ -103,6 +103,7 @@ fn user_event(value: &Value) -> Result<(Event, What), String> {
         "user.updated" => UserEvent::Updated,
         "user.archived" => UserEvent::Archived,
         "user.restored" => UserEvent::Restored,
+        "user.linked" => UserEvent::Linked,
         "user.deleted" => UserEvent::Deleted,
         _ => return Err("type is none that the notifier knows".to_owned()),
     };

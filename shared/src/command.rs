@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::scim::{Patch, Resource};
+use crate::scim::{Group, GroupPatch, Patch, Resource};
 use crate::ticket::Ticket;
 
 /// The envelope's version. A worker dead-letters a version that it does not know.
@@ -37,6 +37,10 @@ pub struct Command {
     /// The versions (`If-Match`) that the sender accepts; `None` is any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_match: Option<IfMatch>,
+    /// The sender has promised to do it and waits for no verdict (RFC 9967): it applies whenever its turn comes, is
+    /// never stale, and its outcome is fetched, not handed out to a repeated request.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asynchronous: bool,
     /// What to do.
     pub change: Change,
 }
@@ -67,9 +71,35 @@ pub enum Change {
     },
     /// RFC 7644 §3.6.
     DeleteUser,
+    /// RFC 7644 §3.3.
+    CreateGroup {
+        /// As validated at the door.
+        group: Group,
+    },
+    /// RFC 7644 §3.5.1.
+    ReplaceGroup {
+        /// As validated at the door.
+        group: Group,
+    },
+    /// RFC 7644 §3.5.2.
+    PatchGroup {
+        /// The operations, parsed but not yet applied.
+        patch: GroupPatch,
+    },
+    /// RFC 7644 §3.6.
+    DeleteGroup,
 }
 
 impl Change {
+    /// Whether it changes a user, not a group.
+    #[must_use]
+    pub fn is_about_user(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateUser { .. } | Self::ReplaceUser { .. } | Self::PatchUser { .. } | Self::DeleteUser
+        )
+    }
+
     /// The name of the change in the activity log and in log lines.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -78,6 +108,10 @@ impl Change {
             Self::ReplaceUser { .. } => "user.replace",
             Self::PatchUser { .. } => "user.patch",
             Self::DeleteUser => "user.delete",
+            Self::CreateGroup { .. } => "group.create",
+            Self::ReplaceGroup { .. } => "group.replace",
+            Self::PatchGroup { .. } => "group.patch",
+            Self::DeleteGroup => "group.delete",
         }
     }
 }

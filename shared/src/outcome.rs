@@ -13,11 +13,17 @@ pub enum Outcome {
     Created {
         /// As it is now.
         record: scim::Record,
+        /// How many members were left out because there is no such user (tenant setting `unknown_members`).
+        #[serde(default, skip_serializing_if = "is_zero")]
+        skipped_members: usize,
     },
     /// The resource was changed, or already was as asked.
     Updated {
         /// As it is now.
         record: scim::Record,
+        /// How many members were left out because there is no such user (tenant setting `unknown_members`).
+        #[serde(default, skip_serializing_if = "is_zero")]
+        skipped_members: usize,
     },
     /// The resource is gone.
     Deleted,
@@ -63,4 +69,8 @@ impl Outcome {
             Self::Stale { .. } => "stale",
         }
     }
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }

@@ -17,10 +17,13 @@ use crate::clock::Clock;
 pub struct Ticket(pub Uuid);
 
 impl Ticket {
+    /// The bits that are random.
+    const RANDOM: u128 = (1 << 62) - 1;
+
     fn new(at: Instant, random: u64) -> Self {
         let high = (u128::from(at.millis) << 80) | (0x7 << 76) | (u128::from(at.counter) << 64);
-        let low = (random & (u64::MAX >> 2)) | (0b10 << 62);
-        Self(Uuid::from_u128(high | u128::from(low)))
+        let low = (u128::from(random) & Self::RANDOM) | (0b10 << 62);
+        Self(Uuid::from_u128(high | low))
     }
 
     /// The least ticket that can be issued at this time: a bound for ranges over the primary key.
@@ -28,6 +31,16 @@ impl Ticket {
     pub fn least_at(time: OffsetDateTime) -> Self {
         let millis = u64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         Self::new(Instant { millis, counter: 0 }, 0)
+    }
+
+    /// The next greater ticket that could be: nothing that is issued later, or by another clock, is likely to be less.
+    #[must_use]
+    pub fn after(self) -> Self {
+        let random = self.0.as_u128() & Self::RANDOM;
+        if random < Self::RANDOM {
+            return Self(Uuid::from_u128(self.0.as_u128() + 1));
+        }
+        Self::new(self.instant().next(), 0)
     }
 
     fn instant(self) -> Instant {
@@ -147,6 +160,21 @@ mod tests {
         assert!(
             Ticket::least_at(start) <= ticket && ticket < Ticket::least_at(start + Duration::milliseconds(1))
         );
+    }
+
+    #[test]
+    fn the_ticket_after_one_is_greater_and_less_than_any_other_that_is() {
+        let start = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
+        let ticket = TicketClock::new(Clock::manual(start)).issue();
+        assert_eq!(ticket.after().0.as_u128(), ticket.0.as_u128() + 1);
+        for counter in [7, Instant::LAST_COUNTER] {
+            let last = Ticket::new(Instant { millis: 1_000, counter }, u64::MAX);
+            let next = last.after();
+            assert!(next > last, "{next} after {last}");
+            assert_eq!(next.0.get_version_num(), 7);
+            assert_eq!(next.0.get_variant(), uuid::Variant::RFC4122);
+            assert_eq!(next.instant(), last.instant().next());
+        }
     }
 
     #[test]

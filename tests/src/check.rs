@@ -12,6 +12,8 @@ use crate::load::Pushed;
 use crate::stack::Stack;
 use crate::tenant::Tenant;
 
+/// The queues that are empty when all is done.
+const QUEUES: [&str; 3] = [topology::COMMANDS, topology::BULK, topology::NOTIFIER];
 /// How long what is queued may take to be done once all runs again.
 const SETTLES: Duration = Duration::from_secs(60);
 
@@ -19,7 +21,10 @@ const SETTLES: Duration = Duration::from_secs(60);
 pub async fn settled(stack: &Stack) {
     let (db, broker) = (stack.db(), stack.broker().await);
     eventually("queues and outbox are empty", SETTLES, async || {
-        let queued = broker.ready(topology::COMMANDS).await + broker.ready(topology::NOTIFIER).await;
+        let mut queued = 0;
+        for queue in QUEUES {
+            queued += broker.ready(queue).await;
+        }
         (queued == 0 && db.count("select 1 from outbox").await == 0).then_some(())
     })
     .await;
@@ -97,7 +102,7 @@ async fn nothing_is_left(stack: &Stack, broker: &Broker) {
         let status = service.terminate().await;
         assert!(crate::process::ended_well(status), "{} ended with {status}", service.name());
     }
-    for queue in [topology::COMMANDS, topology::NOTIFIER] {
+    for queue in QUEUES {
         assert_eq!(broker.ready(queue).await, 0, "messages in {queue} that a consumer had not acknowledged");
     }
     assert_eq!(stack.db().count("select 1 from outbox").await, 0);

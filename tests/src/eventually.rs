@@ -1,7 +1,6 @@
 //! The only waiting of the tests: for a condition, within bounds.
 
 use std::fmt::Display;
-use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// Between two looks.
@@ -11,10 +10,10 @@ const INTERVAL: Duration = Duration::from_millis(25);
 ///
 /// # Panics
 /// When it has not within `within`: with what was waited for.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(
+pub async fn eventually<T>(
     what: impl Display,
     within: Duration,
-    mut look: impl FnMut() -> F,
+    mut look: impl AsyncFnMut() -> Option<T>,
 ) -> T {
     let end = Instant::now() + within;
     loop {
@@ -27,7 +26,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
 }
 
 /// Looks for as long as `time`, and says whether `look` was true every time: for what must *not* happen.
-pub async fn holds_for<F: Future<Output = bool>>(time: Duration, mut look: impl FnMut() -> F) -> bool {
+pub async fn holds_for(time: Duration, mut look: impl AsyncFnMut() -> bool) -> bool {
     let end = Instant::now() + time;
     while Instant::now() < end {
         if !look().await {

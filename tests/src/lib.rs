@@ -6,7 +6,8 @@
 //! ([`mailbox`], [`smtp`]). [`check`] is what must hold after every fault. The only waiting is [`eventually`].
 //!
 //! Environment: `ROLLCALL_E2E_BUILT` set takes the programs as they are instead of building them; `ROLLCALL_E2E_LOGS` names
-//! a folder in which logs are kept; `ROLLCALL_E2E_OUTAGE` is how many seconds Postgres is away (8; RabbitMQ half of it).
+//! a folder in which logs are kept; `ROLLCALL_E2E_OUTAGE` is how many seconds Postgres is away (8; RabbitMQ half of it);
+//! `ROLLCALL_E2E_RECORD` set rewrites the recorded conversations ([`page`]) from what happens.
 
 #![expect(clippy::unwrap_used, reason = "the whole crate is a test: what cannot go on panics")]
 
@@ -31,6 +32,9 @@ pub mod check;
 pub mod db;
 pub mod mailbox;
 pub mod smtp;
+
+// All of it, as pages that a reader can follow.
+pub mod page;
 
 mod eventually;
 

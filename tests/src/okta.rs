@@ -174,6 +174,22 @@ impl Okta {
         self.patch(id, json!([{ "op": "replace", "value": { "active": active } }])).await
     }
 
+    /// Group Push: a new group, empty.
+    pub async fn push_group(&self, name: &str) -> Answer {
+        self.with_body("POST", "/Groups", &group(name, &[])).await
+    }
+
+    /// One group.
+    pub async fn group(&self, id: &str) -> Answer {
+        self.get(&format!("/Groups/{id}")).await
+    }
+
+    /// PATCH of a group with these operations.
+    pub async fn patch_group(&self, id: &str, operations: Value) -> Answer {
+        let body = json!({ "schemas": [PATCH_OP], "Operations": operations });
+        self.with_body("PATCH", &format!("/Groups/{id}"), &body).await
+    }
+
     /// DELETE, which Okta never sends.
     pub async fn delete(&self, id: &str) -> Answer {
         self.send(self.request("DELETE", &format!("/Users/{id}"))).await
@@ -198,6 +214,33 @@ pub fn person(user_name: &str, given: &str, family: &str) -> Value {
         "password": PASSWORD,
         "active": true,
     })
+}
+
+/// The body of a group's POST, or of a wizard app's PUT.
+#[must_use]
+pub fn group(name: &str, members: &[&str]) -> Value {
+    json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+        "displayName": name,
+        "members": self::members(members),
+    })
+}
+
+/// Members as Okta names them; `display` is whatever Okta calls them.
+#[must_use]
+pub fn members(ids: &[&str]) -> Value {
+    ids.iter().map(|id| json!({ "value": id, "display": "someone@okta.example" })).collect()
+}
+
+/// The operations of Group Push: a remove for each who leaves, one add for all who join.
+#[must_use]
+pub fn membership(leaving: &[&str], joining: &[&str]) -> Value {
+    let remove = |id| json!({ "op": "remove", "path": format!("members[value eq \"{id}\"]") });
+    let mut operations: Vec<_> = leaving.iter().map(remove).collect();
+    if !joining.is_empty() {
+        operations.push(json!({ "op": "add", "path": "members", "value": members(joining) }));
+    }
+    operations.into()
 }
 
 /// The password in every POST: must come back nowhere.

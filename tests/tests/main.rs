@@ -6,15 +6,25 @@
 #![expect(clippy::unwrap_used, reason = "what cannot go on panics")]
 
 // Conversations.
+mod asynchronous;
+mod bulk;
+mod complaints;
+mod conversations;
 mod discovery;
 mod entra_patches;
 mod etags;
+mod filters_in_sql;
+mod groups;
 mod keys;
+mod lists;
 mod odd_but_allowed;
 mod okta_conversation;
+mod schemas_registered;
+mod search;
 mod tenants;
 
 // Bad input.
+mod any_body;
 mod bad_messages;
 mod bad_queries;
 mod bad_requests;

@@ -135,7 +135,9 @@ async fn a_renamed_person_keeps_the_id_and_loses_the_old_name() {
     assert_eq!(okta.find("old@rename.example").await.is(200).total(), 0);
     assert_eq!(okta.find("NEW@rename.example").await.is(200).total(), 1);
     // The old name is free.
-    okta.create(&person("old@rename.example", "Other", "Person")).await.is(201);
+    let mut other = person("old@rename.example", "Other", "Person");
+    other["externalId"] = json!("00u-other");
+    okta.create(&other).await.is(201);
     // Only the case changes: nobody's conflict.
     let recased = okta.update(&id, &json!({ "userName": "New@Rename.example" })).await.is(200);
     assert_eq!(recased.body["userName"], "New@Rename.example");

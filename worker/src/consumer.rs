@@ -7,7 +7,7 @@ use std::time::Instant;
 use lapin::message::Delivery;
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel};
-use shared::amqp::{self, Batch, Handle, Link, Message, Publisher, Subscription, Unfinished, dead, topology};
+use shared::amqp::{self, Batch, Handle, Link, Message, Publisher, Subscription, Unfinished, dead};
 use shared::clock::Clock;
 use shared::outcome::Outcome;
 use tokio::sync::Notify;
@@ -18,19 +18,22 @@ use crate::apply::{Applier, Stopped};
 use crate::fold::Decision;
 use crate::inbox::{self, Incoming};
 
-/// Takes batches from `rollcall.commands` and gives each command its verdict.
+/// Takes batches from one queue of commands and gives each command its verdict.
 pub struct Consumer {
+    /// The queue.
+    pub queue: &'static str,
     /// To the broker.
     pub link: Link,
     /// For dead letters.
     pub publisher: Publisher,
     /// For everything else.
-    pub applier: Applier,
+    pub applier: Arc<Applier>,
     /// Dates dead letters.
     pub clock: Clock,
     /// Rings when there may be events to relay.
     pub bell: Arc<Notify>,
-    /// The most commands in one transaction.
+    /// The most commands in one transaction: what nobody waits for is taken a few at a time, so that it never holds the
+    /// rows for long that somebody waits for.
     pub limit: u16,
     /// Stops it.
     pub stop: CancellationToken,
@@ -39,12 +42,12 @@ pub struct Consumer {
 impl Consumer {
     /// Consumes until it is stopped.
     pub async fn run(self) {
-        amqp::consume(self.link.clone(), topology::COMMANDS, self.limit, &self.stop, &self).await;
+        amqp::consume(self.link.clone(), self.queue, self.limit, &self.stop, &self).await;
     }
 
     fn letter(&self, delivery: &Delivery, reason: &str) -> Message {
-        warn!(reason, "a message goes to the dead-letter queue");
-        dead::letter(delivery, topology::COMMANDS, reason, self.clock.now())
+        warn!(reason, queue = self.queue, "a message goes to the dead-letter queue");
+        dead::letter(delivery, self.queue, reason, self.clock.now())
     }
 }
 
@@ -72,7 +75,7 @@ impl Handle for Consumer {
         }
         subscription.ack(batch).await?;
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        info!(batch = batch.len(), dead = dead.len(), duration_ms, "batch applied");
+        info!(queue = self.queue, batch = batch.len(), dead = dead.len(), duration_ms, "batch applied");
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! From a delivery to a command, or to the reason why it can never be one. Before: the queue. After: [`crate::apply`].
 
 use lapin::message::Delivery;
-use shared::command::{Change, Command, VERSION};
-use shared::scim::{self, Resource, ResourceType};
+use shared::command::{Command, VERSION};
+use shared::scim;
 
 /// A command as it was delivered.
 #[derive(Debug)]
@@ -13,7 +13,8 @@ pub struct Incoming<'a> {
     pub command: Command,
 }
 
-/// Reads a message of `rollcall.commands`.
+/// Reads a message of `rollcall.commands` or `rollcall.commands.bulk`. Whether its resource fits the tenant's schemas, the fold
+/// tells.
 ///
 /// # Errors
 /// The reason for the dead letter: one sentence that repeats nothing of the message.
@@ -30,22 +31,7 @@ pub fn read(delivery: &Delivery) -> Result<Incoming<'_>, String> {
     if command.ticket.0.get_version_num() != 7 {
         return Err("no command: its ticket is no UUIDv7".to_owned());
     }
-    check_resource(&command)?;
     Ok(Incoming { delivery, command })
-}
-
-/// A sender that is not ours may not have held the resource against the schema.
-fn check_resource(command: &Command) -> Result<(), String> {
-    let (Change::CreateUser { user, .. } | Change::ReplaceUser { user }) = &command.change else {
-        return Ok(());
-    };
-    let as_sent =
-        serde_json::to_value(user).map_err(|_| "no command: its user has no JSON form".to_owned())?;
-    match Resource::parse(ResourceType::user(), &as_sent) {
-        Ok(parsed) if parsed == *user => Ok(()),
-        Ok(_) => Err("no command: its user is not in the form that ingest gives it".to_owned()),
-        Err(error) => Err(format!("no command: {}", error.detail)),
-    }
 }
 
 /// What serde says of a misfit, without the values that it quotes: only missing and unknown fields are named.

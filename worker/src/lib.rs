@@ -2,6 +2,7 @@
 //! one transaction, then replies, acknowledges, and relays the events.
 
 pub mod apply;
+pub mod backfill;
 pub mod cleaner;
 pub mod consumer;
 pub mod fold;

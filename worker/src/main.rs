@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use shared::amqp::{Link, Publisher};
+use shared::amqp::{Link, Publisher, topology};
 use shared::clock::Clock;
 use shared::config::{self, Env, Problems, Service};
 use shared::health::Health;
@@ -15,10 +15,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 use worker::apply::Applier;
 use worker::consumer::Consumer;
-use worker::{cleaner, relay};
+use worker::{backfill, cleaner, relay};
 
-const ABOUT: &str = "worker applies the commands in rollcall.commands to PostgreSQL, in batches, and relays the events.\n\
+const ABOUT: &str = "worker applies the commands in rollcall.commands and rollcall.commands.bulk to PostgreSQL, in batches, and relays the events.\n\
     Start as many as you like; they share the work.";
+
+/// The most commands that nobody waits for in one transaction.
+const BULK_BATCH: u16 = 10;
 
 struct Config {
     database_url: String,
@@ -80,32 +83,37 @@ async fn run(config: Config) -> Result<(), String> {
     shared::health::serve(config.health, &health, &hang_up).await?;
     tokio::spawn(postgres::watch(pool.clone(), health.clone(), hang_up.clone()));
     tokio::spawn(cleaner::run(pool.clone(), clock.clone(), stop.clone()));
+    tokio::spawn(backfill::run(pool.clone(), stop.clone()));
 
     let bell = Arc::new(Notify::new());
-    let consumer = Consumer {
+    let applier = Arc::new(Applier::new(pool.clone(), clock.clone(), stop.clone()));
+    let consumer = |queue, limit| Consumer {
+        queue,
         link: link.clone(),
         publisher: Publisher::new(link.clone()),
-        applier: Applier::new(pool.clone(), clock.clone(), stop.clone()),
-        clock,
+        applier: applier.clone(),
+        clock: clock.clone(),
         bell: bell.clone(),
-        limit: config.batch,
+        limit,
         stop: stop.clone(),
     };
     let last_batch = CancellationToken::new();
-    let mut consumer = tokio::spawn(consumer.run());
+    let mut prompt = tokio::spawn(consumer(topology::COMMANDS, config.batch).run());
+    let mut bulk = tokio::spawn(consumer(topology::BULK, config.batch.min(BULK_BATCH)).run());
     let mut relay = tokio::spawn(relay::run(pool, Publisher::new(link), bell, last_batch.clone()));
     info!("worker started");
     tokio::select! {
         // First: what ends because it was stopped has not panicked.
         biased;
         () = stop.cancelled() => {}
-        _ = &mut consumer => return Err("the consumer panicked".to_owned()),
+        _ = &mut prompt => return Err(format!("the consumer of {} panicked", topology::COMMANDS)),
+        _ = &mut bulk => return Err(format!("the consumer of {} panicked", topology::BULK)),
         _ = &mut relay => return Err("the relay panicked".to_owned()),
     }
     health.stopping();
     let finish = async {
         // A panic was logged where it happened; there is nothing left to finish then.
-        let _ = consumer.await;
+        let _ = (prompt.await, bulk.await);
         last_batch.cancel();
         let _ = relay.await;
     };

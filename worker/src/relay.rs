@@ -99,5 +99,6 @@ async fn relay(pool: &Pool, publisher: &Publisher) -> Result<usize, Error> {
 
 fn message((_, kind, event): &(i64, String, Value)) -> Result<Message, serde_json::Error> {
     let id = event.get("id").and_then(Value::as_str).unwrap_or_default();
-    Ok(Message::json(topology::EVENTS, kind, id, event::MEDIA_TYPE, serde_json::to_vec(event)?))
+    let message = Message::json(topology::EVENTS, kind, id, event::MEDIA_TYPE, serde_json::to_vec(event)?);
+    Ok(Message { mandatory: topology::is_followed(kind), ..message })
 }

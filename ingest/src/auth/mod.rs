@@ -2,7 +2,6 @@
 //!
 //! Before it: the request's headers. After it: the handlers, which know a tenant and a key.
 
-mod cache;
 mod credentials;
 mod keyring;
 mod uses;
@@ -15,6 +14,7 @@ use axum::http::request::Parts;
 use shared::clock::Clock;
 use shared::postgres::Pool;
 use shared::postgres::keys::Key;
+use shared::postgres::tenants::Tenant;
 use shared::scim::Error;
 
 use self::credentials::Credentials;
@@ -25,7 +25,12 @@ use crate::http::answer::Refusal;
 use crate::http::observe::note;
 
 /// A caller whose key opens SCIM.
-pub struct Scim(pub Arc<Key>);
+pub struct Scim {
+    /// The key.
+    pub key: Arc<Key>,
+    /// Whose roster it opens.
+    pub tenant: Arc<Tenant>,
+}
 
 /// A caller whose key opens the events intake.
 pub struct Events(pub Arc<Key>);
@@ -72,7 +77,9 @@ impl FromRequestParts<Shared> for Scim {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        app.auth.admit(&parts.headers, "scim").await.map(Self)
+        let key = app.auth.admit(&parts.headers, "scim").await?;
+        let tenant = app.tenants.find(key.tenant).await?;
+        Ok(Self { key, tenant })
     }
 }
 

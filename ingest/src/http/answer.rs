@@ -17,6 +17,9 @@ const TRY_AGAIN: HeaderValue = HeaderValue::from_static("5");
 /// How to identify oneself (RFC 9110 §11.6.1).
 const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Basic realm="Rollcall", Bearer realm="Rollcall""#);
 
+/// What whoever asks for too much is told.
+const BROAD: &str = "the query takes too long: narrow its filter, or ask without sortBy";
+
 /// What a handler returns.
 pub type Answer = Result<Response, Refusal>;
 
@@ -49,8 +52,10 @@ impl Refusal {
 
     /// A read that failed.
     pub fn unread(error: &postgres::Error) -> Self {
-        if let postgres::Error::Refused(_) = error {
-            return Self::bug(error);
+        match error {
+            postgres::Error::Refused(_) => return Self::bug(error),
+            postgres::Error::TooBroad => return Self(scim::Error::too_many(BROAD)),
+            _ => {}
         }
         // That Postgres is away is logged once, by whoever watches it.
         if error.is_transient() {
@@ -59,6 +64,12 @@ impl Refusal {
             warn!(%error, "failed to read the roster");
         }
         Self::try_again("the roster cannot be read at the moment; try again")
+    }
+
+    /// A promise that could not be written down: nothing was queued.
+    pub fn not_noted(error: &postgres::Error) -> Self {
+        debug!(%error, "failed to write a promise down");
+        Self::try_again("asynchronous requests cannot be taken at the moment: nothing was queued; try again")
     }
 
     /// A message that did not get into its queue.
@@ -74,6 +85,13 @@ impl Refusal {
 impl From<scim::Error> for Refusal {
     fn from(error: scim::Error) -> Self {
         Self(error)
+    }
+}
+
+/// For a refusal inside an answer, as Bulk has them.
+impl From<Refusal> for scim::Error {
+    fn from(Refusal(error): Refusal) -> Self {
+        error
     }
 }
 

@@ -6,4 +6,5 @@ pub mod body;
 pub mod observe;
 pub mod panics;
 pub mod preconditions;
+pub mod prefer;
 pub mod query;

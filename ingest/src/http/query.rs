@@ -40,21 +40,6 @@ impl Query {
         }
     }
 
-    /// The integer of that name; one beyond 64 bits is as good as the largest or smallest.
-    ///
-    /// # Errors
-    /// 400 `invalidValue`.
-    pub fn integer(&self, name: &str) -> Result<Option<i64>, Error> {
-        use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-        let Some(text) = self.get(name)? else { return Ok(None) };
-        match text.trim().parse::<i64>() {
-            Ok(number) => Ok(Some(number)),
-            Err(error) if *error.kind() == PosOverflow => Ok(Some(i64::MAX)),
-            Err(error) if *error.kind() == NegOverflow => Ok(Some(i64::MIN)),
-            Err(_) => Err(Error::invalid_value(format!("the parameter {name} must be an integer"))),
-        }
-    }
-
     /// `attributes` and `excludedAttributes` (RFC 7644 §3.9).
     ///
     /// # Errors
@@ -116,25 +101,6 @@ mod tests {
     fn broken_encoding_is_refused() {
         for raw in ["filter=%", "filter=%2", "filter=%zz", "filter=%+1", "filter=%ff", "%C3=x"] {
             assert_eq!(Query::parse(raw).unwrap_err().status, 400, "{raw}");
-        }
-    }
-
-    #[test]
-    fn integers_are_read_and_others_refused_by_name() {
-        for (raw, expected) in [
-            ("", Ok(None)),
-            ("n=7", Ok(Some(7))),
-            ("n=-7", Ok(Some(-7))),
-            ("n=99999999999999999999", Ok(Some(i64::MAX))),
-            ("n=-99999999999999999999", Ok(Some(i64::MIN))),
-            ("n=", Err(())),
-            ("n=1.5", Err(())),
-            ("n=ten", Err(())),
-            ("n=1&n=2", Err(())),
-        ] {
-            let read = Query::parse(raw).unwrap().integer("n");
-            assert!(read.as_ref().err().is_none_or(|error| error.detail.contains("parameter n ")));
-            assert_eq!(read.map_err(drop), expected, "{raw}");
         }
     }
 }

@@ -3,12 +3,13 @@
 //! Before it: a handler with a valid change. After it: the answer. The road is travelled in a task of its own: a client
 //! that hangs up does not keep it from being settled.
 
+mod later;
 mod settle;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::amqp::{self, Link, Requester, topology};
+use shared::amqp::{self, Link, Publisher, Requester, topology};
 use shared::clock::Clock;
 use shared::command::{self, Actor, Change, Command, Fingerprint, IfMatch};
 use shared::outcome::Outcome;
@@ -24,8 +25,13 @@ use uuid::Uuid;
 use crate::http::answer::Refusal;
 use crate::http::observe::note;
 
+pub use later::Promise;
+
 /// How long stopping waits for roads that no client waits for any more.
 const FINISH: Duration = Duration::from_secs(5);
+
+/// What a message with a command calls itself.
+const JSON: &str = "application/json";
 
 /// A change that somebody asks for.
 #[derive(Debug)]
@@ -55,6 +61,9 @@ pub enum Unanswered {
     /// The deadline was first.
     #[error("there was no verdict by the deadline")]
     Late,
+    /// It could not be written down that its outcome will be asked for.
+    #[error("the promise could not be written down: {0}")]
+    NotNoted(postgres::Error),
     /// A later change was applied first, and nobody waits for another attempt.
     #[error("a later change was applied first")]
     Overtaken,
@@ -67,6 +76,7 @@ impl From<Unanswered> for Refusal {
     fn from(unanswered: Unanswered) -> Self {
         match unanswered {
             Unanswered::NotQueued(error) => Self::not_queued(&error),
+            Unanswered::NotNoted(error) => Self::not_noted(&error),
             Unanswered::Late => Self::try_again(
                 "the change is queued but was not applied in time; send the same request again to learn its outcome",
             ),
@@ -78,12 +88,14 @@ impl From<Unanswered> for Refusal {
     }
 }
 
-/// Whoever waits for the verdict: the handler, which is gone when its client hangs up.
-type Client = oneshot::Sender<Result<Outcome, Unanswered>>;
+/// Whoever waits for the end of the road: the handler, which is gone when its client hangs up.
+type Client<T> = oneshot::Sender<Result<T, Unanswered>>;
 
 /// The road.
 pub struct Road {
+    link: Link,
     requester: Requester,
+    publisher: Publisher,
     pool: Pool,
     clock: Clock,
     tickets: TicketClock,
@@ -96,7 +108,9 @@ impl Road {
     #[must_use]
     pub fn new(link: Link, pool: Pool, clock: Clock, deadline: Duration) -> Self {
         Self {
-            requester: Requester::new(link, topology::COMMANDS),
+            requester: Requester::new(link.clone(), topology::COMMANDS),
+            publisher: Publisher::new(link.clone()),
+            link,
             pool,
             tickets: TicketClock::new(clock.clone()),
             clock,
@@ -105,18 +119,34 @@ impl Road {
         }
     }
 
+    /// How long an answer may take.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// Takes a change to its verdict, which is never [`Outcome::Stale`].
     ///
     /// # Errors
     /// [`Unanswered`].
     pub async fn travel(self: &Arc<Self>, errand: Errand) -> Result<Outcome, Unanswered> {
+        self.travel_within(self.deadline, errand).await
+    }
+
+    /// The same for a client that is less patient than the deadline.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn travel_within(
+        self: &Arc<Self>,
+        patience: Duration,
+        errand: Errand,
+    ) -> Result<Outcome, Unanswered> {
         let (client, verdict) = oneshot::channel();
         let road = Arc::clone(self);
         let travel = async move {
-            let verdict = road.run(errand, &client).await;
-            note("outcome", name(&verdict));
-            // Fails if the client has hung up: all is settled, and nobody to be told.
-            let _ = client.send(verdict);
+            let verdict = road.run(errand, patience, &client).await;
+            end(client, verdict, Outcome::name);
         };
         self.under_way.spawn(travel.instrument(Span::current()));
         verdict.await.unwrap_or(Err(Unanswered::Broken("the task panicked")))
@@ -130,9 +160,15 @@ impl Road {
         }
     }
 
-    async fn run(&self, errand: Errand, client: &Client) -> Result<Outcome, Unanswered> {
-        let until = Instant::now() + self.deadline;
-        let mut command = self.command(errand);
+    async fn run(
+        &self,
+        errand: Errand,
+        patience: Duration,
+        client: &Client<Outcome>,
+    ) -> Result<Outcome, Unanswered> {
+        let patience = patience.min(self.deadline);
+        let until = Instant::now() + patience;
+        let mut command = self.command(errand, patience);
         loop {
             note("command", command.ticket);
             let verdict = match self.ask(&command, until).await? {
@@ -152,7 +188,7 @@ impl Road {
         }
     }
 
-    fn command(&self, errand: Errand) -> Command {
+    fn command(&self, errand: Errand, patience: Duration) -> Command {
         let ticket = self.tickets.issue();
         let issued_at = self.clock.now();
         let Errand { tenant, actor, request, fingerprint, resource, if_match, change } = errand;
@@ -164,19 +200,19 @@ impl Road {
             request,
             fingerprint,
             issued_at,
-            deadline: issued_at + self.deadline,
+            deadline: issued_at + patience,
             resource,
             if_match,
+            asynchronous: false,
             change,
         }
     }
 
     /// The verdict as the worker replies it, or as it stands in Postgres if the reply is lost; `None` at the deadline.
     async fn ask(&self, command: &Command, until: Instant) -> Result<Option<Outcome>, Unanswered> {
-        let message = serde_json::to_vec(command)
-            .map_err(|_| Unanswered::Broken("a command cannot be written as JSON"))?;
+        let message = encode(command)?;
         let id = command.ticket.to_string();
-        let asked = self.requester.ask(&id, "application/json", message);
+        let asked = self.requester.ask(&id, JSON, message);
         match timeout_at(until, asked).await {
             Err(_) => Ok(None),
             Ok(amqp::Answer::NotQueued(error)) => Err(Unanswered::NotQueued(error)),
@@ -206,7 +242,7 @@ impl Road {
     }
 
     /// Who was first, the deadline or the worker: the verdict if it was the worker.
-    async fn settle(&self, command: &Command, client: &Client) -> Option<Outcome> {
+    async fn settle(&self, command: &Command, client: &Client<Outcome>) -> Option<Outcome> {
         let settled: Result<_, postgres::Error> = async {
             if settle::abandon(&self.pool, command).await? || client.is_closed() {
                 // Either the worker finds the mark, or a verdict stays unclaimed for the repeated request.
@@ -223,12 +259,21 @@ impl Road {
     }
 }
 
-fn name(verdict: &Result<Outcome, Unanswered>) -> &'static str {
-    match verdict {
-        Ok(outcome) => outcome.name(),
+fn encode(command: &Command) -> Result<Vec<u8>, Unanswered> {
+    serde_json::to_vec(command).map_err(|_| Unanswered::Broken("a command cannot be written as JSON"))
+}
+
+/// Notes where the road ended, and tells whoever waits.
+fn end<T>(client: Client<T>, reached: Result<T, Unanswered>, name: impl Fn(&T) -> &'static str) {
+    let name = match &reached {
+        Ok(reached) => name(reached),
         Err(Unanswered::NotQueued(_)) => "not queued",
+        Err(Unanswered::NotNoted(_)) => "not noted",
         Err(Unanswered::Late) => "late",
         Err(Unanswered::Overtaken) => "overtaken",
         Err(Unanswered::Broken(_)) => "broken",
-    }
+    };
+    note("outcome", name);
+    // Fails if the client has hung up: all is settled, and nobody to be told.
+    let _ = client.send(reached);
 }

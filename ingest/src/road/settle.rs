@@ -1,5 +1,5 @@
-//! Settling in Postgres who was first, the deadline or the worker. The two rows that ingest may write in `commands`:
-//! its own `abandoned` mark, and the mark off an outcome that is claimed.
+//! Settling in Postgres who was first, the deadline or the worker. What ingest may write in `commands`: its own
+//! `abandoned` and `queued` marks, and the mark off an outcome that is claimed.
 //!
 //! Before it: a command whose reply did not come. After it: the verdict, or "try again".
 
@@ -26,6 +26,31 @@ pub(super) fn bound() -> Instant {
 /// # Errors
 /// When Postgres does not answer in time: the mark may be there or not.
 pub(super) async fn abandon(pool: &Pool, command: &Command) -> Result<bool, Error> {
+    mark(pool, command, "abandoned").await
+}
+
+/// Marks the command as queued: its outcome can be asked for from now on.
+///
+/// # Errors
+/// When Postgres does not answer in time: the mark may be there or not.
+pub(super) async fn promise(pool: &Pool, command: &Command) -> Result<bool, Error> {
+    mark(pool, command, "queued").await
+}
+
+/// Takes the mark back: the command did not get into any queue.
+///
+/// # Errors
+/// When Postgres does not answer in time: the mark may stay.
+pub(super) async fn take_back(pool: &Pool, command: &Command) -> Result<(), Error> {
+    let id = command.ticket.0;
+    let queued = commands::table.filter(commands::id.eq(id)).filter(commands::state.eq("queued"));
+    let delete = diesel::delete(queued);
+    let pool = pool.clone();
+    let work = async move { pool.bounded(async |c| Ok(delete.execute(c).await.map(drop)?)).await };
+    within(bound(), work).await
+}
+
+async fn mark(pool: &Pool, command: &Command, state: &'static str) -> Result<bool, Error> {
     let actor = match command.actor {
         Actor::Key(id) => id.to_string(),
         Actor::Operator => "operator".to_owned(),
@@ -38,7 +63,7 @@ pub(super) async fn abandon(pool: &Pool, command: &Command) -> Result<bool, Erro
         commands::actor.eq(actor),
         commands::request_id.eq(command.request),
         commands::fingerprint.eq(command.fingerprint.as_str().to_owned()),
-        commands::state.eq("abandoned"),
+        commands::state.eq(state),
         commands::issued_at.eq(command.issued_at),
     );
     let insert = diesel::insert_into(commands::table).values(row).on_conflict_do_nothing();

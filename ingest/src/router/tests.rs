@@ -56,6 +56,12 @@ const ENDPOINTS: &[(&str, &[&str])] = &[
     ("/scim/v2/ResourceTypes/User", &["GET"]),
     ("/scim/v2/Schemas", &["GET"]),
     ("/scim/v2/Schemas/urn:ietf:params:scim:schemas:core:2.0:User", &["GET"]),
+    ("/scim/v2/Users/.search", &["POST"]),
+    ("/scim/v2/Groups/.search", &["POST"]),
+    ("/scim/v2/.search", &["POST"]),
+    ("/scim/v2", &["GET"]),
+    ("/scim/v2/", &["GET"]),
+    ("/scim/v2/Async/0192aaaa-0000-7000-8000-000000000001", &["GET"]),
     ("/scim/v2/Me", &["GET", "POST", "DELETE"]),
     ("/scim/v2/Bulk", &["POST"]),
     ("/events", &["POST"]),
@@ -89,6 +95,11 @@ async fn a_method_that_is_not_allowed_is_refused_before_all_else() {
     for (method, path, allowed) in [
         ("DELETE", "/scim/v2/Users", "GET,HEAD,POST"),
         ("POST", "/scim/v2/Users/1", "GET,HEAD,PUT,PATCH,DELETE"),
+        ("DELETE", "/scim/v2/Users/.search", "POST"),
+        ("GET", "/scim/v2/Groups/.search/", "POST"),
+        ("POST", "/scim/v2/", "GET,HEAD"),
+        ("GET", "/scim/v2/Bulk", "POST"),
+        ("DELETE", "/scim/v2/Async/1", "GET,HEAD"),
         ("POST", "/scim/v2/Schemas", "GET,HEAD"),
         ("PUT", "/scim/v2/ServiceProviderConfig/", "GET,HEAD"),
         ("GET", "/events", "POST"),
@@ -104,7 +115,9 @@ async fn a_method_that_is_not_allowed_is_refused_before_all_else() {
 
 #[tokio::test]
 async fn a_path_that_leads_nowhere_is_a_scim_error() {
-    for path in ["/", "/scim/v2", "/scim/v2/", "/scim/v2/Nothing", "/Users", "/scim/v2/Users/1/2", "/%ff"] {
+    for path in
+        ["/", "/scim/v3", "/scim/v2/Async", "/scim/v2/Nothing", "/Users", "/scim/v2/Users/1/2", "/%ff"]
+    {
         let response = ask("GET", path, None).await;
         assert_eq!(response.status(), 404, "{path}");
         assert!(detail(response, path).await.contains("/scim/v2"));

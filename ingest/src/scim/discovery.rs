@@ -1,7 +1,7 @@
 //! `/ServiceProviderConfig`, `/ResourceTypes` and `/Schemas` (RFC 7644 §4).
 //!
-//! Before it: the caller's key, which these endpoints ask for like all others. After it: `shared::scim::discovery`,
-//! which says what is true.
+//! Before it: the caller's key, which these endpoints ask for like all others: a tenant may have schemas of its own. After it:
+//! `shared::scim::discovery`, which says what is true.
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
@@ -9,55 +9,59 @@ use axum::http::StatusCode;
 use serde_json::Value;
 use shared::scim::{Error, discovery};
 
-use crate::auth::Scim;
+use super::context::Context;
 use crate::http::answer::{Answer, scim_json};
-use crate::http::base_url::BaseUrl;
-use crate::http::query::Query;
 
 /// What this server can do.
 ///
 /// # Errors
 /// 403 for a filter.
-pub async fn service_provider_config(_: Scim, BaseUrl(base): BaseUrl, query: Query) -> Answer {
-    answer(&query, Some(discovery::service_provider_config(&base)))
+pub async fn service_provider_config(context: Context) -> Answer {
+    answer(&context, Some(discovery::service_provider_config(&context.base, context.app.config.body_limit)))
 }
 
 /// The kinds of resources.
 ///
 /// # Errors
 /// 403 for a filter.
-pub async fn resource_types(_: Scim, BaseUrl(base): BaseUrl, query: Query) -> Answer {
-    answer(&query, Some(discovery::resource_types(&base)))
+pub async fn resource_types(context: Context) -> Answer {
+    answer(&context, Some(discovery::resource_types(&context.base, &context.tenant.types)))
 }
 
 /// One kind of resource.
 ///
 /// # Errors
 /// 404 if there is none of that name.
-pub async fn resource_type(_: Scim, BaseUrl(base): BaseUrl, query: Query, id: Name) -> Answer {
-    answer(&query, id.ok().and_then(|Path(id)| discovery::resource_type(&base, &id)))
+pub async fn resource_type(context: Context, id: Name) -> Answer {
+    answer(
+        &context,
+        id.ok().and_then(|Path(id)| discovery::resource_type(&context.base, &context.tenant.types, &id)),
+    )
 }
 
 /// The schemas.
 ///
 /// # Errors
 /// 403 for a filter.
-pub async fn schemas(_: Scim, BaseUrl(base): BaseUrl, query: Query) -> Answer {
-    answer(&query, Some(discovery::schemas(&base)))
+pub async fn schemas(context: Context) -> Answer {
+    answer(&context, Some(discovery::schemas(&context.base, &context.tenant.types)))
 }
 
 /// One schema.
 ///
 /// # Errors
 /// 404 if there is none of that URN.
-pub async fn schema(_: Scim, BaseUrl(base): BaseUrl, query: Query, id: Name) -> Answer {
-    answer(&query, id.ok().and_then(|Path(id)| discovery::schema(&base, &id)))
+pub async fn schema(context: Context, id: Name) -> Answer {
+    answer(
+        &context,
+        id.ok().and_then(|Path(id)| discovery::schema(&context.base, &context.tenant.types, &id)),
+    )
 }
 
 type Name = Result<Path<String>, PathRejection>;
 
-fn answer(query: &Query, found: Option<Value>) -> Answer {
-    if query.get("filter")?.is_some() {
+fn answer(context: &Context, found: Option<Value>) -> Answer {
+    if context.query.get("filter")?.is_some() {
         return Err(Error::forbidden("this endpoint takes no filter (RFC 7644 §4)").into());
     }
     match found {

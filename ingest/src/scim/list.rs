@@ -1,39 +1,113 @@
-//! `GET /Users` (RFC 7644 §3.4.2).
+//! Queries (RFC 7644 §3.4.2, §3.4.3): `GET` of `/Users`, `/Groups` and the root, and `POST` of their `/.search`.
 //!
-//! Before it: the query. After it: one page, in the stable order of ids.
+//! Before it: the query string, or the body of a search. After it: one page.
 
-use axum::extract::State;
+mod cursor;
+mod pages;
+mod paging;
+
+use axum::extract::{Extension, Request};
 use axum::http::StatusCode;
-use shared::postgres::users::{self, Page};
-use shared::scim::{ResourceType, list_response};
+use shared::postgres::list::Sort;
+use shared::scim::{Error, SearchRequest, list_response, parse_json};
 
-use super::paging::{Paging, lookup};
-use crate::app::Shared;
-use crate::auth::Scim;
-use crate::http::answer::{Answer, Refusal, scim_json};
-use crate::http::base_url::BaseUrl;
-use crate::http::query::Query;
+use self::cursor::{Place, Scope};
+use self::pages::Wanted;
+use self::paging::Paging;
+use super::context::Context;
+use super::kind::Kind;
+use crate::http::answer::{Answer, scim_json};
 
-/// Answers one page of the caller's users. No match is a page too, and 200.
+/// `GET /Users`, `GET /Groups`. No match is a page too, and 200.
 ///
 /// # Errors
 /// 400 for a bad query, 429 while Postgres is away.
-pub async fn users(
-    Scim(key): Scim,
-    State(app): State<Shared>,
-    BaseUrl(base): BaseUrl,
-    query: Query,
-) -> Answer {
-    let projection = query.projection()?;
-    let paging = Paging::of(&query)?;
-    let page = match lookup(query.get("filter")?)? {
-        None => Page { records: Vec::new(), total: 0 },
-        Some(lookup) => {
-            let (tenant, offset, count) = (key.tenant, paging.offset(), paging.count);
-            let read = app.pool.bounded(async |c| users::list(c, tenant, &lookup, offset, count).await);
-            read.await.map_err(|error| Refusal::unread(&error))?
+pub async fn of_kind(context: Context, Extension(kind): Extension<Kind>) -> Answer {
+    let asked = queried(&context)?;
+    answer(&context, &[kind], asked).await
+}
+
+/// `GET` of the root: users first, then groups (RFC 7644 §3.4.2.1).
+///
+/// # Errors
+/// 400 for a bad query, 429 while Postgres is away.
+pub async fn of_all(context: Context) -> Answer {
+    let asked = queried(&context)?;
+    answer(&context, &Kind::ALL, asked).await
+}
+
+/// `POST /Users/.search`, `POST /Groups/.search` (RFC 7644 §3.4.3).
+///
+/// # Errors
+/// 400 for a bad body, 413, 415, 429 while Postgres is away.
+pub async fn search_kind(context: Context, Extension(kind): Extension<Kind>, request: Request) -> Answer {
+    let asked = searched(&context, request).await?;
+    answer(&context, &[kind], asked).await
+}
+
+/// `POST /.search`.
+///
+/// # Errors
+/// As [`search_kind`].
+pub async fn search_all(context: Context, request: Request) -> Answer {
+    let asked = searched(&context, request).await?;
+    answer(&context, &Kind::ALL, asked).await
+}
+
+/// A query, read as far as that can be without a list.
+struct Asked {
+    wanted: Wanted,
+    paging: Paging,
+}
+
+impl TryFrom<SearchRequest> for Asked {
+    type Error = Error;
+
+    fn try_from(request: SearchRequest) -> Result<Self, Error> {
+        let SearchRequest { projection, filter, sort_by, descending, start_index, count, cursor } = request;
+        let sort = sort_by.map(|by| Sort { by, descending });
+        Ok(Self {
+            wanted: Wanted { projection, filter, sort },
+            paging: Paging::new(start_index, count, cursor)?,
+        })
+    }
+}
+
+fn queried(context: &Context) -> Result<Asked, Error> {
+    SearchRequest::of_parameters(|name| context.query.get(name))?.try_into()
+}
+
+async fn searched(context: &Context, request: Request) -> Result<Asked, Error> {
+    let (_, body) = context.receive(request).await?;
+    SearchRequest::parse(&parse_json(&body)?)?.try_into()
+}
+
+async fn answer(context: &Context, kinds: &[Kind], asked: Asked) -> Answer {
+    let Asked { wanted, paging } = asked;
+    let parts = pages::parts(context, kinds, &wanted)?;
+    let response = match paging {
+        Paging::Index { start_index, count } => {
+            let shown = pages::by_index(&parts, start_index - 1, count).await?;
+            list_response(shown.resources, shown.total, Some(start_index), None)
+        }
+        Paging::Cursor { cursor, count } => {
+            let now_ms = context.app.clock.now_ms();
+            let scope = scope(context, kinds, &wanted);
+            let first = Place { kind: Kind::User, last: None };
+            let from = if cursor.is_empty() { first } else { scope.place(&cursor, now_ms)? };
+            let shown = pages::by_cursor(&parts, from, count).await?;
+            let next = shown.next.map(|next| scope.cursor(next, now_ms));
+            list_response(shown.resources, shown.total, None, next)
         }
     };
-    let shown = page.records.iter().map(|record| record.represent(ResourceType::user(), &base, &projection));
-    Ok(scim_json(StatusCode::OK, &list_response(shown.collect(), page.total, paging.start_index)))
+    Ok(scim_json(StatusCode::OK, &response))
+}
+
+/// What tells this query from others: whose it is, of what, by which filter, in which order.
+fn scope(context: &Context, kinds: &[Kind], wanted: &Wanted) -> Scope {
+    let endpoints = kinds.iter().map(|kind| kind.endpoint()).collect();
+    let filter = wanted.filter.as_ref().map(ToString::to_string).unwrap_or_default();
+    let sort =
+        wanted.sort.as_ref().map(|sort| format!("{} {}", sort.by, sort.descending)).unwrap_or_default();
+    Scope { tenant: context.tenant.id, parts: vec![endpoints, filter, sort] }
 }

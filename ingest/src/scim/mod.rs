@@ -2,11 +2,15 @@
 //!
 //! Before them: the caller's key. After them: Postgres for a read, the road for a change.
 
+pub mod asynchronous;
+pub mod bulk;
+mod context;
 pub mod discovery;
-pub mod groups;
+pub mod kind;
 pub mod list;
-mod paging;
-pub mod users;
+mod read;
+pub mod resources;
+mod shown;
 
 use shared::scim::Error;
 
@@ -16,7 +20,7 @@ use crate::http::answer::Refusal;
 /// Where SCIM is served.
 pub const BASE_PATH: &str = "/scim/v2";
 
-/// `/Me` (RFC 7644 §3.11), `/Bulk` (§3.7) and `/.search` (§3.4.3).
+/// `/Me` (RFC 7644 §3.11).
 pub async fn not_implemented(_: Scim) -> Refusal {
     Error::not_implemented("this server has no such endpoint; /ServiceProviderConfig says what it has").into()
 }

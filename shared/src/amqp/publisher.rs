@@ -1,4 +1,4 @@
-//! Publishing that is exact: every message confirmed by the broker and taken by a queue, or an error.
+//! Publishing that is exact: every message confirmed by the broker and (if it is mandatory) taken by a queue, or an error.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const CONFIRM: Duration = Duration::from_secs(10);
 /// AMQP's delivery mode for messages that survive a restart of the broker.
 const PERSISTENT: u8 = 2;
 
-/// A message to be published: persistent and mandatory.
+/// A message to be published: persistent, and mandatory unless nobody needs to be there who takes it.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// The exchange; empty for the default one.
@@ -26,6 +26,8 @@ pub struct Message {
     pub properties: BasicProperties,
     /// The payload.
     pub body: Vec<u8>,
+    /// Whether it is an error that no queue takes it.
+    pub mandatory: bool,
 }
 
 impl Message {
@@ -36,7 +38,13 @@ impl Message {
             .with_message_id(id.into())
             .with_content_type(content_type.into())
             .with_delivery_mode(PERSISTENT);
-        Self { exchange: exchange.to_owned(), routing_key: routing_key.to_owned(), properties, body }
+        Self {
+            exchange: exchange.to_owned(),
+            routing_key: routing_key.to_owned(),
+            properties,
+            body,
+            mandatory: true,
+        }
     }
 
     /// With these headers in addition.
@@ -71,7 +79,7 @@ impl Publisher {
     /// Publishes all messages, in order. After an error some may have been published: publish all again.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Refused`] (a full queue), [`Error::Unroutable`].
+    /// [`Error::Unavailable`], [`Error::Refused`] (a full queue), [`Error::Unroutable`] (of mandatory ones).
     pub async fn publish(&self, messages: &[Message]) -> Result<(), Error> {
         let mut slot = self.channel.lock().await;
         // Taken out: after an error or a cancelled call the channel may hold confirms that are not ours.
@@ -91,7 +99,7 @@ impl Publisher {
 async fn publish_all(channel: &Channel, messages: &[Message]) -> Result<(), Error> {
     let mut confirms = Vec::with_capacity(messages.len());
     for message in messages {
-        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let options = BasicPublishOptions { mandatory: message.mandatory, ..Default::default() };
         let (exchange, key) = (message.exchange.as_str().into(), message.routing_key.as_str().into());
         confirms.push(
             channel.basic_publish(exchange, key, options, &message.body, message.properties.clone()).await?,

@@ -8,6 +8,8 @@ use super::Error;
 
 /// The queue of commands.
 pub const COMMANDS: &str = "rollcall.commands";
+/// The queue of commands that nobody waits for: workers serve it with a smaller share.
+pub const BULK: &str = "rollcall.commands.bulk";
 /// The exchange of events, routed by their type.
 pub const EVENTS: &str = "rollcall.events";
 /// The notifier's queue of events.
@@ -23,19 +25,23 @@ const NOTIFIER_BINDINGS: [&str; 2] = ["user.#", "content.#"];
 /// given up by us, with a reason, not by a count.
 const DELIVERY_LIMIT: i64 = 1_000_000;
 
+/// Whether a queue of ours follows events of this type: then it is a fault if no queue takes one. The others are told to
+/// whoever in the platform binds a queue of their own, and to nobody if there is none.
+#[must_use]
+pub fn is_followed(kind: &str) -> bool {
+    let prefixes = NOTIFIER_BINDINGS.iter().map(|binding| binding.trim_end_matches('#'));
+    prefixes.into_iter().any(|prefix| kind.starts_with(prefix))
+}
+
 /// Declares what is missing. What is there already is left as it is, so that a limit can be changed by an operator.
 ///
 /// # Errors
 /// When the broker is away or refuses a declaration.
 pub async fn declare(connection: &Connection, queue_limit: u32) -> Result<(), Error> {
     declare_queue(connection, DEAD, quorum()).await?;
-    let mut commands = quorum();
-    insert(&mut commands, "x-max-length", AMQPValue::LongLongInt(queue_limit.into()));
-    insert(&mut commands, "x-overflow", text("reject-publish"));
-    insert(&mut commands, "x-dead-letter-exchange", text(""));
-    insert(&mut commands, "x-dead-letter-routing-key", text(DEAD));
-    insert(&mut commands, "x-dead-letter-strategy", text("at-least-once"));
-    declare_queue(connection, COMMANDS, commands).await?;
+    for queue in [COMMANDS, BULK] {
+        declare_queue(connection, queue, limited(queue_limit)).await?;
+    }
     declare_queue(connection, NOTIFIER, quorum()).await?;
 
     let channel = connection.create_channel().await?;
@@ -65,6 +71,17 @@ async fn declare_queue(connection: &Connection, name: &str, arguments: FieldTabl
     Ok(())
 }
 
+/// A queue that refuses what is too much, and gives up nothing without a trace.
+fn limited(queue_limit: u32) -> FieldTable {
+    let mut arguments = quorum();
+    insert(&mut arguments, "x-max-length", AMQPValue::LongLongInt(queue_limit.into()));
+    insert(&mut arguments, "x-overflow", text("reject-publish"));
+    insert(&mut arguments, "x-dead-letter-exchange", text(""));
+    insert(&mut arguments, "x-dead-letter-routing-key", text(DEAD));
+    insert(&mut arguments, "x-dead-letter-strategy", text("at-least-once"));
+    arguments
+}
+
 fn quorum() -> FieldTable {
     let mut arguments = FieldTable::default();
     insert(&mut arguments, "x-queue-type", text("quorum"));
@@ -78,4 +95,18 @@ fn insert(arguments: &mut FieldTable, name: &str, value: AMQPValue) {
 
 fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_notifier_follows_users_and_content_but_no_groups() {
+        for (kind, expected) in
+            [("user.created", true), ("content.assigned", true), ("group.updated", false), ("users", false)]
+        {
+            assert_eq!(is_followed(kind), expected, "{kind}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Events: CloudEvents 1.0, out of the roster (`user.*`) and in from the content service (`content.*`).
+//! Events: CloudEvents 1.0, out of the roster (`user.*`, `group.*`) and in from the content service (`content.*`).
 //! `rollcall.events` carries both, routed by their type.
 
 mod content;
@@ -79,6 +79,8 @@ pub enum UserEvent {
     Archived,
     /// It was reactivated.
     Restored,
+    /// An account that no identity provider knew was given its `externalId`.
+    Linked,
     /// It was deleted for good.
     Deleted,
 }
@@ -92,6 +94,7 @@ impl UserEvent {
             Self::Updated => "user.updated",
             Self::Archived => "user.archived",
             Self::Restored => "user.restored",
+            Self::Linked => "user.linked",
             Self::Deleted => "user.deleted",
         }
     }
@@ -108,7 +111,39 @@ pub struct UserData {
     pub active: bool,
 }
 
-/// Where a `user.*` event comes from.
+/// What happened to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupEvent {
+    /// The group was made.
+    Created,
+    /// Its attributes or members changed.
+    Updated,
+    /// It was deleted.
+    Deleted,
+}
+
+impl GroupEvent {
+    /// The event's type.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "group.created",
+            Self::Updated => "group.updated",
+            Self::Deleted => "group.deleted",
+        }
+    }
+}
+
+/// The `data` of a `group.*` event: who needs the members reads the roster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupData {
+    /// The SCIM id.
+    pub id: Uuid,
+    /// How many members it has.
+    pub members: i64,
+}
+
+/// Where an event comes from.
 #[derive(Clone, Copy, Debug)]
 pub struct Cause<'a> {
     /// The tenant's name.
@@ -126,19 +161,30 @@ impl Event {
     /// makes the same events.
     #[must_use]
     pub fn user(kind: UserEvent, data: &UserData, version: i64, cause: Cause<'_>) -> Self {
+        Self::about(kind.as_str(), data.id, version, cause, json!({ "user": data }))
+    }
+
+    /// An event about a group. A command may concern several groups, so the id names the group too.
+    #[must_use]
+    pub fn group(kind: GroupEvent, data: &GroupData, version: i64, cause: Cause<'_>) -> Self {
+        let event = Self::about(kind.as_str(), data.id, version, cause, json!({ "group": data }));
+        Self { id: format!("{}.{}", event.id, data.id), ..event }
+    }
+
+    fn about(kind: &str, subject: Uuid, version: i64, cause: Cause<'_>, data: Value) -> Self {
         Self {
             specversion: "1.0".to_owned(),
-            id: format!("{}.{}", cause.command, kind.as_str()),
+            id: format!("{}.{kind}", cause.command),
             source: SOURCE.to_owned(),
-            kind: kind.as_str().to_owned(),
-            subject: Some(data.id.to_string()),
+            kind: kind.to_owned(),
+            subject: Some(subject.to_string()),
             time: Some(cause.at),
             datacontenttype: Some("application/json".to_owned()),
             tenant: Some(cause.tenant.to_owned()),
             commandid: Some(cause.command.to_string()),
             requestid: Some(cause.request.to_string()),
             sequence: Some(format!("{version:020}")),
-            data: json!({ "user": data }),
+            data,
         }
     }
 }

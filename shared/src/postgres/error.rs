@@ -20,6 +20,9 @@ pub enum Error {
     /// Postgres refuses the data: it will always refuse them.
     #[error("Postgres refuses the data: {0}")]
     Refused(String),
+    /// What was asked for takes longer to find than we are willing to look.
+    #[error("the query is too broad")]
+    TooBroad,
     /// Postgres failed in a way that it did not tell us the class of (diesel hides the SQLSTATE).
     #[error("Postgres failed: {0}")]
     Unknown(String),
@@ -61,8 +64,9 @@ fn from_database(kind: &DatabaseErrorKind, info: &dyn DatabaseErrorInformation) 
             Error::Unavailable("the connection broke".to_owned())
         }
         DatabaseErrorKind::ReadOnlyTransaction => Error::Unavailable("it is read-only".to_owned()),
-        DatabaseErrorKind::ForeignKeyViolation
-        | DatabaseErrorKind::NotNullViolation
+        // Nobody refers on purpose to what is not there: it was deleted meanwhile.
+        DatabaseErrorKind::ForeignKeyViolation => Error::Contention("a row that is referred to is gone"),
+        DatabaseErrorKind::NotNullViolation
         | DatabaseErrorKind::CheckViolation
         | DatabaseErrorKind::RestrictViolation
         | DatabaseErrorKind::ExclusionViolation => Error::Refused(format!("it violates {}", constraint())),

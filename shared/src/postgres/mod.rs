@@ -2,10 +2,13 @@
 //! Writes stand in the one crate that owns the table.
 
 mod error;
+pub mod groups;
 pub mod keys;
+pub mod list;
 pub mod migrations;
 mod pool;
 pub mod schema;
+mod schemas;
 mod statement;
 pub mod tenants;
 pub mod users;

@@ -63,6 +63,42 @@ diesel::table! {
         created_ticket -> Uuid,
         created_at -> Timestamptz,
         modified_at -> Timestamptz,
+        folded -> Jsonb,
+        folded_version -> BigInt,
+    }
+}
+
+diesel::table! {
+    groups (id) {
+        id -> Uuid,
+        tenant_id -> Uuid,
+        display_name -> Text,
+        external_id -> Nullable<Text>,
+        resource -> Jsonb,
+        folded -> Jsonb,
+        folded_version -> BigInt,
+        member_count -> BigInt,
+        version -> BigInt,
+        ticket -> Uuid,
+        created_at -> Timestamptz,
+        modified_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    group_members (group_id, user_id) {
+        group_id -> Uuid,
+        user_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    schemas (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Text,
+        resource_type -> Text,
+        definition -> Jsonb,
+        created_at -> Timestamptz,
     }
 }
 
@@ -153,6 +189,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     api_keys,
     key_uses,
     users,
+    groups,
+    group_members,
+    schemas,
     commands,
     outbox,
     assignments,

@@ -1,37 +1,68 @@
-//! Reading tenants.
+//! Reading tenants, with what they chose and the schemas that they registered.
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde_json::Value;
 use uuid::Uuid;
 
-use super::Error;
 use super::schema::tenants;
+use super::{Error, schemas};
+use crate::scim::Types;
+use crate::settings::Settings;
 
 /// A company.
-#[derive(Debug, Clone, PartialEq, Queryable, Selectable)]
-#[diesel(table_name = tenants, check_for_backend(diesel::pg::Pg))]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Tenant {
     /// Its id.
     pub id: Uuid,
     /// Its subdomain.
     pub name: String,
+    /// What it chose.
+    pub settings: Settings,
+    /// The resource types with the extensions that it registered.
+    pub types: Arc<Types>,
 }
+
+type Columns = (Uuid, String, Value);
+const COLUMNS: (tenants::id, tenants::name, tenants::settings) =
+    (tenants::id, tenants::name, tenants::settings);
 
 /// The tenant of this name, written in whatever case.
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn by_name(connection: &mut AsyncPgConnection, name: &str) -> Result<Option<Tenant>, Error> {
-    let query =
-        tenants::table.filter(tenants::name.eq(name.to_ascii_lowercase())).select(Tenant::as_select());
-    Ok(query.first(connection).await.optional()?)
+pub async fn by_name(connection: &AsyncPgConnection, name: &str) -> Result<Option<Tenant>, Error> {
+    let name = name.to_ascii_lowercase();
+    let query = tenants::table.filter(tenants::name.eq(&name)).select(COLUMNS);
+    // Both are awaited, so that none is left half-read when the other fails.
+    let (row, schemas) =
+        futures_util::join!(query.first(&mut { connection }), schemas::by_tenant_name(connection, &name),);
+    let (row, mut schemas) = (row.optional()?, schemas?);
+    row.map(|row| tenant(row, &mut schemas)).transpose()
 }
 
 /// Those of these tenants that there are.
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn by_ids(mut connection: &AsyncPgConnection, ids: &[Uuid]) -> Result<Vec<Tenant>, Error> {
-    let query = tenants::table.filter(tenants::id.eq_any(ids)).select(Tenant::as_select());
-    Ok(query.load(&mut connection).await?)
+pub async fn by_ids(connection: &AsyncPgConnection, ids: &[Uuid]) -> Result<Vec<Tenant>, Error> {
+    let query = tenants::table.filter(tenants::id.eq_any(ids)).select(COLUMNS);
+    let (rows, schemas) =
+        futures_util::join!(query.load(&mut { connection }), schemas::by_tenants(connection, ids),);
+    let (rows, mut schemas): (Vec<Columns>, _) = (rows?, schemas?);
+    rows.into_iter().map(|row| tenant(row, &mut schemas)).collect()
+}
+
+fn tenant(
+    (id, name, settings): Columns,
+    schemas: &mut HashMap<Uuid, Vec<(String, Value)>>,
+) -> Result<Tenant, Error> {
+    let settings = serde_json::from_value(settings).map_err(|_| {
+        Error::Refused("a tenant's stored settings have another shape than expected".to_owned())
+    })?;
+    let types = schemas::types(&schemas.remove(&id).unwrap_or_default())?;
+    Ok(Tenant { id, name, settings, types })
 }

@@ -1,13 +1,25 @@
-//! Reading the verdict of a command from `commands`, for whoever lost the reply.
+//! Reading the verdict of a command from `commands`: for whoever lost the reply, and for whoever asks later.
 
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::Error;
 use super::schema::commands;
 use crate::outcome::Outcome;
 use crate::ticket::Ticket;
+
+/// What is known of a command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// What it asks for: the name of its `Change`.
+    pub change: String,
+    /// The resource, or the id that it was to have.
+    pub resource: Option<Uuid>,
+    /// What came of it; `None` while nothing has.
+    pub outcome: Option<Outcome>,
+}
 
 /// The verdict of a command, if it has one.
 ///
@@ -17,6 +29,26 @@ pub async fn find(connection: &mut AsyncPgConnection, ticket: Ticket) -> Result<
     let query = commands::table.filter(commands::id.eq(ticket.0)).select(commands::outcome);
     let stored: Option<Option<Value>> = query.first(connection).await.optional()?;
     stored.flatten().map(decode).transpose()
+}
+
+/// What is known of a tenant's command, if anything is.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn of_tenant(
+    connection: &mut AsyncPgConnection,
+    tenant: Uuid,
+    ticket: Ticket,
+) -> Result<Option<Verdict>, Error> {
+    let query = commands::table
+        .filter(commands::id.eq(ticket.0))
+        .filter(commands::tenant_id.eq(tenant))
+        .select((commands::change, commands::resource_id, commands::outcome));
+    let stored: Option<(String, Option<Uuid>, Option<Value>)> = query.first(connection).await.optional()?;
+    let verdict = stored.map(|(change, resource, outcome)| {
+        Ok(Verdict { change, resource, outcome: outcome.map(decode).transpose()? })
+    });
+    verdict.transpose()
 }
 
 /// A verdict as it was stored.

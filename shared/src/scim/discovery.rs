@@ -1,30 +1,45 @@
 //! What we say about ourselves (RFC 7644 §4; RFC 7643 §5 to §7): configuration, resource types, schemas.
 //!
-//! Before it: the table. After it: the discovery endpoints. What is said here is what the services do; the limits are the
+//! Before it: the table, with what the tenant registered. After it: the discovery endpoints. What is said here is what the services do; the limits are the
 //! constants that they enforce.
 
 use serde_json::{Value, json};
 
+use super::bulk::MAX_BULK_OPERATIONS;
 use super::list::list_response;
-use super::schema::{ResourceType, Schema};
+use super::schema::{ResourceType, Schema, Types};
 
 /// The most resources in one answer to a query.
 pub const MAX_RESULTS: usize = 200;
+/// The resources in one answer to a query that names no `count`.
+pub const DEFAULT_PAGE_SIZE: usize = 100;
+/// How long a cursor can be used (RFC 9865), in seconds.
+pub const CURSOR_TIMEOUT_SECONDS: u32 = 3600;
 
 const CONFIG_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig";
 const RESOURCE_TYPE_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:ResourceType";
+const ASYNC_RESPONSE_URN: &str = "urn:ietf:params:scim:event:misc:asyncresp";
 const SCHEMA_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:Schema";
 
-/// `/ServiceProviderConfig` (RFC 7643 §5).
-pub fn service_provider_config(base_url: &str) -> Value {
+/// `/ServiceProviderConfig` (RFC 7643 §5; RFC 9865 and RFC 9967 add to it). `max_payload` is the most bytes of a body.
+pub fn service_provider_config(base_url: &str, max_payload: usize) -> Value {
     json!({
         "schemas": [CONFIG_URN],
         "patch": { "supported": true },
-        "bulk": { "supported": false, "maxOperations": 0, "maxPayloadSize": 0 },
+        "bulk": { "supported": true, "maxOperations": MAX_BULK_OPERATIONS, "maxPayloadSize": max_payload },
         "filter": { "supported": true, "maxResults": MAX_RESULTS },
         "changePassword": { "supported": false },
-        "sort": { "supported": false },
+        "sort": { "supported": true },
         "etag": { "supported": true },
+        "pagination": {
+            "cursor": true,
+            "index": true,
+            "defaultPaginationMethod": "index",
+            "defaultPageSize": DEFAULT_PAGE_SIZE,
+            "maxPageSize": MAX_RESULTS,
+            "cursorTimeout": CURSOR_TIMEOUT_SECONDS,
+        },
+        "securityEvents": { "asyncRequest": "request", "eventUris": [ASYNC_RESPONSE_URN] },
         "authenticationSchemes": [
             {
                 "type": "httpbasic",
@@ -46,38 +61,37 @@ pub fn service_provider_config(base_url: &str) -> Value {
 }
 
 /// `/ResourceTypes` (RFC 7643 §6).
-pub fn resource_types(base_url: &str) -> Value {
-    listed(served().iter().map(|resource_type| describe_type(base_url, resource_type)).collect())
+pub fn resource_types(base_url: &str, types: &Types) -> Value {
+    listed(types.iter().map(|resource_type| describe_type(base_url, resource_type)).collect())
 }
 
 /// `/ResourceTypes/{name}`, whatever the name's case.
-pub fn resource_type(base_url: &str, name: &str) -> Option<Value> {
-    let found = served().into_iter().find(|resource_type| resource_type.name.eq_ignore_ascii_case(name))?;
+pub fn resource_type(base_url: &str, types: &Types, name: &str) -> Option<Value> {
+    let found = types.iter().find(|resource_type| resource_type.name.eq_ignore_ascii_case(name))?;
     Some(describe_type(base_url, found))
 }
 
 /// `/Schemas` (RFC 7643 §7).
-pub fn schemas(base_url: &str) -> Value {
-    listed(served_schemas().map(|schema| describe_schema(base_url, schema)).collect())
+pub fn schemas(base_url: &str, types: &Types) -> Value {
+    listed(
+        types
+            .iter()
+            .flat_map(ResourceType::schemas)
+            .map(|schema| describe_schema(base_url, schema))
+            .collect(),
+    )
 }
 
 /// `/Schemas/{URN}`, whatever the URN's case.
-pub fn schema(base_url: &str, urn: &str) -> Option<Value> {
-    let found = served_schemas().find(|schema| schema.id.eq_ignore_ascii_case(urn))?;
+pub fn schema(base_url: &str, types: &Types, urn: &str) -> Option<Value> {
+    let found =
+        types.iter().flat_map(ResourceType::schemas).find(|schema| schema.id.eq_ignore_ascii_case(urn))?;
     Some(describe_schema(base_url, found))
 }
 
-fn served() -> [&'static ResourceType; 1] {
-    [ResourceType::user()]
-}
-
-fn served_schemas() -> impl Iterator<Item = &'static Schema> {
-    served().into_iter().flat_map(ResourceType::schemas)
-}
-
 fn listed(resources: Vec<Value>) -> Value {
-    let total = i64::try_from(resources.len()).expect("the table has a handful of rows");
-    list_response(resources, total, 1)
+    let total = i64::try_from(resources.len()).expect("a tenant's schemas are bounded");
+    list_response(resources, total, Some(1), None)
 }
 
 fn describe_type(base_url: &str, resource_type: &ResourceType) -> Value {

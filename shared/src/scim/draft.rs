@@ -11,6 +11,7 @@ use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
+use super::dialect::{self, Names};
 use super::error::Error;
 use super::path::Path;
 use super::schema::{Attribute, DataType, Mutability, Resolved, ResourceType, Schema, Target};
@@ -29,15 +30,6 @@ pub(super) enum How {
     Add,
     /// RFC 7644 §3.5.2.3
     Replace,
-}
-
-/// What to do about an attribute that is unknown or readOnly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Names {
-    /// The client named it as its target: an error.
-    Explicit,
-    /// It came along in a larger value: ignored, as Okta sends `id` and a user's unknown attributes are theirs to have.
-    Incidental,
 }
 
 /// A resource on the workbench.
@@ -64,7 +56,7 @@ impl<'a> Draft<'a> {
         Err(Error::payload_too_large(detail))
     }
 
-    /// Assigns a value without a path: each of its keys is one (RFC 7644 §3.5.2.1, and Entra ID's dotted keys).
+    /// Assigns a value without a path: each of its keys is one (RFC 7644 §3.5.2.1).
     pub(super) fn merge<'v>(
         &mut self,
         how: How,
@@ -84,9 +76,9 @@ impl<'a> Draft<'a> {
         if self.resource_type.resolve(attribute).is_none() {
             return Ok(());
         }
-        match Path::parse(name) {
-            Ok(path) => self.assign(how, Names::Incidental, &path, value),
-            Err(_) => Ok(()),
+        match dialect::path_of_key(name) {
+            Some(path) => self.assign(how, Names::Incidental, &path, value),
+            None => Ok(()),
         }
     }
 
@@ -108,7 +100,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Removes what the path names, or only the listed values of it (RFC 7644 §3.5.2.2; Entra ID lists members).
+    /// Removes what the path names, or only the listed values of it (RFC 7644 §3.5.2.2).
     /// Removing what is not there changes nothing.
     pub(super) fn remove(&mut self, path: &Path, listed: Option<&Value>) -> Result<(), Error> {
         let target = match self.resolve(path)? {
@@ -123,13 +115,14 @@ impl<'a> Draft<'a> {
                 return Err(Error::mutability(format!("{target} is readOnly")));
             }
             Resolved::Attribute(target) if !target.attribute.stored => return Ok(()),
+            Resolved::Attribute(target) if is_fixed_part(&target) => {
+                return Err(Error::mutability(format!("{target} is immutable")));
+            }
             Resolved::Attribute(target) => target,
         };
-        match (&path.filter, listed) {
+        match (&path.filter, dialect::listed(listed)) {
             (Some(filter), _) => self.remove_selected(&target, filter),
-            (None, Some(listed)) if target.leaf().multi_valued && !listed.is_null() => {
-                self.remove_listed(&target, listed)
-            }
+            (None, Some(listed)) if target.leaf().multi_valued => self.remove_listed(&target, listed),
             (None, _) => self.clear(&target),
         }
     }
@@ -190,8 +183,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Sub-attributes that an object does not name stay as they are (RFC 7644 §3.5.2.3). A bare value, as Entra ID sends
-    /// managers, is the whole of it: what was known of the old one does not describe the new one.
+    /// Sub-attributes that an object does not name stay as they are (RFC 7644 §3.5.2.3). A bare value is
+    /// the whole of it: what was known of the old one does not describe the new one.
     fn assign_complex(&mut self, target: &Target<'a>, value: &Value) -> Result<(), Error> {
         if is_empty(value) && !value.is_object() {
             return self.clear(target);
@@ -279,14 +272,25 @@ fn is_read_only(target: &Target<'_>) -> bool {
     target.attribute.mutability == Mutability::ReadOnly || target.leaf().mutability == Mutability::ReadOnly
 }
 
-/// Assigns one sub-attribute; an empty value removes it.
+/// A part of the values of a list that is not theirs to lose.
+fn is_fixed_part(target: &Target<'_>) -> bool {
+    let is_immutable = |sub: &Attribute| sub.mutability == Mutability::Immutable;
+    target.attribute.multi_valued && target.sub.is_some_and(is_immutable)
+}
+
+/// Assigns one sub-attribute; an empty value removes it. One that is immutable is assigned once.
 fn assign_sub(
     members: &mut Map<String, Value>,
     parent: &dyn Display,
     sub: &Attribute,
     value: &Value,
 ) -> Result<(), Error> {
-    match coerce_one(sub, &format_args!("{parent}.{}", sub.name), value)? {
+    let value = coerce_one(sub, &format_args!("{parent}.{}", sub.name), value)?;
+    let old = members.get(&*sub.name);
+    if sub.mutability == Mutability::Immutable && old.is_some() && old != value.as_ref() {
+        return Err(Error::mutability(format!("{parent}.{} is immutable: it is set already", sub.name)));
+    }
+    match value {
         Some(value) => members.insert(sub.name.to_string(), value),
         None => members.remove(&*sub.name),
     };

@@ -11,7 +11,7 @@ pub const ERROR_URN: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 /// The longest name of an attribute, path or operator that an error repeats.
 const ECHO_LENGTH: usize = 100;
 
-/// The detail error keyword (RFC 7644 §3.12, table 9).
+/// The detail error keyword (RFC 7644 §3.12, table 9; RFC 9865).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ScimType {
@@ -35,6 +35,12 @@ pub enum ScimType {
     InvalidVers,
     /// The request carries personal data in its URI.
     Sensitive,
+    /// The cursor is none that this query was answered with (RFC 9865).
+    InvalidCursor,
+    /// The cursor is too old (RFC 9865).
+    ExpiredCursor,
+    /// The count cannot be used with a cursor (RFC 9865).
+    InvalidCount,
 }
 
 /// A refusal in the words of RFC 7644 §3.12; its JSON form is the response's body.

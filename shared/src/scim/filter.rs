@@ -1,22 +1,26 @@
 //! Filters (RFC 7644 §3.4.2.2): the tree that the grammar makes and that prints as it is parsed.
 //!
 //! Before it: the query string of a list request, or a path's value filter. After it: `filter/matches.rs`, which holds
-//! values against it, and the list endpoint, which turns a plain equality into a look-up by an index.
+//! values against it, `filter/root.rs`, which tells what it means for one of several types, and the lists of the database,
+//! which are held to the same answers.
 
 mod matches;
+mod root;
 
 use std::fmt;
 
+pub use root::Selection;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::Error;
 use super::grammar;
 use super::path::AttrPath;
-use super::schema::{Resolved, ResourceType, Target};
 use super::value::size;
 
-/// `FILTER`, by the names of the RFC's grammar.
-#[derive(Clone, Debug, PartialEq)]
+/// `FILTER`, by the names of the RFC's grammar. It travels as the text that it prints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Filter {
     /// All hold; two or more.
     And(Vec<Filter>),
@@ -126,25 +130,19 @@ impl Filter {
             Filter::ValuePath(ValuePath { filter, .. }) => filter.cost(),
         }
     }
+}
 
-    /// The path and value, if the whole filter is one `eq`.
-    pub fn as_equality(&self) -> Option<(&AttrPath, &Value)> {
-        match self {
-            Filter::Compare { path, op: CompareOp::Equal, value } => Some((path, value)),
-            _ => None,
-        }
+impl From<Filter> for String {
+    fn from(filter: Filter) -> Self {
+        filter.to_string()
     }
+}
 
-    /// The canonical name of the attribute and the value, if the whole filter is one `eq` on an attribute of the core
-    /// schema or a common one, however it is written: `USERNAME`, `urn:…:core:2.0:User:userName`.
-    pub fn as_lookup<'a>(&'a self, resource_type: &'a ResourceType) -> Option<(&'a str, &'a Value)> {
-        let (path, value) = self.as_equality()?;
-        match resource_type.resolve(path.as_str())? {
-            Resolved::Attribute(Target { extension: None, attribute, sub: None }) => {
-                Some((&attribute.name, value))
-            }
-            _ => None,
-        }
+impl TryFrom<String> for Filter {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        Self::parse(&text)
     }
 }
 

@@ -13,6 +13,7 @@ use winnow::prelude::*;
 use winnow::stream::Stateful;
 use winnow::token::{any, one_of, take_till, take_while};
 
+use super::dialect;
 use super::filter::{CompareOp, Filter, ValuePath};
 use super::path::{AttrPath, Path};
 
@@ -132,27 +133,16 @@ fn value_path(input: &mut Input<'_>) -> Parsed<ValuePath> {
         .parse_next(input)
 }
 
-/// `valuePath` as a filter. `emails[type eq "work"].value eq "x"`, which Entra ID sends and figure 1 does not have, says
-/// the same as `emails[type eq "work" and value eq "x"]`.
+/// `valuePath` as a filter, and `emails[type eq "work"].value eq "x"`, which figure 1 does not have.
 fn value_exp(input: &mut Input<'_>) -> Parsed<Filter> {
     (value_path, opt((sub_attr, term, cut_err(predicate))))
         .map(|(mut value_path, narrowing)| {
             if let Some((sub, (), predicate)) = narrowing {
-                *value_path.filter = narrowed(*value_path.filter, predicate.about(sub));
+                *value_path.filter = dialect::narrowed(*value_path.filter, predicate.about(sub));
             }
             Filter::ValuePath(value_path)
         })
         .parse_next(input)
-}
-
-fn narrowed(filter: Filter, comparison: Filter) -> Filter {
-    match filter {
-        Filter::And(mut items) => {
-            items.push(comparison);
-            Filter::And(items)
-        }
-        filter => Filter::And(vec![filter, comparison]),
-    }
 }
 
 /// §3.4.2.2: `attrExp = (attrPath SP "pr") / (attrPath SP compareOp SP compValue)`
@@ -197,10 +187,9 @@ fn comp_value(input: &mut Input<'_>) -> Parsed<Value> {
 }
 
 /// `false / null / true / number` (RFC 8259 §3, §6): whatever looks like one; `serde_json` has the rules and the limits.
-/// `True` and `False` are taken too, as Entra ID writes booleans.
 fn literal(input: &mut Input<'_>) -> Parsed<Value> {
     take_while(1.., |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
-        .verify_map(|word: &str| serde_json::from_str(&word.to_ascii_lowercase()).ok())
+        .verify_map(dialect::literal)
         .parse_next(input)
 }
 

@@ -1,4 +1,4 @@
-//! The ListResponse message (RFC 7644 §3.4.2).
+//! The ListResponse message (RFC 7644 §3.4.2, RFC 9865).
 //!
 //! Before it: a query's page of representations, or discovery's. After it: the HTTP answer.
 
@@ -8,12 +8,26 @@ use serde_json::{Value, json};
 pub const LIST_URN: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 
 /// One page. The numbers are JSON integers: Okta stops silently at strings.
-pub fn list_response(resources: Vec<Value>, total: i64, start_index: i64) -> Value {
-    json!({
+///
+/// A page by position has a `start_index` (from 1). A page by cursor has none, and a `next_cursor` unless it is the last one
+/// (RFC 9865).
+pub fn list_response(
+    resources: Vec<Value>,
+    total: i64,
+    start_index: Option<i64>,
+    next_cursor: Option<String>,
+) -> Value {
+    let mut list = json!({
         "schemas": [LIST_URN],
         "totalResults": total,
-        "startIndex": start_index,
         "itemsPerPage": resources.len(),
         "Resources": resources,
-    })
+    });
+    if let Some(start_index) = start_index {
+        list["startIndex"] = Value::from(start_index);
+    }
+    if let Some(next_cursor) = next_cursor {
+        list["nextCursor"] = Value::from(next_cursor);
+    }
+    list
 }

@@ -6,13 +6,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::draft::{Draft, How, Names, missing};
+use super::dialect::{self, Names};
+use super::draft::{Draft, How, missing};
 use super::error::Error;
 use super::filter::Filter;
 use super::grammar::MAX_LENGTH;
 use super::path::Path;
 use super::resource::{Resource, require_urn};
-use super::schema::{Resolved, ResourceType};
+use super::schema::{Resolved, ResourceType, Target};
 use super::value::{check_names, is_empty};
 
 /// The URN of the PATCH message (RFC 7644 §3.5.2).
@@ -58,30 +59,12 @@ impl Patch {
     /// 400 `invalidSyntax` for a wrong structure, `invalidPath` and `invalidFilter` for a malformed path, `noTarget` for a
     /// remove without a path, `invalidValue` where a value is missing; 413 for too many operations or comparisons.
     pub fn parse(body: &Value) -> Result<Self, Error> {
-        let Value::Object(members) = body else {
-            return Err(Error::invalid_syntax("the body must be a JSON object"));
-        };
-        check_names(&"", members.keys())?;
-        if let Some(schemas) = member(members, "schemas").filter(|schemas| !is_empty(schemas)) {
-            require_urn(PATCH_URN, schemas)?;
-        }
-        let operations = match member(members, "Operations") {
-            Some(Value::Array(operations)) if !operations.is_empty() => operations,
-            _ => return Err(Error::invalid_syntax("Operations must be a list with at least one operation")),
-        };
-        if operations.len() > MAX_OPERATIONS {
-            let detail =
-                format!("Operations has {} operations; at most {MAX_OPERATIONS} are taken", operations.len());
-            return Err(Error::payload_too_large(detail));
-        }
-        let operations = operations.iter().map(Operation::parse).collect::<Result<Vec<_>, _>>()?;
-        let filters = operations.iter().filter_map(|operation| operation.path.as_ref()?.filter.as_ref());
-        let terms: usize = filters.map(Filter::terms).sum();
-        if terms > MAX_TERMS {
-            let detail = format!("the paths have {terms} comparisons; at most {MAX_TERMS} are taken");
-            return Err(Error::payload_too_large(detail));
-        }
-        Ok(Self { operations })
+        operations(body).map(Self::of)
+    }
+
+    /// A patch of operations that were read already.
+    pub(super) fn of(operations: Vec<Operation>) -> Self {
+        Self { operations }
     }
 
     /// The operations, in their order.
@@ -93,7 +76,8 @@ impl Patch {
     ///
     /// # Errors
     /// 400 with the keyword of RFC 7644 §3.12 that fits. A required attribute that a remove left unassigned is
-    /// `mutability` (§3.5.2.2), any other one missing `invalidValue`. A resource that lacked something before may go on
+    /// `mutability` (§3.5.2.2), any other one missing `invalidValue`; an immutable attribute that was set is
+    /// `mutability` too. A resource that lacked something before may go on
     /// lacking it: a deactivation must not fail for that. 413 where the operations ask for too many comparisons of values,
     /// or make the resource too large.
     pub fn apply(&self, resource_type: &ResourceType, current: &Resource) -> Result<Resource, Error> {
@@ -104,7 +88,11 @@ impl Patch {
         let members = draft.finish()?;
         let lacking = missing(resource_type, &members);
         match lacking.filter(|_| missing(resource_type, current.members()).is_none()) {
-            None => Ok(Resource::from_members(members)),
+            None => {
+                let after = Resource::from_members(members);
+                after.check_immutable(resource_type, current)?;
+                Ok(after)
+            }
             Some(missing) if self.removes(resource_type, &missing.attribute) => {
                 Err(Error::mutability(format!("{} is required and cannot be removed", missing.path)))
             }
@@ -117,13 +105,42 @@ impl Patch {
         let removed = self.operations.iter().filter(|operation| operation.op == Op::Remove);
         removed.filter_map(|operation| operation.path.as_ref()).any(|path| {
             match resource_type.resolve(path.attr.as_str()) {
-                Some(Resolved::Attribute(target)) => {
-                    target.extension.is_none() && target.attribute.name == attribute
-                }
+                Some(Resolved::Attribute(target)) => Target { sub: None, ..target }.to_string() == attribute,
                 _ => false,
             }
         })
     }
+}
+
+/// The operations of the message (RFC 7644 §3.5.2).
+///
+/// # Errors
+/// As [`Patch::parse`].
+pub(super) fn operations(body: &Value) -> Result<Vec<Operation>, Error> {
+    let Value::Object(members) = body else {
+        return Err(Error::invalid_syntax("the body must be a JSON object"));
+    };
+    check_names(&"", members.keys())?;
+    if let Some(schemas) = member(members, "schemas").filter(|schemas| !is_empty(schemas)) {
+        require_urn(PATCH_URN, schemas)?;
+    }
+    let operations = match member(members, "Operations") {
+        Some(Value::Array(operations)) if !operations.is_empty() => operations,
+        _ => return Err(Error::invalid_syntax("Operations must be a list with at least one operation")),
+    };
+    if operations.len() > MAX_OPERATIONS {
+        let detail =
+            format!("Operations has {} operations; at most {MAX_OPERATIONS} are taken", operations.len());
+        return Err(Error::payload_too_large(detail));
+    }
+    let operations = operations.iter().map(Operation::parse).collect::<Result<Vec<_>, _>>()?;
+    let filters = operations.iter().filter_map(|operation| operation.path.as_ref()?.filter.as_ref());
+    let terms: usize = filters.map(Filter::terms).sum();
+    if terms > MAX_TERMS {
+        let detail = format!("the paths have {terms} comparisons; at most {MAX_TERMS} are taken");
+        return Err(Error::payload_too_large(detail));
+    }
+    Ok(operations)
 }
 
 impl Operation {
@@ -139,8 +156,9 @@ impl Operation {
         let op = op.ok_or_else(|| Error::invalid_syntax("op must be add, remove or replace"))?;
         let path = match member(members, "path") {
             None | Some(Value::Null) => None,
-            Some(Value::String(path)) if path.is_empty() => None,
-            Some(Value::String(path)) => Some(transportable(Path::parse(path)?)?),
+            Some(Value::String(path)) => {
+                dialect::path(path).map(|path| transportable(Path::parse(path)?)).transpose()?
+            }
             Some(_) => return Err(Error::invalid_path("path must be a string")),
         };
         let value = member(members, "value").cloned();
@@ -177,9 +195,8 @@ impl Op {
     /// The words, as the RFC writes them.
     const ALL: [(Op, &'static str); 3] = [(Op::Add, "add"), (Op::Remove, "remove"), (Op::Replace, "replace")];
 
-    /// Entra ID writes them with a capital.
     fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, name)| name.eq_ignore_ascii_case(word)).map(|(op, _)| *op)
+        Self::ALL.iter().find(|(_, name)| dialect::is_word(word, name)).map(|(op, _)| *op)
     }
 
     /// The word, as the RFC writes it.

@@ -97,6 +97,11 @@ fn names(parameter: Option<&str>) -> Option<Vec<String>> {
     (!names.is_empty()).then_some(names)
 }
 
+/// Whether all parts go the way of the whole.
+fn has_plain_parts(attribute: &Attribute) -> bool {
+    attribute.sub_attributes.iter().all(|sub| sub.returned == Returned::Default)
+}
+
 /// Attributes that do not exist are asked for in vain, which is no error.
 fn canonical(resource_type: &ResourceType, name: &str) -> Option<String> {
     match resource_type.resolve(name)? {
@@ -114,9 +119,14 @@ enum Mode {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
+    /// All of it.
     Keep,
+    /// Nothing of it.
     Drop,
+    /// Those parts that were asked for, or that were not excluded.
     Parts,
+    /// Those parts that are always returned.
+    Always,
 }
 
 /// The parameters in canonical paths.
@@ -136,11 +146,12 @@ impl View {
         let shown = members.into_iter().filter_map(|(name, value)| {
             let target = row(&name)?;
             let path = target.to_string();
-            match self.fate(target.attribute, &path, urn) {
-                Fate::Keep => Some((name, value)),
-                Fate::Drop => None,
-                Fate::Parts => Some((name, self.parts(target.attribute, &path, value)?)),
-            }
+            let shown = match self.fate(target.attribute, &path, urn) {
+                Fate::Drop => return None,
+                Fate::Keep if has_plain_parts(target.attribute) => value,
+                fate => self.parts(target.attribute, &path, fate, value)?,
+            };
+            Some((name, shown))
         });
         shown.collect()
     }
@@ -149,34 +160,43 @@ impl View {
         let is_asked = self.asked.contains(path) || self.asked.contains(urn);
         let is_part = |asked: &String| asked.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
         let has_asked_parts = self.asked.iter().any(is_part);
+        let is_always = |sub: &Attribute| sub.returned == Returned::Always;
+        let rest = if attribute.sub_attributes.iter().any(is_always) { Fate::Always } else { Fate::Drop };
         match (attribute.returned, self.mode) {
             (Returned::Never, _) => Fate::Drop,
             (Returned::Always, _) => Fate::Keep,
             (Returned::Request, Mode::Default | Mode::Except) => Fate::Drop,
             (Returned::Default, Mode::Default) => Fate::Keep,
             (_, Mode::Only) if is_asked => Fate::Keep,
-            (_, Mode::Except) if is_asked => Fate::Drop,
+            (_, Mode::Except) if is_asked => rest,
             (_, Mode::Only | Mode::Except) if has_asked_parts => Fate::Parts,
-            (_, Mode::Only) => Fate::Drop,
+            (_, Mode::Only) => rest,
             (Returned::Default, Mode::Except) => Fate::Keep,
         }
     }
 
-    fn parts(&self, attribute: &Attribute, path: &str, value: Value) -> Option<Value> {
+    fn parts(&self, attribute: &Attribute, path: &str, fate: Fate, value: Value) -> Option<Value> {
         match value {
             Value::Object(members) => {
                 let is_shown = |name: &str| {
-                    let is_always =
-                        attribute.sub_attribute(name).is_some_and(|sub| sub.returned == Returned::Always);
                     let is_asked = self.asked.contains(&format!("{path}.{name}"));
-                    is_always || is_asked == (self.mode == Mode::Only)
+                    match attribute.sub_attribute(name).map(|sub| sub.returned) {
+                        None | Some(Returned::Never) => false,
+                        Some(Returned::Always) => true,
+                        Some(Returned::Request) => is_asked && self.mode == Mode::Only,
+                        Some(Returned::Default) => match fate {
+                            Fate::Keep => true,
+                            Fate::Parts => is_asked == (self.mode == Mode::Only),
+                            Fate::Always | Fate::Drop => false,
+                        },
+                    }
                 };
                 let members: Map<_, _> = members.into_iter().filter(|(name, _)| is_shown(name)).collect();
                 (!members.is_empty()).then_some(Value::Object(members))
             }
             Value::Array(elements) => {
                 let elements =
-                    elements.into_iter().filter_map(|element| self.parts(attribute, path, element));
+                    elements.into_iter().filter_map(|element| self.parts(attribute, path, fate, element));
                 let elements: Vec<Value> = elements.collect();
                 (!elements.is_empty()).then_some(Value::Array(elements))
             }

@@ -3,7 +3,7 @@
 //! Before it: the worker's fold, which makes and keeps records. After it: the HTTP answer.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
@@ -45,9 +45,29 @@ impl Record {
         format!("{}{}/{}", base_url.trim_end_matches('/'), resource_type.endpoint, self.id)
     }
 
-    /// The representation (RFC 7643 §3.1): what clients wrote, `id`, `meta`, and the defaults nobody has changed.
-    pub fn represent(&self, resource_type: &ResourceType, base_url: &str, projection: &Projection) -> Value {
+    /// The representation (RFC 7643 §3.1): what clients wrote, `id`, `meta`, the defaults nobody has changed, and what is
+    /// computed: a user's `groups`, a group's `members`.
+    pub fn represent(
+        &self,
+        resource_type: &ResourceType,
+        base_url: &str,
+        computed: Option<Computed>,
+        projection: &Projection,
+    ) -> Value {
+        projection.apply(resource_type, self.whole(resource_type, base_url, computed))
+    }
+
+    /// All that there is to filter and sort by, whatever its `returned`: what [`Filter::matches`] is the reference for.
+    ///
+    /// [`Filter::matches`]: super::Filter::matches
+    pub fn whole(
+        &self,
+        resource_type: &ResourceType,
+        base_url: &str,
+        computed: Option<Computed>,
+    ) -> Map<String, Value> {
         let mut members = self.resource.members().clone();
+        members.extend(computed.and_then(|computed| computed.attribute(base_url)));
         for attribute in resource_type.core_attributes() {
             if let Some(default) = &attribute.default {
                 members.entry(&*attribute.name).or_insert_with(|| default.clone());
@@ -62,7 +82,41 @@ impl Record {
         });
         members.insert("id".to_owned(), Value::from(self.id.to_string()));
         members.insert("meta".to_owned(), meta);
-        projection.apply(resource_type, members)
+        members
+    }
+}
+
+/// What a representation shows of other resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Computed {
+    /// `members` of a group (RFC 7643 §4.2).
+    Members(Vec<Related>),
+    /// `groups` of a user (RFC 7643 §4.1.2).
+    Groups(Vec<Related>),
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Related {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name.
+    pub display: String,
+}
+
+impl Computed {
+    /// The attribute's name and value; none if there is nothing to show.
+    fn attribute(self, base_url: &str) -> Option<(String, Value)> {
+        let (name, endpoint, kind, related) = match self {
+            Self::Members(related) => ("members", "/Users", "User", related),
+            Self::Groups(related) => ("groups", "/Groups", "direct", related),
+        };
+        let base_url = base_url.trim_end_matches('/');
+        let shown = related.into_iter().map(|Related { id, display }| {
+            json!({ "value": id, "$ref": format!("{base_url}{endpoint}/{id}"), "display": display, "type": kind })
+        });
+        let shown: Vec<Value> = shown.collect();
+        (!shown.is_empty()).then(|| (name.to_owned(), Value::Array(shown)))
     }
 }
 

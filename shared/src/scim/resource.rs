@@ -1,11 +1,15 @@
 //! A resource as a client may write it: validated, canonical, and nothing else in it.
 //!
 //! Before it: `parse_json`. After it: the command envelope that carries it, the fold that keeps it in a `Record`, and
-//! `Patch`, which makes the next one from it. Validation is `draft`'s, by the table.
+//! `Patch`, which makes the next one from it. Validation is `draft`'s, by the table; what may follow what is told in
+//! `resource/replacing.rs`.
+
+mod replacing;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::dialect;
 use super::draft::{Draft, How, missing};
 use super::error::Error;
 use super::schema::{ENTERPRISE_URN, ResourceType};
@@ -189,7 +193,7 @@ pub(super) fn require_urn(urn: &str, schemas: &Value) -> Result<(), Error> {
     let schemas = schemas.as_array().ok_or_else(wrong)?;
     let mut is_named = false;
     for schema in schemas {
-        is_named |= schema.as_str().ok_or_else(wrong)?.eq_ignore_ascii_case(urn);
+        is_named |= dialect::is_core_urn(schema.as_str().ok_or_else(wrong)?, urn);
     }
     if is_named { Ok(()) } else { Err(Error::invalid_value(format!("schemas must include {urn}"))) }
 }

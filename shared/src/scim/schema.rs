@@ -7,7 +7,10 @@
 mod common;
 mod describe;
 mod enterprise;
+mod group;
+mod register;
 mod resolve;
+mod types;
 mod user;
 
 use std::borrow::Cow;
@@ -15,13 +18,17 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
+pub use register::{MAX_ATTRIBUTES, MAX_NAME_LENGTH, MAX_URN_LENGTH};
 pub use resolve::{Resolved, Target};
+pub use types::{MAX_EXTENSIONS, Types};
 
 /// A text of the table: borrowed for the schemas that are compiled in, owned for registered ones.
 pub type Text = Cow<'static, str>;
 
 /// The URN of the core User schema (RFC 7643 §4.1).
 pub const USER_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+/// The URN of the core Group schema (RFC 7643 §4.2).
+pub const GROUP_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 /// The URN of the enterprise extension (RFC 7643 §4.3).
 pub const ENTERPRISE_URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
@@ -168,10 +175,24 @@ static USER: LazyLock<ResourceType> = LazyLock::new(|| ResourceType {
     extensions: vec![enterprise::schema()],
 });
 
+static GROUP: LazyLock<ResourceType> = LazyLock::new(|| ResourceType {
+    name: "Group".into(),
+    description: "A group of people".into(),
+    endpoint: "/Groups".into(),
+    schema: group::schema(),
+    common: common::attributes(),
+    extensions: Vec::new(),
+});
+
 impl ResourceType {
     /// The User (RFC 7643 §4.1) with the enterprise extension (§4.3).
     pub fn user() -> &'static ResourceType {
         &USER
+    }
+
+    /// The Group (RFC 7643 §4.2).
+    pub fn group() -> &'static ResourceType {
+        &GROUP
     }
 
     /// The core schema and the extensions.
@@ -196,6 +217,11 @@ impl Attribute {
     /// The sub-attribute of that name, whatever its case.
     pub fn sub_attribute(&self, name: &str) -> Option<&Attribute> {
         find(&self.sub_attributes, name)
+    }
+
+    /// Whether one may filter and sort by it: what nobody may read nobody may find out by asking.
+    pub fn is_filterable(&self) -> bool {
+        self.stored && self.returned != Returned::Never
     }
 
     /// Whether clients may write it and we keep it.
@@ -267,6 +293,10 @@ impl Attribute {
 
     fn read_only(self) -> Self {
         Self { mutability: Mutability::ReadOnly, ..self }
+    }
+
+    fn immutable(self) -> Self {
+        Self { mutability: Mutability::Immutable, ..self }
     }
 
     fn not_stored(self) -> Self {

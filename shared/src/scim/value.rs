@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::dialect;
 use super::error::{Error, echo};
 use super::schema::{Attribute, DataType};
 
@@ -18,19 +19,18 @@ use super::schema::{Attribute, DataType};
 pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::String(text) => text.is_empty(),
+        Value::String(text) => dialect::is_unassigned(text),
         Value::Array(elements) => elements.iter().all(is_empty),
         Value::Object(members) => members.is_empty(),
         Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
-/// A boolean, also as the string that Entra ID sends.
+/// A boolean, also as text.
 pub(super) fn as_boolean(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(value) => Some(*value),
-        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
-        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        Value::String(text) => dialect::boolean(text),
         _ => None,
     }
 }
@@ -57,10 +57,7 @@ pub(super) fn coerce_elements(
     path: &dyn Display,
     value: &Value,
 ) -> Result<Vec<Value>, Error> {
-    let given = match value {
-        Value::Array(elements) => elements.as_slice(),
-        single => std::slice::from_ref(single),
-    };
+    let given = dialect::elements(value);
     check_count(attribute, path, given.len())?;
     let mut elements = Vec::with_capacity(given.len());
     for element in given {
@@ -121,7 +118,7 @@ fn check_text(attribute: &Attribute, path: &dyn Display, text: &str) -> Result<(
     Ok(())
 }
 
-/// An object, or a bare value where a `value` would say the same: Entra ID sends managers so.
+/// An object, or a bare value where a `value` would say the same.
 fn coerce_complex(attribute: &Attribute, path: &dyn Display, value: &Value) -> Result<Option<Value>, Error> {
     let given = as_complex(attribute, path, value)?;
     let mut members = Map::new();
@@ -139,13 +136,8 @@ pub(super) fn as_complex<'v>(
     path: &dyn Display,
     value: &'v Value,
 ) -> Result<Cow<'v, Map<String, Value>>, Error> {
-    match value {
-        Value::Object(members) => Ok(Cow::Borrowed(members)),
-        Value::String(_) if attribute.sub_attribute("value").is_some() => {
-            Ok(Cow::Owned(Map::from_iter([("value".to_owned(), value.clone())])))
-        }
-        _ => Err(Error::invalid_value(format!("{path} must be an object"))),
-    }
+    dialect::as_value(attribute, value)
+        .ok_or_else(|| Error::invalid_value(format!("{path} must be an object")))
 }
 
 /// The writable sub-attributes that the members name; others are ignored, as unknown and readOnly ones are everywhere.

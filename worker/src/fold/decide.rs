@@ -1,15 +1,18 @@
-//! One command against the state. The rules of order and of late answers; what a change does to a user is in `user`.
+//! One command against the state. The rules of the inbox and of late answers; the order is in `row`, what a change does in
+//! `user` and `group`.
 
-use shared::command::{Change, Command, Fingerprint, Origin, Role};
+use std::borrow::Cow;
+
+use shared::command::{Change, Command, Origin};
 use shared::outcome::Outcome;
+use shared::postgres::groups::GroupRow;
 use shared::postgres::users::UserRow;
-use shared::scim::{self, Resource};
-use shared::ticket::Ticket;
+use shared::scim::{Group, Resource, ResourceType, Types};
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
 use super::State;
-use super::user;
+use super::row::{self, Refused};
+use super::{group, user};
 
 /// How long before the deadline ingest may still hear a reply: what is applied later counts as unheard.
 const REPLY_MARGIN: Duration = Duration::seconds(1);
@@ -35,10 +38,11 @@ impl Decision {
     }
 }
 
-/// Whether a reply to a command that goes out now may come too late.
+/// Whether a reply to a command that goes out now may come too late. Nobody waits for an asynchronous one: its outcome is
+/// fetched whenever somebody likes.
 #[must_use]
 pub fn is_late(command: &Command, now: OffsetDateTime) -> bool {
-    now > command.deadline - REPLY_MARGIN
+    !command.asynchronous && now > command.deadline - REPLY_MARGIN
 }
 
 /// Decides a command and applies it to the state.
@@ -46,139 +50,88 @@ pub fn is_late(command: &Command, now: OffsetDateTime) -> bool {
 /// # Errors
 /// The reason why it can never be decided: it belongs into the dead-letter queue.
 pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> {
-    if !state.tenants.contains_key(&command.tenant) {
+    let Some(tenant) = state.tenants.get(&command.tenant) else {
         return Err("the command's tenant does not exist".to_owned());
-    }
+    };
     let entry = state.inbox.get(&command.ticket);
     if let Some(outcome) = entry.and_then(|entry| entry.outcome.clone()) {
         // Applied before: redelivered after a crash between the commit and the acknowledgement.
         return Ok(Decision::Repeated(outcome));
     }
-    // A row without a verdict: ingest gave up first, and said so in Postgres.
-    let late = entry.is_some() || is_late(command, state.now);
+    let change = validated(&tenant.types, &command.change)?;
+    // A row without a verdict: ingest gave up first, and said so in Postgres. (Or it queued what nobody waits for.)
+    let late = !command.asynchronous && entry.is_some() || is_late(command, state.now);
     if let Some(outcome) = hand_out(state, command, late) {
         return Ok(if late { Decision::Unheard(outcome) } else { Decision::Reply(outcome) });
     }
-    let outcome = apply(state, command).unwrap_or_else(|error| Outcome::Rejected { error });
+    let outcome = apply(state, command, &change, late).unwrap_or_else(Outcome::from);
     state.settle(command, outcome.clone(), late && outcome.is_applied());
     Ok(if late { Decision::Unheard(outcome) } else { Decision::Reply(outcome) })
 }
 
-/// The outcome of the same request's earlier try, if nobody heard it and it is still the truth. A command that is
-/// late itself repeats it but leaves it unclaimed.
+/// The change with its resource held against the tenant's schemas: a sender that is not ours may not have done so, and ours
+/// may have known the schemas of a moment ago.
+fn validated<'a>(types: &Types, change: &'a Change) -> Result<Cow<'a, Change>, String> {
+    Ok(match change {
+        Change::CreateUser { user, origin, role } => {
+            let user = parsed(&types.user, user)?;
+            Cow::Owned(Change::CreateUser { user, origin: *origin, role: *role })
+        }
+        Change::ReplaceUser { user } => Cow::Owned(Change::ReplaceUser { user: parsed(&types.user, user)? }),
+        Change::CreateGroup { group } => {
+            Cow::Owned(Change::CreateGroup { group: parsed_group(types, group)? })
+        }
+        Change::ReplaceGroup { group } => {
+            Cow::Owned(Change::ReplaceGroup { group: parsed_group(types, group)? })
+        }
+        Change::PatchUser { .. } | Change::PatchGroup { .. } | Change::DeleteUser | Change::DeleteGroup => {
+            Cow::Borrowed(change)
+        }
+    })
+}
+
+fn parsed(resource_type: &ResourceType, resource: &Resource) -> Result<Resource, String> {
+    let as_sent =
+        serde_json::to_value(resource).map_err(|_| "no command: its resource is no JSON".to_owned())?;
+    Resource::parse(resource_type, &as_sent).map_err(|error| format!("no command: {}", error.detail))
+}
+
+fn parsed_group(types: &Types, group: &Group) -> Result<Group, String> {
+    if group::has_members(&group.resource) {
+        return Err("no command: a group's members stand beside its resource, not in it".to_owned());
+    }
+    Ok(Group { resource: parsed(&types.group, &group.resource)?, members: group.members.clone() })
+}
+
+/// What an earlier try of the same request came to, if that is still to be handed out.
 fn hand_out(state: &mut State, command: &Command, late: bool) -> Option<Outcome> {
-    let mark: (Uuid, Fingerprint) = (command.tenant, command.fingerprint.clone());
-    let first = *state.unclaimed.get(&mark)?;
-    let outcome = state.inbox.get(&first)?.outcome.clone()?;
-    let (Outcome::Created { record } | Outcome::Updated { record }) = &outcome else { return None };
-    let mut row = state.user(command.tenant, record.id)?.clone();
-    let outcome = match &command.change {
-        Change::CreateUser { .. } if row.created_ticket == first.0 => {
-            Outcome::Created { record: row.record().ok()? }
+    match &command.change {
+        _ if command.asynchronous => None,
+        Change::CreateUser { .. } | Change::ReplaceUser { .. } | Change::PatchUser { .. } => {
+            row::hand_out::<UserRow>(state, command, late)
         }
-        Change::ReplaceUser { .. } | Change::PatchUser { .. } if row.ticket == first.0 => outcome.clone(),
-        _ => return None,
-    };
-    let is_create = matches!(command.change, Change::CreateUser { .. });
-    row.ticket = row.ticket.max(command.ticket.0);
-    if is_create && !late {
-        // The resource is this command's now, should its outcome go unheard too.
-        row.created_ticket = command.ticket.0;
-    }
-    state.put(row);
-    state.settle(command, outcome.clone(), false);
-    if !late {
-        state.unclaimed.remove(&mark);
-        if let Some(entry) = state.inbox.get_mut(&first) {
-            entry.unclaimed = false;
-            entry.changed = true;
-            if is_create {
-                // One resource was made: two answers of 201 would be two creates.
-                entry.outcome = Some(Outcome::Rejected { error: user::name_taken() });
-            }
+        Change::CreateGroup { .. } | Change::ReplaceGroup { .. } | Change::PatchGroup { .. } => {
+            row::hand_out::<GroupRow>(state, command, late)
         }
+        Change::DeleteUser | Change::DeleteGroup => None,
     }
-    Some(outcome)
 }
 
 /// Applies a command that was not applied before.
-fn apply(state: &mut State, command: &Command) -> Result<Outcome, scim::Error> {
-    match &command.change {
+fn apply(state: &mut State, command: &Command, change: &Change, late: bool) -> Result<Outcome, Refused> {
+    match change {
+        Change::CreateUser { user, origin: Origin::Scim, role: None } => {
+            user::provision(state, command, user, late)
+        }
         Change::CreateUser { user, origin, role } => {
-            create(state, command, user, *origin, role.unwrap_or_default())
+            user::create(state, command, user, *origin, role.unwrap_or_default())
         }
-        Change::ReplaceUser { user } => update(state, command, |current| user::replaced(current, user)),
-        Change::PatchUser { patch } => update(state, command, |current| user::patched(current, patch)),
-        Change::DeleteUser => delete(state, command),
+        Change::ReplaceUser { user } => user::replace(state, command, user),
+        Change::PatchUser { patch } => user::patch(state, command, patch),
+        Change::DeleteUser => user::delete(state, command),
+        Change::CreateGroup { group } => group::create(state, command, group),
+        Change::ReplaceGroup { group } => group::replace(state, command, group),
+        Change::PatchGroup { patch } => group::patch(state, command, patch),
+        Change::DeleteGroup => group::delete(state, command),
     }
-}
-
-fn create(
-    state: &mut State,
-    command: &Command,
-    user: &Resource,
-    origin: Origin,
-    role: Role,
-) -> Result<Outcome, scim::Error> {
-    let row = user::created(state, command, user, origin, role)?;
-    if state.is_name_taken(row.tenant_id, &row.user_name_key, row.id) || state.users.contains_key(&row.id) {
-        return Err(user::name_taken());
-    }
-    let record = row.record().map_err(|_| scim::Error::internal("the user could not be stored"))?;
-    user::tell_created(state, command, &row);
-    state.put(row);
-    Ok(Outcome::Created { record })
-}
-
-fn update(
-    state: &mut State,
-    command: &Command,
-    change: impl FnOnce(&Resource) -> Result<Resource, scim::Error>,
-) -> Result<Outcome, scim::Error> {
-    let before = match in_order(state, command)? {
-        Ok(row) => row,
-        Err(stale) => return Ok(stale),
-    };
-    let stored = before.record().map_err(|_| scim::Error::internal("the stored user cannot be read"))?;
-    let resource = change(&stored.resource)?;
-    let mut after = before.clone();
-    after.ticket = command.ticket.0;
-    if resource != stored.resource {
-        user::row_columns(&mut after, &resource, state.now)?;
-        after.version += 1;
-        after.modified_at = state.now.max(before.modified_at);
-        if state.is_name_taken(after.tenant_id, &after.user_name_key, after.id) {
-            return Err(user::name_taken());
-        }
-        user::tell_changed(state, command, &before, &after);
-    }
-    let record = after.record().map_err(|_| scim::Error::internal("the user could not be stored"))?;
-    state.put(after);
-    Ok(Outcome::Updated { record })
-}
-
-fn delete(state: &mut State, command: &Command) -> Result<Outcome, scim::Error> {
-    match in_order(state, command)? {
-        Ok(row) => {
-            user::tell_deleted(state, command, &row);
-            state.remove(row.id);
-            Ok(Outcome::Deleted)
-        }
-        Err(stale) => Ok(stale),
-    }
-}
-
-/// The row that the command may change: it is there, its ticket is smaller, its version is one that the client accepts.
-fn in_order(state: &State, command: &Command) -> Result<Result<UserRow, Outcome>, scim::Error> {
-    let row = state.user(command.tenant, command.resource).ok_or_else(user::not_found)?;
-    if command.ticket.0 <= row.ticket {
-        return Ok(Err(Outcome::Stale { ticket: Ticket(row.ticket) }));
-    }
-    let etag = row.record().map_err(|_| scim::Error::internal("the stored user cannot be read"))?.etag();
-    if command.if_match.as_ref().is_some_and(|accepted| !accepted.allows(&etag)) {
-        return Err(scim::Error::precondition_failed(
-            "the user has another version than If-Match asks for: read it again",
-        ));
-    }
-    Ok(Ok(row.clone()))
 }

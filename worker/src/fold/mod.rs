@@ -2,11 +2,15 @@
 //! no queue. Before: [`crate::store::load`]. After: [`crate::store::save`].
 
 mod decide;
+mod group;
+mod members;
+mod row;
 mod state;
 #[cfg(test)]
 mod tests;
 mod user;
 
 pub use decide::{Decision, decide, is_late};
-pub use state::{Entry, Slot, State};
-pub use user::row_columns;
+pub use members::{MAX_SEARCHED, Members};
+pub use row::Row;
+pub use state::{Entry, Person, Slot, State};

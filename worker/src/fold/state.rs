@@ -3,22 +3,34 @@
 use std::collections::{BTreeMap, HashMap};
 
 use shared::command::{Command, Fingerprint};
-use shared::event::Event;
+use shared::event::{Cause, Event};
 use shared::outcome::Outcome;
+use shared::postgres::groups::GroupRow;
+use shared::postgres::tenants::Tenant;
 use shared::postgres::users::UserRow;
+use shared::scim;
 use shared::ticket::Ticket;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
+
+use super::members::Members;
+use super::row::Row;
 
 /// The rows of one batch.
 #[derive(Debug, Clone)]
 pub struct State {
-    /// The time of this batch.
+    /// The time of this batch, in whole milliseconds: as fine as it is shown.
     pub now: OffsetDateTime,
-    /// The names of the tenants that there are, by id.
-    pub tenants: HashMap<Uuid, String>,
+    /// The tenants that there are.
+    pub tenants: HashMap<Uuid, Tenant>,
     /// Users by id.
-    pub users: BTreeMap<Uuid, Slot>,
+    pub users: BTreeMap<Uuid, Slot<UserRow>>,
+    /// Groups by id.
+    pub groups: BTreeMap<Uuid, Slot<GroupRow>>,
+    /// Who is in them.
+    pub members: HashMap<Uuid, Members>,
+    /// Those named as members who are no rows of `users` above: they can be added, not changed.
+    pub people: HashMap<Uuid, Person>,
     /// The inbox, by ticket.
     pub inbox: BTreeMap<Ticket, Entry>,
     /// The latest outcome that nobody heard, by tenant and fingerprint.
@@ -28,12 +40,29 @@ pub struct State {
 }
 
 /// A row as it was loaded and as it is now.
-#[derive(Debug, Clone, Default)]
-pub struct Slot {
+#[derive(Debug, Clone)]
+pub struct Slot<R> {
     /// As it stands in the database; `None` if it does not.
-    pub stored: Option<UserRow>,
+    pub stored: Option<R>,
     /// As the fold left it; `None` if it is gone.
-    pub current: Option<UserRow>,
+    pub current: Option<R>,
+}
+
+impl<R: Clone> Slot<R> {
+    /// A row that was loaded.
+    #[must_use]
+    pub fn loaded(row: R) -> Self {
+        Self { stored: Some(row.clone()), current: Some(row) }
+    }
+}
+
+/// Somebody who can be a member of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// Whose roster they are on.
+    pub tenant: Uuid,
+    /// What they are called as a member: displayName, else userName.
+    pub display: String,
 }
 
 /// A row of the inbox.
@@ -43,7 +72,7 @@ pub struct Entry {
     pub stored: bool,
     /// Whether the fold changed it.
     pub changed: bool,
-    /// Its verdict; `None` where ingest gave up before there was one.
+    /// Its verdict; `None` where ingest gave up before there was one, or queued it for asynchronous processing.
     pub outcome: Option<Outcome>,
     /// Whether nobody heard the verdict.
     pub unclaimed: bool,
@@ -56,39 +85,76 @@ impl State {
     #[must_use]
     pub fn new(now: OffsetDateTime) -> Self {
         Self {
-            now,
+            now: now - Duration::nanoseconds(i64::from(now.nanosecond() % 1_000_000)),
             tenants: HashMap::new(),
             users: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            members: HashMap::new(),
+            people: HashMap::new(),
             inbox: BTreeMap::new(),
             unclaimed: HashMap::new(),
             events: Vec::new(),
         }
     }
 
+    /// A row as it is now, if the tenant has it.
+    #[must_use]
+    pub fn row<R: Row>(&self, tenant: Uuid, id: Uuid) -> Option<&R> {
+        R::slots(self).get(&id).and_then(|slot| slot.current.as_ref()).filter(|row| row.tenant() == tenant)
+    }
+
     /// A user's row as it is now, if the tenant has it.
     #[must_use]
     pub fn user(&self, tenant: Uuid, id: Uuid) -> Option<&UserRow> {
-        self.users.get(&id).and_then(|slot| slot.current.as_ref()).filter(|row| row.tenant_id == tenant)
+        self.row(tenant, id)
+    }
+
+    /// The tenant's users as they are now, as far as they are loaded.
+    pub fn users_of(&self, tenant: Uuid) -> impl Iterator<Item = &UserRow> {
+        self.users
+            .values()
+            .filter_map(|slot| slot.current.as_ref())
+            .filter(move |row| row.tenant_id == tenant)
     }
 
     /// Whether a user other than `id` has this name, folded by `user_name_key`.
     #[must_use]
     pub fn is_name_taken(&self, tenant: Uuid, key: &str, id: Uuid) -> bool {
-        let living = self.users.values().filter_map(|slot| slot.current.as_ref());
-        living.into_iter().any(|row| row.tenant_id == tenant && row.user_name_key == key && row.id != id)
+        self.users_of(tenant).any(|row| row.user_name_key == key && row.id != id)
+    }
+
+    /// What a person of the tenant is called as a member; `None` if there is nobody of that id.
+    #[must_use]
+    pub fn display(&self, tenant: Uuid, id: Uuid) -> Option<&str> {
+        match self.users.get(&id) {
+            Some(slot) => {
+                let row = slot.current.as_ref().filter(|row| row.tenant_id == tenant)?;
+                Some(row.display_name.as_deref().unwrap_or(&row.user_name))
+            }
+            None => {
+                self.people.get(&id).filter(|person| person.tenant == tenant).map(|person| &*person.display)
+            }
+        }
     }
 
     /// Puts a row in its place.
-    pub fn put(&mut self, row: UserRow) {
-        let slot = self.users.entry(row.id).or_default();
+    pub fn put<R: Row>(&mut self, row: R) {
+        let slot = R::slots_mut(self).entry(row.id()).or_insert(Slot { stored: None, current: None });
         slot.current = Some(row);
     }
 
     /// Takes a row away.
-    pub fn remove(&mut self, id: Uuid) {
-        if let Some(slot) = self.users.get_mut(&id) {
+    pub fn remove<R: Row>(&mut self, id: Uuid) {
+        if let Some(slot) = R::slots_mut(self).get_mut(&id) {
             slot.current = None;
         }
+    }
+
+    /// Where an event of this command comes from.
+    #[must_use]
+    pub fn cause(&self, command: &Command) -> Cause<'_> {
+        let tenant = self.tenants.get(&command.tenant).map_or("", |tenant| &tenant.name);
+        Cause { tenant, command: command.ticket, request: command.request, at: self.now }
     }
 
     /// Notes the verdict of a command in its row.
@@ -105,5 +171,19 @@ impl State {
             command: Some(command.clone()),
         };
         self.inbox.insert(command.ticket, entry);
+    }
+
+    /// Takes the mark off an outcome that was handed to a repeated request.
+    pub(super) fn claim(&mut self, mark: &(Uuid, Fingerprint), first: Ticket, is_create: bool) {
+        self.unclaimed.remove(mark);
+        if let Some(entry) = self.inbox.get_mut(&first) {
+            entry.unclaimed = false;
+            entry.changed = true;
+            if is_create {
+                // One resource was made: two answers of 201 would be two creates.
+                let error = scim::Error::uniqueness("the request was repeated, and the repetition made it");
+                entry.outcome = Some(Outcome::Rejected { error });
+            }
+        }
     }
 }

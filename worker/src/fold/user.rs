@@ -1,140 +1,156 @@
-//! What a change does to a user: the row with its columns, and the events that tell of it.
+//! What a change does to a user. Before: `decide`, and `row` for the order. After: the row, the events, and the groups that
+//! a deleted user leaves.
+
+mod columns;
+mod tell;
 
 use shared::command::{Command, Origin, Role};
-use shared::event::{Cause, Event, UserData, UserEvent};
+use shared::outcome::Outcome;
 use shared::postgres::users::UserRow;
-use shared::scim::{Error, Patch, Resource, ResourceType, user_name_key};
-use time::OffsetDateTime;
+use shared::scim::{Error, Patch, Record, Resource, user_name_key};
+use uuid::Uuid;
 
 use super::State;
+use super::group;
+use super::row::{self, Refused, Row, types};
 
-/// The row of a user to be created.
-pub(super) fn created(
-    state: &State,
+/// POST by an identity provider: a new user, or one who is known and inactive, brought back under the same id.
+pub(super) fn provision(
+    state: &mut State,
+    command: &Command,
+    user: &Resource,
+    late: bool,
+) -> Result<Outcome, Refused> {
+    match known(state, command.tenant, user).cloned() {
+        // Whoever sent it has been told to try again, and may have had another answer since: an old POST left in a queue
+        // must not bring back somebody.
+        Some(known) if late && known.archived_at.is_some() => Err(Refused::Stale(known.ticket())),
+        Some(known) => restore(state, command, known, user),
+        None => create(state, command, user, Origin::Scim, Role::default()),
+    }
+}
+
+/// A new user.
+pub(super) fn create(
+    state: &mut State,
     command: &Command,
     user: &Resource,
     origin: Origin,
     role: Role,
-) -> Result<UserRow, Error> {
-    let resource = user.clone().with_active(user.active().unwrap_or(true));
-    let mut row = UserRow {
-        id: command.resource,
-        tenant_id: command.tenant,
-        user_name: String::new(),
-        user_name_key: String::new(),
-        external_id: None,
-        given_name: String::new(),
-        family_name: String::new(),
-        display_name: None,
-        email: String::new(),
-        location: None,
-        business_unit: None,
-        department: None,
-        job_title: None,
-        manager_name: None,
-        employee_number: None,
-        locale: None,
-        timezone: None,
-        role: role.as_str().to_owned(),
-        origin: origin.as_str().to_owned(),
-        archived_at: None,
-        resource: serde_json::Value::Null,
-        version: 1,
-        ticket: command.ticket.0,
-        created_ticket: command.ticket.0,
-        created_at: state.now,
-        modified_at: state.now,
-    };
-    row_columns(&mut row, &resource, state.now)?;
-    Ok(row)
+) -> Result<Outcome, Refused> {
+    let row = columns::created(state, command, user, origin, role)?;
+    if state.is_name_taken(row.tenant_id, &row.user_name_key, row.id) || state.users.contains_key(&row.id) {
+        return Err(name_taken().into());
+    }
+    let record = row::record(&row)?;
+    tell::created(state, command, &row);
+    state.put(row);
+    Ok(Outcome::Created { record, skipped_members: 0 })
 }
 
-/// PUT: the whole resource; `active` stays as it is where the client left it out (an archived user does not
-/// come back by omission).
-pub(super) fn replaced(current: &Resource, user: &Resource) -> Result<Resource, Error> {
-    let active = user.active().or(current.active()).unwrap_or(true);
-    Ok(user.clone().with_active(active))
+/// PUT: the whole resource; `active` stays as it is where the client left it out (an archived user does not come back by
+/// omission).
+pub(super) fn replace(state: &mut State, command: &Command, user: &Resource) -> Result<Outcome, Refused> {
+    let (row, stored) = row::in_order::<UserRow>(state, command)?;
+    let active = user.active().or(stored.resource.active()).unwrap_or(true);
+    let record = put(state, command, row, &stored, user, active)?;
+    Ok(Outcome::Updated { record, skipped_members: 0 })
 }
 
 /// PATCH: the operations on the resource.
-pub(super) fn patched(current: &Resource, patch: &Patch) -> Result<Resource, Error> {
-    patch.apply(ResourceType::user(), current)
+pub(super) fn patch(state: &mut State, command: &Command, patch: &Patch) -> Result<Outcome, Refused> {
+    let (row, stored) = row::in_order::<UserRow>(state, command)?;
+    let resource = patch.apply(&types(state, command)?.user, &stored.resource)?;
+    let record = change(state, command, row, &stored, &resource)?;
+    Ok(Outcome::Updated { record, skipped_members: 0 })
 }
 
-/// Puts a resource into its row, with the columns that are copies of its attributes.
-///
-/// # Errors
-/// When a required attribute is missing.
-pub fn row_columns(row: &mut UserRow, resource: &Resource, now: OffsetDateTime) -> Result<(), Error> {
-    resource.require(ResourceType::user())?;
-    let owned = |text: Option<&str>| text.map(str::to_owned);
-    let active = resource.active().unwrap_or(true);
-    row.user_name = resource.user_name().to_owned();
-    row.user_name_key = user_name_key(resource.user_name());
-    row.external_id = owned(resource.external_id());
-    row.given_name = resource.given_name().unwrap_or_default().to_owned();
-    row.family_name = resource.family_name().unwrap_or_default().to_owned();
-    row.display_name = owned(resource.display_name());
-    row.email = resource.primary_email().unwrap_or_default().to_owned();
-    row.location = owned(resource.cost_center());
-    row.business_unit = owned(resource.division());
-    row.department = owned(resource.department());
-    row.job_title = owned(resource.title());
-    row.manager_name = owned(resource.manager_name());
-    row.employee_number = owned(resource.employee_number());
-    row.locale = owned(resource.locale().or(resource.preferred_language()));
-    row.timezone = owned(resource.timezone());
-    row.archived_at = if active { None } else { row.archived_at.or(Some(now)) };
-    row.resource =
-        serde_json::to_value(resource).map_err(|_| Error::internal("the user could not be stored"))?;
-    Ok(())
+/// DELETE: the user, and the memberships with them.
+pub(super) fn delete(state: &mut State, command: &Command) -> Result<Outcome, Refused> {
+    let (row, _) = row::in_order::<UserRow>(state, command)?;
+    tell::deleted(state, command, &row);
+    state.remove::<UserRow>(row.id);
+    group::leave_all(state, command, row.id);
+    Ok(Outcome::Deleted)
+}
+
+/// The account that a POST is about, if there is one: the one with the same externalId (of several the one with the same
+/// userName, else the oldest), else the one with the same userName, unless an identity provider knows it by another id.
+fn known<'a>(state: &'a State, tenant: Uuid, user: &Resource) -> Option<&'a UserRow> {
+    let (key, external_id) = (user_name_key(user.user_name()), user.external_id());
+    let linked = state
+        .users_of(tenant)
+        .filter(|row| external_id.is_some() && row.external_id.as_deref() == external_id);
+    let named = || {
+        let mut rows = state.users_of(tenant);
+        rows.find(|row| {
+            let is_linked_elsewhere = external_id.is_some()
+                && row.external_id.is_some()
+                && row.external_id.as_deref() != external_id;
+            row.user_name_key == key && !is_linked_elsewhere
+        })
+    };
+    linked.min_by_key(|row| (row.user_name_key != key, row.id)).or_else(named)
+}
+
+/// A POST of somebody who is known: they come back as by a PUT, unless they were never gone.
+fn restore(
+    state: &mut State,
+    command: &Command,
+    mut row: UserRow,
+    user: &Resource,
+) -> Result<Outcome, Refused> {
+    if row.archived_at.is_none() {
+        return Err(if row.user_name_key == user_name_key(user.user_name()) {
+            name_taken().into()
+        } else {
+            Error::uniqueness("another user has this externalId").into()
+        });
+    }
+    let ticket = row::turn(&row, command)?;
+    let stored = row::record(&row)?;
+    row.set_ticket(ticket);
+    let record = put(state, command, row, &stored, user, user.active().unwrap_or(true))?;
+    Ok(Outcome::Created { record, skipped_members: 0 })
+}
+
+/// The whole resource in place of the stored one: what is immutable must be as it was.
+fn put(
+    state: &mut State,
+    command: &Command,
+    row: UserRow,
+    stored: &Record,
+    user: &Resource,
+    active: bool,
+) -> Result<Record, Refused> {
+    let resource =
+        user.clone().with_active(active).replacing(&types(state, command)?.user, &stored.resource)?;
+    change(state, command, row, stored, &resource)
+}
+
+/// Puts a resource into its row. What changes nothing keeps version and time.
+fn change(
+    state: &mut State,
+    command: &Command,
+    mut row: UserRow,
+    stored: &Record,
+    resource: &Resource,
+) -> Result<Record, Refused> {
+    if *resource != stored.resource {
+        let before = row.clone();
+        columns::fill(&mut row, &types(state, command)?.user, resource, state.now)?;
+        row.count_change(state.now);
+        if state.is_name_taken(row.tenant_id, &row.user_name_key, row.id) {
+            return Err(name_taken().into());
+        }
+        tell::changed(state, command, &before, &row);
+    }
+    let record = row::record(&row)?;
+    state.put(row);
+    Ok(record)
 }
 
 /// 409: the userName is somebody's.
-pub(super) fn name_taken() -> Error {
+fn name_taken() -> Error {
     Error::uniqueness("another user has this userName")
-}
-
-/// 404.
-pub(super) fn not_found() -> Error {
-    Error::not_found("there is no User with this id")
-}
-
-/// `user.created`.
-pub(super) fn tell_created(state: &mut State, command: &Command, row: &UserRow) {
-    tell(state, command, row, UserEvent::Created, row.version);
-}
-
-/// `user.archived` or `user.restored` where `active` changed; `user.updated` where anything else did.
-pub(super) fn tell_changed(state: &mut State, command: &Command, before: &UserRow, after: &UserRow) {
-    match (before.archived_at, after.archived_at) {
-        (None, Some(_)) => tell(state, command, after, UserEvent::Archived, after.version),
-        (Some(_), None) => tell(state, command, after, UserEvent::Restored, after.version),
-        _ => {}
-    }
-    if without_active(&before.resource) != without_active(&after.resource) {
-        tell(state, command, after, UserEvent::Updated, after.version);
-    }
-}
-
-/// `user.deleted`.
-pub(super) fn tell_deleted(state: &mut State, command: &Command, row: &UserRow) {
-    tell(state, command, row, UserEvent::Deleted, row.version + 1);
-}
-
-fn without_active(resource: &serde_json::Value) -> serde_json::Value {
-    let mut rest = resource.clone();
-    if let Some(attributes) = rest.as_object_mut() {
-        attributes.remove("active");
-    }
-    rest
-}
-
-fn tell(state: &mut State, command: &Command, row: &UserRow, kind: UserEvent, version: i64) {
-    let origin = if row.origin == Origin::Manual.as_str() { Origin::Manual } else { Origin::Scim };
-    let data = UserData { id: row.id, origin, active: row.archived_at.is_none() };
-    let tenant = state.tenants.get(&command.tenant).map_or("", String::as_str);
-    let cause = Cause { tenant, command: command.ticket, request: command.request, at: state.now };
-    let event = Event::user(kind, &data, version, cause);
-    state.events.push(event);
 }

@@ -1,98 +1,107 @@
-//! Loading: all rows that a batch touches, locked in the order of their ids.
+//! Loading: all rows that a batch touches, locked in the order of their ids, by a fixed number of queries.
+//!
+//! In READ COMMITTED a query sees what was committed before it began. So whatever relies on a lock is a query of its own that
+//! begins when the lock is held: first users, then groups, then who is in them.
+
+mod groups;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
-use shared::command::{Change, Command, Fingerprint};
-use shared::postgres::schema::{commands, users};
+use shared::command::Fingerprint;
+use shared::postgres::schema::{commands, tenants as tenant_rows, users};
 use shared::postgres::users::UserRow;
 use shared::postgres::{Constant, Error, tenants, verdicts};
-use shared::scim::user_name_key;
 use shared::ticket::Ticket;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::fold::{Entry, Slot, State};
+use super::Keys;
+use crate::fold::{Entry, Person, Slot, State};
 
-/// What a batch touches, sorted: locks are taken in one order by all workers.
-#[derive(Debug, Clone, Default)]
-pub struct Keys {
-    tickets: BTreeSet<Uuid>,
-    tenants: BTreeSet<Uuid>,
-    users: BTreeSet<Uuid>,
-    names: BTreeSet<(Uuid, String)>,
-    fingerprints: BTreeSet<String>,
-}
-
-impl Keys {
-    /// What these commands name.
-    #[must_use]
-    pub fn of<'a>(batch: impl IntoIterator<Item = &'a Command>) -> Self {
-        let mut keys = Self::default();
-        for command in batch {
-            keys.tickets.insert(command.ticket.0);
-            keys.tenants.insert(command.tenant);
-            keys.users.insert(command.resource);
-            keys.fingerprints.insert(command.fingerprint.as_str().to_owned());
-            if let Change::CreateUser { user, .. } | Change::ReplaceUser { user } = &command.change {
-                keys.names.insert((command.tenant, user_name_key(user.user_name())));
-            }
-        }
-        keys
-    }
-
-    /// Adds the names that a fold came to, so that the next one sees who has them: a PATCH does not show its
-    /// userName before it is applied.
-    pub fn add_names(&mut self, state: &State) {
-        let rows = state.users.values().filter_map(|slot| slot.current.as_ref());
-        self.names.extend(rows.map(|row| (row.tenant_id, row.user_name_key.clone())));
-    }
-}
-
-/// Loads and locks the rows. All queries are sent at once (pipelined).
+/// Loads and locks the rows. What does not wait for a lock is sent at once (pipelined).
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTime) -> Result<State, Error> {
-    let tenant_ids: Vec<Uuid> = keys.tenants.iter().copied().collect();
+    let tenant_ids = ids(&keys.tenants);
     // All are awaited, so that none is left half-read when one of them fails.
-    let (tenants, users, entries) = futures_util::join!(
+    let (held, tenants, users, people, entries) = futures_util::join!(
+        hold_tenants(connection, &tenant_ids),
         tenants::by_ids(connection, &tenant_ids),
         load_users(connection, keys),
+        load_people(connection, keys),
         load_inbox(connection, keys),
     );
+    held?;
     let mut state = State::new(now);
-    state.tenants = tenants?.into_iter().map(|tenant| (tenant.id, tenant.name)).collect();
-    state.users = users?
-        .into_iter()
-        .map(|row| (row.id, Slot { stored: Some(row.clone()), current: Some(row) }))
-        .collect();
+    state.tenants = tenants?.into_iter().map(|tenant| (tenant.id, tenant)).collect();
+    state.users = users?.into_iter().map(|row| (row.id, Slot::loaded(row))).collect();
+    state.people = people?;
     (state.inbox, state.unclaimed) = entries?;
+    groups::load(connection, keys, &mut state).await?;
     Ok(state)
 }
 
+fn ids(set: &BTreeSet<Uuid>) -> Vec<Uuid> {
+    set.iter().copied().collect()
+}
+
+/// No schema is registered between here and the commit: what is saved is folded by the schemas that there are.
+async fn hold_tenants(mut connection: &AsyncPgConnection, ids: &[Uuid]) -> Result<(), Error> {
+    let query = tenant_rows::table.filter(tenant_rows::id.eq_any(ids)).order(tenant_rows::id);
+    let held: Vec<Uuid> = query.select(tenant_rows::id).for_key_share().load(&mut connection).await?;
+    drop(held);
+    Ok(())
+}
+
+/// The users whom the batch changes, or whom a POST may mean. Only a deletion locks out those who make them members.
 async fn load_users(mut connection: &AsyncPgConnection, keys: &Keys) -> Result<Vec<UserRow>, Error> {
-    let ids: Vec<Uuid> = keys.users.iter().copied().collect();
-    let (tenants, names): (Vec<Uuid>, Vec<&str>) =
-        keys.names.iter().map(|(t, name)| (*t, name.as_str())).unzip();
+    if keys.users.is_empty() {
+        return Ok(Vec::new());
+    }
+    let split = |set: &BTreeSet<(Uuid, String)>| -> (Vec<Uuid>, Vec<String>) { set.iter().cloned().unzip() };
+    let ((named_in, names), (linked_in, external_ids)) = (split(&keys.names), split(&keys.external_ids));
     // Of several tenants this finds a little more than asked for; the fold looks at tenant and name together.
-    let named = users::tenant_id.eq_any(tenants).and(users::user_name_key.eq_any(names));
-    let query = users::table.filter(users::id.eq_any(ids).or(named)).order(users::id);
-    Ok(query.select(UserRow::as_select()).for_update().load(&mut connection).await?)
+    let named = users::tenant_id.eq_any(named_in).and(users::user_name_key.eq_any(names));
+    let linked = users::tenant_id
+        .eq_any(linked_in)
+        .and(Constant("users.external_id is not null"))
+        .and(users::external_id.eq_any(external_ids));
+    let touched = users::id.eq_any(ids(&keys.users)).or(named).or(linked);
+    let query = users::table.filter(touched).order(users::id).select(UserRow::as_select());
+    Ok(if keys.deleted.is_empty() {
+        query.for_no_key_update().load(&mut connection).await?
+    } else {
+        query.for_update().load(&mut connection).await?
+    })
+}
+
+/// Those of the people to be members who are there: locked so that they stay until the commit, but can be changed.
+async fn load_people(
+    mut connection: &AsyncPgConnection,
+    keys: &Keys,
+) -> Result<HashMap<Uuid, Person>, Error> {
+    if keys.members.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let named = users::id.eq_any(ids(&keys.members)).and(users::tenant_id.eq_any(ids(&keys.tenants)));
+    let columns = (users::id, users::tenant_id, users::display_name, users::user_name);
+    let query = users::table.filter(named).order(users::id).select(columns).for_key_share();
+    let rows: Vec<groups::Called> = query.load(&mut connection).await?;
+    Ok(rows.into_iter().map(groups::person).collect())
 }
 
 type Inbox = (BTreeMap<Ticket, Entry>, HashMap<(Uuid, Fingerprint), Ticket>);
 type InboxRow = (Uuid, Uuid, String, String, Option<Value>);
 
 async fn load_inbox(mut connection: &AsyncPgConnection, keys: &Keys) -> Result<Inbox, Error> {
-    let tickets: Vec<Uuid> = keys.tickets.iter().copied().collect();
-    let tenants: Vec<Uuid> = keys.tenants.iter().copied().collect();
     let fingerprints: Vec<&str> = keys.fingerprints.iter().map(String::as_str).collect();
-    let own = commands::id.eq_any(tickets);
+    let own = commands::id.eq_any(ids(&keys.tickets));
     let unclaimed = Constant("commands.state = 'unclaimed'")
-        .and(commands::tenant_id.eq_any(tenants))
+        .and(commands::tenant_id.eq_any(ids(&keys.tenants)))
         .and(commands::fingerprint.eq_any(fingerprints));
     let columns =
         (commands::id, commands::tenant_id, commands::fingerprint, commands::state, commands::outcome);

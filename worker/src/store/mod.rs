@@ -1,10 +1,12 @@
 //! The fold's rows in Postgres: loaded and locked by a fixed number of queries, saved by a fixed number of statements,
 //! whatever the batch's size. Before and after: [`crate::fold`].
 
+mod keys;
 mod load;
 mod save;
 mod unheard;
 
-pub use load::{Keys, load};
+pub use keys::Keys;
+pub use load::load;
 pub use save::save;
 pub use unheard::leave_unclaimed;

@@ -1,41 +1,47 @@
-//! Saving: the difference that the fold made, in the order that unique names need: gone, changed, new.
+//! Saving: the difference that the fold made, in the order that unique names and references need: gone, changed, new.
+
+mod commands;
+mod members;
 
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
-use serde_json::Value;
-use shared::command::Actor;
+use serde_json::{Map, Value};
 use shared::event::Event;
-use shared::postgres::schema::users;
+use shared::postgres::groups::GroupRow;
+use shared::postgres::schema::{groups, users};
 use shared::postgres::users::UserRow;
 use shared::postgres::{Error, Rows};
-use shared::ticket::Ticket;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::fold::{Entry, State};
+use crate::fold::{Row, State};
 
 const INSERT_USERS: &str = "insert into users (id, tenant_id, user_name, user_name_key, external_id, given_name, \
     family_name, display_name, email, location, business_unit, department, job_title, manager_name, employee_number, \
-    locale, timezone, role, origin, archived_at, resource, version, ticket, created_ticket, created_at, modified_at) \
+    locale, timezone, role, origin, archived_at, resource, folded, folded_version, version, ticket, created_ticket, \
+    created_at, modified_at) \
     select id, tenant_id, user_name, user_name_key, external_id, given_name, family_name, display_name, email, \
     location, business_unit, department, job_title, manager_name, employee_number, locale, timezone, role, origin, \
-    archived_at, resource, version, ticket, created_ticket, created_at, modified_at from input order by id";
+    archived_at, resource, folded, version, version, ticket, created_ticket, created_at, modified_at \
+    from input order by id";
 
 const UPDATE_USERS: &str = "update users u set user_name = i.user_name, user_name_key = i.user_name_key, \
     external_id = i.external_id, given_name = i.given_name, family_name = i.family_name, \
     display_name = i.display_name, email = i.email, location = i.location, business_unit = i.business_unit, \
     department = i.department, job_title = i.job_title, manager_name = i.manager_name, \
     employee_number = i.employee_number, locale = i.locale, timezone = i.timezone, role = i.role, \
-    origin = i.origin, archived_at = i.archived_at, resource = i.resource, version = i.version, ticket = i.ticket, \
-    created_ticket = i.created_ticket, modified_at = i.modified_at from input i where u.id = i.id";
+    origin = i.origin, archived_at = i.archived_at, resource = i.resource, folded = i.folded, \
+    folded_version = i.version, version = i.version, ticket = i.ticket, modified_at = i.modified_at \
+    from input i where u.id = i.id";
 
-const INSERT_COMMANDS: &str = "insert into commands (id, tenant_id, change, resource_id, actor, request_id, \
-    fingerprint, state, status, outcome, issued_at, decided_at) select id, tenant_id, change, resource_id, actor, \
-    request_id, fingerprint, state, status, outcome, issued_at, decided_at from input order by id";
+const INSERT_GROUPS: &str = "insert into groups (id, tenant_id, display_name, external_id, resource, folded, \
+    folded_version, member_count, version, ticket, created_at, modified_at) select id, tenant_id, display_name, \
+    external_id, resource, folded, version, member_count, version, ticket, created_at, modified_at \
+    from input order by id";
 
-const UPDATE_COMMANDS: &str = "update commands c set state = i.state, status = i.status, outcome = i.outcome, \
-    decided_at = coalesce(c.decided_at, i.decided_at) from input i where c.id = i.id";
+const UPDATE_GROUPS: &str = "update groups g set display_name = i.display_name, external_id = i.external_id, \
+    resource = i.resource, folded = i.folded, folded_version = i.version, member_count = i.member_count, \
+    version = i.version, ticket = i.ticket, modified_at = i.modified_at from input i where g.id = i.id";
 
 const INSERT_EVENTS: &str =
     "insert into outbox (kind, event) select kind, event from input order by position";
@@ -43,40 +49,81 @@ const INSERT_EVENTS: &str =
 /// Saves what the fold changed. All statements are sent at once (pipelined); an empty one is left out.
 ///
 /// # Errors
-/// [`Error::Taken`] when somebody else was first with a name or a command: load and fold again.
+/// [`Error::Taken`] when somebody else was first with a name or a command, [`Error::Contention`] when a row is gone that
+/// another refers to: load and fold again.
 pub async fn save(connection: &AsyncPgConnection, state: &State) -> Result<(), Error> {
-    let (mut gone, mut changed, mut new) = (Vec::new(), Vec::<&UserRow>::new(), Vec::<&UserRow>::new());
-    for slot in state.users.values() {
-        match (&slot.stored, &slot.current) {
-            (Some(stored), None) => gone.push(stored.id),
-            (Some(stored), Some(current)) if stored != current => changed.push(current),
-            (None, Some(current)) => new.push(current),
-            _ => {}
-        }
-    }
-    let entries = || state.inbox.iter().filter(|(_, entry)| entry.changed);
-    let new_commands: Vec<CommandRow> =
-        entries().filter(|(_, e)| !e.stored).filter_map(|(t, e)| inserted(*t, e, state.now)).collect();
-    let old_commands: Vec<VerdictRow> =
-        entries().filter(|(_, e)| e.stored).map(|(t, e)| VerdictRow::of(*t, e, state.now)).collect();
+    let (users, groups) = (difference::<UserRow>(state)?, difference::<GroupRow>(state)?);
+    let members = members::changes(state);
+    let commands = commands::changes(state);
     let events: Vec<OutboxRow> = (0..).zip(&state.events).map(OutboxRow::of).collect();
 
     // All are awaited, so that none is left half-read when one of them fails.
-    let (gone, changed, new, new_commands, old_commands, events) = futures_util::join!(
-        delete_users(connection, gone),
-        execute(connection, "users", &changed, UPDATE_USERS),
-        execute(connection, "users", &new, INSERT_USERS),
-        execute(connection, "commands", &new_commands, INSERT_COMMANDS),
-        execute(connection, "commands", &old_commands, UPDATE_COMMANDS),
+    let done = futures_util::join!(
+        delete_users(connection, users.gone),
+        execute(connection, "users", &users.changed, UPDATE_USERS),
+        execute(connection, "users", &users.new, INSERT_USERS),
+        delete_groups(connection, groups.gone),
+        execute(connection, "groups", &groups.changed, UPDATE_GROUPS),
+        execute(connection, "groups", &groups.new, INSERT_GROUPS),
+        execute(connection, "group_members", &members.left, members::KEEP),
+        execute(connection, "group_members", &members.removed, members::DELETE),
+        execute(connection, "group_members", &members.added, members::INSERT),
+        execute(connection, "commands", &commands.new, commands::INSERT),
+        execute(connection, "commands", &commands.changed, commands::UPDATE),
         execute(connection, "outbox", &events, INSERT_EVENTS),
     );
-    // The first failure is the cause: after it Postgres refuses the rest of the transaction.
-    gone.and(changed).and(new).and(new_commands).and(old_commands).and(events)
+    let done: [Result<(), Error>; 12] = done.into();
+    // After the first failure Postgres refuses the rest of the transaction, in words that say nothing of the cause.
+    let failures = done.into_iter().filter_map(Result::err);
+    failures.min_by_key(|error| matches!(error, Error::Unknown(_))).map_or(Ok(()), Err)
+}
+
+/// What became of the rows of one table.
+struct Difference<'a, R> {
+    gone: Vec<Uuid>,
+    changed: Vec<Folded<'a, R>>,
+    new: Vec<Folded<'a, R>>,
+}
+
+/// A row with the form of its resource that filters compare.
+#[derive(Serialize)]
+struct Folded<'a, R> {
+    #[serde(flatten)]
+    row: &'a R,
+    folded: Map<String, Value>,
+}
+
+fn difference<R: Row>(state: &State) -> Result<Difference<'_, R>, Error> {
+    let mut difference = Difference { gone: Vec::new(), changed: Vec::new(), new: Vec::new() };
+    for slot in R::slots(state).values() {
+        match (&slot.stored, &slot.current) {
+            (Some(stored), None) => difference.gone.push(stored.id()),
+            (Some(stored), Some(current)) if stored != current => {
+                difference.changed.push(folded(state, current)?);
+            }
+            (None, Some(current)) => difference.new.push(folded(state, current)?),
+            _ => {}
+        }
+    }
+    Ok(difference)
+}
+
+fn folded<'a, R: Row>(state: &State, row: &'a R) -> Result<Folded<'a, R>, Error> {
+    let tenant = state.tenants.get(&row.tenant());
+    let tenant = tenant.ok_or_else(|| Error::Unknown("a changed row's tenant is not loaded".to_owned()))?;
+    Ok(Folded { row, folded: row.folded(&tenant.types)? })
 }
 
 async fn delete_users(mut connection: &AsyncPgConnection, ids: Vec<Uuid>) -> Result<(), Error> {
     if !ids.is_empty() {
         diesel::delete(users::table.filter(users::id.eq_any(ids))).execute(&mut connection).await?;
+    }
+    Ok(())
+}
+
+async fn delete_groups(mut connection: &AsyncPgConnection, ids: Vec<Uuid>) -> Result<(), Error> {
+    if !ids.is_empty() {
+        diesel::delete(groups::table.filter(groups::id.eq_any(ids))).execute(&mut connection).await?;
     }
     Ok(())
 }
@@ -91,61 +138,6 @@ async fn execute<T: Serialize>(
         Rows::new(table, rows, statement)?.execute(&mut connection).await?;
     }
     Ok(())
-}
-
-/// A new row of `commands`.
-#[derive(Serialize)]
-struct CommandRow {
-    tenant_id: Uuid,
-    change: &'static str,
-    resource_id: Uuid,
-    actor: String,
-    request_id: Uuid,
-    fingerprint: String,
-    #[serde(with = "time::serde::rfc3339")]
-    issued_at: OffsetDateTime,
-    #[serde(flatten)]
-    verdict: VerdictRow,
-}
-
-/// The part of a row of `commands` that a verdict fills.
-#[derive(Serialize)]
-struct VerdictRow {
-    id: Uuid,
-    state: &'static str,
-    status: Option<u16>,
-    outcome: Option<Value>,
-    #[serde(with = "time::serde::rfc3339")]
-    decided_at: OffsetDateTime,
-}
-
-impl VerdictRow {
-    fn of(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> Self {
-        Self {
-            id: ticket.0,
-            state: if entry.unclaimed { "unclaimed" } else { "decided" },
-            status: entry.outcome.as_ref().map(shared::outcome::Outcome::status),
-            outcome: entry.outcome.as_ref().and_then(|outcome| serde_json::to_value(outcome).ok()),
-            decided_at: now,
-        }
-    }
-}
-
-fn inserted(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> Option<CommandRow> {
-    let command = entry.command.as_ref()?;
-    Some(CommandRow {
-        tenant_id: command.tenant,
-        change: command.change.name(),
-        resource_id: command.resource,
-        actor: match command.actor {
-            Actor::Key(id) => id.to_string(),
-            Actor::Operator => "operator".to_owned(),
-        },
-        request_id: command.request,
-        fingerprint: command.fingerprint.as_str().to_owned(),
-        issued_at: command.issued_at,
-        verdict: VerdictRow::of(ticket, entry, now),
-    })
 }
 
 /// A new row of `outbox`; `position` only keeps the order, the database gives its own.

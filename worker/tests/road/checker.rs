@@ -2,47 +2,44 @@
 
 use std::collections::HashSet;
 
-use crate::world::{Answer, Call, Fields, Op};
+use crate::history::{Answer, Call, Op, Thing};
 
-/// A sequential user: what a call does to it, or `None` where its answer is impossible.
-fn next(state: Option<Fields>, call: &Call) -> Option<Option<Fields>> {
-    match (&call.op, &call.answer) {
-        (Op::Read, answer) => (*answer == Some(Answer::Seen(state))).then_some(state),
-        (Op::Create(n), answer) => match state {
-            None => (answer.is_none() || *answer == Some(Answer::Done)).then_some(Some((*n, *n))),
-            Some(_) => (answer.is_none() || *answer == Some(Answer::Conflict)).then_some(state),
-        },
-        (Op::Set(a, b), answer) => match state {
-            None => (answer.is_none() || *answer == Some(Answer::Missing)).then_some(None),
-            Some((old_a, old_b)) => {
-                let changed = (a.unwrap_or(old_a), b.unwrap_or(old_b));
-                (answer.is_none() || *answer == Some(Answer::Done)).then_some(Some(changed))
-            }
-        },
-    }
+/// A sequential user or group: what a call does to it, or `None` where its answer is impossible.
+fn next(thing: Thing, call: &Call) -> Option<Thing> {
+    use Thing::{Group, Nothing, User};
+    let (answer, after) = match (call.op, thing) {
+        (Op::Read, _) => (Answer::Seen(thing), thing),
+        (Op::Create(n), Nothing | User(_, _, false)) => (Answer::Done, User(n, n, true)),
+        (Op::Create(_), _) => (Answer::Conflict, thing),
+        (Op::Set(a, b), User(old_a, old_b, active)) => {
+            (Answer::Done, User(a.unwrap_or(old_a), b.unwrap_or(old_b), active))
+        }
+        (Op::Archive, User(a, b, _)) => (Answer::Done, User(a, b, false)),
+        (Op::Join(mask), Group(members)) => (Answer::Done, Group(members | mask)),
+        (Op::Leave(mask), Group(members)) => (Answer::Done, Group(members & !mask)),
+        (Op::Exactly(mask), Group(_)) => (Answer::Done, Group(mask)),
+        (_, thing) => (Answer::Missing, thing),
+    };
+    let is_possible = call.answer.is_none() || call.answer == Some(answer);
+    is_possible.then_some(after)
 }
 
 /// A search over all orders; a call without an answer may have happened or not. One that its client gave up must not
 /// override a change that was asked for later and acknowledged.
-pub fn is_linearizable(calls: &[Call], begun: Option<Fields>) -> bool {
+pub fn is_linearizable(calls: &[Call], begun: Thing) -> bool {
     assert!(calls.len() < 64, "the set of calls done is a bit mask");
     search(calls, 0, begun, &mut HashSet::new())
 }
 
-fn search(
-    calls: &[Call],
-    done: u64,
-    state: Option<Fields>,
-    seen: &mut HashSet<(u64, Option<Fields>)>,
-) -> bool {
+fn search(calls: &[Call], done: u64, thing: Thing, seen: &mut HashSet<(u64, Thing)>) -> bool {
     let pending = || calls.iter().enumerate().filter(|(i, _)| done >> i & 1 == 0);
     let Some(first_end) = pending().filter_map(|(_, call)| call.answered).min() else { return true };
-    if !seen.insert((done, state)) {
+    if !seen.insert((done, thing)) {
         return false;
     }
     pending()
         .filter(|(_, call)| call.asked <= first_end && !is_overridden(calls, done, call))
-        .any(|(i, call)| next(state, call).is_some_and(|state| search(calls, done | 1 << i, state, seen)))
+        .any(|(i, call)| next(thing, call).is_some_and(|thing| search(calls, done | 1 << i, thing, seen)))
 }
 
 fn is_overridden(calls: &[Call], done: u64, call: &Call) -> bool {

@@ -1,32 +1,58 @@
 //! What stands in Postgres, as the random road sees it: loaded for a batch, committed after it, settled at a deadline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
-use shared::command::{Command, Fingerprint};
+use shared::command::{Change, Command, Fingerprint};
 use shared::outcome::Outcome;
+use shared::postgres::groups::GroupRow;
+use shared::postgres::tenants::Tenant;
 use shared::postgres::users::UserRow;
+use shared::scim::MemberChange;
+use shared::settings::Settings;
 use shared::ticket::Ticket;
 use time::OffsetDateTime;
 use uuid::Uuid;
-use worker::fold::{Entry, Slot, State};
+use worker::fold::{Entry, Members, Person, Row, Slot, State};
 
-use crate::world::{ADA, Fields, Rule, TENANT};
+use crate::history::{PEOPLE, Thing, mask};
+use crate::world::{ADA, Rule, TENANT};
 
-/// The one user, the inbox, and which request each unclaimed outcome belongs to.
+/// The one user or group, the inbox, and which request each unclaimed outcome belongs to.
 #[derive(Debug, Clone, Default)]
 pub struct Database {
-    row: Option<UserRow>,
+    user: Option<UserRow>,
+    group: Option<GroupRow>,
+    members: BTreeSet<Uuid>,
     inbox: BTreeMap<Ticket, Entry>,
     marks: BTreeMap<Ticket, Fingerprint>,
 }
 
 impl Database {
     /// What a reader sees.
-    pub fn read(&self) -> Option<Fields> {
+    pub fn read(&self) -> Thing {
         let number =
             |resource: &Value, name: &str| resource[name].as_str().and_then(|n| n.parse().ok()).unwrap_or(0);
-        self.row.as_ref().map(|row| (number(&row.resource, "title"), number(&row.resource, "nickName")))
+        match (&self.user, &self.group) {
+            (Some(row), _) => {
+                let (a, b) = (number(&row.resource, "title"), number(&row.resource, "nickName"));
+                Thing::User(a, b, row.archived_at.is_none())
+            }
+            (None, Some(_)) => Thing::Group(mask(&self.members)),
+            (None, None) => Thing::Nothing,
+        }
+    }
+
+    /// ingest has taken a command for asynchronous processing, or given one up.
+    pub fn insert(&mut self, command: &Command) {
+        let entry = Entry { stored: true, changed: false, outcome: None, unclaimed: false, command: None };
+        self.inbox.insert(command.ticket, entry);
+    }
+
+    /// The verdict of a command.
+    pub fn verdict(&self, command: &Command) -> Option<Outcome> {
+        self.inbox.get(&command.ticket).and_then(|entry| entry.outcome.clone())
     }
 
     /// Who was first is settled here: the verdict, if there is one after all.
@@ -43,14 +69,8 @@ impl Database {
             }
             return outcome;
         }
-        let entry = Entry { stored: true, changed: false, outcome: None, unclaimed: false, command: None };
-        self.inbox.insert(command.ticket, entry);
+        self.insert(command);
         None
-    }
-
-    /// Whether a command has its verdict.
-    pub fn is_decided(&self, command: &Command) -> bool {
-        self.inbox.get(&command.ticket).is_some_and(|entry| entry.outcome.is_some())
     }
 
     /// After a late commit: the verdict waits for the repeated request.
@@ -62,7 +82,13 @@ impl Database {
     /// The rows that a batch touches.
     pub fn load(&self, batch: &[Command], now: OffsetDateTime, without: Option<Rule>) -> State {
         let mut state = State::new(now);
-        state.tenants.insert(TENANT, "acme".to_owned());
+        let tenant = Tenant {
+            id: TENANT,
+            name: "acme".to_owned(),
+            settings: Settings::default(),
+            types: Arc::default(),
+        };
+        state.tenants.insert(TENANT, tenant);
         if without != Some(Rule::Inbox) {
             state.inbox = self.inbox.clone();
         }
@@ -72,22 +98,39 @@ impl Database {
                 state.unclaimed.insert((TENANT, fingerprint.clone()), *ticket);
             }
         }
-        if let Some(mut row) = self.row.clone() {
-            if without == Some(Rule::Tickets) {
-                row.ticket = Uuid::nil();
-            }
-            let claimed = batch.iter().find_map(|c| state.unclaimed.get(&(TENANT, c.fingerprint.clone())));
-            if let (Some(Rule::Truth), Some(first)) = (without, claimed) {
-                (row.ticket, row.created_ticket) = (first.0, first.0);
-            }
-            state.users.insert(ADA, Slot { stored: Some(row.clone()), current: Some(row) });
+        let claimed =
+            batch.iter().find_map(|c| state.unclaimed.get(&(TENANT, c.fingerprint.clone()))).copied();
+        if let Some(mut row) = self.user.clone() {
+            forge(&mut row, without, claimed);
+            state.users.insert(ADA, Slot::loaded(row));
         }
+        if let Some(mut row) = self.group.clone() {
+            forge(&mut row, without, claimed);
+            state.groups.insert(ADA, Slot::loaded(row));
+            // Of the members those are known whom the batch names.
+            let named: BTreeSet<Uuid> = batch.iter().flat_map(named).collect();
+            let stored = self.members.intersection(&named).copied().collect();
+            state.members.insert(ADA, Members { stored, ..Members::default() });
+        }
+        let person = || Person { tenant: TENANT, display: String::new() };
+        state.people = PEOPLE.map(|id| (id, person())).into();
         state
     }
 
     /// What the fold left becomes what stands.
     pub fn commit(&mut self, state: State) {
-        self.row = state.users.get(&ADA).and_then(|slot| slot.current.clone());
+        self.user = state.row(TENANT, ADA).cloned();
+        self.group = state.row(TENANT, ADA).cloned();
+        if let (Some(row), Some(members)) = (&self.group, state.members.get(&ADA)) {
+            // As the store's statements do it.
+            let kept: BTreeSet<Uuid> = members.kept().collect();
+            let removed: BTreeSet<Uuid> = members.removed().collect();
+            self.members.retain(|id| if members.emptied { kept.contains(id) } else { !removed.contains(id) });
+            for id in members.added() {
+                assert!(self.members.insert(id), "a membership is inserted once");
+            }
+            assert_eq!(row.member_count, i64::try_from(self.members.len()).unwrap(), "the count is right");
+        }
         for (ticket, mut entry) in state.inbox {
             if let (true, Some(command)) = (entry.unclaimed, &entry.command) {
                 self.marks.insert(ticket, command.fingerprint.clone());
@@ -96,4 +139,23 @@ impl Database {
             self.inbox.insert(ticket, entry);
         }
     }
+}
+
+/// Rules that are taken away by forging what stands in the row.
+fn forge<R: Row>(row: &mut R, without: Option<Rule>, claimed: Option<Ticket>) {
+    if without == Some(Rule::Tickets) {
+        row.set_ticket(Ticket(Uuid::nil()));
+    }
+    if let (Some(Rule::Truth), Some(first)) = (without, claimed) {
+        row.set_ticket(first);
+    }
+}
+
+fn named(command: &Command) -> Vec<Uuid> {
+    let Change::PatchGroup { patch } = &command.change else { return Vec::new() };
+    let ids = |change: &MemberChange| match change {
+        MemberChange::Add(ids) | MemberChange::Remove(ids) | MemberChange::Replace(ids) => ids.clone(),
+        MemberChange::RemoveMatching(_) => Vec::new(),
+    };
+    patch.members.iter().flat_map(ids).collect()
 }

@@ -3,17 +3,18 @@
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
-use serde_json::{Value, json};
+use serde_json::json;
 use shared::clock::Clock;
-use shared::command::{Actor, Change, Command, Fingerprint, Origin, VERSION};
+use shared::command::{Actor, Change, Command, Fingerprint, VERSION};
 use shared::outcome::Outcome;
-use shared::scim::{Patch, Resource, ResourceType};
+use shared::scim::{Group, Resource, ResourceType};
 use shared::ticket::{Ticket, TicketClock};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 use worker::fold::{Decision, decide, is_late};
 
 use crate::database::Database;
+use crate::history::{Answer, Call, Op, Thing};
 
 pub const TENANT: Uuid = Uuid::from_u128(0xacce);
 pub const ADA: Uuid = Uuid::from_u128(0xada);
@@ -22,9 +23,6 @@ const CALLS_EACH: usize = 4;
 const STEPS: i64 = 600;
 const SKEW: i64 = 5;
 const DEADLINE: i64 = 10;
-
-/// The two fields of the one user.
-pub type Fields = (u32, u32);
 
 /// A rule that can be taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,33 +39,6 @@ pub enum Rule {
     Settle,
     /// What is committed late is left unclaimed.
     LateCommit,
-}
-
-/// What a client asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Op {
-    Read,
-    Create(u32),
-    Set(Option<u32>, Option<u32>),
-}
-
-/// What it is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    Seen(Option<Fields>),
-    Done,
-    Conflict,
-    Missing,
-}
-
-/// One call in the history; times in half steps.
-#[derive(Debug, Clone)]
-pub struct Call {
-    pub op: Op,
-    pub asked: i64,
-    pub answered: Option<i64>,
-    pub answer: Option<Answer>,
-    pub given_up: Option<i64>,
 }
 
 /// A call under way.
@@ -89,7 +60,7 @@ struct Client {
 /// All of it.
 pub struct World {
     pub history: Vec<Call>,
-    pub begun: Option<Fields>,
+    pub begun: Thing,
     random: StdRng,
     without: Option<Rule>,
     now: i64,
@@ -103,6 +74,11 @@ pub struct World {
 
 fn at(step: i64) -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::seconds(step)
+}
+
+/// Whether whoever waits has waited for too long; nobody waits for what is asynchronous.
+fn is_overdue(waiting: &Waiting, now: i64) -> bool {
+    !waiting.command.asynchronous && at(now) > waiting.command.deadline
 }
 
 impl World {
@@ -120,7 +96,7 @@ impl World {
         };
         let mut world = Self {
             history: Vec::new(),
-            begun: None,
+            begun: Thing::Nothing,
             ingests: (0..3).map(|_| ingest(&mut random)).collect(),
             clients: (0..CLIENTS).map(|_| Client { left: CALLS_EACH, waiting: None }).collect(),
             queue: Vec::new(),
@@ -132,33 +108,36 @@ impl World {
             random,
         };
         if world.random.random_bool(0.8) {
-            world.begin();
+            let is_user = world.random.random_bool(0.6);
+            world.begin(is_user);
         }
         while world.now < STEPS
             && world.clients.iter().any(|client| client.left > 0 || client.waiting.is_some())
         {
             world.step();
         }
-        let last = world.now * 2 + 2_000;
-        let seen = Some(Answer::Seen(world.database.read()));
-        world.history.push(Call {
-            op: Op::Read,
-            asked: last,
-            answered: Some(last + 1),
-            answer: seen,
-            given_up: None,
-        });
+        world.now += 1_000;
+        world.history.push(Call::asked(Op::Read, world.now * 2));
+        let seen = Answer::Seen(world.database.read());
+        world.answer(world.history.len() - 1, seen);
         world
     }
 
-    /// A user who is there from the start, by a command long ago.
-    fn begin(&mut self) {
+    /// A user or a group that is there from the start, by a command long ago.
+    fn begin(&mut self, is_user: bool) {
         let old = TicketClock::new(Clock::manual(at(-100_000))).issue();
-        let command = self.command(Op::Create(0), old);
+        let command = if is_user {
+            self.command(Op::Create(0), old)
+        } else {
+            let body = json!({ "displayName": "Readers" });
+            let resource = Resource::parse(ResourceType::group(), &body).unwrap();
+            let change = Change::CreateGroup { group: Group { resource, members: Vec::new() } };
+            Command { change, ..self.command(Op::Create(0), old) }
+        };
         let mut state = self.database.load(std::slice::from_ref(&command), at(self.now), self.without);
         decide(&mut state, &command).unwrap();
         self.database.commit(state);
-        self.begun = Some((0, 0));
+        self.begun = self.database.read();
     }
 
     fn step(&mut self) {
@@ -184,27 +163,36 @@ impl World {
         self.started += 1;
         let n = self.started;
         let kind = self.random.random::<f64>();
-        let creates = if self.begun.is_some() { 0.42 } else { 0.6 };
-        let mut op = match kind {
-            k if k < 0.35 => Op::Read,
-            k if k < creates => Op::Create(n),
-            k if k < 0.7 => Op::Set(Some(n), None),
-            k if k < 0.8 => Op::Set(None, Some(n)),
+        let (creates, mask) =
+            (if self.begun == Thing::Nothing { 0.6 } else { 0.42 }, self.random.random_range(0..16));
+        let mut op = match (self.begun, kind) {
+            (_, k) if k < 0.35 => Op::Read,
+            (Thing::Group(_), k) if k < 0.6 => Op::Join(mask),
+            (Thing::Group(_), k) if k < 0.8 => Op::Leave(mask),
+            (Thing::Group(_), _) => Op::Exactly(mask),
+            (_, k) if k < creates => Op::Create(n),
+            (_, k) if k < 0.7 => Op::Set(Some(n), None),
+            (_, k) if k < 0.8 => Op::Set(None, Some(n)),
+            (_, k) if k < 0.9 => Op::Archive,
             _ => Op::Set(Some(n), Some(n)),
         };
         if op != Op::Read && self.random.random_bool(0.3) {
             // The same request again, on purpose: it has the same fingerprint.
             let same_kind = |call: &&Call| std::mem::discriminant(&call.op) == std::mem::discriminant(&op);
-            let over = |call: &&Call| {
-                call.answered.is_some() || call.given_up.is_some() && matches!(call.op, Op::Set(..))
+            // All tries of a create are one call; as long as one is not over, nobody can tell whose try another would be.
+            let over = |call: &&Call| match call.op {
+                Op::Create(_) => {
+                    let mut tries = self.history.iter().filter(|other| other.op == call.op);
+                    tries.all(|other| other.answered.is_some())
+                }
+                _ => call.answered.is_some() || call.given_up.is_some(),
             };
             let earlier: Vec<Op> =
                 self.history.iter().filter(same_kind).filter(over).map(|call| call.op).collect();
             op = earlier.choose(&mut self.random).copied().unwrap_or(op);
         }
-        let asked = self.now * 2;
         let call = self.history.len();
-        self.history.push(Call { op, asked, answered: None, answer: None, given_up: None });
+        self.history.push(Call::asked(op, self.now * 2));
         if op == Op::Read {
             let seen = self.database.read();
             self.answer(call, Answer::Seen(seen));
@@ -222,31 +210,18 @@ impl World {
     fn publish(&mut self, call: usize, tries: u32) -> Waiting {
         let ingest = self.random.random_range(0..3);
         let ticket = self.ingests[ingest].1.issue();
-        let command = self.command(self.history[call].op, ticket);
+        // Now and then nobody waits: ingest writes a row before it publishes, and the client looks there.
+        let asynchronous = tries == 0 && self.random.random_bool(0.15);
+        let command = Command { asynchronous, ..self.command(self.history[call].op, ticket) };
+        if asynchronous {
+            self.database.insert(&command);
+        }
         self.queue.push(command.clone());
         Waiting { call, ingest, command, reply: None, tries }
     }
 
     fn command(&self, op: Op, ticket: Ticket) -> Command {
-        let change = match op {
-            Op::Create(n) => {
-                let n = n.to_string();
-                let body = json!({
-                    "userName": "ada", "name": { "givenName": "Ada", "familyName": "Lovelace" },
-                    "emails": [{ "value": "ada@acme.example" }], "title": n, "nickName": n
-                });
-                let user = Resource::parse(ResourceType::user(), &body).unwrap();
-                Change::CreateUser { user, origin: Origin::Scim, role: None }
-            }
-            Op::Set(a, b) => {
-                let field =
-                    |name: &str, n: u32| json!({ "op": "replace", "path": name, "value": n.to_string() });
-                let fields = [a.map(|n| field("title", n)), b.map(|n| field("nickName", n))];
-                let operations: Vec<Value> = fields.into_iter().flatten().collect();
-                Change::PatchUser { patch: Patch::parse(&json!({ "Operations": operations })).unwrap() }
-            }
-            Op::Read => unreachable!("reads do not cross the queue"),
-        };
+        let change = op.change().expect("reads do not cross the queue");
         Command {
             version: VERSION,
             ticket,
@@ -258,6 +233,7 @@ impl World {
             deadline: at(self.now + DEADLINE),
             resource: ADA,
             if_match: None,
+            asynchronous: false,
             change,
         }
     }
@@ -265,8 +241,10 @@ impl World {
     /// A client looks whether it has been answered, or whether its time is up.
     fn listen(&mut self, client: usize) {
         let Some(mut waiting) = self.clients[client].waiting.take() else { return };
-        let overdue = at(self.now) > waiting.command.deadline;
-        if waiting.reply.is_none() && overdue {
+        let overdue = is_overdue(&waiting, self.now);
+        if waiting.reply.is_none() && waiting.command.asynchronous {
+            waiting.reply = self.database.verdict(&waiting.command);
+        } else if waiting.reply.is_none() && overdue {
             waiting.reply = self.database.settle(&waiting.command, self.without);
         }
         self.clients[client].waiting = match waiting.reply.take() {
@@ -298,12 +276,12 @@ impl World {
             return None;
         }
         let mut call = waiting.call;
-        if matches!(self.history[call].op, Op::Set(..)) {
+        if !matches!(self.history[call].op, Op::Create(_)) {
             // Each try of a change is a change of its own; all tries of a create are one.
             self.history[call].given_up = Some(self.now * 2);
             call = self.history.len();
             let op = self.history[waiting.call].op;
-            self.history.push(Call { op, asked: self.now * 2, answered: None, answer: None, given_up: None });
+            self.history.push(Call::asked(op, self.now * 2));
         }
         Some(self.publish(call, waiting.tries + 1))
     }
@@ -358,8 +336,8 @@ impl World {
         self.ingests.iter().for_each(|(clock, _)| clock.advance(Duration::seconds(steps)));
         for client in 0..CLIENTS {
             let overdue = |waiting: &Waiting| {
-                let decided = self.database.is_decided(&waiting.command);
-                waiting.reply.is_none() && !decided && at(self.now) > waiting.command.deadline
+                let decided = self.database.verdict(&waiting.command).is_some();
+                waiting.reply.is_none() && !decided && is_overdue(waiting, self.now)
             };
             if self.clients[client].waiting.as_ref().is_some_and(overdue) && self.random.random_bool(0.5) {
                 let waiting = self.clients[client].waiting.take().unwrap();

@@ -8,8 +8,9 @@ use std::fmt::Display;
 use serde_json::{Map, Value};
 
 use super::{Draft, How, Target, assign_sub};
+use crate::scim::dialect;
 use crate::scim::error::Error;
-use crate::scim::filter::{CompareOp, Filter};
+use crate::scim::filter::Filter;
 use crate::scim::schema::Attribute;
 use crate::scim::value::{as_complex, check_count, coerce_elements, coerce_one, is_empty, size, sub_values};
 
@@ -176,7 +177,7 @@ fn complete(existing: &mut Value, element: Value) {
     }
 }
 
-/// The filter selects nothing: Entra ID expects the value that it describes to be made. A replace that names a whole
+/// The filter selects nothing: the value that it describes is made. A replace that names a whole
 /// value, or tells values apart by their `value`, means one that exists: 400 `noTarget` (RFC 7644 §3.5.2.3).
 fn append_by_filter(
     how: How,
@@ -188,7 +189,7 @@ fn append_by_filter(
     let attribute = target.attribute;
     let path = Target { sub: None, ..*target };
     let no_target = || Error::no_target(format!("no value of {path} matches the filter"));
-    let terms = equal_terms(filter).ok_or_else(no_target)?;
+    let terms = dialect::described(filter).ok_or_else(no_target)?;
     let names_value = terms.iter().any(|(name, _)| name.eq_ignore_ascii_case("value"));
     if how == How::Replace && (target.sub.is_none() || names_value) {
         return Err(no_target());
@@ -211,17 +212,6 @@ fn append_by_filter(
     Ok(vec![elements.len() - 1])
 }
 
-/// The terms of a filter that is nothing but `eq` joined by `and`.
-fn equal_terms(filter: &Filter) -> Option<Vec<(&str, &Value)>> {
-    match filter {
-        Filter::Compare { path, op: CompareOp::Equal, value } => Some(vec![(path.as_str(), value)]),
-        Filter::And(items) => {
-            items.iter().try_fold(Vec::new(), |terms, item| Some([terms, equal_terms(item)?].concat()))
-        }
-        _ => None,
-    }
-}
-
 fn described(attribute: &Attribute, terms: &[(&str, &Value)]) -> Map<String, Value> {
     let known = |&(name, value): &(&str, &Value)| {
         attribute.sub_attribute(name).map(|sub| (sub.name.to_string(), value.clone()))
@@ -239,7 +229,7 @@ fn replacement(
     if is_empty(value) {
         return Ok(Map::new());
     }
-    let mut members = described(attribute, &equal_terms(filter).unwrap_or_default());
+    let mut members = described(attribute, &dialect::described(filter).unwrap_or_default());
     merge_element(&mut members, attribute, path, value)?;
     match coerce_one(attribute, path, &Value::Object(members))? {
         Some(Value::Object(members)) => Ok(members),

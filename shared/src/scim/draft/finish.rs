@@ -85,35 +85,50 @@ fn is_blank(value: Option<&Value>) -> bool {
 
 /// A required attribute that is not there.
 pub(in crate::scim) struct Missing {
-    /// The top-level attribute.
+    /// The canonical path of the top-level attribute.
     pub attribute: String,
     /// The path that lacks a value.
     pub path: String,
 }
 
-/// The first required attribute, in the order of the table, that the resource lacks.
+/// The first required attribute, in the order of the table, that the resource lacks. No extension is required; one that
+/// is there must be whole.
 pub(in crate::scim) fn missing(
     resource_type: &ResourceType,
     members: &Map<String, Value>,
 ) -> Option<Missing> {
-    resource_type.core_attributes().filter(|attribute| attribute.required).find_map(|attribute| {
+    lacking("", resource_type.core_attributes(), members).or_else(|| {
+        resource_type.extensions.iter().find_map(|schema| {
+            let Some(Value::Object(members)) = members.get(&*schema.id) else { return None };
+            lacking(&format!("{}:", schema.id), schema.attributes.iter(), members)
+        })
+    })
+}
+
+fn lacking<'a>(
+    prefix: &str,
+    mut attributes: impl Iterator<Item = &'a Attribute>,
+    members: &Map<String, Value>,
+) -> Option<Missing> {
+    attributes.find_map(|attribute| {
         let name = &attribute.name;
-        let value = members.get(&**name);
-        let path = match value {
-            Some(Value::Array(elements)) if !elements.is_empty() => None,
+        let path = match members.get(&**name) {
             Some(Value::Object(parts)) => missing_part(attribute, Some(parts)),
+            _ if !attribute.required => None,
+            Some(Value::Array(elements)) if !elements.is_empty() => None,
             Some(Value::Array(_)) | None if !attribute.multi_valued => missing_part(attribute, None),
             value => is_blank(value.filter(|value| !value.is_array())).then(|| name.to_string()),
         };
-        path.map(|path| Missing { attribute: name.to_string(), path })
+        path.map(|path| Missing { attribute: format!("{prefix}{name}"), path: format!("{prefix}{path}") })
     })
 }
 
 fn missing_part(attribute: &Attribute, parts: Option<&Map<String, Value>>) -> Option<String> {
-    if attribute.data_type != DataType::Complex {
-        return Some(attribute.name.to_string());
-    }
     let is_missing =
         |sub: &&Attribute| sub.required && is_blank(parts.and_then(|parts| parts.get(&*sub.name)));
-    attribute.sub_attributes.iter().find(is_missing).map(|sub| format!("{}.{}", attribute.name, sub.name))
+    match (attribute.sub_attributes.iter().find(is_missing), parts) {
+        (Some(sub), _) => Some(format!("{}.{}", attribute.name, sub.name)),
+        (None, None) => Some(attribute.name.to_string()),
+        (None, Some(_)) => None,
+    }
 }

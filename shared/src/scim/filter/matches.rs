@@ -12,6 +12,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{CompareOp, Filter, ValuePath};
 use crate::scim::case::{folded, letters};
+use crate::scim::dialect;
 use crate::scim::error::{Error, echo};
 use crate::scim::path::AttrPath;
 use crate::scim::schema::{Attribute, DataType, Resolved, ResourceType};
@@ -31,7 +32,8 @@ impl Filter {
     /// Whether the resource, in its canonical form, satisfies the filter.
     ///
     /// # Errors
-    /// 400 `invalidFilter` for attributes that do not exist and for comparisons that their type does not have.
+    /// 400 `invalidFilter` for attributes that do not exist or cannot be read, and for comparisons that their type does not
+    /// have.
     pub fn matches(&self, resource_type: &ResourceType, resource: &Value) -> Result<bool, Error> {
         self.holds(Scope::Resource(resource_type), resource)
     }
@@ -82,13 +84,15 @@ fn find<'a, 'v>(scope: Scope<'a>, path: &AttrPath, value: &'v Value) -> Result<F
     let unknown = || unsupported(path, "is not an attribute");
     match scope {
         Scope::Element(parent) => {
-            let attribute = parent.sub_attribute(path.as_str()).ok_or_else(unknown)?;
+            let attribute = filterable(parent.sub_attribute(path.as_str()).ok_or_else(unknown)?, path)?;
             Ok((attribute, member(value.as_object(), &attribute.name)))
         }
         Scope::Resource(resource_type) => {
             let Some(Resolved::Attribute(target)) = resource_type.resolve(path.as_str()) else {
                 return Err(unknown());
             };
+            filterable(target.attribute, path)?;
+            filterable(target.leaf(), path)?;
             let container = match target.extension {
                 Some(schema) => value.get(&*schema.id),
                 None => Some(value),
@@ -105,6 +109,11 @@ fn find<'a, 'v>(scope: Scope<'a>, path: &AttrPath, value: &'v Value) -> Result<F
     }
 }
 
+/// What is not kept cannot be found, and what is never returned must not be found out.
+fn filterable<'a>(attribute: &'a Attribute, path: &AttrPath) -> Result<&'a Attribute, Error> {
+    if attribute.is_filterable() { Ok(attribute) } else { Err(unsupported(path, "cannot be filtered by")) }
+}
+
 fn member<'v>(container: Option<&'v Map<String, Value>>, name: &str) -> Vec<&'v Value> {
     match container.and_then(|members| members.get(name)) {
         Some(Value::Array(elements)) => elements.iter().collect(),
@@ -113,7 +122,7 @@ fn member<'v>(container: Option<&'v Map<String, Value>>, name: &str) -> Vec<&'v 
     }
 }
 
-/// `emails co "x"` is short for `emails.value co "x"`, as in the RFC's own examples.
+/// `emails co "x"` is short for `emails.value co "x"`.
 fn significant<'a, 'v>(
     attribute: &'a Attribute,
     found: Vec<&'v Value>,
@@ -122,9 +131,9 @@ fn significant<'a, 'v>(
     if attribute.data_type != DataType::Complex {
         return Ok((attribute, found));
     }
-    let value = attribute
-        .sub_attribute("value")
+    let value = dialect::compared_part(attribute)
         .ok_or_else(|| unsupported(path, "can only be compared by its parts"))?;
+    filterable(value, path)?;
     Ok((value, found.into_iter().flat_map(|element| member(element.as_object(), &value.name)).collect()))
 }
 
@@ -149,9 +158,8 @@ fn compare(
     if found.is_empty() {
         return Ok(op == CompareOp::NotEqual);
     }
-    let compares = |value: &&Value| {
-        Operand::stored(attribute, op, value).is_some_and(|value| value.compares(op, &literal))
-    };
+    let compares =
+        |value: &&Value| Operand::stored(attribute, value).is_some_and(|value| value.compares(op, &literal));
     Ok(found.iter().any(compares))
 }
 
@@ -165,8 +173,8 @@ enum Operand<'v> {
 }
 
 impl<'v> Operand<'v> {
-    /// None where the type has no such comparison (RFC 7644 §3.4.2.2: no order on boolean and binary), or the literal is
-    /// not of the type.
+    /// None where the type has no such comparison (RFC 7644 §3.4.2.2: no order on boolean and binary; an instant has no
+    /// parts, whatever the text that it was written in), or the literal is not of the type.
     fn literal(attribute: &Attribute, op: CompareOp, literal: &'v Value) -> Option<Self> {
         let is_order = matches!(
             op,
@@ -176,21 +184,18 @@ impl<'v> Operand<'v> {
         let exists = match attribute.data_type {
             DataType::Boolean => is_equality,
             DataType::Binary => !is_order,
-            DataType::Decimal | DataType::Integer => is_order || is_equality,
-            DataType::String | DataType::Reference | DataType::DateTime => true,
+            DataType::Decimal | DataType::Integer | DataType::DateTime => is_order || is_equality,
+            DataType::String | DataType::Reference => true,
             DataType::Complex => false,
         };
-        if exists { Self::stored(attribute, op, literal) } else { None }
+        if exists { Self::stored(attribute, literal) } else { None }
     }
 
-    fn stored(attribute: &Attribute, op: CompareOp, value: &'v Value) -> Option<Self> {
-        let is_part = matches!(op, CompareOp::Contains | CompareOp::StartsWith | CompareOp::EndsWith);
+    fn stored(attribute: &Attribute, value: &'v Value) -> Option<Self> {
         match attribute.data_type {
             DataType::Boolean => as_boolean(value).map(Operand::Boolean),
             DataType::Decimal | DataType::Integer => value.as_f64().map(Operand::Number),
-            DataType::DateTime if !is_part => {
-                OffsetDateTime::parse(value.as_str()?, &Rfc3339).ok().map(Operand::Instant)
-            }
+            DataType::DateTime => OffsetDateTime::parse(value.as_str()?, &Rfc3339).ok().map(Operand::Instant),
             DataType::Complex => None,
             _ if attribute.case_exact => value.as_str().map(Operand::Exact),
             _ => value.as_str().map(Operand::Text),

@@ -45,6 +45,18 @@ impl Attribute {
 }
 
 impl DataType {
+    /// All of them.
+    pub const ALL: [DataType; 8] = [
+        DataType::String,
+        DataType::Boolean,
+        DataType::Decimal,
+        DataType::Integer,
+        DataType::DateTime,
+        DataType::Binary,
+        DataType::Reference,
+        DataType::Complex,
+    ];
+
     /// The RFC's word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -61,6 +73,10 @@ impl DataType {
 }
 
 impl Mutability {
+    /// All of them.
+    pub const ALL: [Mutability; 4] =
+        [Mutability::ReadOnly, Mutability::ReadWrite, Mutability::Immutable, Mutability::WriteOnly];
+
     /// The RFC's word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -73,6 +89,9 @@ impl Mutability {
 }
 
 impl Returned {
+    /// All of them.
+    pub const ALL: [Returned; 4] = [Returned::Always, Returned::Never, Returned::Default, Returned::Request];
+
     /// The RFC's word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -85,6 +104,9 @@ impl Returned {
 }
 
 impl Uniqueness {
+    /// All of them.
+    pub const ALL: [Uniqueness; 3] = [Uniqueness::None, Uniqueness::Server, Uniqueness::Global];
+
     /// The RFC's word.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::{Attribute, ResourceType, Schema, find};
+use crate::scim::dialect;
 
 /// What an attribute path names.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +46,7 @@ impl fmt::Display for Target<'_> {
 }
 
 impl ResourceType {
-    /// Resolves `attr`, `attr.sub`, `URN:attr`, `URN.attr` (as Entra ID writes it), `URN:attr.sub` and the bare URN,
-    /// without regard to case (RFC 7643 §2.1, RFC 7644 §3.10). None if the table knows no such attribute.
+    /// Resolves `attr`, `attr.sub`, `URN:attr`, `URN.attr`, `URN:attr.sub` and the bare URN, without regard to case (RFC 7643 §2.1, RFC 7644 §3.10). None if the table knows no such attribute.
     pub fn resolve(&self, path: &str) -> Option<Resolved<'_>> {
         if let Some((schema, rest)) = self.split_urn(path) {
             let extension = (schema.id != self.schema.id).then_some(schema);
@@ -65,7 +65,7 @@ impl ResourceType {
             if !urn.eq_ignore_ascii_case(&schema.id) {
                 return None;
             }
-            match rest.strip_prefix([':', '.']) {
+            match dialect::after_urn(rest) {
                 Some(rest) if !rest.is_empty() => Some((schema, rest)),
                 None if rest.is_empty() => Some((schema, "")),
                 _ => None,

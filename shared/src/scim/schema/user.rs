@@ -1,12 +1,13 @@
 //! The core User schema (RFC 7643 §4.1): rows of the table.
 //!
-//! Read by `schema.rs`. `roles`, `password` and `groups` are known so that clients may send them, and are not kept.
+//! Read by `schema.rs`. `roles` and `password` are known so that clients may send them, and are not kept.
 
 use super::{Attribute, DataType, MAX_LENGTH_BINARY, Mutability, Returned, Schema, USER_URN};
 
 pub(super) fn schema() -> Schema {
     let mut attributes = singular();
     attributes.extend(plural());
+    attributes.push(groups());
     attributes.extend(not_kept());
     Schema { id: USER_URN.into(), name: "User".into(), description: "User Account".into(), attributes }
 }
@@ -94,20 +95,23 @@ fn address() -> Vec<Attribute> {
     ]
 }
 
-/// Accepted and ignored: roles are given by hand, passwords are nobody's business, groups tell their own members.
+/// Computed from the groups, which tell their own members.
+fn groups() -> Attribute {
+    let parts = vec![
+        Attribute::string("value", "The id of the group").case_exact().read_only(),
+        Attribute::reference("$ref", &["Group"], "The URI of the group").read_only(),
+        Attribute::string("display", "The name of the group").read_only(),
+        Attribute::string("type", "How the person is in it").canonical(&["direct"]).read_only(),
+    ];
+    Attribute::complex("groups", "The groups that the person is in", parts).multi_valued().read_only()
+}
+
+/// Accepted and ignored: roles are given by hand, passwords are nobody's business.
 fn not_kept() -> Vec<Attribute> {
     let password = Attribute::string("password", "Never kept").not_stored().returned(Returned::Never);
     let value = |description| Attribute::string("value", description);
     vec![
         Attribute { mutability: Mutability::WriteOnly, ..password },
         Attribute::plural("roles", "Never kept", value("The role"), &[]).not_stored(),
-        Attribute::plural(
-            "groups",
-            "The groups that the person is in",
-            value("The group"),
-            &["direct", "indirect"],
-        )
-        .read_only()
-        .not_stored(),
     ]
 }

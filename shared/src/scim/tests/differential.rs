@@ -227,6 +227,42 @@ fn what_the_other_wrongly_refuses_is_taken_right() {
 }
 
 #[test]
+fn paths_that_the_other_wrongly_refuses_are_taken_right() {
+    for (case, text, form) in [
+        ("not without a space", "emails[not(type pr)].value", "emails [(not <pr type>)] value"),
+        ("$ref", "manager.$ref", "manager.$ref [] "),
+        ("$ref after brackets", "members[value eq 1].$ref", "members [<eq value 1>] $ref"),
+        ("a boolean with a capital", "emails[primary eq True].value", "emails [<eq primary true>] value"),
+        (
+            "a URN before two names, with a dot",
+            &format!("{URN}.manager.value"),
+            &format!("{URN}.manager.value [] "),
+        ),
+        ("a URN with a slash", "urn:example:a/b:c[d pr]", "urn:example:a/b:c [<pr d>] "),
+    ] {
+        assert!(text.parse::<theirs::PatchPath>().is_err(), "{case}");
+        assert_eq!(our_path(&Path::parse(text).unwrap()), form, "{case}");
+    }
+}
+
+/// As above: the comparison of paths would be worth nothing if one of them refused nearly everything.
+#[test]
+fn the_common_ground_of_paths_is_wide() {
+    for text in [
+        "members",
+        "name.familyName",
+        r#"addresses[type eq "work"]"#,
+        r#"emails[type eq "work" and (primary eq true or value ew "x")].value"#,
+        "urn:ietf:params:scim:schemas:core:2.0:User:emails[type pr].value",
+        "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value",
+        "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department",
+    ] {
+        let theirs = their_path(&text.parse::<theirs::PatchPath>().unwrap());
+        assert_eq!(our_path(&Path::parse(text).unwrap()), theirs, "{text}");
+    }
+}
+
+#[test]
 fn what_the_other_wrongly_takes_is_refused() {
     for (case, text) in [
         ("a line's end for a space", "a\npr"),

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{URN, USER_URN};
+use super::{GROUP_URN, URN, USER_URN};
 use crate::scim::filter::{CompareOp, Filter, ValuePath};
 use crate::scim::path::AttrPath;
 
@@ -73,6 +73,14 @@ fn near_word() -> BoxedStrategy<String> {
         "addresses[type eq \"home\"].locality",
         "urn:",
         USER_URN,
+        "members",
+        "Members.Value",
+        "members.display",
+        "members[value eq \"01900000-0000-7000-8000-000000000001\"]",
+        "members[display pr or type eq \"User\"]",
+        "01900000-0000-7000-8000-000000000001",
+        "externalId",
+        GROUP_URN,
     ];
     let addressed =
         ["", ":", ":manager", ":manager.value", ".department", ":nothing", ":manager[value eq \"x\"]"];

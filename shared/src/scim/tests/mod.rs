@@ -6,17 +6,20 @@
 mod complaints;
 mod differential;
 mod discovery;
+mod folded;
 mod generate;
+mod groups;
 mod limits;
 mod lists;
 mod patches;
 mod properties;
+mod registered;
 mod representation;
 mod resources;
 
 use serde_json::{Value, json};
 
-use super::{ENTERPRISE_URN, Error, Patch, Resource, ResourceType, ScimType, USER_URN};
+use super::{ENTERPRISE_URN, Error, GROUP_URN, Patch, Resource, ResourceType, ScimType, USER_URN};
 
 /// The URN of the enterprise extension, to build paths from.
 const URN: &str = ENTERPRISE_URN;

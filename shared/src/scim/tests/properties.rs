@@ -6,15 +6,16 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::*;
-use super::{generate, patched};
+use super::{generate, groups, patched};
 use crate::scim::path::Path;
-use crate::scim::{Filter, Projection, Record, parse_json};
+use crate::scim::schema::Schema;
+use crate::scim::{BulkRequest, Filter, Group, GroupPatch, Projection, Record, SearchRequest, parse_json};
 
 fn represented(resource: &Resource) -> Value {
     let now = OffsetDateTime::UNIX_EPOCH;
     let record =
         Record { id: Uuid::nil(), resource: resource.clone(), created: now, last_modified: now, version: 1 };
-    record.represent(ResourceType::user(), "https://acme.example/scim/v2", &Projection::all())
+    record.represent(ResourceType::user(), "https://acme.example/scim/v2", None, &Projection::all())
 }
 
 /// Reading again what we show yields what we keep.
@@ -115,5 +116,46 @@ proptest! {
             let again = patched(&once, json!([operation])).unwrap();
             prop_assert_eq!(again, once, "{}", operation);
         }
+    }
+
+    #[test]
+    fn any_json_is_a_group_or_a_refusal(any in generate::any_json(), near in generate::near_user()) {
+        let mut named = near.clone();
+        named["displayName"] = json!("Night shift");
+        named["schemas"] = json!([GROUP_URN]);
+        for body in [any, near, named] {
+            let Ok(group) = Group::parse(ResourceType::group(), &body) else { continue };
+            let message = serde_json::to_string(&group).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<Group>(&message).unwrap(), &group);
+            prop_assert_eq!(group.resource.get("members"), None);
+        }
+    }
+
+    #[test]
+    fn any_json_is_a_patch_of_a_group_or_a_refusal(any in generate::any_json(), near in generate::near_patch()) {
+        let night = json!({ "schemas": [GROUP_URN], "displayName": "Night shift" });
+        let night = Group::parse(ResourceType::group(), &night).unwrap().resource;
+        let members = (1..4).map(Uuid::from_u128).collect();
+        for body in [any, near] {
+            let Ok(patch) = GroupPatch::parse(ResourceType::group(), &body) else { continue };
+            let message = serde_json::to_string(&patch).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<GroupPatch>(&message).unwrap(), &patch);
+            let once = groups::applied(&members, &patch.members);
+            if patch.members.len() < 2 {
+                prop_assert_eq!(groups::applied(&once, &patch.members), once);
+            }
+            let after = patch.attributes.map_or(Ok(night.clone()), |patch| patch.apply(ResourceType::group(), &night));
+            if let Ok(after) = after {
+                prop_assert_eq!(after.get("members"), None);
+            }
+        }
+    }
+
+    #[test]
+    fn any_json_is_a_message_or_a_refusal(any in generate::any_json(), operations in proptest::collection::vec(generate::any_json(), 0..4)) {
+        for body in [any.clone(), json!({ "Operations": operations }), json!({ "count": any, "cursor": "" })] {
+            let _ = (BulkRequest::parse(&body), SearchRequest::parse(&body), Schema::parse(&body));
+        }
+        let _ = Schema::parse(&json!({ "id": "urn:acme:x", "attributes": operations }));
     }
 }

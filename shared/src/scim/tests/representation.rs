@@ -5,7 +5,7 @@ use time::macros::datetime;
 use uuid::Uuid;
 
 use super::*;
-use crate::scim::{Projection, Record};
+use crate::scim::{Computed, Filter, Projection, Record, Related};
 
 const BASE: &str = "https://acme.example/scim/v2/";
 const ID: &str = "01900000-0000-7000-8000-000000000001";
@@ -24,12 +24,12 @@ fn shown(attributes: Option<&str>, excluded: Option<&str>) -> Value {
     let record = record(
         json!({ "title": "Clerk", (URN): { "department": "Sales", "manager": { "value": "7", "displayName": "Bo" } } }),
     );
-    record.represent(ResourceType::user(), BASE, &Projection::parse(attributes, excluded).unwrap())
+    record.represent(ResourceType::user(), BASE, None, &Projection::parse(attributes, excluded).unwrap())
 }
 
 #[test]
 fn a_record_shows_its_id_meta_and_defaults() {
-    let shown = record(json!({})).represent(ResourceType::user(), BASE, &Projection::all());
+    let shown = record(json!({})).represent(ResourceType::user(), BASE, None, &Projection::all());
     let location = format!("https://acme.example/scim/v2/Users/{ID}");
     let expected = body(json!({
         "id": ID,
@@ -109,4 +109,39 @@ fn a_costly_attribute_tells_whether_it_is_wanted() {
     assert!(shows(Some("emails.value"), None, "emails"));
     assert!(!shows(Some("userName"), None, "emails"));
     assert!(!shows(None, None, "password"));
+}
+
+#[test]
+fn what_is_computed_is_found_by_filters_too() {
+    let related =
+        |number: u128, display: &str| Related { id: Uuid::from_u128(number), display: display.to_owned() };
+    let user = record(json!({}));
+    let groups = Computed::Groups(vec![related(1, "Night shift"), related(2, "Day shift")]);
+    let user = Value::Object(user.whole(ResourceType::user(), BASE, Some(groups)));
+    let group: Resource =
+        serde_json::from_value(json!({ "schemas": [GROUP_URN], "displayName": "Night shift" })).unwrap();
+    let group = Record { resource: group, ..record(json!({})) };
+    let members = Computed::Members(vec![related(3, "Ann Lee"), related(4, "Bo Ek")]);
+    let group = Value::Object(group.whole(ResourceType::group(), BASE, Some(members)));
+    let (three, four) = (Uuid::from_u128(3), Uuid::from_u128(4));
+    for (resource_type, resource, filter, expected) in [
+        (ResourceType::user(), &user, r#"groups.display eq "NIGHT shift""#.to_owned(), true),
+        (ResourceType::user(), &user, format!("groups eq \"{}\"", Uuid::from_u128(2)), true),
+        (ResourceType::user(), &user, format!("groups[value eq \"{three}\"]"), false),
+        (ResourceType::user(), &user, r#"groups.type eq "direct""#.to_owned(), true),
+        (ResourceType::group(), &group, format!("members.value eq \"{three}\""), true),
+        (ResourceType::group(), &group, format!("members eq \"{}\"", Uuid::from_u128(9)), false),
+        (ResourceType::group(), &group, format!("members[value eq \"{four}\" and display sw \"bo\"]"), true),
+        (ResourceType::group(), &group, format!("members[value eq \"{three}\"].display eq \"Bo Ek\""), false),
+        (
+            ResourceType::group(),
+            &group,
+            format!("members.$ref eq \"{}/Users/{three}\"", BASE.trim_end_matches('/')),
+            true,
+        ),
+        (ResourceType::group(), &group, r#"meta.resourceType eq "Group""#.to_owned(), true),
+    ] {
+        let matches = Filter::parse(&filter).unwrap().matches(resource_type, resource);
+        assert_eq!(matches, Ok(expected), "{filter}");
+    }
 }

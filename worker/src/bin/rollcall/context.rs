@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
 use shared::amqp::{self, Link, connect_once};
 use shared::clock::Clock;
 use shared::config::{Env, Problems, Service};
 use shared::postgres::tenants::{self, Tenant};
-use shared::postgres::{self, Pool};
+use shared::postgres::{self, Pool, schema};
 
 /// What every command needs.
 pub struct Context {
@@ -96,11 +98,30 @@ impl Context {
 
     /// The tenant of this name.
     pub async fn tenant(&self, name: &str) -> Result<Tenant, Failure> {
-        let mut connection = self.pool.get().await?;
-        tenants::by_name(&mut connection, name).await?.ok_or_else(|| {
+        let connection = self.pool.get().await?;
+        tenants::by_name(&connection, name).await?.ok_or_else(|| {
             Failure::Refused(format!(
                 "there is no tenant {name}: `rollcall tenant list` shows those that there are"
             ))
         })
+    }
+
+    /// The tenant of this name; without a name the only one that there is.
+    pub async fn tenant_or_only(&self, name: Option<&str>) -> Result<Tenant, Failure> {
+        if let Some(name) = name {
+            return self.tenant(name).await;
+        }
+        let mut connection = self.pool.get().await?;
+        let names: Vec<String> =
+            schema::tenants::table.select(schema::tenants::name).limit(2).load(&mut connection).await?;
+        drop(connection);
+        match names.as_slice() {
+            [name] => self.tenant(name).await,
+            [] => Err(Failure::Refused("there is no tenant yet: rollcall tenant add NAME".to_owned())),
+            _ => Err(Failure::Usage(
+                "there are several tenants, so one must be named: `rollcall tenant list` shows them"
+                    .to_owned(),
+            )),
+        }
     }
 }

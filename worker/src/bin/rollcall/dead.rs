@@ -134,6 +134,7 @@ fn original(letter: &BasicGetMessage) -> Result<Message, Failure> {
         routing_key: queue,
         properties,
         body: letter.delivery.data.clone(),
+        mandatory: true,
     })
 }
 

@@ -6,6 +6,8 @@ mod dead;
 mod keys;
 mod migrate;
 mod output;
+mod schemas;
+mod settings;
 mod tenants;
 mod users;
 
@@ -35,6 +37,9 @@ enum Command {
     /// Companies.
     #[command(subcommand)]
     Tenant(tenants::Command),
+    /// Extension schemas that tenants register.
+    #[command(subcommand)]
+    Schema(schemas::Command),
     /// API keys of identity providers and other clients.
     #[command(subcommand)]
     Key(keys::Command),
@@ -68,6 +73,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Migrate(arguments) => migrate::run(&context, &arguments).await,
         Command::Tenant(command) => tenants::run(&context, command).await,
+        Command::Schema(command) => schemas::run(&context, command).await,
         Command::Key(command) => keys::run(&context, command).await,
         Command::User(command) => users::run(&context, command).await,
         Command::Dead(command) => dead::run(&context, command).await,

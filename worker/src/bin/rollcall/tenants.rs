@@ -3,14 +3,15 @@
 use clap::Subcommand;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error};
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncConnection, RunQueryDsl};
 use serde_json::{Value, json};
+use shared::postgres::Connection;
 use shared::postgres::schema::{tenants, users};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::context::{Context, Failure};
-use crate::output;
+use crate::{output, settings};
 
 /// The commands of `rollcall tenant`.
 #[derive(Subcommand)]
@@ -22,6 +23,19 @@ pub enum Command {
     },
     /// Lists the companies.
     List,
+    /// Shows a company and its settings.
+    Show {
+        /// The tenant's name.
+        name: String,
+    },
+    /// Changes settings; they are in force within a second.
+    Set {
+        /// The tenant's name.
+        name: String,
+        /// Settings and their values, as in unknown_members=skip.
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        changes: Vec<String>,
+    },
 }
 
 /// Runs it.
@@ -29,6 +43,8 @@ pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Add { name } => add(context, &name).await,
         Command::List => list(context).await,
+        Command::Show { name } => show(context, &name).await,
+        Command::Set { name, changes } => set(context, &name, &changes).await,
     }
 }
 
@@ -90,4 +106,34 @@ async fn list(context: &Context) -> Result<(), Failure> {
         output::table(&["name", "active users", "added (UTC)", "id"], all.iter().map(row).collect(), empty);
     }
     Ok(())
+}
+
+async fn show(context: &Context, name: &str) -> Result<(), Failure> {
+    let tenant = context.tenant(name).await?;
+    let settings = settings::shown(&tenant.settings);
+    if context.json {
+        output::json(&json!({ "id": tenant.id, "name": tenant.name, "settings": settings }));
+    } else {
+        println!("name             {}\nid               {}", tenant.name, tenant.id);
+        for (key, value) in &settings {
+            println!("{key:<16} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        }
+    }
+    Ok(())
+}
+
+async fn set(context: &Context, name: &str, changes: &[String]) -> Result<(), Failure> {
+    let tenant = context.tenant(name).await?;
+    let mut connection = context.pool.get().await?;
+    let work = async |connection: &mut Connection| {
+        let own = tenants::table.find(tenant.id);
+        // Two operators who change different settings at once both get theirs.
+        let stored: Value = own.select(tenants::settings).for_no_key_update().first(connection).await?;
+        let changed = settings::changed(stored, changes)?;
+        diesel::update(own).set(tenants::settings.eq(changed)).execute(connection).await?;
+        Ok::<(), Failure>(())
+    };
+    connection.transaction(work).await?;
+    drop(connection);
+    show(context, name).await
 }

@@ -68,7 +68,7 @@ async fn add(context: &Context, new: New) -> Result<(), Failure> {
     let role = new.role;
     let command = create(context, &tenant, new)?;
     match ask(context, &command).await? {
-        Outcome::Created { record } => {
+        Outcome::Created { record, .. } => {
             if context.json {
                 output::json(
                     &json!({ "id": record.id, "userName": record.resource.user_name(), "role": role }),
@@ -110,6 +110,7 @@ fn create(context: &Context, tenant: &Tenant, new: New) -> Result<command::Comma
         deadline: issued_at + context.deadline,
         resource: shared::id::new(),
         if_match: None,
+        asynchronous: false,
         change: Change::CreateUser { user, origin: Origin::Manual, role: Some(new.role) },
     })
 }

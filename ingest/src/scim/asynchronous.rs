@@ -1,0 +1,101 @@
+//! Requests that are answered later (RFC 9967): the answer that accepts one, and `GET /Async/{txn}`, where its outcome is
+//! fetched.
+//!
+//! Before it: the ticket of a command that was queued. After it: what `commands` says of it, for as long as it is kept.
+
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+use axum::http::header::{LOCATION, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use shared::outcome::Outcome;
+use shared::postgres::verdicts::{self, Verdict};
+use shared::scim::{Error, Projection};
+use shared::ticket::Ticket;
+
+use super::context::{self, Context};
+use super::kind::{Kind, Method};
+use super::shown::told;
+use crate::http::answer::{Answer, Refusal, scim_json};
+use crate::http::prefer::RESPOND_ASYNC;
+
+/// The URN of the event that tells what came of an asynchronous request.
+const ASYNC_RESPONSE_URN: &str = "urn:ietf:params:scim:event:misc:asyncresp";
+const SET_TXN: HeaderName = HeaderName::from_static("set-txn");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// When an outcome that is not there yet may be asked for again, in seconds.
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("1");
+
+/// 202: it is queued, and this is where its outcome will be.
+pub(super) fn accepted(ticket: Ticket, base: &str) -> Response {
+    let mut response = StatusCode::ACCEPTED.into_response();
+    let told = [
+        (SET_TXN, ticket.to_string()),
+        (PREFERENCE_APPLIED, RESPOND_ASYNC.to_owned()),
+        (LOCATION, format!("{base}/Async/{ticket}")),
+    ];
+    // All of them are ASCII: none is dropped.
+    let told = told.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?)));
+    response.headers_mut().extend(told);
+    response
+}
+
+/// `GET /Async/{txn}`: what came of an asynchronous request, or 202 while nothing has.
+///
+/// # Errors
+/// 404 for a transaction that the tenant does not have, 429 while Postgres is away.
+pub async fn outcome(context: Context, txn: Result<Path<String>, PathRejection>) -> Answer {
+    let unknown = || Error::not_found("there is no asynchronous request with this transaction identifier");
+    let txn = txn.ok().and_then(|Path(text)| context::id(&text)).ok_or_else(unknown)?;
+    let (tenant, ticket) = (context.tenant.id, Ticket(txn));
+    let read = context.app.pool.bounded(async |c| verdicts::of_tenant(c, tenant, ticket).await);
+    let found = read.await.map_err(|error| Refusal::unread(&error))?.ok_or_else(unknown)?;
+    match &found.outcome {
+        Some(outcome) => Ok(scim_json(StatusCode::OK, &completion(&context, ticket, &found, outcome).await?)),
+        None => {
+            let mut response = StatusCode::ACCEPTED.into_response();
+            response.headers_mut().insert(RETRY_AFTER, ASK_AGAIN);
+            Ok(response)
+        }
+    }
+}
+
+/// The outcome in the form of one operation of a Bulk response, with the resource.
+async fn completion(
+    context: &Context,
+    ticket: Ticket,
+    found: &Verdict,
+    outcome: &Outcome,
+) -> Result<Value, Refusal> {
+    let kind = Kind::of_change(&found.change).zip(Method::of_change(&found.change));
+    let (kind, method) = kind.ok_or_else(|| Refusal::bug("a stored command asks for an unknown change"))?;
+    let at = |id| format!("{}{}/{id}", context.base, kind.endpoint());
+    let (projection, status) = (Projection::all(), outcome.status());
+    let view = context.view(kind, &projection);
+    let shown = match outcome {
+        // The resource in a verdict is kept for a day.
+        Outcome::Created { record, .. } | Outcome::Updated { record, .. }
+            if record.resource.members().is_empty() =>
+        {
+            Ok(view.found((record.clone(), None)).empty())
+        }
+        outcome => view.outcome(method, outcome.clone()).await,
+    };
+    let mut told = match shown {
+        Ok(shown) => {
+            let location = shown.location.or_else(|| found.resource.map(at));
+            let mut told = told(method.as_str(), location, shown.version, Ok(status));
+            told.extend(shown.body.map(|body| ("response".to_owned(), body)));
+            told
+        }
+        Err(error) => {
+            // What was not made is nowhere.
+            let id = found.resource.filter(|_| method != Method::Post);
+            told(method.as_str(), id.map(at), None, Err(&error))
+        }
+    };
+    told.insert("schemas".to_owned(), json!([ASYNC_RESPONSE_URN]));
+    told.insert("txn".to_owned(), Value::from(ticket.to_string()));
+    Ok(Value::Object(told))
+}

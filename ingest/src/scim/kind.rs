@@ -1,0 +1,157 @@
+//! The two kinds of resources: what differs between `/Users` and `/Groups`.
+//!
+//! Before it: the route. After it: the handlers, which are the same for both.
+
+use serde_json::Value;
+use shared::command::{Change, Origin};
+use shared::scim::{Computed, Error, Group, GroupPatch, Patch, Related, Resource, ResourceType, Types};
+
+/// A kind of resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// RFC 7643 §4.1.
+    User,
+    /// RFC 7643 §4.2.
+    Group,
+}
+
+impl Kind {
+    /// Both, in the order in which a query of the root lists them.
+    pub const ALL: [Self; 2] = [Self::User, Self::Group];
+
+    /// Where it is served, below the base path; also the `endpoint` of its resource type.
+    #[must_use]
+    pub fn endpoint(self) -> &'static str {
+        match self {
+            Self::User => "/Users",
+            Self::Group => "/Groups",
+        }
+    }
+
+    /// Its resource type, as the tenant has it.
+    #[must_use]
+    pub fn resource_type(self, types: &Types) -> &ResourceType {
+        match self {
+            Self::User => &types.user,
+            Self::Group => &types.group,
+        }
+    }
+
+    /// The attribute that shows other resources and is loaded only if it is asked for.
+    pub(super) fn computed(self) -> &'static str {
+        match self {
+            Self::User => "groups",
+            Self::Group => "members",
+        }
+    }
+
+    /// What is computed of the resources that one is related to.
+    pub(super) fn computed_of(self, related: Vec<Related>) -> Computed {
+        match self {
+            Self::User => Computed::Groups(related),
+            Self::Group => Computed::Members(related),
+        }
+    }
+
+    /// The kind of resource that a change is about, by the first part of [`Change::name`].
+    pub(super) fn of_change(name: &str) -> Option<Self> {
+        match name.split_once('.')?.0 {
+            "user" => Some(Self::User),
+            "group" => Some(Self::Group),
+            _ => None,
+        }
+    }
+
+    pub(super) fn not_found(self) -> Error {
+        match self {
+            Self::User => Error::not_found("there is no User with this id"),
+            Self::Group => Error::not_found("there is no Group with this id"),
+        }
+    }
+}
+
+/// What may be asked of resources: the methods of RFC 7644 §3.2 that change them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    /// The method that asks for a change of this name, by the second part of [`Change::name`].
+    pub(super) fn of_change(name: &str) -> Option<Self> {
+        match name.split_once('.')?.1 {
+            "create" => Some(Self::Post),
+            "replace" => Some(Self::Put),
+            "patch" => Some(Self::Patch),
+            "delete" => Some(Self::Delete),
+            _ => None,
+        }
+    }
+
+    /// The change that a body asks for.
+    ///
+    /// # Errors
+    /// All that can be refused without the database.
+    pub(super) fn change(self, kind: Kind, types: &Types, body: &Value) -> Result<Change, Error> {
+        let resource_type = kind.resource_type(types);
+        Ok(match (kind, self) {
+            (Kind::User, Self::Post) => Change::CreateUser {
+                user: Resource::parse(resource_type, body)?,
+                origin: Origin::Scim,
+                role: None,
+            },
+            (Kind::User, Self::Put) => Change::ReplaceUser { user: Resource::parse(resource_type, body)? },
+            (Kind::User, Self::Patch) => Change::PatchUser { patch: Patch::parse(body)? },
+            (Kind::User, Self::Delete) => Change::DeleteUser,
+            (Kind::Group, Self::Post) => Change::CreateGroup { group: Group::parse(resource_type, body)? },
+            (Kind::Group, Self::Put) => Change::ReplaceGroup { group: Group::parse(resource_type, body)? },
+            (Kind::Group, Self::Patch) => {
+                Change::PatchGroup { patch: GroupPatch::parse(resource_type, body)? }
+            }
+            (Kind::Group, Self::Delete) => Change::DeleteGroup,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_by_its_name() {
+        for (change, kind, method) in [
+            (Change::DeleteUser, Kind::User, Method::Delete),
+            (Change::DeleteGroup, Kind::Group, Method::Delete),
+        ] {
+            assert_eq!(Kind::of_change(change.name()), Some(kind));
+            assert_eq!(Method::of_change(change.name()), Some(method));
+        }
+        for (name, method) in
+            [("user.create", Method::Post), ("group.replace", Method::Put), ("group.patch", Method::Patch)]
+        {
+            assert_eq!(Method::of_change(name), Some(method));
+        }
+        assert_eq!(Kind::of_change("mail.delete"), None);
+        assert_eq!(Method::of_change("user.merge"), None);
+    }
+
+    #[test]
+    fn an_endpoint_is_that_of_the_resource_type() {
+        let types = Types::default();
+        for kind in Kind::ALL {
+            assert_eq!(kind.endpoint(), kind.resource_type(&types).endpoint);
+        }
+    }
+}

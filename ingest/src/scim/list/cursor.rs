@@ -1,0 +1,146 @@
+//! Cursors (RFC 9865): where the next page begins, and of which query. A cursor holds ids and no values, and grants nothing:
+//! the tenant is that of the key on every page.
+//!
+//! Before it: a page that is not the last. After it: the query for the next one.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+use shared::scim::{Error, ScimType, discovery};
+use uuid::Uuid;
+
+use crate::scim::kind::Kind;
+
+const DIGEST: usize = 16;
+const LENGTH: usize = 8 + 1 + 16 + DIGEST;
+
+/// Where a page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Among the resources of this kind; those of earlier kinds are all before it.
+    pub(super) kind: Kind,
+    /// After this one; `None` is the beginning.
+    pub(super) last: Option<Uuid>,
+}
+
+/// The query to which a cursor belongs: each part tells it from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Scope {
+    pub(super) tenant: Uuid,
+    pub(super) parts: Vec<String>,
+}
+
+impl Scope {
+    /// The cursor of a place, issued at this time in milliseconds.
+    pub(super) fn cursor(&self, place: Place, now_ms: i64) -> String {
+        let mut bytes = Vec::with_capacity(LENGTH);
+        bytes.extend(now_ms.to_be_bytes());
+        bytes.push(match place.kind {
+            Kind::User => 0,
+            Kind::Group => 1,
+        });
+        bytes.extend(place.last.unwrap_or_default().as_bytes());
+        let digest = self.digest(&bytes);
+        bytes.extend(digest);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The place that a cursor stands for.
+    ///
+    /// # Errors
+    /// 400 `invalidCursor` for one that is none of this query's, `expiredCursor` for one that is too old.
+    pub(super) fn place(&self, cursor: &str, now_ms: i64) -> Result<Place, Error> {
+        let invalid = || {
+            Error::bad_request(
+                ScimType::InvalidCursor,
+                "the cursor is none that this query was answered with: leave it empty for the first page",
+            )
+        };
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| invalid())?;
+        let (told, digest) = bytes.split_at_checked(LENGTH - DIGEST).ok_or_else(invalid)?;
+        if digest != self.digest(told) {
+            return Err(invalid());
+        }
+        let (issued, rest) = told.split_first_chunk::<8>().ok_or_else(invalid)?;
+        let (kind, last) = rest.split_first_chunk::<1>().ok_or_else(invalid)?;
+        let kind = match kind {
+            [0] => Kind::User,
+            [1] => Kind::Group,
+            _ => return Err(invalid()),
+        };
+        let last = Uuid::from_slice(last).map_err(|_| invalid())?;
+        let timeout_ms = i64::from(discovery::CURSOR_TIMEOUT_SECONDS) * 1_000;
+        if now_ms.saturating_sub(i64::from_be_bytes(*issued)) > timeout_ms {
+            return Err(expired());
+        }
+        Ok(Place { kind, last: (!last.is_nil()).then_some(last) })
+    }
+
+    fn digest(&self, told: &[u8]) -> [u8; DIGEST] {
+        let mut sha = Sha256::new();
+        let parts = self.parts.iter().map(String::as_bytes);
+        for part in [self.tenant.as_bytes().as_slice(), told].into_iter().chain(parts) {
+            sha.update((part.len() as u64).to_be_bytes());
+            sha.update(part);
+        }
+        let whole: [u8; 32] = sha.finalize().into();
+        whole.first_chunk().copied().expect("half of 32 bytes are 16")
+    }
+}
+
+/// 400 `expiredCursor`.
+pub(super) fn expired() -> Error {
+    Error::bad_request(ScimType::ExpiredCursor, "the cursor has expired: begin with the first page again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_700_000_000_000;
+
+    fn scope(filter: &str) -> Scope {
+        Scope { tenant: Uuid::max(), parts: vec!["/Users".to_owned(), filter.to_owned()] }
+    }
+
+    fn keyword(result: Result<Place, Error>) -> ScimType {
+        let error = result.unwrap_err();
+        assert_eq!(error.status, 400);
+        error.scim_type.unwrap()
+    }
+
+    #[test]
+    fn a_cursor_leads_back_to_its_place() {
+        for kind in Kind::ALL {
+            for last in [None, Some(Uuid::from_u128(7))] {
+                let place = Place { kind, last };
+                let cursor = scope("a").cursor(place, NOW);
+                assert_eq!(scope("a").place(&cursor, NOW + 3_600_000), Ok(place));
+                assert!(
+                    cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
+                    "{cursor}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_query_or_none_at_all_is_invalid() {
+        let cursor = scope("a").cursor(Place { kind: Kind::User, last: None }, NOW);
+        let other = Scope { tenant: Uuid::nil(), ..scope("a") };
+        assert_eq!(keyword(other.place(&cursor, NOW)), ScimType::InvalidCursor);
+        assert_eq!(keyword(scope("b").place(&cursor, NOW)), ScimType::InvalidCursor);
+        let longer = format!("{cursor}AAAA");
+        for none in
+            ["x", "%", "0", &cursor[1..], &cursor[..cursor.len() - 2], &longer, &cursor.to_uppercase()]
+        {
+            assert_eq!(keyword(scope("a").place(none, NOW)), ScimType::InvalidCursor, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_expires() {
+        let cursor = scope("a").cursor(Place { kind: Kind::User, last: None }, NOW);
+        assert_eq!(keyword(scope("a").place(&cursor, NOW + 3_600_001)), ScimType::ExpiredCursor);
+    }
+}

@@ -1,0 +1,101 @@
+//! The row of a group, and reading groups and memberships.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::Error;
+use super::schema::{group_members, groups, users};
+use super::users::record;
+use crate::scim::{Record, Related};
+
+/// A row of `groups`, but for its folded form, which follows from `resource`.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Serialize)]
+#[diesel(table_name = groups, check_for_backend(diesel::pg::Pg))]
+#[expect(missing_docs, reason = "the columns are described in the database")]
+pub struct GroupRow {
+    pub id: Uuid,
+    pub tenant_id: Uuid,
+    pub display_name: String,
+    pub external_id: Option<String>,
+    pub resource: Value,
+    pub member_count: i64,
+    pub version: i64,
+    pub ticket: Uuid,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub modified_at: OffsetDateTime,
+}
+
+impl GroupRow {
+    /// The SCIM resource in the row, without its members.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if something else was stored there.
+    pub fn record(&self) -> Result<Record, Error> {
+        record((self.id, self.resource.clone(), self.created_at, self.modified_at, self.version))
+    }
+}
+
+/// A tenant's group.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn find(
+    connection: &mut AsyncPgConnection,
+    tenant: Uuid,
+    id: Uuid,
+) -> Result<Option<GroupRow>, Error> {
+    let query = groups::table.filter(groups::tenant_id.eq(tenant)).filter(groups::id.eq(id));
+    Ok(query.select(GroupRow::as_select()).first(connection).await.optional()?)
+}
+
+/// The members of these groups, by group, each list in the order of ids. A member is called by the displayName, else by the
+/// userName.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn members(
+    connection: &mut AsyncPgConnection,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, Vec<Related>>, Error> {
+    let query = group_members::table
+        .inner_join(users::table.on(users::id.eq(group_members::user_id)))
+        .filter(group_members::group_id.eq_any(ids))
+        .order((group_members::group_id, group_members::user_id))
+        .select((group_members::group_id, users::id, users::display_name, users::user_name));
+    let rows: Vec<(Uuid, Uuid, Option<String>, String)> = query.load(connection).await?;
+    let mut members: HashMap<Uuid, Vec<Related>> = HashMap::new();
+    for (group, id, display_name, user_name) in rows {
+        let display = display_name.unwrap_or(user_name);
+        members.entry(group).or_default().push(Related { id, display });
+    }
+    Ok(members)
+}
+
+/// The groups that these users are in, by user.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn of_users(
+    connection: &mut AsyncPgConnection,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, Vec<Related>>, Error> {
+    let query = group_members::table
+        .inner_join(groups::table.on(groups::id.eq(group_members::group_id)))
+        .filter(group_members::user_id.eq_any(ids))
+        .order((group_members::user_id, group_members::group_id))
+        .select((group_members::user_id, groups::id, groups::display_name));
+    let rows: Vec<(Uuid, Uuid, String)> = query.load(connection).await?;
+    let mut groups: HashMap<Uuid, Vec<Related>> = HashMap::new();
+    for (user, id, display) in rows {
+        groups.entry(user).or_default().push(Related { id, display });
+    }
+    Ok(groups)
+}

@@ -1,0 +1,92 @@
+//! Lists (RFC 7644 §3.4.2): a filter, an order and a page, as one query over the users or the groups of a tenant.
+//!
+//! Before it: the list endpoint, which has parsed the request. After it: a page of records.
+
+mod condition;
+mod field;
+mod literal;
+mod order;
+mod page;
+mod sql;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use self::field::{Finder, Scope, Table};
+use self::order::Order;
+use self::sql::Sql;
+use crate::scim::path::AttrPath;
+use crate::scim::{self, Filter, Record, ResourceType};
+
+/// In which order (RFC 7644 §3.4.2.3). Ties are in the order of ids.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sort {
+    /// `sortBy`.
+    pub by: AttrPath,
+    /// `sortOrder` is `descending`.
+    pub descending: bool,
+}
+
+/// Which part of the whole list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slice {
+    /// By position: from the `offset`-th (from 0).
+    Index {
+        /// How many are left out.
+        offset: i64,
+        /// The most results; 0 asks for the total alone.
+        count: i64,
+    },
+    /// By key: those after this resource in the order of the list; `None` is the beginning.
+    After {
+        /// The last resource of the page before.
+        last: Option<Uuid>,
+        /// The most results.
+        count: i64,
+    },
+}
+
+/// One page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// The page.
+    pub records: Vec<Record>,
+    /// How many there are in all.
+    pub total: i64,
+    /// Whether more come after it.
+    pub has_more: bool,
+    /// The resource after which the page was asked for is gone: there is no telling where the page begins.
+    pub is_lost: bool,
+}
+
+/// A list that makes sense: what it is made of has been held against the schema.
+#[derive(Debug, Clone)]
+pub struct List {
+    tenant: Uuid,
+    table: Table,
+    condition: Option<Sql>,
+    order: Option<Order>,
+}
+
+impl List {
+    /// A tenant's users or groups, whichever `resource_type` is. `base_url` is what `meta.location` begins with.
+    ///
+    /// # Errors
+    /// 400 `invalidFilter` as [`Filter::matches`] has it; 400 `invalidPath` for an attribute that cannot be sorted by.
+    pub fn new(
+        tenant: Uuid,
+        resource_type: &ResourceType,
+        base_url: &str,
+        filter: Option<&Filter>,
+        sort: Option<&Sort>,
+    ) -> Result<Self, scim::Error> {
+        let finder = Finder { resource_type, base_url };
+        if let Some(filter) = filter {
+            // Held against nothing, for the errors.
+            filter.matches(resource_type, &Value::Null)?;
+        }
+        let condition = filter.map(|filter| finder.condition(filter, &Scope::Resource));
+        let order = sort.map(|sort| Order::new(finder, sort)).transpose()?.flatten();
+        Ok(Self { tenant, table: finder.table(), condition, order })
+    }
+}

@@ -1,0 +1,104 @@
+//! The order of a list (RFC 7644 §3.4.2.3): by what each resource of it is sorted.
+//!
+//! Before it: `sortBy`. After it: the statements of `page`. What has no value comes last in ascending order, first in
+//! descending; ties are in the order of ids.
+
+use super::Sort;
+use super::condition::is;
+use super::field::{Field, Finder, Json};
+use super::sql::Sql;
+use crate::scim::Error;
+use crate::scim::schema::{Attribute, DataType, Resolved, Target};
+
+/// By what a list is sorted before ids are.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    /// The value of `r`; null where there is none.
+    pub key: Sql,
+    /// Whether some have no value.
+    pub has_gaps: bool,
+    /// Greatest first.
+    pub descending: bool,
+}
+
+impl Order {
+    /// None for the order of ids, which is that of whatever follows from the id, or is the same for all.
+    ///
+    /// # Errors
+    /// 400 `invalidPath` for what is no attribute, cannot be read, or can only be sorted by its parts.
+    pub(super) fn new(finder: Finder<'_>, sort: &Sort) -> Result<Option<Self>, Error> {
+        let target = target(finder, sort)?;
+        let key = match (finder.field(target), target.attribute.sub_attribute("value"), target.sub) {
+            // Sorted as ids are.
+            (Field::Text(column), ..) if column.id.is_some() && !sort.descending => return Ok(None),
+            (Field::Text(column), ..) if column.id.is_some() => ("r.id".into(), false),
+            (Field::Text(column), ..) => (column.text, !column.is_certain),
+            (Field::Instant(column), ..) => (column.into(), false),
+            (Field::Memberships(Some(part)), ..) => (
+                Sql::fill(
+                    "(select ? from ? order by o.id limit 1)",
+                    [part.text, finder.table().memberships().into()],
+                ),
+                true,
+            ),
+            (Field::Json(_), value, sub) => (
+                json_key(finder.field(Target { sub: None, ..target }), target.attribute, sub.or(value)),
+                true,
+            ),
+            (Field::Nothing | Field::Always | Field::Memberships(None), ..) => return Ok(None),
+        };
+        let (key, has_gaps) = key;
+        Ok(Some(Self { key, has_gaps, descending: sort.descending }))
+    }
+
+    /// The words after a key.
+    pub(super) fn direction(&self) -> &'static str {
+        match (self.descending, self.has_gaps) {
+            (false, _) => "asc",
+            (true, true) => "desc nulls first",
+            // As an index reads it backwards.
+            (true, false) => "desc",
+        }
+    }
+}
+
+fn target<'a>(finder: Finder<'a>, sort: &Sort) -> Result<Target<'a>, Error> {
+    let Some(Resolved::Attribute(target)) = finder.resource_type.resolve(sort.by.as_str()) else {
+        return Err(Error::invalid_path("sortBy names no attribute"));
+    };
+    if !target.attribute.is_filterable() || !target.leaf().is_filterable() {
+        return Err(Error::invalid_path(format!("{target} cannot be sorted by")));
+    }
+    if target.leaf().data_type == DataType::Complex && target.leaf().sub_attribute("value").is_none() {
+        return Err(Error::invalid_path(format!("{target} can only be sorted by its parts")));
+    }
+    Ok(target)
+}
+
+/// The value within JSON: of a list that of the primary one, else of the first.
+fn json_key(field: Field, attribute: &Attribute, sub: Option<&Attribute>) -> Sql {
+    let Field::Json(json) = field else { return "null::text".into() };
+    let first = |json: &Json, condition: &str| {
+        Sql::fill("jsonb_path_query_first(?, ?::jsonpath)", [json.base(), json.path_to(condition)])
+    };
+    let Some(sub) = sub else { return typed(attribute, first(&json, &is(attribute.data_type, ""))) };
+    let typed_sub = sub.data_type;
+    if !attribute.multi_valued {
+        return typed(sub, first(&json.then(&[&sub.name]), &is(typed_sub, "")));
+    }
+    let element = match attribute.sub_attribute("primary") {
+        Some(_) => Sql::fill("coalesce(?, ?)", [first(&json, "@.\"primary\" == true"), first(&json, "")]),
+        None => first(&json, ""),
+    };
+    let part = Json::of(element).then(&[&sub.name]);
+    typed(sub, first(&part, &is(typed_sub, "")))
+}
+
+/// JSON that is known to be of the attribute's type, as a value that sorts.
+fn typed(attribute: &Attribute, json: Sql) -> Sql {
+    match attribute.data_type {
+        DataType::Boolean => Sql::fill("((? #>> '{}')::boolean)", [json]),
+        DataType::Decimal | DataType::Integer => Sql::fill("((? #>> '{}')::float8)", [json]),
+        _ => Sql::fill("((? #>> '{}') collate \"C\")", [json]),
+    }
+}

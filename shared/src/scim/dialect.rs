@@ -1,0 +1,215 @@
+//! Where clients speak otherwise than RFC 7643 and RFC 7644 say, and are understood all the same: the decisions, each by
+//! the client that needs it and the clause that it leaves. The engine asks here and knows no client's name.
+//!
+//! | tolerance | client | clause left |
+//! |---|---|---|
+//! | [`boolean`]: booleans as strings, `"False"` | Entra ID | RFC 7643 §2.3.2 |
+//! | [`literal`]: `True` in a filter | Entra ID | RFC 7644 §3.4.2.2, figure 1 |
+//! | [`is_word`]: `op` with a capital, `Replace` | Entra ID | RFC 7644 §3.5.2 |
+//! | [`path_of_key`]: keys of a value without a path are paths themselves | Entra ID | RFC 7644 §3.5.2.1 |
+//! | [`after_urn`]: `URN.attr` beside `URN:attr` | Entra ID | RFC 7644 §3.10 |
+//! | [`as_value`]: a bare string where an object with `value` is due (`manager`, `members`) | Entra ID | RFC 7643 §4.3 |
+//! | [`listed`]: a remove with a list of values removes only those | Entra ID | RFC 7644 §3.5.2.2 |
+//! | [`described`]: `emails[type eq "work"].value` makes what it describes | Entra ID | RFC 7644 §3.5.2.3 |
+//! | [`narrowed`]: `emails[type eq "work"].value eq "x"` as a filter | Entra ID | RFC 7644 §3.4.2.2, figure 1 |
+//! | [`Names`]: readOnly `id`, `meta`, `groups` and unknown attributes come back at us | Okta | RFC 7644 §3.5.2 |
+//! | [`is_unassigned`]: attributes pushed as `""` | Okta | RFC 7643 §2.5 |
+//! | [`path`]: an empty `path` is none | clients that write every field of an operation | RFC 7644 §3.5.2 |
+//! | [`elements`]: a single value for a list of one | clients with one value to tell | RFC 7643 §2.4 |
+//! | [`is_core_urn`]: the URN of SCIM's drafts in `schemas` | OneLogin | RFC 7643 §3 |
+//! | [`compared_part`]: `emails co "x"` for `emails.value co "x"` | the RFC's own examples | RFC 7644 §3.4.2.2 |
+//! | [`names`], [`integer`]: lists as text, numbers as strings in a SearchRequest | clients that reuse their query strings | RFC 7644 §3.4.3 |
+//!
+//! Two more stand in the grammar itself, where they are a matter of a character: `not(` without a space, which many clients
+//! send, and `$ref`, which RFC 7643 §2.4 has and figure 1 of RFC 7644 has not.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::filter::{CompareOp, Filter};
+use super::path::Path;
+use super::schema::Attribute;
+
+/// What to do about an attribute that is unknown or readOnly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// The client named it as its target: an error (RFC 7644 §3.5.2).
+    Explicit,
+    /// It came along in a larger value: ignored. Okta sends the readOnly `id` when it renames a group, and our whole
+    /// representation when it updates a user; and a user's unknown attributes are theirs to have.
+    Incidental,
+}
+
+/// A boolean sent as text: Entra ID writes `"True"` and `"False"` (RFC 7643 §2.3.2 has JSON's literals).
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    [("true", true), ("false", false)]
+        .into_iter()
+        .find(|(word, _)| text.eq_ignore_ascii_case(word))
+        .map(|(_, value)| value)
+}
+
+/// A literal of a filter (RFC 7644 §3.4.2.2, figure 1): Entra ID writes `True` and `False` there too.
+pub(super) fn literal(word: &str) -> Option<Value> {
+    serde_json::from_str(&word.to_ascii_lowercase()).ok()
+}
+
+/// Whether the word is this one, whatever its case: Entra ID writes `Add`, `Replace`, `Remove` (RFC 7644 §3.5.2).
+pub(super) fn is_word(given: &str, word: &str) -> bool {
+    given.eq_ignore_ascii_case(word)
+}
+
+/// The path of an operation; an empty one is none, as clients mean that write every field (RFC 7644 §3.5.2 has `path`
+/// left out).
+pub(super) fn path(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// A key of a value without a path, as the path that it is: Entra ID sends `name.givenName`, `URN:attr` and
+/// `emails[type eq "work"].value` there (RFC 7644 §3.5.2.1 knows names of attributes).
+pub(super) fn path_of_key(key: &str) -> Option<Path> {
+    Path::parse(key).ok()
+}
+
+/// What follows a schema's URN in a path, without the separator: Entra ID writes `URN.attr` (RFC 7644 §3.10 has a colon).
+pub(super) fn after_urn(rest: &str) -> Option<&str> {
+    rest.strip_prefix([':', '.'])
+}
+
+/// The members of a complex value. A bare string is its `value`: Entra ID sends `manager` so (RFC 7643 §4.3), others the
+/// members of groups.
+pub(super) fn as_value<'v>(attribute: &Attribute, value: &'v Value) -> Option<Cow<'v, Map<String, Value>>> {
+    match value {
+        Value::Object(members) => Some(Cow::Borrowed(members)),
+        Value::String(_) if attribute.sub_attribute("value").is_some() => {
+            Some(Cow::Owned(Map::from_iter([("value".to_owned(), value.clone())])))
+        }
+        _ => None,
+    }
+}
+
+/// The values of a multi-valued attribute; a single one stands for a list of one, as clients mean that have one value to
+/// tell (RFC 7643 §2.4 has a list).
+pub(super) fn elements(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(elements) => elements,
+        single => std::slice::from_ref(single),
+    }
+}
+
+/// The values that a remove is about, if it lists any: Entra ID removes members so, and means only those (RFC 7644
+/// §3.5.2.2 has no `value` in a remove, and would remove all).
+pub(super) fn listed(value: Option<&Value>) -> Option<&Value> {
+    value.filter(|value| !value.is_null())
+}
+
+/// What a value filter says of the value that it looks for, if it is nothing but `eq` joined by `and`: Entra ID replaces
+/// `emails[type eq "work"].value` of users who have no such address, and expects it to be made (RFC 7644 §3.5.2.3:
+/// `noTarget`).
+pub(super) fn described(filter: &Filter) -> Option<Vec<(&str, &Value)>> {
+    match filter {
+        Filter::Compare { path, op: CompareOp::Equal, value } => Some(vec![(path.as_str(), value)]),
+        Filter::And(items) => {
+            items.iter().try_fold(Vec::new(), |terms, item| Some([terms, described(item)?].concat()))
+        }
+        _ => None,
+    }
+}
+
+/// `emails[type eq "work"].value eq "x"`, which Entra ID sends and figure 1 of RFC 7644 does not have, says the same as
+/// `emails[type eq "work" and value eq "x"]`.
+pub(super) fn narrowed(filter: Filter, comparison: Filter) -> Filter {
+    match filter {
+        Filter::And(mut items) => {
+            items.push(comparison);
+            Filter::And(items)
+        }
+        filter => Filter::And(vec![filter, comparison]),
+    }
+}
+
+/// Which part of a complex value is compared: `emails co "x"` is short for `emails.value co "x"`, as in the examples of
+/// RFC 7644 §3.4.2.2 itself.
+pub(super) fn compared_part(attribute: &Attribute) -> Option<&Attribute> {
+    attribute.sub_attribute("value")
+}
+
+/// Whether the text means no value: Okta pushes attributes without a value as `""` (RFC 7643 §2.5 knows null and []).
+pub(super) fn is_unassigned(text: &str) -> bool {
+    text.is_empty()
+}
+
+/// Whether a URN in `schemas` names this core schema or message: OneLogin names that of SCIM's drafts,
+/// `urn:scim:schemas:core:2.0` (RFC 7643 §3).
+pub(super) fn is_core_urn(given: &str, urn: &str) -> bool {
+    const DRAFT: &str = "urn:scim:schemas:core:2.0";
+    given.eq_ignore_ascii_case(urn)
+        || (urn.starts_with("urn:ietf:params:scim:schemas:core:2.0:") && given.eq_ignore_ascii_case(DRAFT))
+}
+
+/// Attributes by name: a list, or one text with commas as in a query string (RFC 7644 §3.4.3 has a list).
+pub(super) fn names(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(names) => {
+            let names: Option<Vec<&str>> = names.iter().map(Value::as_str).collect();
+            names.map(|names| names.join(","))
+        }
+        _ => None,
+    }
+}
+
+/// An integer, also as text as in a query string (RFC 7644 §3.4.3 has an integer). One beyond 64 bits is as good as the
+/// largest or smallest.
+pub(super) fn integer(text: &str) -> Option<i64> {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+    match text.trim().parse::<i64>() {
+        Ok(number) => Some(number),
+        Err(error) if *error.kind() == PosOverflow => Some(i64::MAX),
+        Err(error) if *error.kind() == NegOverflow => Some(i64::MIN),
+        Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans_and_words_come_in_any_case() {
+        for (text, value) in
+            [("True", Some(true)), ("FALSE", Some(false)), ("false", Some(false)), ("yes", None), ("", None)]
+        {
+            assert_eq!(boolean(text), value, "{text}");
+        }
+        assert!(is_word("Replace", "replace") && !is_word("move", "replace"));
+    }
+
+    #[test]
+    fn the_draft_urn_stands_for_a_core_schema_and_for_nothing_else() {
+        let user = "urn:ietf:params:scim:schemas:core:2.0:User";
+        let message = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+        let draft = "urn:scim:schemas:core:2.0";
+        for (given, urn, expected) in
+            [(user, user, true), (draft, user, true), (draft, message, false), (message, user, false)]
+        {
+            assert_eq!(is_core_urn(given, urn), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_names_are_taken_as_text() {
+        for (text, number) in [
+            ("7", Some(7)),
+            (" -7 ", Some(-7)),
+            ("99999999999999999999", Some(i64::MAX)),
+            ("-99999999999999999999", Some(i64::MIN)),
+            ("", None),
+            ("1.5", None),
+        ] {
+            assert_eq!(integer(text), number, "{text}");
+        }
+        assert_eq!(names(&serde_json::json!(["a", "b"])), Some("a,b".to_owned()));
+        assert_eq!(names(&serde_json::json!(["a", 7])), None);
+    }
+}

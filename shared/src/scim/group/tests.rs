@@ -1,0 +1,271 @@
+//! Groups under test: what clients send, and what it does to the members.
+
+use serde_json::json;
+
+use super::MemberChange::{Add, Remove, RemoveMatching, Replace};
+use super::*;
+use crate::scim::{GROUP_URN, ScimType};
+
+const A: &str = "0192aaaa-0000-7000-8000-00000000000a";
+const B: &str = "0192aaaa-0000-7000-8000-00000000000b";
+
+fn ids(texts: &[&str]) -> Vec<Uuid> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn parsed(members: Value) -> Result<Group, Error> {
+    let mut body = json!({ "schemas": [GROUP_URN], "displayName": "Night shift" });
+    body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    Group::parse(ResourceType::group(), &body)
+}
+
+fn patch(operations: Value) -> Result<GroupPatch, Error> {
+    GroupPatch::parse(ResourceType::group(), &json!({ "Operations": operations }))
+}
+
+#[track_caller]
+fn assert_refused<T: std::fmt::Debug>(result: Result<T, Error>, scim_type: ScimType, named: &str) {
+    let error = result.expect_err("must be refused");
+    assert_eq!((error.status, error.scim_type), (400, Some(scim_type)), "{error}");
+    assert!(error.detail.contains(named), "{} should name {named}", error.detail);
+}
+
+#[test]
+fn a_group_is_its_attributes_and_its_members() {
+    let both = ids(&[A, B]);
+    for (members, expected) in [
+        (
+            json!({ "members": [{ "value": A }, { "VALUE": B, "display": "Bo", "type": "User", "$ref": "x" }] }),
+            both.clone(),
+        ),
+        (json!({ "MEMBERS": [A, B] }), both.clone()),
+        (json!({ "members": { "value": A } }), ids(&[A])),
+        (json!({ "members": A }), ids(&[A])),
+        (json!({ (format!("{GROUP_URN}:members")): [{ "value": A }] }), ids(&[A])),
+        (json!({ (GROUP_URN): { "members": [{ "value": A }], "externalId": "x" } }), ids(&[A])),
+        (json!({ "members": [{ "value": A }, { "value": A }] }), ids(&[A, A])),
+        (
+            json!({ "members": [null, {}, "", { "value": "" }, { "value": null, "display": "" }, A] }),
+            ids(&[A]),
+        ),
+        (
+            json!({ "members": [{ "value": A.to_uppercase() }, "7", A.replace('-', "")] }),
+            vec![Uuid::nil(); 3],
+        ),
+        (json!({ "members": [] }), vec![]),
+        (json!({ "members": null }), vec![]),
+        (json!({ "members": "" }), vec![]),
+        (json!({ "members.display": "x", "members[": 1, "members.shoe": 1, "id": 7, "meta": {} }), vec![]),
+        (json!({}), vec![]),
+    ] {
+        let group = parsed(members.clone()).unwrap_or_else(|error| panic!("{members}: {error}"));
+        assert_eq!(group.members, expected, "{members}");
+        let resource = json!({ "schemas": [GROUP_URN], "displayName": "Night shift" });
+        assert_eq!(serde_json::to_value(&group.resource).unwrap(), resource, "{members}");
+    }
+}
+
+#[test]
+fn a_group_that_makes_no_sense_is_refused_by_its_position_and_without_its_values() {
+    use ScimType::{InvalidSyntax, InvalidValue};
+    for (members, scim_type, named) in [
+        (json!({ "displayName": "" }), InvalidValue, "displayName"),
+        (
+            json!({ "members": [{ "value": A }, { "value": 7 }] }),
+            InvalidValue,
+            "members[1].value must be a string",
+        ),
+        (json!({ "members": [{ "display": "Ann" }] }), InvalidValue, "members[0].value is required"),
+        (json!({ "members": [7] }), InvalidValue, "members[0] must be"),
+        (json!({ "members": [[A]] }), InvalidValue, "members[0] must be"),
+        (json!({ "members": true }), InvalidValue, "members[0] must be"),
+        (json!({ "members": [{ "value": A, "Value": B }] }), InvalidSyntax, "given twice"),
+        (json!({ "members": [A], "Members": [] }), InvalidSyntax, "given twice"),
+        (json!({ "schemas": ["urn:x"] }), InvalidValue, "schemas"),
+    ] {
+        assert_refused(parsed(members), scim_type, named);
+    }
+    assert_refused(Group::parse(ResourceType::group(), &json!([])), InvalidSyntax, "object");
+}
+
+#[test]
+fn a_hundred_thousand_members_are_read() {
+    let members: Vec<Value> = (0..100_000_u128).map(|n| json!({ "value": Uuid::from_u128(n + 1) })).collect();
+    assert_eq!(parsed(json!({ "members": members })).unwrap().members.len(), 100_000);
+    let added = patch(json!([{ "op": "add", "path": "members", "value": members }])).unwrap();
+    assert!(matches!(&added.members[..], [Add(ids)] if ids.len() == 100_000));
+}
+
+#[test]
+fn operations_on_members_are_understood() {
+    let one = format!("members[value eq \"{A}\"]");
+    let urn = format!("{GROUP_URN}:members");
+    let junk = Uuid::nil();
+    for (operation, expected) in [
+        (
+            json!({ "op": "add", "path": "members", "value": [{ "value": A, "display": "ann" }] }),
+            vec![Add(ids(&[A]))],
+        ),
+        (json!({ "op": "Add", "path": "members", "value": { "value": A } }), vec![Add(ids(&[A]))]),
+        (json!({ "op": "add", "path": "members", "value": A }), vec![Add(ids(&[A]))]),
+        (json!({ "op": "add", "path": "Members.Value", "value": [A, B] }), vec![Add(ids(&[A, B]))]),
+        (json!({ "op": "add", "path": urn, "value": [A] }), vec![Add(ids(&[A]))]),
+        (json!({ "op": "add", "value": { "members": [A] } }), vec![Add(ids(&[A]))]),
+        (json!({ "op": "add", "path": "", "value": { "members": [A] } }), vec![Add(ids(&[A]))]),
+        (json!({ "op": "add", "value": { (urn.clone()): [A] } }), vec![Add(ids(&[A]))]),
+        (json!({ "op": "add", "path": GROUP_URN, "value": { "members": [A] } }), vec![Add(ids(&[A]))]),
+        (json!({ "op": "add", "path": "members", "value": [{ "value": "7" }] }), vec![Add(vec![junk])]),
+        (json!({ "op": "add", "path": "members", "value": [] }), vec![]),
+        (json!({ "op": "add", "path": "members", "value": null }), vec![]),
+        (json!({ "op": "replace", "path": "members", "value": [A, B] }), vec![Replace(ids(&[A, B]))]),
+        (json!({ "op": "replace", "path": "members", "value": [] }), vec![Replace(vec![])]),
+        (json!({ "op": "replace", "path": "members", "value": null }), vec![Replace(vec![])]),
+        (json!({ "op": "replace", "value": { "members": null } }), vec![Replace(vec![])]),
+        (json!({ "op": "remove", "path": "members" }), vec![Replace(vec![])]),
+        (json!({ "op": "remove", "path": urn }), vec![Replace(vec![])]),
+        (json!({ "op": "remove", "path": "members", "value": null }), vec![Replace(vec![])]),
+        (json!({ "op": "Remove", "path": "members", "value": [{ "value": A }] }), vec![Remove(ids(&[A]))]),
+        (json!({ "op": "remove", "path": "members", "value": A }), vec![Remove(ids(&[A]))]),
+        (json!({ "op": "remove", "path": "members.value", "value": [A] }), vec![Remove(ids(&[A]))]),
+        (json!({ "op": "remove", "path": "members", "value": [] }), vec![]),
+        (json!({ "op": "remove", "path": one }), vec![Remove(ids(&[A]))]),
+        (json!({ "op": "remove", "path": one, "value": [{ "value": B }] }), vec![Remove(ids(&[A]))]),
+        (json!({ "op": "remove", "path": format!("{urn}[value eq \"{A}\"]") }), vec![Remove(ids(&[A]))]),
+        (
+            json!({ "op": "remove", "path": format!("MEMBERS[VALUE eq \"{A}\" or (type eq \"user\" and value eq \"{B}\")]") }),
+            vec![Remove(ids(&[A, B]))],
+        ),
+        (
+            json!({ "op": "remove", "path": format!("members[value eq \"{A}\" and value eq \"{B}\"]") }),
+            vec![],
+        ),
+        (json!({ "op": "add", "path": one, "value": { "value": A } }), vec![Add(ids(&[A]))]),
+        (
+            json!({ "op": "replace", "path": one, "value": [{ "value": A, "display": "Ann" }] }),
+            vec![Add(ids(&[A]))],
+        ),
+        (json!({ "op": "replace", "path": one, "value": { "display": "Ann" } }), vec![]),
+        (json!({ "op": "add", "path": one, "value": null }), vec![]),
+        (json!({ "op": "replace", "path": one, "value": null }), vec![Remove(ids(&[A]))]),
+        (
+            json!({ "op": "replace", "value": { "members.display": "x", "members[value eq \"x\"].display": "y" } }),
+            vec![],
+        ),
+    ] {
+        let read = patch(json!([operation])).unwrap_or_else(|error| panic!("{operation}: {error}"));
+        assert_eq!(read, GroupPatch { attributes: None, members: expected }, "{operation}");
+        let message = serde_json::to_string(&read).unwrap();
+        assert_eq!(serde_json::from_str::<GroupPatch>(&message).unwrap(), read);
+    }
+}
+
+#[test]
+fn what_selects_by_more_than_the_id_is_left_to_the_fold() {
+    for (path, display, is_selected) in [
+        (r#"members[display eq "ANN"]"#, "Ann", true),
+        (r#"members[display sw "b"]"#, "Ann", false),
+        (r#"members[type eq "User"]"#, "Ann", true),
+        (r#"members[type eq "Group"]"#, "Ann", false),
+        (r#"members[not (value eq "0192aaaa-0000-7000-8000-00000000000a")]"#, "Ann", false),
+        (r#"members[value sw "0192"]"#, "Ann", true),
+        (r#"members[value pr]"#, "Ann", true),
+    ] {
+        let read = patch(json!([{ "op": "remove", "path": path }])).unwrap();
+        let [RemoveMatching(filter)] = &read.members[..] else { panic!("{path}: {read:?}") };
+        assert_eq!(filter.selects_member(A.parse().unwrap(), display), Ok(is_selected), "{path}");
+        let message = serde_json::to_string(&read).unwrap();
+        assert_eq!(serde_json::from_str::<GroupPatch>(&message).unwrap(), read);
+    }
+}
+
+#[test]
+fn attributes_and_members_are_told_apart_in_one_operation() {
+    let read = patch(json!([
+        { "op": "replace", "value": { "id": A, "displayName": "Day shift", "members": [B] } },
+        { "op": "add", "path": GROUP_URN, "value": { "externalId": "x", "members": A } },
+        { "op": "replace", "path": "externalId", "value": "7" },
+    ]))
+    .unwrap();
+    assert_eq!(read.members, [Replace(ids(&[B])), Add(ids(&[A]))]);
+    let before = parsed(json!({})).unwrap().resource;
+    let after = read.attributes.unwrap().apply(ResourceType::group(), &before).unwrap();
+    let expected = json!({ "schemas": [GROUP_URN], "displayName": "Day shift", "externalId": "7" });
+    assert_eq!(serde_json::to_value(after).unwrap(), expected);
+}
+
+#[test]
+fn each_refusal_has_the_keyword_of_the_rfc() {
+    use ScimType::{InvalidFilter, InvalidPath, InvalidSyntax, InvalidValue, Mutability, NoTarget};
+    let one = format!("members[value eq \"{A}\"]");
+    for (operation, scim_type, named) in [
+        (json!({ "op": "replace", "path": one, "value": { "value": B } }), Mutability, "members.value"),
+        (json!({ "op": "add", "path": one, "value": [A, B] }), Mutability, "members.value"),
+        (
+            json!({ "op": "replace", "path": "members[type eq \"User\"]", "value": A }),
+            Mutability,
+            "members.value",
+        ),
+        (
+            json!({ "op": "replace", "path": format!("{one}.value"), "value": B }),
+            Mutability,
+            "members.value is immutable",
+        ),
+        (
+            json!({ "op": "replace", "path": format!("{one}.display"), "value": "x" }),
+            Mutability,
+            "members.display is readOnly",
+        ),
+        (
+            json!({ "op": "remove", "path": format!("{one}.display") }),
+            Mutability,
+            "members.display is readOnly",
+        ),
+        (json!({ "op": "replace", "path": "members.value", "value": A }), Mutability, "members.value"),
+        (json!({ "op": "remove", "path": "members.value" }), Mutability, "members.value"),
+        (
+            json!({ "op": "add", "path": "members.type", "value": "User" }),
+            Mutability,
+            "members.type is immutable",
+        ),
+        (
+            json!({ "op": "add", "path": "members.display", "value": "x" }),
+            Mutability,
+            "members.display is readOnly",
+        ),
+        (json!({ "op": "remove", "path": "members[$ref eq \"x\"]" }), InvalidFilter, "$ref"),
+        (json!({ "op": "remove", "path": "members[not ($ref pr)]" }), InvalidFilter, "$ref"),
+        (json!({ "op": "remove", "path": "members[shoe eq \"x\"]" }), InvalidFilter, "shoe"),
+        (json!({ "op": "remove", "path": "members[value eq 7]" }), InvalidFilter, "value"),
+        (json!({ "op": "remove", "path": "members[value eq" }), InvalidFilter, "path"),
+        (json!({ "op": "remove", "path": format!("{one}.shoe") }), InvalidPath, "shoe"),
+        (json!({ "op": "remove", "path": "members.value[value pr]" }), InvalidPath, "members.value"),
+        (
+            json!({ "op": "add", "path": "members", "value": [{ "display": "Ann" }] }),
+            InvalidValue,
+            "members[0].value",
+        ),
+        (json!({ "op": "add", "path": "members" }), InvalidValue, "value"),
+        (json!({ "op": "add", "value": { "members": [A], "MEMBERS": [B] } }), InvalidSyntax, "given twice"),
+        (json!({ "op": "remove" }), NoTarget, "path"),
+        (json!({ "op": "move", "path": "members" }), InvalidSyntax, "op"),
+    ] {
+        assert_refused(patch(json!([operation])), scim_type, named);
+    }
+    let before = parsed(json!({})).unwrap().resource;
+    for (path, scim_type) in [("members.shoe", InvalidPath), ("shoeSize", InvalidPath), ("id", Mutability)] {
+        let attributes =
+            patch(json!([{ "op": "add", "path": path, "value": "x" }])).unwrap().attributes.unwrap();
+        assert_refused(attributes.apply(ResourceType::group(), &before), scim_type, path);
+    }
+}
+
+#[test]
+fn looking_at_every_member_has_its_price() {
+    let many =
+        |count: usize| json!(vec![json!({ "op": "remove", "path": "members[display eq \"x\"]" }); count]);
+    assert!(patch(many(20)).is_ok());
+    assert_eq!(patch(many(21)).unwrap_err().status, 413);
+    let keys: serde_json::Map<String, Value> =
+        (0..21).map(|n| (format!("members[display eq \"{n}\"]"), Value::Null)).collect();
+    assert_eq!(patch(json!([{ "op": "replace", "value": keys }])).unwrap_err().status, 413);
+}

@@ -1,0 +1,217 @@
+//! What a query asks for (RFC 7644 §3.4.2), whether it came in a query string or as a SearchRequest (§3.4.3).
+//!
+//! Before it: the parameters, or `parse_json`. After it: the list, which holds filter and order against the schema.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::dialect;
+use super::error::{Error, ScimType};
+use super::filter::Filter;
+use super::path::AttrPath;
+use super::projection::Projection;
+use super::resource::require_urn;
+use super::value::{check_names, is_empty};
+
+/// The URN of the message.
+pub const SEARCH_URN: &str = "urn:ietf:params:scim:api:messages:2.0:SearchRequest";
+
+/// A query, however it was sent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SearchRequest {
+    /// `attributes` and `excludedAttributes`.
+    pub projection: Projection,
+    /// `filter`.
+    pub filter: Option<Filter>,
+    /// `sortBy`.
+    pub sort_by: Option<AttrPath>,
+    /// Whether `sortOrder` is `descending`; without `sort_by` it has no say.
+    pub descending: bool,
+    /// `startIndex`, as it was given.
+    pub start_index: Option<i64>,
+    /// `count`, as it was given.
+    pub count: Option<i64>,
+    /// `cursor` (RFC 9865); an empty one asks for the first page.
+    pub cursor: Option<String>,
+}
+
+impl SearchRequest {
+    /// Reads the body of a `POST` to `/.search` (RFC 7644 §3.4.3).
+    ///
+    /// # Errors
+    /// 400 `invalidSyntax` for a body of the wrong structure; else as [`SearchRequest::of_parameters`].
+    pub fn parse(body: &Value) -> Result<Self, Error> {
+        let Value::Object(members) = body else {
+            return Err(Error::invalid_syntax("the body must be a JSON object"));
+        };
+        check_names(&"", members.keys())?;
+        if let Some(schemas) = member(members, "schemas").filter(|schemas| !is_empty(schemas)) {
+            require_urn(SEARCH_URN, schemas)?;
+        }
+        Self::of(|name| member(members, name).map(|value| text_of(name, value)).transpose())
+    }
+
+    /// Reads the parameters of a query string, which are asked for by name.
+    ///
+    /// # Errors
+    /// 400 `invalidFilter`, `invalidPath` for a malformed `sortBy`, `invalidValue` that names any other parameter;
+    /// `invalidCount` for a count beside a cursor that is no integer (RFC 9865).
+    pub fn of_parameters<'p>(
+        mut parameter: impl FnMut(&str) -> Result<Option<&'p str>, Error>,
+    ) -> Result<Self, Error> {
+        Self::of(|name| Ok(parameter(name)?.map(Cow::Borrowed)))
+    }
+
+    fn of<'p>(mut get: impl FnMut(&str) -> Result<Option<Cow<'p, str>>, Error>) -> Result<Self, Error> {
+        let (attributes, excluded) = (get("attributes")?, get("excludedAttributes")?);
+        let cursor = get("cursor")?.map(Cow::into_owned);
+        let count = match (integer("count", get("count")), &cursor) {
+            (Err(error), Some(_)) => return Err(Error::bad_request(ScimType::InvalidCount, error.detail)),
+            (count, _) => count?,
+        };
+        Ok(Self {
+            projection: Projection::parse(attributes.as_deref(), excluded.as_deref())?,
+            filter: get("filter")?.map(|filter| Filter::parse(&filter)).transpose()?,
+            sort_by: sort_by(get("sortBy")?.as_deref())?,
+            descending: is_descending(get("sortOrder")?.as_deref())?,
+            start_index: integer("startIndex", get("startIndex"))?,
+            count,
+            cursor,
+        })
+    }
+}
+
+fn member<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let found = members.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value).filter(|value| !value.is_null())
+}
+
+/// A member of the message as the parameter of that name would be written.
+fn text_of<'v>(name: &str, value: &'v Value) -> Result<Cow<'v, str>, Error> {
+    let wrong = |what: &str| Err(Error::invalid_value(format!("{name} must be {what}")));
+    match (name, value) {
+        ("attributes" | "excludedAttributes", value) => match dialect::names(value) {
+            Some(names) => Ok(Cow::Owned(names)),
+            None => wrong("a list of attributes"),
+        },
+        ("startIndex" | "count", Value::Number(number)) => Ok(Cow::Owned(number.to_string())),
+        ("startIndex" | "count", Value::String(text)) => Ok(Cow::Borrowed(text)),
+        ("startIndex" | "count", _) => wrong("an integer"),
+        (_, Value::String(text)) => Ok(Cow::Borrowed(text)),
+        _ => wrong("a string"),
+    }
+}
+
+fn integer(name: &str, given: Result<Option<Cow<'_, str>>, Error>) -> Result<Option<i64>, Error> {
+    let Some(text) = given? else { return Ok(None) };
+    match dialect::integer(&text) {
+        Some(number) => Ok(Some(number)),
+        None => Err(Error::invalid_value(format!("{name} must be an integer"))),
+    }
+}
+
+fn sort_by(path: Option<&str>) -> Result<Option<AttrPath>, Error> {
+    let path = path.filter(|path| !path.is_empty());
+    let malformed = || Error::invalid_path("sortBy is not the path of an attribute");
+    path.map(|path| AttrPath::new(path).ok_or_else(malformed)).transpose()
+}
+
+fn is_descending(order: Option<&str>) -> Result<bool, Error> {
+    match order {
+        None | Some("") => Ok(false),
+        Some(order) if dialect::is_word(order, "ascending") => Ok(false),
+        Some(order) if dialect::is_word(order, "descending") => Ok(true),
+        Some(_) => Err(Error::invalid_value("sortOrder must be ascending or descending")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parsed(members: Value) -> Result<SearchRequest, Error> {
+        SearchRequest::parse(&members)
+    }
+
+    #[test]
+    fn both_roads_lead_to_the_same_query() {
+        let body = json!({
+            "schemas": [SEARCH_URN], "attributes": ["userName", "emails.value"], "filter": "title pr",
+            "sortBy": "name.familyName", "sortOrder": "Descending", "startIndex": 3, "count": 20, "cursor": "",
+        });
+        let parameters = [
+            ("attributes", "userName,emails.value"),
+            ("filter", "title pr"),
+            ("sortBy", "name.familyName"),
+            ("sortOrder", "descending"),
+            ("startIndex", "3"),
+            ("count", "20"),
+            ("cursor", ""),
+        ];
+        let of_string = SearchRequest::of_parameters(|name| {
+            Ok(parameters.iter().find(|(given, _)| *given == name).map(|(_, value)| *value))
+        });
+        let expected = SearchRequest {
+            projection: Projection::parse(Some("userName,emails.value"), None).unwrap(),
+            filter: Some(Filter::parse("title pr").unwrap()),
+            sort_by: AttrPath::new("name.familyName"),
+            descending: true,
+            start_index: Some(3),
+            count: Some(20),
+            cursor: Some(String::new()),
+        };
+        assert_eq!(parsed(body).as_ref(), Ok(&expected));
+        assert_eq!(of_string, Ok(expected));
+        assert_eq!(SearchRequest::of_parameters(|_| Ok(None)), Ok(SearchRequest::default()));
+        assert_eq!(parsed(json!({})), Ok(SearchRequest::default()));
+    }
+
+    #[test]
+    fn what_clients_write_otherwise_is_understood() {
+        let text =
+            parsed(json!({ "ExcludedAttributes": "members, groups", "COUNT": "7", "startIndex": " -1" }));
+        let list =
+            parsed(json!({ "excludedAttributes": ["members", "groups"], "count": 7, "startIndex": -1 }));
+        assert_eq!(text, list);
+        let none =
+            json!({ "attributes": null, "filter": null, "sortBy": "", "sortOrder": "", "attributes2": 1 });
+        assert_eq!(parsed(none), Ok(SearchRequest::default()));
+        assert_eq!(
+            parsed(json!({ "count": 99_999_999_999_999_999_999_u128.to_string() })).unwrap().count,
+            Some(i64::MAX)
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_its_name() {
+        use ScimType::{InvalidCount, InvalidFilter, InvalidPath, InvalidSyntax, InvalidValue};
+        for (body, scim_type, named) in [
+            (json!([]), InvalidSyntax, "object"),
+            (json!({ "count": 1, "Count": 2 }), InvalidSyntax, "given twice"),
+            (json!({ "schemas": "x" }), InvalidSyntax, "schemas"),
+            (json!({ "schemas": ["urn:x"] }), InvalidValue, "schemas"),
+            (json!({ "filter": 7 }), InvalidValue, "filter must be a string"),
+            (json!({ "filter": "" }), InvalidFilter, "filter"),
+            (json!({ "filter": "title" }), InvalidFilter, "filter"),
+            (json!({ "attributes": [7] }), InvalidValue, "attributes must be a list"),
+            (json!({ "attributes": { "a": 1 } }), InvalidValue, "attributes must be a list"),
+            (json!({ "attributes": ["a"], "excludedAttributes": ["b"] }), InvalidValue, "exclude"),
+            (json!({ "sortBy": ["a"] }), InvalidValue, "sortBy must be a string"),
+            (json!({ "sortBy": "a b" }), InvalidPath, "sortBy"),
+            (json!({ "sortOrder": "up" }), InvalidValue, "sortOrder"),
+            (json!({ "startIndex": 1.5 }), InvalidValue, "startIndex must be an integer"),
+            (json!({ "startIndex": "one" }), InvalidValue, "startIndex must be an integer"),
+            (json!({ "count": true }), InvalidValue, "count must be an integer"),
+            (json!({ "count": [], "cursor": "" }), InvalidCount, "count must be an integer"),
+            (json!({ "count": "ten", "cursor": "x" }), InvalidCount, "count must be an integer"),
+            (json!({ "cursor": 7 }), InvalidValue, "cursor must be a string"),
+        ] {
+            let error = parsed(body).expect_err(named);
+            assert_eq!((error.status, error.scim_type), (400, Some(scim_type)), "{error}");
+            assert!(error.detail.contains(named), "{} should name {named}", error.detail);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What a tenant chose: the typed form of the column `tenants.settings`.
+//!
+//! Before it: `rollcall tenant set`. After it: the worker, which goes by it.
+
+use serde::{Deserialize, Serialize};
+
+/// A tenant's settings; what is absent has its default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// What to do about a group's members who are not known.
+    pub unknown_members: UnknownMembers,
+}
+
+/// What to do about a group's members who are not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownMembers {
+    /// Refuse the whole request with 400 before anything changes.
+    #[default]
+    Reject,
+    /// Leave them out and tell how many they were.
+    Skip,
+}

@@ -1,0 +1,191 @@
+//! Asynchronous requests (RFC 9967): promised with 202, done when their turn comes, and their outcome fetched.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::okta::{PATCH_OP, person};
+use tests::stack::Options;
+use tests::{Answer, Okta, Stack, eventually};
+
+const EVENT: &str = "urn:ietf:params:scim:event:misc:asyncresp";
+
+async fn send(okta: &Okta, method: &str, path: &str, prefer: &str, body: &Value) -> Answer {
+    let request = okta.request(method, path).header("Prefer", prefer);
+    okta.once(request.body(body.to_string())).await
+}
+
+/// The path of a promised outcome, below the base URL.
+fn promised(answer: &Answer) -> String {
+    assert_eq!((answer.status, answer.text.as_str()), (202, ""), "{}", answer.text);
+    assert_eq!(answer.header("preference-applied"), "respond-async");
+    let (txn, location) = (answer.header("set-txn"), answer.header("location"));
+    assert!(location.ends_with(&format!("/scim/v2/Async/{txn}")), "{location}");
+    format!("/Async/{txn}")
+}
+
+/// The outcome, when it is there.
+async fn outcome(okta: &Okta, path: &str) -> Value {
+    eventually("the outcome", Duration::from_secs(20), async || {
+        let answer = okta.once(okta.request("GET", path)).await;
+        if answer.status == 202 {
+            assert!(answer.retry_after() >= 1);
+            return None;
+        }
+        Some(answer.is(200).body)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promised_change_is_made_and_told() {
+    let stack = Stack::shared().await;
+    let okta = stack.tenant("async-all").await.okta();
+    let user = person("later@async.example", "La", "Ter");
+    let accepted = send(&okta, "POST", "/Users", "respond-async", &user).await;
+    let told = outcome(&okta, &promised(&accepted)).await;
+    assert_eq!((&told["schemas"], &told["txn"]), (&json!([EVENT]), &json!(accepted.header("set-txn"))));
+    assert_eq!((&told["method"], &told["status"]), (&json!("POST"), &json!("201")));
+    let id = told["response"]["id"].as_str().unwrap().to_owned();
+    let now = okta.user(&id).await.is(200);
+    assert_eq!(told["response"], now.body);
+    assert_eq!(
+        (&told["location"], &told["version"]),
+        (&now.body["meta"]["location"], &now.body["meta"]["version"])
+    );
+
+    let patch =
+        json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "replace", "path": "title", "value": "T" }] });
+    let path = format!("/Users/{id}");
+    for (method, body, status) in
+        [("PATCH", patch, "200"), ("PUT", user.clone(), "200"), ("DELETE", json!(null), "204")]
+    {
+        let told = outcome(&okta, &promised(&send(&okta, method, &path, "Respond-Async", &body).await)).await;
+        assert_eq!((&told["method"], &told["status"]), (&json!(method), &json!(status)), "{told}");
+        assert_eq!(told["location"], now.body["meta"]["location"]);
+    }
+    okta.user(&id).await.is_error(404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promised_change_that_is_refused_tells_why() {
+    let stack = Stack::shared().await;
+    let okta = stack.tenant("async-refused").await.okta();
+    let user = person("taken@async.example", "Ta", "Ken");
+    okta.create(&user).await.is(201);
+    let told = outcome(&okta, &promised(&send(&okta, "POST", "/Users", "respond-async", &user).await)).await;
+    assert_eq!((&told["status"], &told["response"]["scimType"]), (&json!("409"), &json!("uniqueness")));
+    assert!(told.get("location").is_none());
+    // What can be refused at once is.
+    send(&okta, "POST", "/Users", "respond-async", &json!({})).await.is_error(400);
+    send(&okta, "DELETE", "/Users/1", "respond-async", &json!(null)).await.is_error(404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_gets_an_ordinary_answer_in_time() {
+    let stack = Stack::shared().await;
+    let tenant = stack.tenant("async-wait").await;
+    let okta = tenant.okta();
+    let user = person("wait@async.example", "Wa", "It");
+    let answer = send(&okta, "POST", "/Users", "respond-async, wait=10", &user).await.is(201);
+    assert_eq!(okta.user(&answer.id()).await.is(200).body, answer.body);
+    let states = format!("select state from commands where tenant_id = '{}'", tenant.id);
+    eventually("its row is decided", Duration::from_secs(5), async || {
+        (stack.db().one(&states).await["state"] == "decided").then_some(())
+    })
+    .await;
+    // The same request on purpose is a request of its own.
+    send(&okta, "POST", "/Users", "respond-async; x=1, wait=10", &user).await.is_error_of(409, "uniqueness");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_longer_than_the_client_waits_is_promised() {
+    let stack = Stack::own().await;
+    let tenant = stack.tenant("async-late").await;
+    let okta = tenant.okta();
+    stack.workers[0].freeze();
+    let waited =
+        send(&okta, "POST", "/Users", "respond-async, wait=1", &person("w@async.example", "Wa", "It")).await;
+    let at_once =
+        send(&okta, "POST", "/Users", "respond-async", &person("n@async.example", "No", "Wait")).await;
+    let (waited, at_once) = (promised(&waited), promised(&at_once));
+    for path in [&waited, &at_once] {
+        let queued = okta.once(okta.request("GET", path)).await;
+        assert_eq!((queued.status, queued.text.as_str()), (202, ""));
+    }
+    assert_eq!(stack.db().count("select 1 from commands where state = 'queued'").await, 2);
+    stack.workers[0].thaw();
+    for path in [&waited, &at_once] {
+        assert_eq!(outcome(&okta, path).await["status"], "201");
+    }
+    tests::check::settled(&stack).await;
+    assert_eq!(stack.db().count("select 1 from users").await, 2, "each took effect once");
+    assert_eq!(stack.db().count("select 1 from commands where state <> 'decided'").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promise_made_before_a_worker_died_is_kept() {
+    let stack = Stack::own().await;
+    let okta = stack.tenant("async-killed").await.okta();
+    stack.workers[0].kill();
+    let mut paths = Vec::new();
+    for n in 0..20 {
+        let user = person(&format!("k{n}@async.example"), "Ke", "Pt");
+        paths.push(promised(&send(&okta, "POST", "/Users", "respond-async", &user).await));
+    }
+    stack.workers[0].restart().await;
+    for path in &paths {
+        assert_eq!(outcome(&okta, path).await["status"], "201");
+    }
+    assert_eq!(stack.db().count("select 1 from users").await, 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_is_its_own_tenants() {
+    let stack = Stack::shared().await;
+    let okta = stack.tenant("async-own").await.okta();
+    let other = stack.tenant("async-other").await.okta();
+    let path = promised(
+        &send(&okta, "POST", "/Users", "respond-async", &person("o@async.example", "O", "Wn")).await,
+    );
+    other.get(&path).await.is_error(404);
+    for unknown in ["/Async/0192f7a0-0000-7000-8000-000000000000", "/Async/x"] {
+        okta.get(unknown).await.is_error(404);
+    }
+    outcome(&okta, &path).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_can_be_changed_later_too() {
+    let stack = Stack::shared().await;
+    let okta = stack.tenant("async-group").await.okta();
+    let id = okta.create(&person("m@async.example", "Mem", "Ber")).await.is(201).id();
+    let body = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Later",
+                       "members": [{ "value": id }] });
+    let told = outcome(&okta, &promised(&send(&okta, "POST", "/Groups", "respond-async", &body).await)).await;
+    assert_eq!((&told["status"], &told["response"]["members"][0]["value"]), (&json!("201"), &json!(id)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_queue_does_not_take_is_not_promised() {
+    const ASKED: usize = 12;
+    let environment = vec![("ROLLCALL_QUEUE_LIMIT", "3".to_owned())];
+    let stack = Stack::start(Options { environment, ..Options::default() }).await;
+    let okta = stack.tenant("async-full").await.okta();
+    stack.workers[0].kill();
+    let mut paths = Vec::new();
+    for n in 0..ASKED {
+        let user = person(&format!("f{n}@async.example"), "Fu", "Ll");
+        let answer = send(&okta, "POST", "/Users", "respond-async", &user).await;
+        match answer.status {
+            429 => drop(answer.is_error(429)),
+            _ => paths.push(promised(&answer)),
+        }
+    }
+    assert!(!paths.is_empty() && paths.len() < ASKED, "{} of {ASKED} were promised", paths.len());
+    let queued = stack.db().count("select 1 from commands where state = 'queued'").await;
+    assert_eq!(usize::try_from(queued).unwrap(), paths.len(), "what was refused is written down nowhere");
+    stack.workers[0].restart().await;
+    for path in &paths {
+        assert_eq!(outcome(&okta, path).await["status"], "201");
+    }
+}

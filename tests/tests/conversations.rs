@@ -1,0 +1,27 @@
+//! Recorded conversations: each page is a test. How to read and record them: [`tests::page`].
+
+use tests::{Stack, page};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn okta_as_a_catalog_app() {
+    let stack = Stack::shared().await;
+    page::run(&stack, "okta-catalog-app", "harbour").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn okta_as_an_app_from_the_wizard() {
+    let stack = Stack::shared().await;
+    page::run(&stack, "okta-wizard-app", "mill").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn okta_pushes_groups() {
+    let stack = Stack::shared().await;
+    page::run(&stack, "okta-group-push", "guild").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entra_id_provisions() {
+    let stack = Stack::shared().await;
+    page::run(&stack, "entra-id", "meadow").await;
+}

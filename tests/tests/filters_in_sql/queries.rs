@@ -1,0 +1,205 @@
+//! Random filters and orders over the resources that `generate` makes.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::{Value, json};
+use shared::postgres::list::Sort;
+use shared::scim::filter::{CompareOp, ValuePath};
+use shared::scim::path::AttrPath;
+use shared::scim::{ENTERPRISE_URN, Filter};
+
+use super::generate::{EXTENSION, GROUP_EXTENSION, TYPES, text, value};
+use super::roster::{BASE, Kind};
+
+const INSTANTS: &[&str] = &[
+    "2026-01-01T00:00:00Z",
+    "2026-01-01T00:00:00.001Z",
+    "2026-01-01T01:00:00.002+01:00",
+    "2026-01-01T00:00:00.0015Z",
+    "2026-01-01T00:00:00.0010004Z",
+    "2026-01-01T00:00:00.000999999Z",
+    "2025-12-31T23:59:60Z",
+    "0000-01-01T00:00:00+23:59",
+    "9999-12-31T23:59:59.999999999-23:59",
+    "2026-01-01T00:00:00.5-00:30",
+];
+
+/// Attributes, some of them unknown, some that can only be compared by their parts.
+fn paths(kind: Kind) -> Vec<String> {
+    let (own, urn): (&[&str], _) = match kind {
+        Kind::User => (
+            &[
+                "userName",
+                "USERNAME",
+                "name",
+                "name.givenName",
+                "name.familyName",
+                "name.middleName",
+                "title",
+                "profileUrl",
+                "active",
+                "emails",
+                "emails.value",
+                "emails.type",
+                "emails.primary",
+                "emails.display",
+                "phoneNumbers",
+                "phoneNumbers.type",
+                "ims.value",
+                "x509Certificates",
+                "addresses",
+                "addresses.locality",
+                "addresses.country",
+                "groups",
+                "groups.value",
+                "groups.display",
+                "groups.$ref",
+                "groups.type",
+                "password",
+                "roles.value",
+                "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department",
+                "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager",
+                "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.displayName",
+            ],
+            EXTENSION,
+        ),
+        Kind::Group => (
+            &["members", "members.value", "members.display", "members.$ref", "members.type", "displayname"],
+            GROUP_EXTENSION,
+        ),
+    };
+    let common = [
+        "id",
+        "externalId",
+        "displayName",
+        "schemas",
+        "meta",
+        "meta.created",
+        "meta.lastModified",
+        "meta.lastModified",
+        "meta.location",
+        "meta.version",
+        "meta.resourceType",
+        "shoeSize",
+    ];
+    let odd = [
+        "nick",
+        "code",
+        "score",
+        "level",
+        "remote",
+        "since",
+        "data",
+        "tags",
+        "levels",
+        "days",
+        "badges",
+        "badges.type",
+        "badges.level",
+        "badges.since",
+        "seat.value",
+        "seat.since",
+        "hidden",
+    ];
+    let plain = own.iter().chain(&common).map(|&path| path.to_owned());
+    plain.chain(odd.iter().map(|name| format!("{urn}:{name}"))).collect()
+}
+
+fn path(paths: Vec<String>) -> impl Strategy<Value = AttrPath> {
+    select(paths).prop_map(|path| AttrPath::new(&path).unwrap())
+}
+
+/// An order.
+pub fn sort(kind: Kind) -> impl Strategy<Value = Sort> {
+    (path(paths(kind)), any::<bool>()).prop_map(|(by, descending)| Sort { by, descending })
+}
+
+/// What an attribute of this name is likely to be compared with.
+fn literal(path: &str) -> BoxedStrategy<Value> {
+    let name = path.rsplit([':', '.']).next().unwrap_or_default().to_ascii_lowercase();
+    let fitting = match name.as_str() {
+        "active" | "primary" | "remote" => value(any::<bool>()),
+        "created" | "lastmodified" | "since" | "days" => value(select(INSTANTS)),
+        "level" | "levels" => value(select(super::generate::INTEGERS)),
+        "score" => {
+            prop_oneof![value(select(super::generate::NUMBERS)), value(select(super::generate::INTEGERS))]
+                .boxed()
+        }
+        "version" => value((0..12).prop_map(|n| format!("W/\"{n}\""))),
+        "location" | "$ref" => {
+            value(select(vec![BASE.to_owned(), format!("{BASE}/Users/"), format!("{BASE}/Groups/0")]))
+        }
+        "schemas" => value(select(vec![ENTERPRISE_URN, EXTENSION, "urn:", "User"])),
+        "data" | "x509certificates" => value(select(vec!["YQ==", "yq==", "Y", "="])),
+        "id" | "groups" | "members" | "value" => prop_oneof![value(text()), value("[0-9a-f-]{1,3}")].boxed(),
+        _ => value(text()),
+    };
+    let other = prop_oneof![
+        Just(Value::Null),
+        Just(json!("")),
+        value(any::<bool>()),
+        value(select(super::generate::NUMBERS)),
+        value(text())
+    ];
+    prop_oneof![12 => fitting, 1 => Just(Value::Null), 1 => other].boxed()
+}
+
+fn expression(paths: Vec<String>) -> BoxedStrategy<Filter> {
+    let ops = CompareOp::ALL.map(|(op, _)| op);
+    let compare = path(paths.clone()).prop_flat_map(move |path| {
+        (Just(path.clone()), select(ops.to_vec()), literal(path.as_str()))
+            .prop_map(|(path, op, value)| Filter::Compare { path, op, value })
+    });
+    prop_oneof![8 => compare, 1 => path(paths).prop_map(Filter::Present)].boxed()
+}
+
+fn combined(leaf: BoxedStrategy<Filter>) -> BoxedStrategy<Filter> {
+    leaf.prop_recursive(3, 10, 3, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 2..4).prop_map(Filter::And),
+            vec(inner.clone(), 2..4).prop_map(Filter::Or),
+            inner.prop_map(|inner| Filter::Not(Box::new(inner))),
+        ]
+    })
+    .boxed()
+}
+
+/// Any filter.
+pub fn filter(kind: Kind) -> BoxedStrategy<Filter> {
+    let (lists, urn): (&[&str], _) = match kind {
+        Kind::User => {
+            (&["emails", "emails", "phoneNumbers", "addresses", "name", "groups", "meta"], EXTENSION)
+        }
+        Kind::Group => (&["members", "members", "meta"], GROUP_EXTENSION),
+    };
+    let lists =
+        lists.iter().map(|&list| list.to_owned()).chain([format!("{urn}:badges"), format!("{urn}:seat")]);
+    let value_path = path(lists.collect()).prop_flat_map(|path| {
+        let parts: &[&str] = match path.as_str() {
+            "addresses" => &["locality", "country", "type", "primary"],
+            "name" => &["givenName", "familyName"],
+            "meta" => &["created", "lastModified", "version", "resourceType", "location"],
+            "groups" | "members" => &["value", "display", "type", "$ref"],
+            "emails" | "phoneNumbers" => &["value", "type", "value", "type", "primary", "display"],
+            _ => &["value", "type", "level", "since", "primary"],
+        };
+        let parts: Vec<String> = parts.iter().map(|&part| part.to_owned()).collect();
+        let inner = prop_oneof![combined(expression(parts.clone())), equalities(parts)];
+        (Just(path), inner)
+            .prop_map(|(path, filter)| Filter::ValuePath(ValuePath { path, filter: Box::new(filter) }))
+    });
+    combined(prop_oneof![3 => expression(paths(kind)), 1 => value_path].boxed())
+}
+
+/// As Entra ID asks: this and that part of one value.
+fn equalities(parts: Vec<String>) -> BoxedStrategy<Filter> {
+    let equality = path(parts).prop_flat_map(|path| {
+        let value = match path.as_str() {
+            "type" => value(select(TYPES)),
+            path => literal(path),
+        };
+        (Just(path), value).prop_map(|(path, value)| Filter::Compare { path, op: CompareOp::Equal, value })
+    });
+    vec(equality, 2..4).prop_map(Filter::And).boxed()
+}

@@ -1,0 +1,253 @@
+//! A tenant with random users and groups, in a database of its own: as they are stored, and as they are shown.
+
+use std::collections::{BTreeMap, HashMap};
+
+use diesel::sql_query;
+use diesel_async::RunQueryDsl;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+use shared::postgres::groups::GroupRow;
+use shared::postgres::users::UserRow;
+use shared::postgres::{Error, Pool, Rows, migrations};
+use shared::scim::{Computed, Record, Related, ResourceType, Types, folded, user_name_key};
+use tests::servers::Servers;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::generate::{self, Drawn};
+
+/// What locations begin with.
+pub const BASE: &str = "https://rollcall.example/scim/v2";
+
+const USERS: usize = 120;
+const GROUPS: usize = 40;
+
+const INSERT_USERS: &str = "insert into users (id, tenant_id, user_name, user_name_key, external_id, given_name, \
+    family_name, display_name, email, role, origin, archived_at, resource, folded, folded_version, version, ticket, \
+    created_ticket, created_at, modified_at) select id, tenant_id, user_name, user_name_key, external_id, given_name, \
+    family_name, display_name, email, role, origin, archived_at, resource, folded, version, version, ticket, \
+    created_ticket, created_at, modified_at from input";
+const INSERT_GROUPS: &str = "insert into groups (id, tenant_id, display_name, external_id, resource, folded, \
+    folded_version, member_count, version, ticket, created_at, modified_at) select id, tenant_id, display_name, \
+    external_id, resource, folded, version, member_count, version, ticket, created_at, modified_at from input";
+const INSERT_MEMBERS: &str =
+    "insert into group_members (group_id, user_id) select group_id, user_id from input";
+
+/// What is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    User,
+    Group,
+}
+
+impl Kind {
+    pub const ALL: [Self; 2] = [Self::User, Self::Group];
+
+    pub fn resource_type(self, types: &Types) -> &ResourceType {
+        match self {
+            Self::User => &types.user,
+            Self::Group => &types.group,
+        }
+    }
+}
+
+/// The tenant.
+pub struct Roster {
+    pub pool: Pool,
+    pub tenant: Uuid,
+    pub types: Types,
+    users: BTreeMap<Uuid, Value>,
+    groups: BTreeMap<Uuid, Value>,
+}
+
+impl Roster {
+    /// Makes one, beside another tenant who has the same.
+    pub async fn fill(runner: &mut TestRunner) -> Self {
+        let (url, _) = Servers::shared().await.place().await;
+        let pool = Pool::new(&url, 2).unwrap();
+        migrations::run(&pool).await.unwrap();
+        let mut roster = Self {
+            pool,
+            tenant: shared::id::new(),
+            types: generate::types(),
+            users: BTreeMap::new(),
+            groups: BTreeMap::new(),
+        };
+        for tenant in [shared::id::new(), roster.tenant] {
+            roster
+                .run(&format!("insert into tenants (id, name) values ('{tenant}', 't{}')", tenant.simple()))
+                .await;
+            (roster.users, roster.groups) = roster.settle(tenant, runner).await;
+        }
+        roster.run("vacuum analyze").await;
+        roster
+    }
+
+    /// The resources in the order of ids, as filters see them.
+    pub fn shown(&self, kind: Kind) -> impl Iterator<Item = (Uuid, &Value)> {
+        let shown = match kind {
+            Kind::User => &self.users,
+            Kind::Group => &self.groups,
+        };
+        shown.iter().map(|(id, shown)| (*id, shown))
+    }
+
+    pub async fn run(&self, statement: &str) {
+        let run = async |c: &mut _| Ok::<_, Error>(sql_query(statement).execute(c).await?);
+        self.pool.bounded(run).await.unwrap();
+    }
+
+    /// Stores values in shapes that the schema does not have.
+    pub async fn bend(&self) {
+        let shapes = [
+            r#"{"a": {"b": [1, "x", null]}}"#,
+            "[[1], [], null, {}]",
+            "12",
+            "1e300",
+            "true",
+            "null",
+            r#""x""#,
+            "[]",
+        ];
+        for (n, shape) in shapes.iter().enumerate() {
+            let bent = format!(
+                "(select jsonb_object_agg(key, case when jsonb_typeof(value) = 'object' and key like 'urn:%' \
+                 then (select jsonb_object_agg(k, '{shape}'::jsonb) from jsonb_object_keys(value) k) \
+                 else '{shape}'::jsonb end) from jsonb_each(folded))"
+            );
+            for table in ["users", "groups"] {
+                let rows = format!("id in (select id from {table} order by id offset {n} * 4 limit 4)");
+                self.run(&format!("update {table} set folded = {bent} where {rows}")).await;
+            }
+        }
+        self.run("update users set folded = '[]' where id in (select id from users limit 1)").await;
+    }
+
+    /// A tenant's users, groups and memberships; what is shown of them.
+    async fn settle(
+        &self,
+        tenant: Uuid,
+        runner: &mut TestRunner,
+    ) -> (BTreeMap<Uuid, Value>, BTreeMap<Uuid, Value>) {
+        let mut draw = |kind, n| generate::resource(kind, n).new_tree(runner).unwrap().current();
+        let users: Vec<Drawn> = (0..USERS).map(|n| draw(Kind::User, n)).collect();
+        let groups: Vec<Drawn> = (0..GROUPS).map(|n| draw(Kind::Group, n)).collect();
+        let users: Vec<UserRow> = users.into_iter().map(|drawn| self.user(tenant, drawn)).collect();
+        let chosen: Vec<Vec<usize>> = groups.iter().map(|drawn| drawn.members.clone()).collect();
+        let groups: Vec<GroupRow> = groups.into_iter().map(|drawn| self.group(tenant, drawn)).collect();
+
+        let (mut members, mut groups_of) =
+            (HashMap::<Uuid, Vec<Related>>::new(), HashMap::<Uuid, Vec<Related>>::new());
+        let mut rows = Vec::new();
+        for (group, chosen) in groups.iter().zip(chosen) {
+            for user in users.iter().enumerate().filter(|(n, _)| chosen.contains(n)).map(|(_, user)| user) {
+                rows.push(json!({ "group_id": group.id, "user_id": user.id }));
+                let display = user.display_name.clone().unwrap_or_else(|| user.user_name.clone());
+                members.entry(group.id).or_default().push(Related { id: user.id, display });
+                groups_of
+                    .entry(user.id)
+                    .or_default()
+                    .push(Related { id: group.id, display: group.display_name.clone() });
+            }
+        }
+        self.store(
+            "users",
+            users.iter().map(|row| self.stored(Kind::User, row.record().unwrap(), json!(row))),
+            INSERT_USERS,
+        )
+        .await;
+        self.store(
+            "groups",
+            groups.iter().map(|row| self.stored(Kind::Group, row.record().unwrap(), json!(row))),
+            INSERT_GROUPS,
+        )
+        .await;
+        self.store("group_members", rows.into_iter(), INSERT_MEMBERS).await;
+
+        let related = |of: &mut HashMap<Uuid, Vec<Related>>, id| {
+            let mut related = of.remove(&id).unwrap_or_default();
+            related.sort_by_key(|related| related.id);
+            related
+        };
+        let shown_users = users.iter().map(|row| {
+            let computed = Computed::Groups(related(&mut groups_of, row.id));
+            let shown = row.record().unwrap().whole(&self.types.user, BASE, Some(computed));
+            (row.id, Value::Object(shown))
+        });
+        let shown_users = shown_users.collect();
+        let shown_groups = groups.iter().map(|row| {
+            let computed = Computed::Members(related(&mut members, row.id));
+            let shown = row.record().unwrap().whole(&self.types.group, BASE, Some(computed));
+            (row.id, Value::Object(shown))
+        });
+        (shown_users, shown_groups.collect())
+    }
+
+    /// The row with its folded form, as the worker stores it.
+    fn stored(&self, kind: Kind, record: Record, mut row: Value) -> Value {
+        row["folded"] = Value::Object(folded(kind.resource_type(&self.types), &record.resource));
+        row
+    }
+
+    async fn store(&self, table: &'static str, rows: impl Iterator<Item = Value>, statement: &'static str) {
+        let rows: Vec<Value> = rows.collect();
+        let insert = Rows::new(table, &rows, statement).unwrap();
+        let run = async |c: &mut _| Ok::<_, Error>(insert.execute(c).await?);
+        self.pool.bounded(run).await.unwrap();
+    }
+
+    fn user(&self, tenant: Uuid, drawn: Drawn) -> UserRow {
+        let resource = &drawn.resource;
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        UserRow {
+            id: shared::id::new(),
+            tenant_id: tenant,
+            user_name: resource.user_name().to_owned(),
+            user_name_key: user_name_key(resource.user_name()),
+            external_id: text(resource.external_id()),
+            given_name: text(resource.given_name()).unwrap_or_default(),
+            family_name: text(resource.family_name()).unwrap_or_default(),
+            display_name: text(resource.display_name()),
+            email: text(resource.primary_email()).unwrap_or_default(),
+            location: None,
+            business_unit: None,
+            department: None,
+            job_title: None,
+            manager_name: None,
+            employee_number: None,
+            locale: None,
+            timezone: None,
+            role: "learner".to_owned(),
+            origin: "scim".to_owned(),
+            archived_at: None,
+            resource: json!(resource),
+            version: drawn.version,
+            ticket: shared::id::new(),
+            created_ticket: shared::id::new(),
+            created_at: instant(drawn.created),
+            modified_at: instant(drawn.modified),
+        }
+    }
+
+    fn group(&self, tenant: Uuid, drawn: Drawn) -> GroupRow {
+        let resource = &drawn.resource;
+        GroupRow {
+            id: shared::id::new(),
+            tenant_id: tenant,
+            display_name: resource.display_name().unwrap_or_default().to_owned(),
+            external_id: resource.external_id().map(str::to_owned),
+            resource: json!(resource),
+            member_count: i64::try_from(drawn.members.len()).unwrap(),
+            version: drawn.version,
+            ticket: shared::id::new(),
+            created_at: instant(drawn.created),
+            modified_at: instant(drawn.modified),
+        }
+    }
+}
+
+/// Whole milliseconds since a day in 2026.
+fn instant(milliseconds: i64) -> OffsetDateTime {
+    time::macros::datetime!(2026-01-01 0:00 UTC) + Duration::milliseconds(milliseconds)
+}

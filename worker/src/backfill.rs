@@ -1,0 +1,154 @@
+//! Catching up: rows whose `folded` was made by a version that did not know it as it is now, or before their tenant
+//! registered a schema. Some at a time, and none that somebody is changing. Neither version nor ticket moves: nothing changed
+//! but how filters see it.
+//!
+//! Before: an update of the services, or `rollcall schema add`. After: lists, which filter by `folded`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use shared::postgres::groups::GroupRow;
+use shared::postgres::schema::{groups, users};
+use shared::postgres::tenants::Tenant;
+use shared::postgres::users::UserRow;
+use shared::postgres::{Constant, Error, Pool, Rows, tenants};
+use shared::shutdown;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::fold::Row;
+
+/// How often to look.
+const EVERY: Duration = Duration::from_secs(600);
+/// How long to wait where it failed.
+const AGAIN: Duration = Duration::from_secs(30);
+/// The most rows in one transaction.
+const LIMIT: i64 = 200;
+
+/// What is written of a row.
+#[derive(Serialize)]
+struct Folded {
+    id: Uuid,
+    folded: Map<String, Value>,
+    folded_version: i64,
+}
+
+/// A row that can be behind.
+trait Behind: Row + Send {
+    const TABLE: &'static str;
+    const UPDATE: &'static str;
+
+    /// The next ones that are, after this id, locked.
+    fn behind(
+        connection: &mut AsyncPgConnection,
+        after: Uuid,
+    ) -> impl Future<Output = Result<Vec<Self>, Error>> + Send;
+    fn version(&self) -> i64;
+}
+
+macro_rules! behind {
+    ($row:ty, $table:ident) => {
+        impl Behind for $row {
+            const TABLE: &'static str = stringify!($table);
+            const UPDATE: &'static str = concat!(
+                "update ",
+                stringify!($table),
+                " r set folded = i.folded, folded_version = i.folded_version from input i where r.id = i.id"
+            );
+
+            async fn behind(connection: &mut AsyncPgConnection, after: Uuid) -> Result<Vec<Self>, Error> {
+                let behind = $table::table
+                    .filter(Constant("folded_version <> version"))
+                    .filter($table::id.gt(after))
+                    .order($table::id)
+                    .limit(LIMIT)
+                    .select(Self::as_select());
+                Ok(behind.for_no_key_update().skip_locked().load(connection).await?)
+            }
+
+            fn version(&self) -> i64 {
+                self.version
+            }
+        }
+    };
+}
+
+behind!(UserRow, users);
+behind!(GroupRow, groups);
+
+/// Catches up until `stop`, at the start and every now and then: an older worker may still be at work.
+pub async fn run(pool: Pool, stop: CancellationToken) {
+    loop {
+        let pause = match all(&pool, &stop, |_| {}).await {
+            Ok(0) => EVERY,
+            Ok(rows) => {
+                info!(rows, "made users and groups ready for filters");
+                EVERY
+            }
+            Err(error) => {
+                warn!(%error, "could not make all users and groups ready for filters");
+                AGAIN
+            }
+        };
+        if !shutdown::pause(&stop, pause).await {
+            return;
+        }
+    }
+}
+
+/// One pass over all that are behind; tells how many rows it wrote, at the end and, by `progress`, every now and then.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn all(pool: &Pool, stop: &CancellationToken, progress: impl Fn(usize)) -> Result<usize, Error> {
+    let mut connection = pool.get().await?;
+    let users = pass::<UserRow>(&mut connection, stop, &progress).await?;
+    let groups = pass::<GroupRow>(&mut connection, stop, |rows| progress(users + rows)).await?;
+    Ok(users + groups)
+}
+
+async fn pass<R: Behind>(
+    connection: &mut AsyncPgConnection,
+    stop: &CancellationToken,
+    progress: impl Fn(usize),
+) -> Result<usize, Error> {
+    let (mut total, mut after) = (0, Some(Uuid::nil()));
+    while let Some(last) = after.filter(|_| !stop.is_cancelled()) {
+        let (rows, next) =
+            connection.transaction(async |c: &mut AsyncPgConnection| some::<R>(c, last).await).await?;
+        (total, after) = (total + rows, next);
+        progress(total);
+    }
+    Ok(total)
+}
+
+/// Some of them, after this id; tells how many rows were written, and where to go on.
+async fn some<R: Behind>(
+    connection: &mut AsyncPgConnection,
+    after: Uuid,
+) -> Result<(usize, Option<Uuid>), Error> {
+    let rows = R::behind(connection, after).await?;
+    let Some(last) = rows.last().map(R::id) else { return Ok((0, None)) };
+    let ids: BTreeSet<Uuid> = rows.iter().map(R::tenant).collect();
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    let tenants: HashMap<Uuid, Tenant> =
+        tenants::by_ids(connection, &ids).await?.into_iter().map(|tenant| (tenant.id, tenant)).collect();
+    let folded: Vec<Folded> = rows.iter().filter_map(|row| fold(&tenants, row)).collect();
+    let written = Rows::new(R::TABLE, &folded, R::UPDATE)?.execute(connection).await?;
+    Ok((written, Some(last)))
+}
+
+fn fold<R: Behind>(tenants: &HashMap<Uuid, Tenant>, row: &R) -> Option<Folded> {
+    match row.folded(&tenants.get(&row.tenant())?.types) {
+        Ok(folded) => Some(Folded { id: row.id(), folded, folded_version: row.version() }),
+        Err(error) => {
+            warn!(%error, resource.id = %row.id(), "could not make a {} ready for filters", R::NAME);
+            None
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! A tenant's settings as an operator writes and reads them: `key=value`, typed through `shared::settings`.
+//!
+//! Before it: `rollcall tenant set`. After it: the column `tenants.settings`.
+
+use serde_json::{Map, Value};
+use shared::settings::Settings;
+
+use crate::context::Failure;
+
+/// All settings with their values, the defaults too.
+pub fn shown(settings: &Settings) -> Map<String, Value> {
+    match serde_json::to_value(settings) {
+        Ok(Value::Object(settings)) => settings,
+        // A struct of plain values is always an object.
+        _ => Map::new(),
+    }
+}
+
+/// The stored settings with these changes made. What is stored under keys that this version does not know stays.
+pub fn changed(stored: Value, changes: &[String]) -> Result<Value, Failure> {
+    let mut settings = match stored {
+        Value::Object(settings) => settings,
+        _ => Map::new(),
+    };
+    let known = shown(&Settings::default());
+    for change in changes {
+        let (key, value) = change.split_once('=').unwrap_or((change, ""));
+        if !known.contains_key(key) {
+            let all: Vec<&str> = known.keys().map(String::as_str).collect();
+            return Err(Failure::Usage(format!("there is no setting {key}; there is: {}", all.join(", "))));
+        }
+        settings.insert(key.to_owned(), Value::from(value));
+        if let Err(error) = serde_json::from_value::<Settings>(Value::Object(settings.clone())) {
+            return Err(Failure::Usage(format!("{key} cannot be that: {error}")));
+        }
+    }
+    Ok(Value::Object(settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn change(stored: Value, changes: &[&str]) -> Result<Value, String> {
+        let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+        changed(stored, &changes).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn what_is_set_is_kept_beside_what_was_there() {
+        let stored = json!({ "of_a_later_version": 1 });
+        let expected = json!({ "of_a_later_version": 1, "unknown_members": "skip" });
+        assert_eq!(change(stored, &["unknown_members=skip"]), Ok(expected));
+        assert_eq!(shown(&Settings::default())["unknown_members"], "reject");
+    }
+
+    #[test]
+    fn what_cannot_be_set_is_told_with_what_can() {
+        for (wrong, words) in [
+            ("members=skip", ["members", "unknown_members"]),
+            ("unknown_members=perhaps", ["`reject`", "`skip`"]),
+            ("unknown_members", ["`reject`", "`skip`"]),
+        ] {
+            let said = change(json!({}), &[wrong]).unwrap_err();
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        }
+    }
+}

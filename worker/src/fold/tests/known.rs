@@ -1,0 +1,168 @@
+//! A POST of somebody who is known: brought back if inactive, a conflict if not. And accounts that get their externalId.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A command with a user like Ada, but for these attributes.
+fn with(n: u128, id: Uuid, attributes: &Value, change: impl Fn(Resource) -> Change) -> Command {
+    let mut body = serde_json::to_value(user("ada@acme.example", None)).unwrap();
+    body.as_object_mut().unwrap().extend(attributes.as_object().unwrap().clone());
+    command(n, id, change(Resource::parse(ResourceType::user(), &body).unwrap()))
+}
+
+fn post(n: u128, attributes: &Value) -> Command {
+    with(n, Uuid::from_u128(n), attributes, |user| Change::CreateUser {
+        user,
+        origin: Origin::Scim,
+        role: None,
+    })
+}
+
+/// A state with accounts of these ids, userNames and externalIds, inactive.
+fn inactive(accounts: &[(u128, &str, Option<&str>)]) -> State {
+    let mut state = state();
+    for (id, name, external_id) in accounts {
+        let attributes = json!({ "userName": name, "externalId": external_id, "active": false });
+        let made = with(1, Uuid::from_u128(*id), &attributes, |user| Change::CreateUser {
+            user,
+            origin: Origin::Manual,
+            role: None,
+        });
+        assert_eq!(status(&mut state, &Command { ticket: Ticket(Uuid::from_u128(*id)), ..made }), 201);
+    }
+    state.inbox.clear();
+    state.events.clear();
+    state
+}
+
+#[test]
+fn a_known_inactive_user_is_restored_under_the_same_id() {
+    // What is known, what is posted, who is restored.
+    type Case<'a> = (&'a [(u128, &'a str, Option<&'a str>)], Value, Option<u128>);
+    let cases: &[Case<'_>] = &[
+        (&[(7, "ada", Some("x"))], json!({ "userName": "ada", "externalId": "x" }), Some(7)),
+        (&[(7, "ada", Some("x"))], json!({ "userName": "ADA" }), Some(7)),
+        (&[(7, "ada", None)], json!({ "userName": "ada", "externalId": "x" }), Some(7)),
+        (&[(7, "ada", None)], json!({ "userName": "ada" }), Some(7)),
+        (&[(7, "old", Some("x"))], json!({ "userName": "new", "externalId": "x" }), Some(7)),
+        // Another person of that name.
+        (&[(7, "ada", Some("x"))], json!({ "userName": "ada", "externalId": "y" }), None),
+        // Of several the one of the same name, else the oldest.
+        (
+            &[(7, "old", Some("x")), (8, "ada", Some("x"))],
+            json!({ "userName": "Ada", "externalId": "x" }),
+            Some(8),
+        ),
+        (
+            &[(7, "old", Some("x")), (8, "older", Some("x"))],
+            json!({ "userName": "ada", "externalId": "x" }),
+            Some(7),
+        ),
+        // The externalId says who it is, but the name is somebody else's.
+        (&[(7, "old", Some("x")), (8, "ada", None)], json!({ "userName": "ada", "externalId": "x" }), None),
+        // externalId is caseExact.
+        (&[(7, "old", Some("X"))], json!({ "userName": "ada", "externalId": "x" }), Some(100)),
+    ];
+    for (known, posted, expected) in cases {
+        let mut state = inactive(known);
+        let answer = outcome(&mut state, &post(100, posted));
+        match (&answer, expected) {
+            (Outcome::Created { record, .. }, Some(id)) => {
+                assert_eq!(record.id, Uuid::from_u128(*id), "{known:?} {posted}");
+                assert_eq!(record.resource.active(), Some(true));
+                assert_eq!(record.resource.user_name(), posted["userName"].as_str().unwrap());
+                assert_eq!(state.user(TENANT, record.id).unwrap().ticket, ticket(100).0);
+            }
+            (Outcome::Rejected { error }, None) => assert_eq!(error.status, 409),
+            _ => panic!("{known:?} {posted}: {answer:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_known_active_user_is_a_conflict() {
+    for posted in [json!({ "externalId": "x" }), json!({ "userName": "new", "externalId": "x" }), json!({})] {
+        let mut state = state();
+        outcome(&mut state, &post(1, &json!({ "externalId": "x" })));
+        assert_eq!(status(&mut state, &post(2, &posted)), 409, "{posted}");
+    }
+}
+
+#[test]
+fn a_restored_user_keeps_role_and_origin_and_counts_on() {
+    let mut state = inactive(&[(7, "ada", None)]);
+    let seven = Uuid::from_u128(7);
+    outcome(&mut state, &post(100, &json!({ "userName": "ada", "externalId": "x", "title": "Countess" })));
+    let row = state.user(TENANT, seven).unwrap();
+    assert_eq!((row.origin.as_str(), row.version, row.archived_at), ("manual", 2, None));
+    assert_eq!(kinds(&state), ["user.restored", "user.updated", "user.linked"]);
+    assert_eq!(status(&mut state, &post(101, &json!({ "userName": "ada", "externalId": "x" }))), 409);
+}
+
+#[test]
+fn a_post_of_somebody_inactive_who_is_to_stay_so_leaves_them_inactive() {
+    let mut state = inactive(&[(7, "ada", Some("x"))]);
+    let posted = json!({ "userName": "ada", "externalId": "x", "active": false });
+    assert_eq!(status(&mut state, &post(100, &posted)), 201);
+    assert!(state.user(TENANT, Uuid::from_u128(7)).unwrap().archived_at.is_some());
+    assert_eq!(kinds(&state), [""; 0]);
+}
+
+#[test]
+fn an_old_post_does_not_bring_back_who_was_deactivated_since() {
+    let mut state = state();
+    outcome(&mut state, &create(1, ADA, "ada@acme.example"));
+    outcome(&mut state, &patch(5, json!({ "active": false })));
+    assert_eq!(outcome(&mut state, &post(3, &json!({}))), Outcome::Stale { ticket: ticket(5) });
+    assert!(state.user(TENANT, ADA).unwrap().archived_at.is_some());
+}
+
+#[test]
+fn a_post_whose_client_was_told_to_try_again_brings_nobody_back() {
+    let mut state = inactive(&[(7, "ada", None)]);
+    let posted = json!({ "userName": "ada" });
+    let first = outcome(&mut state, &late(post(100, &posted)));
+    assert_eq!(first, Outcome::Stale { ticket: Ticket(Uuid::from_u128(7)) });
+    assert!(state.user(TENANT, Uuid::from_u128(7)).unwrap().archived_at.is_some());
+    assert_eq!(status(&mut state, &post(101, &posted)), 201, "the repeated request does");
+}
+
+#[test]
+fn an_operators_new_account_restores_nobody() {
+    let mut state = inactive(&[(7, "ada", None)]);
+    let made = with(100, ADA, &json!({ "userName": "ada" }), |user| Change::CreateUser {
+        user,
+        origin: Origin::Manual,
+        role: None,
+    });
+    assert_eq!(status(&mut state, &made), 409);
+}
+
+#[test]
+fn an_unheard_restoration_is_handed_to_the_repeated_request() {
+    let mut state = inactive(&[(7, "ada", None)]);
+    let posted = json!({ "userName": "ada" });
+    let first = post(100, &posted);
+    let repeated = Command { fingerprint: first.fingerprint.clone(), ..post(101, &posted) };
+    // Decided in time, but the commit hung.
+    let decided = outcome(&mut state, &first);
+    state.settle(&first, decided, true);
+    let answer = outcome(&mut state, &repeated);
+    assert!(matches!(answer, Outcome::Created { record, .. } if record.id == Uuid::from_u128(7)));
+    assert_eq!(kinds(&state), ["user.restored"]);
+}
+
+#[test]
+fn an_account_that_gets_its_external_id_is_linked_once() {
+    let mut state = state();
+    outcome(&mut state, &create(1, ADA, "ada@acme.example"));
+    state.events.clear();
+    outcome(&mut state, &patch(2, json!({ "externalId": "x" })));
+    outcome(&mut state, &patch(3, json!({ "externalId": "y" })));
+    assert_eq!(kinds(&state), ["user.updated", "user.linked", "user.updated"]);
+    let replaced = |n, attributes| with(n, ADA, &attributes, |user| Change::ReplaceUser { user });
+    outcome(&mut state, &replaced(4, json!({})));
+    outcome(&mut state, &replaced(5, json!({ "externalId": "z" })));
+    assert_eq!(kinds(&state)[3..], ["user.updated", "user.updated", "user.linked"]);
+}

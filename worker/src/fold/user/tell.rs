@@ -1,0 +1,49 @@
+//! The events that tell of a user's change.
+
+use serde_json::Value;
+use shared::command::{Command, Origin};
+use shared::event::{Event, UserData, UserEvent};
+use shared::postgres::users::UserRow;
+
+use crate::fold::State;
+
+/// `user.created`.
+pub(super) fn created(state: &mut State, command: &Command, row: &UserRow) {
+    tell(state, command, row, UserEvent::Created, row.version);
+}
+
+/// `user.archived` or `user.restored` where `active` changed; `user.updated` where anything else did, and beside it
+/// `user.linked` where an account without an externalId was given one.
+pub(super) fn changed(state: &mut State, command: &Command, before: &UserRow, after: &UserRow) {
+    match (before.archived_at, after.archived_at) {
+        (None, Some(_)) => tell(state, command, after, UserEvent::Archived, after.version),
+        (Some(_), None) => tell(state, command, after, UserEvent::Restored, after.version),
+        _ => {}
+    }
+    if without_active(&before.resource) != without_active(&after.resource) {
+        tell(state, command, after, UserEvent::Updated, after.version);
+    }
+    if before.external_id.is_none() && after.external_id.is_some() {
+        tell(state, command, after, UserEvent::Linked, after.version);
+    }
+}
+
+/// `user.deleted`.
+pub(super) fn deleted(state: &mut State, command: &Command, row: &UserRow) {
+    tell(state, command, row, UserEvent::Deleted, row.version + 1);
+}
+
+fn without_active(resource: &Value) -> Value {
+    let mut rest = resource.clone();
+    if let Some(attributes) = rest.as_object_mut() {
+        attributes.remove("active");
+    }
+    rest
+}
+
+fn tell(state: &mut State, command: &Command, row: &UserRow, kind: UserEvent, version: i64) {
+    let origin = if row.origin == Origin::Manual.as_str() { Origin::Manual } else { Origin::Scim };
+    let data = UserData { id: row.id, origin, active: row.archived_at.is_none() };
+    let event = Event::user(kind, &data, version, state.cause(command));
+    state.events.push(event);
+}

@@ -1,0 +1,93 @@
+//! The rows of `commands` that verdicts were written into.
+
+use serde::Serialize;
+use serde_json::Value;
+use shared::command::Actor;
+use shared::outcome::Outcome;
+use shared::ticket::Ticket;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::fold::{Entry, State};
+
+pub(super) const INSERT: &str = "insert into commands (id, tenant_id, change, resource_id, actor, request_id, \
+    fingerprint, state, status, outcome, issued_at, decided_at) select id, tenant_id, change, resource_id, actor, \
+    request_id, fingerprint, state, status, outcome, issued_at, decided_at from input order by id";
+
+pub(super) const UPDATE: &str = "update commands c set state = i.state, status = i.status, outcome = i.outcome, \
+    resource_id = coalesce(i.resource_id, c.resource_id), decided_at = coalesce(c.decided_at, i.decided_at) \
+    from input i where c.id = i.id";
+
+/// The rows that a batch writes.
+pub(super) struct Changes {
+    /// Those that ingest wrote first, and those whose outcome was handed out.
+    pub changed: Vec<Verdict>,
+    /// All others.
+    pub new: Vec<Decided>,
+}
+
+/// A new row.
+#[derive(Serialize)]
+pub(super) struct Decided {
+    tenant_id: Uuid,
+    change: &'static str,
+    actor: String,
+    request_id: Uuid,
+    fingerprint: String,
+    #[serde(with = "time::serde::rfc3339")]
+    issued_at: OffsetDateTime,
+    #[serde(flatten)]
+    verdict: Verdict,
+}
+
+/// The part of a row that a verdict fills.
+#[derive(Serialize)]
+pub(super) struct Verdict {
+    id: Uuid,
+    /// The resource that it is about: of a create that brought somebody back not the id that it would have given.
+    resource_id: Option<Uuid>,
+    state: &'static str,
+    status: Option<u16>,
+    outcome: Option<Value>,
+    #[serde(with = "time::serde::rfc3339")]
+    decided_at: OffsetDateTime,
+}
+
+pub(super) fn changes(state: &State) -> Changes {
+    let mut changes = Changes { changed: Vec::new(), new: Vec::new() };
+    for (ticket, entry) in state.inbox.iter().filter(|(_, entry)| entry.changed) {
+        let verdict = verdict(*ticket, entry, state.now);
+        if entry.stored {
+            changes.changed.push(verdict);
+        } else if let Some(command) = &entry.command {
+            changes.new.push(Decided {
+                tenant_id: command.tenant,
+                change: command.change.name(),
+                actor: match command.actor {
+                    Actor::Key(id) => id.to_string(),
+                    Actor::Operator => "operator".to_owned(),
+                },
+                request_id: command.request,
+                fingerprint: command.fingerprint.as_str().to_owned(),
+                issued_at: command.issued_at,
+                verdict,
+            });
+        }
+    }
+    changes
+}
+
+fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> Verdict {
+    let answered = match &entry.outcome {
+        Some(Outcome::Created { record, .. } | Outcome::Updated { record, .. }) => Some(record.id),
+        _ => None,
+    };
+    Verdict {
+        id: ticket.0,
+        resource_id: answered.or(entry.command.as_ref().map(|command| command.resource)),
+        state: if entry.unclaimed { "unclaimed" } else { "decided" },
+        status: entry.outcome.as_ref().map(Outcome::status),
+        outcome: entry.outcome.as_ref().and_then(|outcome| serde_json::to_value(outcome).ok()),
+        decided_at: now,
+    }
+}
