@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# The public suites of SCIM conformance, scim2-cli and scim-sanity (PyPI), each against the same fresh stack. They come by
+# version and hash into a virtual environment that is made once and kept in target/.
+
+SUITES=$CHECKOUT/target/suites
+PINS=$CHECKOUT/deploy/lib/suites.txt
+
+# What scim-sanity has checks for and SCIM 2.0 has not: a draft's agents. Any other skip is a failure.
+SANITY_SKIPS=("Agent CRUD Lifecycle" "Agent Rapid Lifecycle" "AgenticApplication CRUD Lifecycle")
+
+# Sets PYTHON to one that the suites run on and that can make virtual environments.
+find_python() {
+  local name
+  for name in python3 python3.{11..15} /usr/bin/python3; do
+    if "$name" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      PYTHON=$name
+      return
+    fi
+  done
+  return 1
+}
+
+make_suites() {
+  local made_of
+  # A virtual environment does not survive being moved.
+  made_of="$SUITES $(sha256sum <"$PINS")"
+  if [[ $(cat "$SUITES/made-of" 2>/dev/null) == "$made_of" ]] && "$SUITES/bin/python" -c '' 2>/dev/null; then return; fi
+  find_python || install_packages python3-venv
+  find_python || die "The public suites need Python 3.11 or newer with its module venv: install that, and start again."
+  say "Fetching the public suites into $SUITES."
+  rm -rf -- "$SUITES"
+  "$PYTHON" -m venv "$SUITES"
+  "$SUITES/bin/pip" --quiet --disable-pip-version-check install --require-hashes --only-binary :all: --no-deps -r "$PINS"
+  printf '%s\n' "$made_of" >"$SUITES/made-of"
+}
+
+# Starts a stack as a user does. Whatever the caller's environment holds is not about this one.
+start_stack() {
+  unset DATABASE_URL AMQP_URL "${!ROLLCALL_@}"
+  ROLLCALL_RUN_DIR=$TMPDIR/suites
+  ROLLCALL_PORT=$(pick_port 28000 scatter)
+  export ROLLCALL_RUN_DIR ROLLCALL_PORT
+  "$CHECKOUT/deploy/run" >"$TMPDIR/suites.log" 2>&1 &
+  STACK=$!
+  trap stop_stack EXIT
+  await 900 stack_decided || true
+  [[ -s $ROLLCALL_RUN_DIR/okta.env ]] || die_with "$TMPDIR/suites.log" "The stack for the public suites did not start: see its words above."
+}
+
+# The credentials are the last thing that it writes before it says that it is ready.
+stack_decided() { [[ -s $ROLLCALL_RUN_DIR/okta.env ]] || ! pid_lives "$STACK"; }
+
+stop_stack() {
+  kill -s TERM "$STACK" 2>/dev/null || true
+  wait "$STACK" || true
+}
+
+# Runs one suite, shows what did not pass, and counts.
+# usage: suite NAME COMMAND…     with the names of the checks that are to be skipped in SKIPS
+suite() {
+  local name=$1 out=$TMPDIR/$1.out status=0 word check passed=0 failed=0 skipped=()
+  local words='^(SUCCESS|COMPLIANT|ACCEPTABLE|DEVIATION|ERROR|CRITICAL|SKIPPED|PASS|WARN|FAIL|SKIP) '
+  shift
+  NO_PROXY='*' "$@" >"$out" 2>&1 || status=$?
+  # One says its verdicts in colours, the other in brackets.
+  sed -i -E 's/\x1b\[[0-9;]*m//g; s/^ +\[([A-Z]+)\] /\1 /' "$out"
+  while read -r word check; do
+    case $word in
+      SUCCESS | PASS) passed=$((passed + 1)) ;;
+      SKIP*) skipped+=("$check") ;;
+      *) failed=$((failed + 1)) ;;
+    esac
+  done < <(grep -E "$words" "$out")
+  awk -v words="$words" '$0 ~ words { show = !/^(SUCCESS|PASS) / } /^ *$/ { show = 0 } show' "$out" | cut -c1-400 | sed 's/^/    /'
+  say "$name: $passed passed, ${#skipped[@]} skipped, $failed failed"
+  [[ $(sorted "${skipped[@]}") == "$(sorted "${SKIPS[@]}")" ]] || die "$name skips other checks than it should, which are: ${SKIPS[*]:-none}."
+  if ((status || failed || !passed)); then die_with "$out" "$name ended with code $status: not every check passed."; fi
+}
+
+sorted() { printf '%s\n' "$@" | sort; }
+
+public_suites() {
+  local name value failed=0 BASE_URL='' USERNAME='' API_KEY='' SKIPS=()
+  make_suites
+  start_stack
+  while IFS='=' read -r name value; do
+    case $name in BASE_URL | USERNAME | API_KEY) printf -v "$name" '%s' "$value" ;; esac
+  done <"$ROLLCALL_RUN_DIR/okta.env"
+  export SCIM_CLI_HEADERS="Authorization: Bearer $API_KEY"
+  # In shells of their own: both run, whatever fails.
+  (suite scim2-cli "$SUITES/bin/scim" --url "$BASE_URL" test) || failed=1
+  SKIPS=("${SANITY_SKIPS[@]}")
+  (suite scim-sanity "$SUITES/bin/scim-sanity" probe "$BASE_URL" --username "$USERNAME" --password "$API_KEY" \
+    --i-accept-side-effects) || failed=1
+  return $failed
+}
