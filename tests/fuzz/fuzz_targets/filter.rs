@@ -1,0 +1,21 @@
+//! Any text is a filter or a refusal. A filter prints as what it is, and can be asked of any resource.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use shared::scim::{Filter, ResourceType};
+
+fuzz_target!(|text: &str| {
+    let Ok(filter) = Filter::parse(text) else { return };
+    let printed = filter.to_string();
+    match Filter::parse(&printed) {
+        Ok(again) => assert_eq!(again, filter),
+        // Printed, it may be too long.
+        Err(_) => assert!(printed.len() > text.len(), "{printed:?} is refused"),
+    }
+    for resource_type in [ResourceType::user(), ResourceType::group()] {
+        let answer = filter.matches(resource_type, &fuzz::SHOWN);
+        let negated = Filter::Not(Box::new(filter.clone())).matches(resource_type, &fuzz::SHOWN);
+        assert_eq!(negated, answer.map(|matches| !matches));
+    }
+});

@@ -1,0 +1,39 @@
+//! Any bytes are a PATCH or a refusal. A patch is the same after its travel over the queue, and what it makes of a
+//! resource is what would be kept if that were sent whole.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use shared::scim::{GroupPatch, Patch, Resource, ResourceType, parse_json};
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(body) = parse_json(bytes) else { return };
+    if let Ok(patch) = Patch::parse(&body) {
+        let travelled = travelled(&patch);
+        assert_eq!(travelled, patch);
+        let applied = patch.apply(ResourceType::user(), &fuzz::USER);
+        assert_eq!(travelled.apply(ResourceType::user(), &fuzz::USER), applied);
+        if let Ok(after) = applied {
+            assert_canonical(&after);
+        }
+    }
+    if let Ok(patch) = GroupPatch::parse(ResourceType::group(), &body) {
+        assert_eq!(travelled(&patch), patch);
+    }
+});
+
+/// As it arrives at a worker.
+fn travelled<T: Serialize + DeserializeOwned>(message: &T) -> T {
+    let text = serde_json::to_vec(message).expect("a message is JSON");
+    serde_json::from_slice(&text).expect("what was sent can be read")
+}
+
+/// Read as a body, it is what it is.
+fn assert_canonical(user: &Resource) {
+    let body = Value::Object(user.members().clone());
+    let again = Resource::parse(ResourceType::user(), &body).expect("what is kept can be sent");
+    assert_eq!(&again, user);
+}

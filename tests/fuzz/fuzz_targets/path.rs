@@ -1,0 +1,29 @@
+//! Any text is a path or a refusal. A path prints as what it is, and can be used on any resource.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::{Value, json};
+use shared::scim::path::Path;
+use shared::scim::{Patch, ResourceType};
+
+fuzz_target!(|text: &str| {
+    let Ok(path) = Path::parse(text) else { return };
+    let printed = path.to_string();
+    match Path::parse(&printed) {
+        Ok(again) => assert_eq!(again, path),
+        // Printed, it may be too long.
+        Err(_) => assert!(printed.len() > text.len(), "{printed:?} is refused"),
+    }
+    for (op, value) in [
+        ("add", json!("work")),
+        ("replace", json!({ "value": "work", "primary": true })),
+        ("remove", Value::Null),
+    ] {
+        let body = json!({ "Operations": [{ "op": op, "path": text, "value": value }] });
+        if let Ok(patch) = Patch::parse(&body) {
+            // What comes of it is looked at by the target `patch`.
+            let _ = patch.apply(ResourceType::user(), &fuzz::USER);
+        }
+    }
+});
