@@ -113,7 +113,9 @@ impl Method {
                 role: None,
             },
             (Kind::User, Self::Put) => Change::ReplaceUser { user: Resource::parse(resource_type, body)? },
-            (Kind::User, Self::Patch) => Change::PatchUser { patch: Patch::parse(body)? },
+            (Kind::User, Self::Patch) => {
+                Change::PatchUser { patch: Patch::parse(body)?.without_unkept(resource_type) }
+            }
             (Kind::User, Self::Delete) => Change::DeleteUser,
             (Kind::Group, Self::Post) => Change::CreateGroup { group: Group::parse(resource_type, body)? },
             (Kind::Group, Self::Put) => Change::ReplaceGroup { group: Group::parse(resource_type, body)? },

@@ -95,7 +95,7 @@ impl<'a> Draft<'a> {
                 Some(filter) => self.assign_selected(how, &target, filter, value),
                 None => self.assign_target(how, &target, value),
             },
-            Err(_) if names == Names::Incidental => Ok(()),
+            Err(_) if names == Names::Incidental || dialect::is_foreign(self.resource_type, path) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -103,7 +103,11 @@ impl<'a> Draft<'a> {
     /// Removes what the path names, or only the listed values of it (RFC 7644 §3.5.2.2).
     /// Removing what is not there changes nothing.
     pub(super) fn remove(&mut self, path: &Path, listed: Option<&Value>) -> Result<(), Error> {
-        let target = match self.resolve(path)? {
+        let target = match self.resolve(path) {
+            Err(_) if dialect::is_foreign(self.resource_type, path) => return Ok(()),
+            resolved => resolved?,
+        };
+        let target = match target {
             Resolved::Schema(schema) if schema.id == self.resource_type.schema.id => {
                 return Err(Error::mutability(format!("{} has required attributes", schema.id)));
             }
@@ -178,6 +182,8 @@ impl<'a> Draft<'a> {
                     self.container(target.extension).insert(target.attribute.name.to_string(), value);
                     Ok(())
                 }
+                // It is pushed empty, and cannot be without a value: as it is, then.
+                None if target.attribute.default.is_some() => Ok(()),
                 None => self.clear(target),
             },
         }
@@ -223,7 +229,7 @@ impl<'a> Draft<'a> {
             How::Add => {
                 let mut elements = self.take_elements(target);
                 self.spend(given.len() * (elements.len() + given.len()))?;
-                elements::add(&mut elements, given);
+                elements::add(target.attribute, &mut elements, given);
                 check_count(target.attribute, target, elements.len())?;
                 elements
             }
@@ -235,7 +241,7 @@ impl<'a> Draft<'a> {
     /// Unassigns the attribute or sub-attribute.
     fn clear(&mut self, target: &Target<'a>) -> Result<(), Error> {
         if target.leaf().default.is_some() {
-            return Err(Error::invalid_value(format!("{target} cannot be without a value")));
+            return Err(Error::mutability(format!("{target} is required and cannot be removed")));
         }
         let container = self.container(target.extension);
         match (target.sub, container.get_mut(&*target.attribute.name)) {

@@ -32,6 +32,7 @@ const SECONDS_BEFORE_1970: i64 = 62_198_755_200;
 pub fn folded(resource_type: &ResourceType, resource: &Resource) -> Map<String, Value> {
     let members = resource.members();
     let mut folded = folded_members(resource_type.core_attributes(), members);
+    folded.insert("schemas".to_owned(), resource_type.used_schemas(members).into());
     for attribute in resource_type.core_attributes() {
         if let Some(default) = &attribute.default {
             folded.entry(&*attribute.name).or_insert_with(|| default.clone());
@@ -142,6 +143,9 @@ mod tests {
         }))
         .unwrap();
         let folded = folded(ResourceType::group(), &stored);
-        assert_eq!(Value::Object(folded), json!({ "displayName": "a" }));
+        assert_eq!(
+            Value::Object(folded),
+            json!({ "schemas": [super::super::GROUP_URN], "displayName": "a" })
+        );
     }
 }

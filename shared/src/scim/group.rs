@@ -90,7 +90,8 @@ impl GroupPatch {
         for operation in operations(body)? {
             attributes.extend(split.operation(operation)?);
         }
-        let attributes = (!attributes.is_empty()).then(|| Patch::of(attributes));
+        let attributes =
+            (!attributes.is_empty()).then(|| Patch::of(attributes).without_unkept(resource_type));
         Ok(Self { attributes, members: split.into_changes() })
     }
 }

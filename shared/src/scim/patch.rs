@@ -67,6 +67,14 @@ impl Patch {
         Self { operations }
     }
 
+    /// The same patch without values that are not kept (a password, roles, what the table does not know): they need not
+    /// travel, and a queue writes what it carries to disk.
+    #[must_use]
+    pub fn without_unkept(mut self, resource_type: &ResourceType) -> Self {
+        self.operations.iter_mut().for_each(|operation| operation.forget_unkept(resource_type));
+        self
+    }
+
     /// The operations, in their order.
     pub fn operations(&self) -> &[Operation] {
         &self.operations
@@ -172,6 +180,25 @@ impl Operation {
         }
     }
 
+    fn forget_unkept(&mut self, resource_type: &ResourceType) {
+        let place = match &self.path {
+            None => String::new(),
+            Some(path) => match resource_type.resolve(path.attr.as_str()) {
+                Some(Resolved::Schema(schema)) => format!("{}:", schema.id),
+                Some(Resolved::Attribute(target)) if target.attribute.stored => return,
+                _ => {
+                    // The name alone says what is ignored, or why it is refused.
+                    self.path = Some(Path { attr: path.attr.clone(), filter: None, sub: None });
+                    self.value = self.value.as_ref().map(|_| Value::Null);
+                    return;
+                }
+            },
+        };
+        if let Some(Value::Object(members)) = &mut self.value {
+            forget_unkept(resource_type, &place, members);
+        }
+    }
+
     fn apply(&self, draft: &mut Draft<'_>) -> Result<(), Error> {
         let how = match self.op {
             Op::Add => How::Add,
@@ -236,6 +263,23 @@ impl TryFrom<Value> for Patch {
     fn try_from(body: Value) -> Result<Self, Error> {
         Self::parse(&body)
     }
+}
+
+/// Of the keys of a larger value, each a path that begins with `place`, those go that name nothing that is kept.
+fn forget_unkept(resource_type: &ResourceType, place: &str, members: &mut Map<String, Value>) {
+    members.retain(|name, value| {
+        let attribute = name.split('[').next().unwrap_or_default();
+        match resource_type.resolve(&format!("{place}{attribute}")) {
+            None => false,
+            Some(Resolved::Attribute(target)) => target.attribute.stored,
+            Some(Resolved::Schema(schema)) => {
+                if let Value::Object(members) = value {
+                    forget_unkept(resource_type, &format!("{}:", schema.id), members);
+                }
+                true
+            }
+        }
+    });
 }
 
 /// A path travels to the worker as it prints, which may be longer than it was written: there too it must be one.

@@ -67,6 +67,8 @@ impl Record {
         computed: Option<Computed>,
     ) -> Map<String, Value> {
         let mut members = self.resource.members().clone();
+        // Schemas may have been registered or taken back since it was stored.
+        members.insert("schemas".to_owned(), resource_type.used_schemas(&members).into());
         members.extend(computed.and_then(|computed| computed.attribute(base_url)));
         for attribute in resource_type.core_attributes() {
             if let Some(default) = &attribute.default {

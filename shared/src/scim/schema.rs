@@ -16,7 +16,9 @@ mod user;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use super::value::is_empty;
 
 pub use register::{MAX_ATTRIBUTES, MAX_NAME_LENGTH, MAX_URN_LENGTH};
 pub use resolve::{Resolved, Target};
@@ -198,6 +200,19 @@ impl ResourceType {
     /// The core schema and the extensions.
     pub fn schemas(&self) -> impl Iterator<Item = &Schema> {
         std::iter::once(&self.schema).chain(&self.extensions)
+    }
+
+    /// Whether this is the core schema or one of the extensions.
+    pub fn has_schema(&self, urn: &str) -> bool {
+        self.schemas().any(|schema| schema.id == urn)
+    }
+
+    /// The URNs that a resource with these members shows in `schemas` (RFC 7643 §3): the core one, and those of the
+    /// extensions under which it has values.
+    pub fn used_schemas(&self, members: &Map<String, Value>) -> Vec<Value> {
+        let is_used = |schema: &&Schema| members.get(&*schema.id).is_some_and(|values| !is_empty(values));
+        let extensions = self.extensions.iter().filter(is_used);
+        std::iter::once(&self.schema).chain(extensions).map(|schema| Value::from(&*schema.id)).collect()
     }
 
     /// The common and the core attributes.

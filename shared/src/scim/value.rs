@@ -112,10 +112,21 @@ fn check_text(attribute: &Attribute, path: &dyn Display, text: &str) -> Result<(
             return Err(Error::invalid_value(detail));
         }
     }
+    if attribute.data_type == DataType::Binary && !is_base64(text) {
+        return Err(Error::invalid_value(format!("{path} must be base64")));
+    }
     if attribute.data_type == DataType::DateTime && OffsetDateTime::parse(text, &Rfc3339).is_err() {
         return Err(Error::invalid_value(format!("{path} must be a date and time as in RFC 3339")));
     }
     Ok(())
+}
+
+/// Base64 or base64url (RFC 7643 §2.3.6), with or without padding and line breaks.
+fn is_base64(text: &str) -> bool {
+    let text = text.trim_end_matches(|c: char| c == '=' || c.is_ascii_whitespace());
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_');
+    text.chars().all(|c| is_letter(c) || c.is_ascii_whitespace())
+        && text.chars().filter(|c| is_letter(*c)).count() % 4 != 1
 }
 
 /// An object, or a bare value where a `value` would say the same.

@@ -7,7 +7,9 @@ use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
+use super::finish::{lacks_part, says_something};
 use super::{Draft, How, Target, assign_sub};
+use crate::scim::case::folded;
 use crate::scim::dialect;
 use crate::scim::error::Error;
 use crate::scim::filter::Filter;
@@ -43,12 +45,15 @@ impl<'a> Draft<'a> {
             }
             (None, How::Replace) => {
                 let members = replacement(target.attribute, &parent, filter, value)?;
+                // What could not stand alone is said of the value that is there.
+                let is_part = !members.is_empty() && lacks_part(target.attribute, &members).is_some();
                 for &position in &chosen {
-                    members_of(&mut elements[position]).clone_from(&members);
+                    let old = members_of(&mut elements[position]);
+                    if is_part { old.extend(members.clone()) } else { old.clone_from(&members) }
                 }
             }
         }
-        unseat(&mut elements, &chosen);
+        unseat(target.attribute, &mut elements, &chosen);
         self.put_elements(target, elements);
         Ok(())
     }
@@ -95,7 +100,7 @@ impl<'a> Draft<'a> {
         let listed = coerce_elements(target.attribute, target, listed)?;
         let mut elements = self.take_elements(target);
         self.spend(elements.len() * listed.len())?;
-        elements.retain(|element| !listed.iter().any(|listed| is_meant(element, listed)));
+        elements.retain(|element| !listed.iter().any(|listed| is_meant(target.attribute, element, listed)));
         self.put_elements(target, elements);
         Ok(())
     }
@@ -146,13 +151,13 @@ impl<'a> Draft<'a> {
 
 /// Appends what is not there yet. A value that is there with the same `value` and `type` is completed instead
 /// (RFC 7643 §2.4 wants no such pair twice); one that is contained in another changes nothing.
-pub(super) fn add(elements: &mut Vec<Value>, given: Vec<Value>) {
+pub(super) fn add(attribute: &Attribute, elements: &mut Vec<Value>, given: Vec<Value>) {
     let mut primaries = Vec::new();
     for element in given {
         let is_primary = is_primary(&element);
-        let position = match elements.iter().position(|existing| contains(existing, &element)) {
+        let position = match elements.iter().position(|existing| contains(attribute, existing, &element)) {
             Some(position) => position,
-            None => match elements.iter().position(|existing| is_same(existing, &element)) {
+            None => match elements.iter().position(|existing| is_same(attribute, existing, &element)) {
                 Some(position) => {
                     complete(&mut elements[position], element);
                     position
@@ -167,7 +172,7 @@ pub(super) fn add(elements: &mut Vec<Value>, given: Vec<Value>) {
             primaries.push(position);
         }
     }
-    unseat(elements, &primaries);
+    unseat(attribute, elements, &primaries);
 }
 
 fn complete(existing: &mut Value, element: Value) {
@@ -262,9 +267,11 @@ pub(super) fn is_primary(element: &Value) -> bool {
     element.get("primary") == Some(&Value::Bool(true))
 }
 
-/// If one of the winners is primary now, the others are no longer (RFC 7644 §3.5.2).
-fn unseat(elements: &mut [Value], winners: &[usize]) {
-    if !winners.iter().any(|&position| elements.get(position).is_some_and(is_primary)) {
+/// If one of the winners is primary now, the others are no longer (RFC 7644 §3.5.2). One that says nothing yet (Entra ID
+/// sends `primary` before `value`) unseats nobody until it does.
+fn unseat(attribute: &Attribute, elements: &mut [Value], winners: &[usize]) {
+    let wins = |element: &Value| is_primary(element) && says_something(attribute, element);
+    if !winners.iter().any(|&position| elements.get(position).is_some_and(wins)) {
         return;
     }
     for (position, element) in elements.iter_mut().enumerate() {
@@ -275,27 +282,46 @@ fn unseat(elements: &mut [Value], winners: &[usize]) {
 }
 
 /// Whether all that the element says is said by the existing one.
-fn contains(existing: &Value, element: &Value) -> bool {
+fn contains(attribute: &Attribute, existing: &Value, element: &Value) -> bool {
     match (existing, element) {
-        (Value::Object(existing), Value::Object(element)) => {
-            element.iter().all(|(name, value)| existing.get(name) == Some(value))
-        }
-        (existing, element) => existing == element,
+        (Value::Object(existing), Value::Object(element)) => element.iter().all(|(name, value)| {
+            let sub = attribute.sub_attribute(name).unwrap_or(attribute);
+            existing.get(name).is_some_and(|existing| is_equal(sub, existing, value))
+        }),
+        (existing, element) => is_equal(attribute, existing, element),
     }
 }
 
-fn is_same(existing: &Value, element: &Value) -> bool {
+/// Whether the two have the same `value` and `type`.
+fn is_same(attribute: &Attribute, existing: &Value, element: &Value) -> bool {
     element.get("value").is_some()
-        && existing.get("value") == element.get("value")
-        && existing.get("type") == element.get("type")
+        && is_equal_part(attribute, "value", existing, element)
+        && is_equal_part(attribute, "type", existing, element)
 }
 
-fn is_meant(existing: &Value, listed: &Value) -> bool {
+fn is_meant(attribute: &Attribute, existing: &Value, listed: &Value) -> bool {
     match listed.get("value") {
-        Some(value) => {
-            existing.get("value") == Some(value)
-                && listed.get("type").is_none_or(|listed| existing.get("type") == Some(listed))
+        Some(_) => {
+            is_equal_part(attribute, "value", existing, listed)
+                && (listed.get("type").is_none() || is_equal_part(attribute, "type", existing, listed))
         }
-        None => contains(existing, listed),
+        None => contains(attribute, existing, listed),
+    }
+}
+
+fn is_equal_part(attribute: &Attribute, name: &str, one: &Value, other: &Value) -> bool {
+    match (one.get(name), other.get(name)) {
+        (Some(one), Some(other)) => is_equal(attribute.sub_attribute(name).unwrap_or(attribute), one, other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
+/// Whether the two are one value of the attribute, which says whether case matters.
+fn is_equal(attribute: &Attribute, one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::String(one), Value::String(other)) if !attribute.case_exact => {
+            one == other || folded(one) == folded(other)
+        }
+        (one, other) => one == other,
     }
 }

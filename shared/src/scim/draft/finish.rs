@@ -17,17 +17,15 @@ impl Draft<'_> {
     /// 400 `invalidValue` if a list has more than one primary value (RFC 7643 §2.4); 413 if many small changes have made
     /// the resource larger than one request could.
     pub(in crate::scim) fn finish(mut self) -> Result<Map<String, Value>, Error> {
-        tidy(&mut self.members, self.resource_type.core_attributes())?;
-        let mut schemas = vec![Value::from(&*self.resource_type.schema.id)];
+        tidy("", &mut self.members, self.resource_type.core_attributes())?;
         for schema in &self.resource_type.extensions {
             let Some(Value::Object(members)) = self.members.get_mut(&*schema.id) else { continue };
-            tidy(members, schema.attributes.iter())?;
+            tidy(&format!("{}:", schema.id), members, schema.attributes.iter())?;
             if members.is_empty() {
                 self.members.remove(&*schema.id);
-            } else {
-                schemas.push(Value::from(&*schema.id));
             }
         }
+        let schemas = self.resource_type.used_schemas(&self.members);
         self.members.insert("schemas".to_owned(), Value::Array(schemas));
         let size: usize = self.members.values().map(size).sum();
         if size > MAX_RESOURCE_SIZE {
@@ -40,6 +38,7 @@ impl Draft<'_> {
 }
 
 fn tidy<'a>(
+    prefix: &str,
     members: &mut Map<String, Value>,
     attributes: impl Iterator<Item = &'a Attribute>,
 ) -> Result<(), Error> {
@@ -48,8 +47,13 @@ fn tidy<'a>(
             None => continue,
             Some(Value::Array(elements)) => {
                 elements.retain(|element| says_something(attribute, element));
+                let lacks = |element: &Value| lacks_part(attribute, element.as_object()?);
+                if let Some(part) = elements.iter().find_map(lacks) {
+                    let detail = format!("{prefix}{}.{} is required", attribute.name, part.name);
+                    return Err(Error::invalid_value(detail));
+                }
                 if elements.iter().filter(|element| is_primary(element)).count() > 1 {
-                    let detail = format!("{} has more than one primary value", attribute.name);
+                    let detail = format!("{prefix}{} has more than one primary value", attribute.name);
                     return Err(Error::invalid_value(detail));
                 }
                 !elements.is_empty()
@@ -64,16 +68,17 @@ fn tidy<'a>(
     Ok(())
 }
 
-/// A value that lacks a required part, or consists of labels only, is no value: clients clear an address by sending
+/// A value that lacks a required `value`, or consists of labels only, is no value: clients clear an address by sending
 /// its `value` empty.
-fn says_something(attribute: &Attribute, element: &Value) -> bool {
+pub(super) fn says_something(attribute: &Attribute, element: &Value) -> bool {
     let Value::Object(parts) = element else { return true };
     let is_label = |name: &String| matches!(name.as_str(), "type" | "primary");
-    !parts.keys().all(is_label) && !lacks_part(attribute, parts)
+    !parts.keys().all(is_label) && lacks_part(attribute, parts).is_none_or(|part| part.name != "value")
 }
 
-fn lacks_part(attribute: &Attribute, parts: &Map<String, Value>) -> bool {
-    attribute.sub_attributes.iter().any(|sub| sub.required && is_blank(parts.get(&*sub.name)))
+/// The first required part that a value does not have.
+pub(super) fn lacks_part<'a>(attribute: &'a Attribute, parts: &Map<String, Value>) -> Option<&'a Attribute> {
+    attribute.sub_attributes.iter().find(|sub| sub.required && is_blank(parts.get(&*sub.name)))
 }
 
 fn is_blank(value: Option<&Value>) -> bool {
@@ -124,9 +129,8 @@ fn lacking<'a>(
 }
 
 fn missing_part(attribute: &Attribute, parts: Option<&Map<String, Value>>) -> Option<String> {
-    let is_missing =
-        |sub: &&Attribute| sub.required && is_blank(parts.and_then(|parts| parts.get(&*sub.name)));
-    match (attribute.sub_attributes.iter().find(is_missing), parts) {
+    let missing = lacks_part(attribute, parts.unwrap_or(&Map::new()));
+    match (missing, parts) {
         (Some(sub), _) => Some(format!("{}.{}", attribute.name, sub.name)),
         (None, None) => Some(attribute.name.to_string()),
         (None, Some(_)) => None,

@@ -42,7 +42,7 @@ fn a_group_is_its_attributes_and_its_members() {
         (json!({ "members": { "value": A } }), ids(&[A])),
         (json!({ "members": A }), ids(&[A])),
         (json!({ (format!("{GROUP_URN}:members")): [{ "value": A }] }), ids(&[A])),
-        (json!({ (GROUP_URN): { "members": [{ "value": A }], "externalId": "x" } }), ids(&[A])),
+        (json!({ (GROUP_URN): { "members": [{ "value": A }], "shoeSize": 44 } }), ids(&[A])),
         (json!({ "members": [{ "value": A }, { "value": A }] }), ids(&[A, A])),
         (
             json!({ "members": [null, {}, "", { "value": "" }, { "value": null, "display": "" }, A] }),

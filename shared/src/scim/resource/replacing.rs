@@ -9,8 +9,8 @@ use crate::scim::error::Error;
 use crate::scim::schema::{Attribute, Mutability, ResourceType, Returned};
 
 impl Resource {
-    /// This resource in the place of what was, by a PUT. What clients are never shown they cannot send again: it stays where
-    /// they leave it out (RFC 7644 §3.5.1 lets only readWrite attributes be cleared so).
+    /// This resource in the place of what was, by a PUT. What clients are not shown unasked they cannot send again: it stays
+    /// where they leave it out (RFC 7644 §3.5.1 lets only readWrite attributes be cleared so).
     ///
     /// # Errors
     /// 400 `mutability` that names an immutable attribute which was set and is not as it was.
@@ -21,6 +21,11 @@ impl Resource {
             if let (Some(Value::Object(before)), Some(Value::Object(after))) = parts {
                 keep_unseen(schema.attributes.iter(), before, after);
             }
+        }
+        // Under a schema that the tenant has taken back.
+        let is_unknown = |urn: &str| urn.contains(':') && !resource_type.has_schema(urn);
+        for (urn, values) in before.0.iter().filter(|(urn, _)| is_unknown(urn)) {
+            self.0.insert(urn.clone(), values.clone());
         }
         self.check_immutable(resource_type, before)?;
         Ok(self)
@@ -59,7 +64,7 @@ fn keep_unseen<'a>(
             (Value::Object(old), Some(Value::Object(new))) => {
                 keep_unseen(attribute.sub_attributes.iter(), old, new);
             }
-            (old, None) if attribute.returned == Returned::Never => {
+            (old, None) if matches!(attribute.returned, Returned::Never | Returned::Request) => {
                 after.insert(attribute.name.to_string(), old.clone());
             }
             _ => {}

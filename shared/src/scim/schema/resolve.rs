@@ -49,11 +49,13 @@ impl ResourceType {
     /// Resolves `attr`, `attr.sub`, `URN:attr`, `URN.attr`, `URN:attr.sub` and the bare URN, without regard to case (RFC 7643 §2.1, RFC 7644 §3.10). None if the table knows no such attribute.
     pub fn resolve(&self, path: &str) -> Option<Resolved<'_>> {
         if let Some((schema, rest)) = self.split_urn(path) {
-            let extension = (schema.id != self.schema.id).then_some(schema);
-            return match rest {
-                "" => Some(Resolved::Schema(schema)),
-                rest => target(extension, schema.attributes.iter(), rest).map(Resolved::Attribute),
+            let found = match rest {
+                "" => return Some(Resolved::Schema(schema)),
+                // The common attributes are in no schema (RFC 7643 §3.1), and are taken for the core one's.
+                rest if schema.id == self.schema.id => target(None, self.core_attributes(), rest),
+                rest => target(Some(schema), schema.attributes.iter(), rest),
             };
+            return found.map(Resolved::Attribute);
         }
         target(None, self.core_attributes(), path).map(Resolved::Attribute)
     }
@@ -120,7 +122,8 @@ mod tests {
             ("meta.created".to_owned(), Some("meta.created".to_owned())),
             (format!("{urn}:"), None),
             (format!("{urn}:nothing"), None),
-            (format!("{core}:id"), None),
+            (format!("{core}:externalId"), Some("externalId".to_owned())),
+            (format!("{core}:nothing"), None),
             ("department".to_owned(), None),
             ("userName.x".to_owned(), None),
             ("name.given.name".to_owned(), None),

@@ -132,17 +132,33 @@ fn what_is_immutable_is_set_once() {
 }
 
 #[test]
-fn what_is_never_shown_survives_a_put_of_what_is_shown() {
+fn what_is_not_shown_unasked_survives_a_put_of_what_is_shown() {
     let before = parsed(whole()).unwrap();
     let again = parsed(shown(None, None)).unwrap().replacing(&types().user, &before).unwrap();
-    let mut expected = whole();
-    expected.as_object_mut().unwrap().remove("notes");
-    assert_eq!(acme(&again), expected);
+    assert_eq!(acme(&again), whole());
     let other = json!({ "badge": "B7", "hired": whole()["hired"], "pin": "9", "desk": whole()["desk"] });
     let other = parsed(other).unwrap().replacing(&types().user, &before).unwrap();
     assert_eq!(acme(&other)["pin"], json!("9"));
     let removed = patched(&before, json!({ "op": "remove", "path": format!("{ACME}:pin") })).unwrap();
     assert_eq!(acme(&removed).get("pin"), None);
+}
+
+#[test]
+fn what_is_kept_under_a_schema_that_is_taken_back_stays_and_is_not_shown() {
+    let before = parsed(whole()).unwrap();
+    let without = ResourceType::user();
+    let put = Resource::parse(without, &body(json!({}))).unwrap().replacing(without, &before).unwrap();
+    let patch = json!({ "Operations": [{ "op": "replace", "path": "title", "value": "x" }] });
+    let patched = Patch::parse(&patch).unwrap().apply(without, &before).unwrap();
+    for after in [put, patched] {
+        assert_eq!(acme(&after), whole(), "it is there when the schema is registered again");
+        let (created, last_modified) = (OffsetDateTime::UNIX_EPOCH, OffsetDateTime::UNIX_EPOCH);
+        let record = Record { id: Uuid::nil(), resource: after, created, last_modified, version: 1 };
+        let shown = record.represent(without, "", None, &Projection::all());
+        assert_eq!((shown.get(ACME), &shown["schemas"]), (None, &json!([USER_URN])));
+        let again = record.represent(&types().user, "", None, &Projection::all());
+        assert_eq!(again["schemas"], json!([USER_URN, ACME]));
+    }
 }
 
 #[test]
@@ -257,4 +273,27 @@ fn filters_know_registered_attributes_and_find_out_no_secret() {
     assert_eq!(folded[ACME].get("pin"), None);
     assert_eq!(folded[ACME]["desk"], json!({ "room": "12", "code": "x" }));
     assert_eq!(folded[ACME]["badge"], json!("B7"));
+}
+
+#[test]
+fn a_value_that_lacks_another_part_than_value_is_refused() {
+    let definition = json!({ "id": ACME, "attributes": [{ "name": "sites", "type": "complex", "multiValued": true,
+        "subAttributes": [{ "name": "code", "required": true }, { "name": "label" }] }] });
+    let types = Types::with([("User", Schema::parse(&definition).unwrap())]).unwrap();
+    let sites = |sites: Value| Resource::parse(&types.user, &body(json!({ (ACME): { "sites": sites } })));
+    assert!(sites(json!([{ "code": "a" }, { "code": "b", "label": "B" }])).is_ok());
+    assert_refused(sites(json!([{ "code": "a" }, { "label": "B" }])), ScimType::InvalidValue, "sites.code");
+}
+
+#[test]
+fn binary_is_base64() {
+    let definition = json!({ "id": ACME, "attributes": [{ "name": "seal", "type": "binary" }] });
+    let types = Types::with([("User", Schema::parse(&definition).unwrap())]).unwrap();
+    let seal = |seal: &str| Resource::parse(&types.user, &body(json!({ (ACME): { "seal": seal } })));
+    for good in ["YWJj", "YWI=", "YQ==", "YQ", "-_-_", "YWJj\r\nYWJj"] {
+        assert!(seal(good).is_ok(), "{good}");
+    }
+    for bad in ["!!!", "YWJjY", "a b c d e", "=YWJj"] {
+        assert_refused(seal(bad), ScimType::InvalidValue, "seal must be base64");
+    }
 }
