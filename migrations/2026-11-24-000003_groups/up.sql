@@ -17,6 +17,7 @@ create table groups (
 );
 create index groups_unfolded on groups (id) where folded_version <> version;
 create index groups_list on groups (tenant_id, id);
+create index groups_modified_at on groups (tenant_id, modified_at);
 create index groups_external_id on groups (tenant_id, external_id) where external_id is not null;
 create index groups_display_name on groups (tenant_id, ((folded ->> 'displayName') collate "C"));
 comment on table groups is 'Groups of users. Written by worker.';
@@ -41,10 +42,12 @@ create table schemas (
     resource_type text not null check (resource_type in ('User', 'Group')),
     definition    jsonb not null,
     created_at    timestamptz not null default now(),
+    removed_at    timestamptz,
     primary key (tenant_id, id)
 );
 comment on table schemas is 'Extension schemas that a tenant registered. Written by the CLI `rollcall`.';
 comment on column schemas.id is 'The URN.';
+comment on column schemas.removed_at is 'It was taken back, and values under it are stored all the same: it can come back only so that they fit.';
 comment on column schemas.definition is 'The schema in the form of RFC 7643 §7.';
 
 -- Compared by their bytes, as the services compare them, and found by a beginning and in order too.

@@ -52,6 +52,15 @@ impl Outcome {
         }
     }
 
+    /// The resource as the change left it.
+    #[must_use]
+    pub fn record(&self) -> Option<&scim::Record> {
+        match self {
+            Self::Created { record, .. } | Self::Updated { record, .. } => Some(record),
+            Self::Deleted | Self::Rejected { .. } | Self::Stale { .. } => None,
+        }
+    }
+
     /// Whether the change took effect.
     #[must_use]
     pub fn is_applied(&self) -> bool {

@@ -163,6 +163,16 @@ async fn groups_can_be_changed_later_too() {
                        "members": [{ "value": id }] });
     let told = outcome(&okta, &promised(&send(&okta, "POST", "/Groups", "respond-async", &body).await)).await;
     assert_eq!((&told["status"], &told["response"]["members"][0]["value"]), (&json!("201"), &json!(id)));
+    // What came of it stays what it was, whatever the group becomes.
+    let group = told["response"]["id"].as_str().unwrap();
+    let rename = json!([{ "op": "replace", "path": "displayName", "value": "Changed since" }]);
+    okta.patch_group(group, rename).await.is(200);
+    let path = format!("/Async/{}", told["txn"].as_str().unwrap());
+    let again = okta.get(&path).await.is(200).body;
+    assert_eq!((&again["version"], &again["location"]), (&told["version"], &told["location"]));
+    assert_eq!(again.get("response"), None, "the group that it was is gone");
+    let data = &again["events"][EVENT];
+    assert_eq!((&data["status"], &data["method"]), (&json!("201"), &json!("POST")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

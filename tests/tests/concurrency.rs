@@ -37,6 +37,22 @@ async fn of_sixteen_posts_of_one_name_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_sixteen_posts_of_one_external_id_one_wins() {
+    let stack = Stack::shared().await;
+    let tenant = stack.tenant("same").await;
+    for round in 0..8 {
+        let posts = clients(&stack, &tenant, 16).into_iter().enumerate().map(|(n, okta)| async move {
+            let mut user = person(&format!("racer-{round}-{n}@same.example"), "Race", "Same");
+            user["externalId"] = json!(format!("the-same-{round}"));
+            okta.once(okta.request("POST", "/Users").body(user.to_string())).await
+        });
+        let mut statuses: Vec<u16> = join_all(posts).await.iter().map(|answer| answer.status).collect();
+        statuses.sort_unstable();
+        assert_eq!((statuses[0], &statuses[1..]), (201, &[409; 15][..]), "{round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn thirty_patches_at_once_all_stand() {
     const ATTRIBUTES: [&str; 6] =
         ["title", "nickName", "userType", "preferredLanguage", "timezone", "displayName"];

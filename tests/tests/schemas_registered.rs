@@ -173,11 +173,37 @@ async fn schemas_can_be_listed_shown_extended_and_removed() {
     assert!(said.out.contains("stay stored"), "{}", said.out);
     in_force(&okta, 404).await;
     assert_eq!(okta.user(&id).await.is(200).body.get(BADGE), None);
-    // A change of something else leaves it alone.
+    assert_eq!(okta.user(&id).await.body["schemas"], json!(["urn:ietf:params:scim:schemas:core:2.0:User"]));
+    // A change of something else leaves it alone, and so does a PUT of what is shown.
     okta.set_active(&id, true).await.is(200);
-    register(&stack, "lister", &okta).await;
+    okta.update(&id, &json!({ "title": "Guard" })).await.is(200);
+    // It comes back only so that what is stored fits.
+    let refused = add(&stack, "lister", &shown, &[]).await;
+    assert_eq!((refused.code, refused.err.contains("number")), (Some(1), true), "{}", refused.err);
+    shown["attributes"][0]["type"] = json!("integer");
+    add(&stack, "lister", &shown, &[]).await.well();
+    in_force(&okta, 200).await;
     assert_eq!(okta.user(&id).await.is(200).body[BADGE]["number"], 7);
     assert_eq!(found(&okta, &format!("{BADGE}:number eq 7")).await, [id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_nobody_has_values_under_may_become_another() {
+    let stack = Stack::shared().await;
+    let okta = stack.tenant("unused").await.okta();
+    register(&stack, "unused", &okta).await;
+    let mut other = badge();
+    other["attributes"][0]["type"] = json!("string");
+    other["id"] = json!(BADGE.to_uppercase());
+    let said = add(&stack, "unused", &other, &["--json"]).await.well();
+    assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap()["replaced"], json!(true));
+    let listed = stack.rollcall_json(&["schema", "list", "unused"]).await;
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &json!(BADGE.to_uppercase())));
+    let made = eventually("the other definition is in force", Duration::from_secs(5), async || {
+        let user = bearer("bea@unused.example", json!({ "number": "seven" }));
+        Some(okta.create(&user).await).filter(|made| made.status == 201)
+    });
+    assert_eq!(made.await.body[BADGE.to_uppercase()]["number"], "seven");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use axum::extract::rejection::PathRejection;
 use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shared::outcome::Outcome;
 use shared::postgres::verdicts::{self, Verdict};
 use shared::scim::{Error, Projection};
@@ -16,7 +16,7 @@ use shared::ticket::Ticket;
 
 use super::context::{self, Context};
 use super::kind::{Kind, Method};
-use super::shown::told;
+use super::shown::{told, with_skipped};
 use crate::http::answer::{Answer, Refusal, scim_json};
 use crate::http::prefer::RESPOND_ASYNC;
 
@@ -61,7 +61,8 @@ pub async fn outcome(context: Context, txn: Result<Path<String>, PathRejection>)
     }
 }
 
-/// The outcome in the form of one operation of a Bulk response, with the resource.
+/// The outcome as the claims of a security event (RFC 9967 §2.5, RFC 8417) whose data are one operation of a Bulk response;
+/// they stand beside the claims too, for whoever only polls. It is the same whenever it is asked for.
 async fn completion(
     context: &Context,
     ticket: Ticket,
@@ -70,8 +71,31 @@ async fn completion(
 ) -> Result<Value, Refusal> {
     let kind = Kind::of_change(&found.change).zip(Method::of_change(&found.change));
     let (kind, method) = kind.ok_or_else(|| Refusal::bug("a stored command asks for an unknown change"))?;
+    let operation = with_skipped(operation(context, kind, method, found, outcome).await, Some(outcome));
+    let subject = outcome.record().map(|record| record.id).or(found.resource);
+    let mut told = operation.clone();
+    told.insert("schemas".to_owned(), json!([ASYNC_RESPONSE_URN]));
+    told.insert("txn".to_owned(), json!(ticket));
+    told.insert("jti".to_owned(), json!(format!("{ticket}.asyncresp")));
+    told.insert("iss".to_owned(), json!(context.base));
+    told.extend(found.decided_at.map(|at| ("iat".to_owned(), json!(at.unix_timestamp()))));
+    let uri = subject.map(|id| format!("{}/{id}", kind.endpoint()));
+    told.extend(uri.map(|uri| ("sub_id".to_owned(), json!({ "format": "scim", "uri": uri }))));
+    told.insert("events".to_owned(), json!({ (ASYNC_RESPONSE_URN): operation }));
+    Ok(Value::Object(told))
+}
+
+/// One operation of a Bulk response (RFC 7644 §3.7), with the resource as the change left it. A group's members are no part of
+/// the verdict: a group that has changed since is read under `location`.
+async fn operation(
+    context: &Context,
+    kind: Kind,
+    method: Method,
+    found: &Verdict,
+    outcome: &Outcome,
+) -> Map<String, Value> {
     let at = |id| format!("{}{}/{id}", context.base, kind.endpoint());
-    let (projection, status) = (Projection::all(), outcome.status());
+    let projection = Projection::all();
     let view = context.view(kind, &projection);
     let shown = match outcome {
         // The resource in a verdict is kept for a day.
@@ -82,10 +106,14 @@ async fn completion(
         }
         outcome => view.outcome(method, outcome.clone()).await,
     };
-    let mut told = match shown {
+    let shown = shown.map(|shown| match outcome.record() {
+        Some(record) if shown.version != Some(record.etag()) => view.found((record.clone(), None)).empty(),
+        _ => shown,
+    });
+    match shown {
         Ok(shown) => {
             let location = shown.location.or_else(|| found.resource.map(at));
-            let mut told = told(method.as_str(), location, shown.version, Ok(status));
+            let mut told = told(method.as_str(), location, shown.version, Ok(outcome.status()));
             told.extend(shown.body.map(|body| ("response".to_owned(), body)));
             told
         }
@@ -94,8 +122,5 @@ async fn completion(
             let id = found.resource.filter(|_| method != Method::Post);
             told(method.as_str(), id.map(at), None, Err(&error))
         }
-    };
-    told.insert("schemas".to_owned(), json!([ASYNC_RESPONSE_URN]));
-    told.insert("txn".to_owned(), Value::from(ticket.to_string()));
-    Ok(Value::Object(told))
+    }
 }

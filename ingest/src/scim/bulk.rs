@@ -23,7 +23,7 @@ use self::references::{Maker, Makers, order};
 use self::step::{Step, Target};
 use super::context::{Asked, Context};
 use super::kind::Method;
-use super::shown::told;
+use super::shown::{told, with_skipped};
 use crate::http::answer::{Answer, Refusal, scim_json};
 
 /// How long a client waits for an answer: Okta gives up at 60 s.
@@ -65,6 +65,7 @@ struct Job<'a> {
 /// An operation, or why it makes no sense.
 struct Operation {
     method: String,
+    path: String,
     bulk_id: Option<String>,
     step: Result<Step, Error>,
 }
@@ -83,8 +84,8 @@ impl<'a> Job<'a> {
     fn new(context: &'a Context, until: Instant, request: BulkRequest) -> Self {
         let (mut makers, mut operations) = (Makers::default(), Vec::with_capacity(request.operations.len()));
         for sent in request.operations {
-            let (method, bulk_id) = (sent.method.clone(), sent.bulk_id.clone());
-            let mut operation = Operation { method, bulk_id, step: Step::of(sent, &context.base) };
+            let (method, path, bulk_id) = (sent.method.clone(), sent.path.clone(), sent.bulk_id.clone());
+            let mut operation = Operation { method, path, bulk_id, step: Step::of(sent, &context.base) };
             match operation.maker().map(|(bulk_id, id)| (bulk_id.to_owned(), id)) {
                 Some((bulk_id, _)) if makers.0.contains_key(&bulk_id) => {
                     let detail = "another operation of this request has the same bulkId";
@@ -107,7 +108,7 @@ impl<'a> Job<'a> {
             makers.filter_map(|(index, operation)| Some((operation.maker()?.0, index))).collect();
         let needs = self.operations.iter().map(|operation| {
             let references = operation.step.as_ref().map(Step::references).unwrap_or_default();
-            references.into_iter().filter_map(|bulk_id| makers.get(bulk_id).copied()).collect()
+            references.iter().filter_map(|bulk_id| makers.get(bulk_id.as_str()).copied()).collect()
         });
         order(&needs.collect::<Vec<_>>())
     }
@@ -161,7 +162,7 @@ impl<'a> Job<'a> {
     fn tell(&self, operation: &Operation, verdict: &Result<Outcome, Error>) -> Map<String, Value> {
         let Context { base, tenant, .. } = self.context;
         let step = operation.step.as_ref().ok();
-        let (location, version) = match (verdict, step) {
+        let (mut location, version) = match (verdict, step) {
             (Ok(Outcome::Created { record, .. } | Outcome::Updated { record, .. }), Some(step)) => {
                 let resource_type = step.kind.resource_type(&tenant.types);
                 (Some(record.location(resource_type, base)), Some(record.etag()))
@@ -174,6 +175,11 @@ impl<'a> Job<'a> {
             _ => (None, None),
         };
         let method = step.map_or(operation.method.as_str(), |step| step.method.as_str());
-        told(method, location, version, verdict.as_ref().map(Outcome::status))
+        if location.is_none() && method != Method::Post.as_str() && operation.path.starts_with('/') {
+            // Where it would be (RFC 7644 §3.7: always there but for a failed POST).
+            location = Some(format!("{base}{}", operation.path));
+        }
+        let told = told(method, location, version, verdict.as_ref().map(Outcome::status));
+        with_skipped(told, verdict.as_ref().ok())
     }
 }

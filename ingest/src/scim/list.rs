@@ -96,18 +96,19 @@ async fn answer(context: &Context, kinds: &[Kind], asked: Asked) -> Answer {
             let first = Place { kind: Kind::User, last: None };
             let from = if cursor.is_empty() { first } else { scope.place(&cursor, now_ms)? };
             let shown = pages::by_cursor(&parts, from, count).await?;
-            let next = shown.next.map(|next| scope.cursor(next, now_ms));
+            let next = shown.next.map(|next| scope.cursor(&next, now_ms));
             list_response(shown.resources, shown.total, None, next)
         }
     };
     Ok(scim_json(StatusCode::OK, &response))
 }
 
-/// What tells this query from others: whose it is, of what, by which filter, in which order.
+/// What tells this query from others: whose it is, of what, by which filter, in which order; written in whatever case (the
+/// second page of RFC 9865's own example is asked for with `username`).
 fn scope(context: &Context, kinds: &[Kind], wanted: &Wanted) -> Scope {
     let endpoints = kinds.iter().map(|kind| kind.endpoint()).collect();
-    let filter = wanted.filter.as_ref().map(ToString::to_string).unwrap_or_default();
-    let sort =
-        wanted.sort.as_ref().map(|sort| format!("{} {}", sort.by, sort.descending)).unwrap_or_default();
-    Scope { tenant: context.tenant.id, parts: vec![endpoints, filter, sort] }
+    let filter = wanted.filter.as_ref().map(|filter| filter.to_string().to_lowercase());
+    let sort = wanted.sort.as_ref().map(|sort| format!("{} {}", sort.by, sort.descending).to_lowercase());
+    let parts = vec![endpoints, filter.unwrap_or_default(), sort.unwrap_or_default()];
+    Scope { tenant: context.tenant.id, parts }
 }

@@ -105,7 +105,10 @@ impl View<'_> {
             }
             Outcome::Deleted => Ok(Shown::nothing(StatusCode::NO_CONTENT)),
             Outcome::Rejected { error } => Err(error),
-            Outcome::Stale { .. } => Err(Error::internal("the change came to no end")),
+            // Of an asynchronous one: the others are tried again.
+            Outcome::Stale { .. } => Err(Error::conflict(
+                "the user was deactivated after this was asked for, and it would bring them back: ask again if it is to",
+            )),
         }
     }
 
@@ -134,7 +137,8 @@ impl View<'_> {
         let wanted = if is_unasked { Members::UpTo(MAX_UNASKED_MEMBERS) } else { Members::All };
         match read::group(self.pool, self.tenant, record.id, wanted).await {
             Ok(Some((now, Some(members)))) => self.found((now, Some(Computed::Members(members)))),
-            Ok(Some((now, None))) => self.found((now, None)).empty(),
+            // The version that the change made: nobody is told of others' changes here.
+            Ok(Some((_, None))) => self.found((record, None)).empty(),
             unread => {
                 if let Err(error) = unread {
                     debug!(%error, "failed to read a changed group's members");
@@ -160,6 +164,18 @@ pub(super) fn told(
     told.extend(location.map(|location| ("location".to_owned(), Value::from(location))));
     told.extend(version.map(|version| ("version".to_owned(), Value::from(version))));
     told.extend(verdict.err().map(|error| ("response".to_owned(), json!(error))));
+    told
+}
+
+/// The same with how many members were left out, which an ordinary answer has in a header.
+pub(super) fn with_skipped(mut told: Map<String, Value>, outcome: Option<&Outcome>) -> Map<String, Value> {
+    if let Some(
+        Outcome::Created { skipped_members: skipped @ 1.., .. }
+        | Outcome::Updated { skipped_members: skipped @ 1.., .. },
+    ) = outcome
+    {
+        told.insert("skippedMembers".to_owned(), Value::from(*skipped));
+    }
     told
 }
 

@@ -27,8 +27,17 @@ pub struct Sort {
     pub descending: bool,
 }
 
+/// Where a list is cut: behind a resource, wherever that may have gone since.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mark {
+    /// Its id.
+    pub id: Uuid,
+    /// By what it was sorted; null for nothing.
+    pub key: Value,
+}
+
 /// Which part of the whole list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Slice {
     /// By position: from the `offset`-th (from 0).
     Index {
@@ -37,10 +46,10 @@ pub enum Slice {
         /// The most results; 0 asks for the total alone.
         count: i64,
     },
-    /// By key: those after this resource in the order of the list; `None` is the beginning.
+    /// By key: those after this mark in the order of the list; `None` is the beginning.
     After {
-        /// The last resource of the page before.
-        last: Option<Uuid>,
+        /// Behind the last resource of the page before.
+        last: Option<Mark>,
         /// The most results.
         count: i64,
     },
@@ -51,12 +60,28 @@ pub enum Slice {
 pub struct Page {
     /// The page.
     pub records: Vec<Record>,
+    /// By what each of them is sorted; null for nothing.
+    pub keys: Vec<Value>,
     /// How many there are in all.
     pub total: i64,
     /// Whether more come after it.
     pub has_more: bool,
-    /// The resource after which the page was asked for is gone: there is no telling where the page begins.
-    pub is_lost: bool,
+}
+
+impl Page {
+    /// Behind its last resource.
+    #[must_use]
+    pub fn mark(&self) -> Option<Mark> {
+        let (last, key) = self.records.last().zip(self.keys.last())?;
+        Some(Mark { id: last.id, key: key.clone() })
+    }
+
+    /// Leaves this many of its resources.
+    pub fn shorten(&mut self, length: usize) {
+        self.has_more |= length < self.records.len();
+        self.records.truncate(length);
+        self.keys.truncate(length);
+    }
 }
 
 /// A list that makes sense: what it is made of has been held against the schema.

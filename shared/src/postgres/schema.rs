@@ -99,6 +99,7 @@ diesel::table! {
         resource_type -> Text,
         definition -> Jsonb,
         created_at -> Timestamptz,
+        removed_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -26,7 +26,8 @@ pub(super) async fn by_tenants(
     mut connection: &AsyncPgConnection,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, Vec<Registered>>, Error> {
-    let query = schemas::table.filter(schemas::tenant_id.eq_any(ids)).select(COLUMNS);
+    let query = schemas::table.filter(schemas::tenant_id.eq_any(ids)).filter(schemas::removed_at.is_null());
+    let query = query.select(COLUMNS);
     Ok(grouped(query.order((schemas::created_at, schemas::id)).load(&mut connection).await?))
 }
 
@@ -36,7 +37,7 @@ pub(super) async fn by_tenant_name(
     name: &str,
 ) -> Result<HashMap<Uuid, Vec<Registered>>, Error> {
     let query = schemas::table.inner_join(tenants::table.on(tenants::id.eq(schemas::tenant_id)));
-    let query = query.filter(tenants::name.eq(name)).select(COLUMNS);
+    let query = query.filter(tenants::name.eq(name)).filter(schemas::removed_at.is_null()).select(COLUMNS);
     Ok(grouped(query.order((schemas::created_at, schemas::id)).load(&mut connection).await?))
 }
 

@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Error;
@@ -19,6 +20,8 @@ pub struct Verdict {
     pub resource: Option<Uuid>,
     /// What came of it; `None` while nothing has.
     pub outcome: Option<Outcome>,
+    /// When it came to that.
+    pub decided_at: Option<OffsetDateTime>,
 }
 
 /// The verdict of a command, if it has one.
@@ -43,10 +46,11 @@ pub async fn of_tenant(
     let query = commands::table
         .filter(commands::id.eq(ticket.0))
         .filter(commands::tenant_id.eq(tenant))
-        .select((commands::change, commands::resource_id, commands::outcome));
-    let stored: Option<(String, Option<Uuid>, Option<Value>)> = query.first(connection).await.optional()?;
-    let verdict = stored.map(|(change, resource, outcome)| {
-        Ok(Verdict { change, resource, outcome: outcome.map(decode).transpose()? })
+        .select((commands::change, commands::resource_id, commands::outcome, commands::decided_at));
+    type Columns = (String, Option<Uuid>, Option<Value>, Option<OffsetDateTime>);
+    let stored: Option<Columns> = query.first(connection).await.optional()?;
+    let verdict = stored.map(|(change, resource, outcome, decided_at)| {
+        Ok(Verdict { change, resource, outcome: outcome.map(decode).transpose()?, decided_at })
     });
     verdict.transpose()
 }

@@ -142,7 +142,8 @@ pub(super) fn record<R: Row>(row: &R) -> Result<Record, scim::Error> {
 /// The ticket with which a command may be applied to a row: its own, if that is greater than the row's.
 ///
 /// An asynchronous one takes effect whenever its turn comes: just after whatever was applied before. To those who asked for
-/// both they were concurrent, since its completion is yet to come.
+/// both they were concurrent, since its completion is yet to come. (What it may not do then is bring somebody back:
+/// `user::change`.)
 pub(super) fn turn<R: Row>(row: &R, command: &Command) -> Result<Ticket, Refused> {
     match row.ticket() {
         last if command.ticket > last => Ok(command.ticket),

@@ -74,8 +74,8 @@ pub(super) fn delete(state: &mut State, command: &Command) -> Result<Outcome, Re
     Ok(Outcome::Deleted)
 }
 
-/// The account that a POST is about, if there is one: the one with the same externalId (of several the one with the same
-/// userName, else the oldest), else the one with the same userName, unless an identity provider knows it by another id.
+/// The account that a POST is about, if there is one: the one with the same externalId (of several an active one, else the
+/// one with the same userName, else the oldest), else the one with the same userName, unless an identity provider knows it by another id.
 fn known<'a>(state: &'a State, tenant: Uuid, user: &Resource) -> Option<&'a UserRow> {
     let (key, external_id) = (user_name_key(user.user_name()), user.external_id());
     let linked = state
@@ -90,7 +90,7 @@ fn known<'a>(state: &'a State, tenant: Uuid, user: &Resource) -> Option<&'a User
             row.user_name_key == key && !is_linked_elsewhere
         })
     };
-    linked.min_by_key(|row| (row.user_name_key != key, row.id)).or_else(named)
+    linked.min_by_key(|row| (row.archived_at.is_some(), row.user_name_key != key, row.id)).or_else(named)
 }
 
 /// A POST of somebody who is known: they come back as by a PUT, unless they were never gone.
@@ -139,6 +139,11 @@ fn change(
     if *resource != stored.resource {
         let before = row.clone();
         columns::fill(&mut row, &types(state, command)?.user, resource, state.now)?;
+        let comes_back = before.archived_at.is_some() && row.archived_at.is_none();
+        if comes_back && command.ticket < row.ticket() {
+            // Asynchronous and overtaken: an old change left in a queue must not bring back who was deactivated since.
+            return Err(Refused::Stale(row.ticket()));
+        }
         row.count_change(state.now);
         if state.is_name_taken(row.tenant_id, &row.user_name_key, row.id) {
             return Err(name_taken().into());

@@ -1,13 +1,14 @@
 //! Loading: all rows that a batch touches, locked in the order of their ids, by a fixed number of queries.
 //!
 //! In READ COMMITTED a query sees what was committed before it began. So whatever relies on a lock is a query of its own that
-//! begins when the lock is held: first users, then groups, then who is in them.
+//! begins when the lock is held: first what has no row yet, then users, then groups, then who is in them.
 
 mod groups;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use diesel::prelude::*;
+use diesel::sql_types::{Array, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 use shared::command::Fingerprint;
@@ -28,14 +29,15 @@ use crate::fold::{Entry, Person, Slot, State};
 pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTime) -> Result<State, Error> {
     let tenant_ids = ids(&keys.tenants);
     // All are awaited, so that none is left half-read when one of them fails.
-    let (held, tenants, users, people, entries) = futures_util::join!(
+    let (held, locked, tenants, users, people, entries) = futures_util::join!(
         hold_tenants(connection, &tenant_ids),
+        lock_external_ids(connection, keys),
         tenants::by_ids(connection, &tenant_ids),
         load_users(connection, keys),
         load_people(connection, keys),
         load_inbox(connection, keys),
     );
-    held?;
+    held.and(locked)?;
     let mut state = State::new(now);
     state.tenants = tenants?.into_iter().map(|tenant| (tenant.id, tenant)).collect();
     state.users = users?.into_iter().map(|row| (row.id, Slot::loaded(row))).collect();
@@ -54,6 +56,20 @@ async fn hold_tenants(mut connection: &AsyncPgConnection, ids: &[Uuid]) -> Resul
     let query = tenant_rows::table.filter(tenant_rows::id.eq_any(ids)).order(tenant_rows::id);
     let held: Vec<Uuid> = query.select(tenant_rows::id).for_key_share().load(&mut connection).await?;
     drop(held);
+    Ok(())
+}
+
+/// Of several POSTs with one externalId one comes after the other, in whichever batches they are. (The userName has a
+/// constraint that sees to it; an externalId is the client's own, and its PATCHes may give it to two accounts.)
+async fn lock_external_ids(mut connection: &AsyncPgConnection, keys: &Keys) -> Result<(), Error> {
+    if keys.external_ids.is_empty() {
+        return Ok(());
+    }
+    let named = keys.external_ids.iter().map(|(tenant, id)| format!("{tenant} {id}"));
+    let lock = "select pg_advisory_xact_lock(h) from (select distinct hashtextextended(n, 7241990419) as h \
+                from unnest($1) as n order by h) as hashes";
+    let lock = diesel::sql_query(lock).bind::<Array<Text>, _>(named.collect::<Vec<_>>());
+    lock.execute(&mut connection).await?;
     Ok(())
 }
 

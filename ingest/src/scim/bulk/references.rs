@@ -4,8 +4,10 @@
 //! Before it: the operations as they were sent. After it: the order in which they are performed, and their data with ids.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::ops::Range;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use shared::scim::Error;
 use uuid::Uuid;
 
@@ -50,54 +52,100 @@ impl Makers {
     /// # Errors
     /// As [`Makers::id`].
     pub(super) fn resolve(&self, data: &mut Value) -> Result<(), Error> {
-        match data {
-            Value::String(text) => {
-                if let Some(bulk_id) = referred(text) {
-                    *text = self.id(bulk_id)?.to_string();
-                }
-                Ok(())
-            }
-            Value::Array(elements) => elements.iter_mut().try_for_each(|element| self.resolve(element)),
-            Value::Object(members) => members.values_mut().try_for_each(|value| self.resolve(value)),
-            Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
-        }
+        each(data, "", &mut |bulk_id| self.id(bulk_id).map(|id| id.to_string()))
     }
 }
 
 /// The bulkIds that the data refer to.
-pub(super) fn references<'a>(data: &'a Value, found: &mut Vec<&'a str>) {
+pub(super) fn references(data: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let note = |bulk_id: &str| -> Result<String, Infallible> {
+        found.push(bulk_id.to_owned());
+        Ok(String::new())
+    };
+    let Ok(()) = each(&mut data.clone(), "", &mut { note });
+    found
+}
+
+/// Puts something else in the place of each reference: a text under a key that holds ids, or part of a PATCH's path.
+fn each<E>(
+    data: &mut Value,
+    key: &str,
+    replace: &mut impl FnMut(&str) -> Result<String, E>,
+) -> Result<(), E> {
     match data {
-        Value::String(text) => found.extend(referred(text)),
-        Value::Array(elements) => elements.iter().for_each(|element| references(element, found)),
-        Value::Object(members) => members.values().for_each(|value| references(value, found)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::String(text) if key.eq_ignore_ascii_case("path") => {
+            while let Some(place) = in_path(text) {
+                let id = replace(&text[place.clone()][MARK.len()..])?;
+                text.replace_range(place, &id);
+            }
+            Ok(())
+        }
+        Value::String(text) if holds_ids(key) => {
+            if let Some(bulk_id) = referred(text) {
+                *text = replace(bulk_id)?;
+            }
+            Ok(())
+        }
+        Value::Array(elements) => elements.iter_mut().try_for_each(|element| each(element, key, replace)),
+        Value::Object(members) => {
+            let elsewhere = is_operation_elsewhere(members);
+            members.iter_mut().try_for_each(|(name, value)| match value {
+                Value::String(_) if elsewhere && name.eq_ignore_ascii_case("value") => Ok(()),
+                value => each(value, name, replace),
+            })
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
     }
 }
 
-/// The order in which operations are performed: as they were sent, but each after those that it needs. In a circle one
-/// of them has to be first.
+/// Under which keys ids stand: `value` and `$ref` (RFC 7643 §2.4), and those whom some clients name by a bare id.
+fn holds_ids(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["value", "$ref", "members", "manager"].iter().any(|name| key.ends_with(name))
+}
+
+/// Whether it is an operation of a PATCH on an attribute that holds no id.
+fn is_operation_elsewhere(members: &Map<String, Value>) -> bool {
+    let get = |name: &str| members.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
+    let path = get("path").and_then(|(_, path)| path.as_str());
+    get("op").is_some() && path.is_some_and(|path| !holds_ids(path))
+}
+
+/// Where the first reference stands in a PATCH's path, as in `members[value eq "bulkId:x"]`.
+fn in_path(text: &str) -> Option<Range<usize>> {
+    let start = text.find(&format!("\"{MARK}"))? + 1;
+    let length = text[start..].find('"')?;
+    Some(start..start + length)
+}
+
+/// The order in which operations are performed: as they were sent, but one that needs others waits until they are done. In a
+/// circle the first of them does not wait.
 pub(super) fn order(needs: &[Vec<usize>]) -> Vec<usize> {
+    let mut waits_for: Vec<usize> = needs.iter().map(Vec::len).collect();
+    let mut needed_by = vec![Vec::new(); needs.len()];
+    for (operation, needs) in needs.iter().enumerate() {
+        for need in needs {
+            needed_by[*need].push(operation);
+        }
+    }
     let mut order = Vec::with_capacity(needs.len());
-    let mut is_visited = vec![false; needs.len()];
-    for first in 0..needs.len() {
-        // A walk in depth without recursion: how far each operation's needs have been looked at.
-        let mut path = vec![(first, 0)];
-        while let Some((operation, looked_at)) = path.last_mut() {
-            let operation = *operation;
-            if *looked_at == 0 && std::mem::replace(&mut is_visited[operation], true) {
-                path.pop();
-                continue;
-            }
-            match needs[operation].get(*looked_at) {
-                Some(need) => {
-                    *looked_at += 1;
-                    if !is_visited[*need] {
-                        path.push((*need, 0));
-                    }
+    let mut is_done = vec![false; needs.len()];
+    for waits in [true, false] {
+        for first in 0..needs.len() {
+            // It, and then those before it that waited for nothing else.
+            let mut next = vec![first];
+            while let Some(operation) = next.pop() {
+                let must_wait = waits_for[operation] > 0 && (waits || operation != first);
+                if must_wait || std::mem::replace(&mut is_done[operation], true) {
+                    continue;
                 }
-                None => {
-                    order.push(operation);
-                    path.pop();
+                order.push(operation);
+                for &waiting in needed_by[operation].iter().rev() {
+                    waits_for[waiting] = waits_for[waiting].saturating_sub(1);
+                    if waiting < first || !waits {
+                        next.push(waiting);
+                    }
                 }
             }
         }
@@ -116,13 +164,16 @@ mod tests {
         for (needs, expected) in [
             (vec![], vec![]),
             (vec![vec![], vec![], vec![]], vec![0, 1, 2]),
-            (vec![vec![2], vec![], vec![]], vec![2, 0, 1]),
+            // What is in between stays where it was.
+            (vec![vec![2], vec![], vec![]], vec![1, 2, 0]),
             (vec![vec![1], vec![2], vec![]], vec![2, 1, 0]),
             (vec![vec![1, 2], vec![2], vec![]], vec![2, 1, 0]),
-            // In a circle the last one that is reached is first.
-            (vec![vec![1], vec![0]], vec![1, 0]),
+            (vec![vec![], vec![0], vec![1]], vec![0, 1, 2]),
+            (vec![vec![2], vec![2], vec![]], vec![2, 0, 1]),
+            // In a circle the first one does not wait.
+            (vec![vec![1], vec![0]], vec![0, 1]),
             (vec![vec![0]], vec![0]),
-            (vec![vec![1], vec![2], vec![0], vec![]], vec![2, 1, 0, 3]),
+            (vec![vec![1], vec![2], vec![0], vec![]], vec![3, 0, 2, 1]),
             (vec![vec![2, 2], vec![0, 2], vec![]], vec![2, 0, 1]),
         ] {
             assert_eq!(order(&needs), expected, "{needs:?}");
@@ -136,25 +187,40 @@ mod tests {
     }
 
     #[test]
-    fn references_are_found_and_resolved_wherever_they_stand() {
-        let mut data =
-            json!({ "members": [{ "value": "bulkId:a" }, { "value": "x" }], "m": { "value": "bulkId:b" } });
-        let mut found = Vec::new();
-        references(&data, &mut found);
+    fn references_are_found_and_resolved_where_ids_stand() {
+        let mut data = json!({
+            "members": [{ "value": "bulkId:a" }, { "value": "x" }, "bulkId:b"], "urn:x:User:manager": "bulkId:b",
+            "displayName": "bulkId:c", "Operations": [
+                { "op": "add", "path": "members", "value": [{ "value": "bulkId:a" }] },
+                { "op": "add", "path": "manager", "value": "bulkId:b" },
+                { "op": "add", "path": "title", "value": "bulkId:c" },
+                { "op": "remove", "path": "members[value eq \"bulkId:a\" or value eq \"bulkId:b\"]" },
+            ],
+        });
+        let mut found = references(&data);
         found.sort_unstable();
-        assert_eq!(found, ["a", "b"]);
+        assert_eq!(found, ["a", "a", "a", "b", "b", "b", "b"]);
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let makers = Makers([("a".to_owned(), Maker::Made(a)), ("b".to_owned(), Maker::Stamped(b))].into());
         makers.resolve(&mut data).unwrap();
-        assert_eq!(data, json!({ "members": [{ "value": a }, { "value": "x" }], "m": { "value": b } }));
+        let expected = json!({
+            "members": [{ "value": a }, { "value": "x" }, b], "urn:x:User:manager": b,
+            "displayName": "bulkId:c", "Operations": [
+                { "op": "add", "path": "members", "value": [{ "value": a }] },
+                { "op": "add", "path": "manager", "value": b },
+                { "op": "add", "path": "title", "value": "bulkId:c" },
+                { "op": "remove", "path": format!("members[value eq \"{a}\" or value eq \"{b}\"]") },
+            ],
+        });
+        assert_eq!(data, expected);
     }
 
     #[test]
     fn what_cannot_be_resolved_is_a_conflict() {
         let makers = Makers([("failed".to_owned(), Maker::Failed)].into());
         for text in ["bulkId:failed", "bulkId:unknown", "bulkId:"] {
-            assert_eq!(makers.resolve(&mut json!([text])).unwrap_err().status, 409, "{text}");
+            assert_eq!(makers.resolve(&mut json!({ "value": text })).unwrap_err().status, 409, "{text}");
         }
-        assert_eq!(makers.resolve(&mut json!("BULKID:x")), Ok(()));
+        assert_eq!(makers.resolve(&mut json!({ "value": "BULKID:x" })), Ok(()));
     }
 }

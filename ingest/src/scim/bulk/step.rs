@@ -64,11 +64,10 @@ impl Step {
     }
 
     /// The bulkIds that it refers to.
-    pub(super) fn references(&self) -> Vec<&str> {
-        let mut found = Vec::new();
-        references(&self.data, &mut found);
+    pub(super) fn references(&self) -> Vec<String> {
+        let mut found = references(&self.data);
         if let Target::BulkId(bulk_id) = &self.target {
-            found.push(bulk_id);
+            found.push(bulk_id.clone());
         }
         found
     }

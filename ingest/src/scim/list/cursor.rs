@@ -1,26 +1,28 @@
-//! Cursors (RFC 9865): where the next page begins, and of which query. A cursor holds ids and no values, and grants nothing:
-//! the tenant is that of the key on every page.
+//! Cursors (RFC 9865): where the next page begins, and of which query. A cursor grants nothing: the tenant is that of the key
+//! on every page. It holds the id of the last resource and what that was sorted by, so that the next page begins behind
+//! there whatever became of the resource since.
 //!
 //! Before it: a page that is not the last. After it: the query for the next one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use shared::postgres::list::Mark;
 use shared::scim::{Error, ScimType, discovery};
 use uuid::Uuid;
 
 use crate::scim::kind::Kind;
 
 const DIGEST: usize = 16;
-const LENGTH: usize = 8 + 1 + 16 + DIGEST;
 
 /// Where a page begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Place {
     /// Among the resources of this kind; those of earlier kinds are all before it.
     pub(super) kind: Kind,
     /// After this one; `None` is the beginning.
-    pub(super) last: Option<Uuid>,
+    pub(super) last: Option<Mark>,
 }
 
 /// The query to which a cursor belongs: each part tells it from others.
@@ -32,14 +34,17 @@ pub(super) struct Scope {
 
 impl Scope {
     /// The cursor of a place, issued at this time in milliseconds.
-    pub(super) fn cursor(&self, place: Place, now_ms: i64) -> String {
-        let mut bytes = Vec::with_capacity(LENGTH);
+    pub(super) fn cursor(&self, place: &Place, now_ms: i64) -> String {
+        let mut bytes = Vec::new();
         bytes.extend(now_ms.to_be_bytes());
         bytes.push(match place.kind {
             Kind::User => 0,
             Kind::Group => 1,
         });
-        bytes.extend(place.last.unwrap_or_default().as_bytes());
+        if let Some(Mark { id, key }) = &place.last {
+            bytes.extend(id.as_bytes());
+            bytes.extend(key.to_string().into_bytes());
+        }
         let digest = self.digest(&bytes);
         bytes.extend(digest);
         URL_SAFE_NO_PAD.encode(bytes)
@@ -57,7 +62,8 @@ impl Scope {
             )
         };
         let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| invalid())?;
-        let (told, digest) = bytes.split_at_checked(LENGTH - DIGEST).ok_or_else(invalid)?;
+        let told = bytes.len().checked_sub(DIGEST).ok_or_else(invalid)?;
+        let (told, digest) = bytes.split_at(told);
         if digest != self.digest(told) {
             return Err(invalid());
         }
@@ -68,12 +74,12 @@ impl Scope {
             [1] => Kind::Group,
             _ => return Err(invalid()),
         };
-        let last = Uuid::from_slice(last).map_err(|_| invalid())?;
+        let last = if last.is_empty() { None } else { Some(mark(last).ok_or_else(invalid)?) };
         let timeout_ms = i64::from(discovery::CURSOR_TIMEOUT_SECONDS) * 1_000;
         if now_ms.saturating_sub(i64::from_be_bytes(*issued)) > timeout_ms {
             return Err(expired());
         }
-        Ok(Place { kind, last: (!last.is_nil()).then_some(last) })
+        Ok(Place { kind, last })
     }
 
     fn digest(&self, told: &[u8]) -> [u8; DIGEST] {
@@ -88,8 +94,20 @@ impl Scope {
     }
 }
 
+fn mark(told: &[u8]) -> Option<Mark> {
+    let (id, key) = told.split_first_chunk::<16>()?;
+    let key: Value = serde_json::from_slice(key).ok()?;
+    let is_key = match &key {
+        // Postgres has no text with U+0000 in it.
+        Value::String(text) => !text.contains('\0'),
+        Value::Array(_) | Value::Object(_) => false,
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    };
+    is_key.then(|| Mark { id: Uuid::from_bytes(*id), key })
+}
+
 /// 400 `expiredCursor`.
-pub(super) fn expired() -> Error {
+fn expired() -> Error {
     Error::bad_request(ScimType::ExpiredCursor, "the cursor has expired: begin with the first page again")
 }
 
@@ -112,9 +130,10 @@ mod tests {
     #[test]
     fn a_cursor_leads_back_to_its_place() {
         for kind in Kind::ALL {
-            for last in [None, Some(Uuid::from_u128(7))] {
+            let mark = |key| Some(Mark { id: Uuid::from_u128(7), key });
+            for last in [None, mark(Value::Null), mark("é\"x".into()), mark(7.5.into()), mark(true.into())] {
                 let place = Place { kind, last };
-                let cursor = scope("a").cursor(place, NOW);
+                let cursor = scope("a").cursor(&place, NOW);
                 assert_eq!(scope("a").place(&cursor, NOW + 3_600_000), Ok(place));
                 assert!(
                     cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
@@ -126,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_cursor_of_another_query_or_none_at_all_is_invalid() {
-        let cursor = scope("a").cursor(Place { kind: Kind::User, last: None }, NOW);
+        let cursor = scope("a").cursor(&Place { kind: Kind::User, last: None }, NOW);
         let other = Scope { tenant: Uuid::nil(), ..scope("a") };
         assert_eq!(keyword(other.place(&cursor, NOW)), ScimType::InvalidCursor);
         assert_eq!(keyword(scope("b").place(&cursor, NOW)), ScimType::InvalidCursor);
@@ -140,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_cursor_expires() {
-        let cursor = scope("a").cursor(Place { kind: Kind::User, last: None }, NOW);
+        let cursor = scope("a").cursor(&Place { kind: Kind::User, last: None }, NOW);
         assert_eq!(keyword(scope("a").place(&cursor, NOW + 3_600_001)), ScimType::ExpiredCursor);
     }
 }

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 
 use diesel_async::AsyncPgConnection;
 use serde_json::Value;
-use shared::postgres::list::{List, Page, Slice, Sort};
+use shared::postgres::list::{List, Mark, Page, Slice, Sort};
 use shared::postgres::{self, Pool};
 use shared::scim::{Error, Filter, Projection, Related, ResourceType, Selection};
 use uuid::Uuid;
 
-use super::cursor::{self, Place};
+use super::cursor::Place;
 use crate::http::answer::Refusal;
 use crate::scim::context::Context;
 use crate::scim::kind::Kind;
@@ -93,7 +93,7 @@ pub(super) async fn by_index(parts: &[Part<'_>], offset: i64, count: i64) -> Res
 /// The page that begins at this place; its count is at least 1.
 ///
 /// # Errors
-/// 400 `expiredCursor` if there is no telling where it begins any more, 400 `tooMany`, 429 while Postgres is away.
+/// 400 `tooMany`, 429 while Postgres is away.
 pub(super) async fn by_cursor(parts: &[Part<'_>], from: Place, count: i64) -> Result<Shown, Refusal> {
     const TOTAL_ALONE: Slice = Slice::Index { offset: 0, count: 0 };
     let (mut shown, mut count) = (Shown::default(), count);
@@ -105,7 +105,7 @@ pub(super) async fn by_cursor(parts: &[Part<'_>], from: Place, count: i64) -> Re
             let page = part.show(TOTAL_ALONE, &mut shown).await?;
             shown.next = (page.total > 0).then_some(Place { kind, last: None });
         } else {
-            let last = from.last.filter(|_| kind == from.kind);
+            let last = from.last.clone().filter(|_| kind == from.kind);
             let page = part.show(Slice::After { last, count }, &mut shown).await?;
             count -= page.length;
             shown.next = page.last.filter(|_| page.has_more).map(|last| Place { kind, last: Some(last) });
@@ -118,7 +118,7 @@ pub(super) async fn by_cursor(parts: &[Part<'_>], from: Place, count: i64) -> Re
 struct Told {
     total: i64,
     length: i64,
-    last: Option<Uuid>,
+    last: Option<Mark>,
     has_more: bool,
 }
 
@@ -134,13 +134,10 @@ impl Part<'_> {
         let with_related = read::shows(self.projection, kind, types);
         let read = read_page(&self.context.app.pool, list, slice, kind, with_related).await;
         let (page, mut related) = read.map_err(|error| Refusal::unread(&error))?;
-        if page.is_lost {
-            return Err(cursor::expired().into());
-        }
         let told = Told {
             total: page.total,
             length: i64::try_from(page.records.len()).unwrap_or(i64::MAX),
-            last: page.records.last().map(|record| record.id),
+            last: page.mark(),
             has_more: page.has_more,
         };
         shown.total += page.total;
@@ -170,8 +167,7 @@ async fn read_page(
         if kind == Kind::Group {
             // A page may be shorter than was asked for (RFC 7644 §3.4.2.4); itemsPerPage tells.
             let shown = read::shown_together(c, &ids).await?;
-            page.has_more |= shown < ids.len();
-            page.records.truncate(shown);
+            page.shorten(shown);
             ids.truncate(shown);
         }
         let related = read::computed(c, kind, &ids).await?;

@@ -57,7 +57,9 @@ impl Paging {
 fn invalid_count() -> Error {
     Error::bad_request(
         ScimType::InvalidCount,
-        format!("with a cursor, count must be an integer from 1 to {MAX_RESULTS}"),
+        format!(
+            "with a cursor, count must be an integer, at least 1 (more than {MAX_RESULTS} are not shown at once)"
+        ),
     )
 }
 

@@ -32,16 +32,17 @@ impl Table {
         }
     }
 
-    /// The memberships of `r`, with whoever is at their other end; of the same tenant, as everything is.
+    /// The memberships of `r`, with whoever is at their other end; of the same tenant, as everything is. (Postgres turns it
+    /// into a join, and so begins with the membership where that is looked up, only if `r` is named after `where` alone.)
     pub(super) fn memberships(self) -> &'static str {
         match self {
             Self::Users => {
-                "group_members m join groups o on o.id = m.group_id and o.tenant_id = r.tenant_id \
-                 where m.user_id = r.id"
+                "group_members m join groups o on o.id = m.group_id \
+                 where m.user_id = r.id and o.tenant_id = r.tenant_id"
             }
             Self::Groups => {
-                "group_members m join users o on o.id = m.user_id and o.tenant_id = r.tenant_id \
-                 where m.group_id = r.id"
+                "group_members m join users o on o.id = m.user_id \
+                 where m.group_id = r.id and o.tenant_id = r.tenant_id"
             }
         }
     }

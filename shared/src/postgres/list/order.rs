@@ -3,10 +3,14 @@
 //! Before it: `sortBy`. After it: the statements of `page`. What has no value comes last in ascending order, first in
 //! descending; ties are in the order of ids.
 
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 use super::Sort;
 use super::condition::is;
 use super::field::{Field, Finder, Json};
-use super::sql::Sql;
+use super::sql::{self, Sql};
 use crate::scim::Error;
 use crate::scim::schema::{Attribute, DataType, Resolved, Target};
 
@@ -15,6 +19,8 @@ use crate::scim::schema::{Attribute, DataType, Resolved, Target};
 pub(super) struct Order {
     /// The value of `r`; null where there is none.
     pub key: Sql,
+    /// Of what type it is.
+    key_type: KeyType,
     /// Whether some have no value.
     pub has_gaps: bool,
     /// Greatest first.
@@ -28,27 +34,40 @@ impl Order {
     /// 400 `invalidPath` for what is no attribute, cannot be read, or can only be sorted by its parts.
     pub(super) fn new(finder: Finder<'_>, sort: &Sort) -> Result<Option<Self>, Error> {
         let target = target(finder, sort)?;
-        let key = match (finder.field(target), target.attribute.sub_attribute("value"), target.sub) {
-            // Sorted as ids are.
-            (Field::Text(column), ..) if column.id.is_some() && !sort.descending => return Ok(None),
-            (Field::Text(column), ..) if column.id.is_some() => ("r.id".into(), false),
-            (Field::Text(column), ..) => (column.text, !column.is_certain),
-            (Field::Instant(column), ..) => (column.into(), false),
-            (Field::Memberships(Some(part)), ..) => (
-                Sql::fill(
-                    "(select ? from ? order by o.id limit 1)",
-                    [part.text, finder.table().memberships().into()],
+        let (key, has_gaps, key_type) =
+            match (finder.field(target), target.attribute.sub_attribute("value"), target.sub) {
+                // Sorted as ids are.
+                (Field::Text(column), ..) if column.id.is_some() && !sort.descending => return Ok(None),
+                (Field::Text(column), ..) if column.id.is_some() => ("r.id".into(), false, KeyType::Id),
+                (Field::Text(column), ..) => (column.text, !column.is_certain, KeyType::Text),
+                (Field::Instant(column), ..) => (column.into(), false, KeyType::Instant),
+                (Field::Memberships(Some(part)), ..) => (
+                    Sql::fill(
+                        "(select ? from ? order by o.id limit 1)",
+                        [part.text, finder.table().memberships().into()],
+                    ),
+                    true,
+                    KeyType::Text,
                 ),
-                true,
-            ),
-            (Field::Json(_), value, sub) => (
-                json_key(finder.field(Target { sub: None, ..target }), target.attribute, sub.or(value)),
-                true,
-            ),
-            (Field::Nothing | Field::Always | Field::Memberships(None), ..) => return Ok(None),
-        };
-        let (key, has_gaps) = key;
-        Ok(Some(Self { key, has_gaps, descending: sort.descending }))
+                (Field::Json(_), value, sub) => (
+                    json_key(finder.field(Target { sub: None, ..target }), target.attribute, sub.or(value)),
+                    true,
+                    KeyType::of(sub.or(value).unwrap_or(target.attribute)),
+                ),
+                (Field::Nothing | Field::Always | Field::Memberships(None), ..) => return Ok(None),
+            };
+        Ok(Some(Self { key, key_type, has_gaps, descending: sort.descending }))
+    }
+
+    /// A key that a page has told, beside the statement; none if it is no key of this order.
+    pub(super) fn bind(&self, key: &Value) -> Option<Sql> {
+        Some(match self.key_type {
+            KeyType::Text => Sql::fill("(?::text collate \"C\")", [sql::text(key.as_str()?)]),
+            KeyType::Boolean => Sql::from(if key.as_bool()? { "true" } else { "false" }),
+            KeyType::Number => sql::number(key.as_f64()?),
+            KeyType::Instant => sql::instant(OffsetDateTime::parse(key.as_str()?, &Rfc3339).ok()?),
+            KeyType::Id => sql::uuid(key.as_str()?.parse().ok()?),
+        })
     }
 
     /// The words after a key.
@@ -58,6 +77,27 @@ impl Order {
             (true, true) => "desc nulls first",
             // As an index reads it backwards.
             (true, false) => "desc",
+        }
+    }
+}
+
+/// The types that keys have in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyType {
+    Text,
+    Boolean,
+    Number,
+    Instant,
+    Id,
+}
+
+impl KeyType {
+    /// As `typed` has it.
+    fn of(attribute: &Attribute) -> Self {
+        match attribute.data_type {
+            DataType::Boolean => Self::Boolean,
+            DataType::Decimal | DataType::Integer => Self::Number,
+            _ => Self::Text,
         }
     }
 }
@@ -96,9 +136,9 @@ fn json_key(field: Field, attribute: &Attribute, sub: Option<&Attribute>) -> Sql
 
 /// JSON that is known to be of the attribute's type, as a value that sorts.
 fn typed(attribute: &Attribute, json: Sql) -> Sql {
-    match attribute.data_type {
-        DataType::Boolean => Sql::fill("((? #>> '{}')::boolean)", [json]),
-        DataType::Decimal | DataType::Integer => Sql::fill("((? #>> '{}')::float8)", [json]),
+    match KeyType::of(attribute) {
+        KeyType::Boolean => Sql::fill("((? #>> '{}')::boolean)", [json]),
+        KeyType::Number => Sql::fill("((? #>> '{}')::float8)", [json]),
         _ => Sql::fill("((? #>> '{}') collate \"C\")", [json]),
     }
 }

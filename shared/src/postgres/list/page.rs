@@ -7,23 +7,24 @@
 
 use std::time::{Duration, Instant};
 
-use diesel::OptionalExtension;
-use diesel::sql_types::{BigInt, Bool, Jsonb, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Jsonb, Nullable, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use serde_json::Value;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::order::Order;
 use super::sql::{self, Sql, Statement};
-use super::{List, Page, Slice};
+use super::{List, Mark, Page, Slice};
 use crate::postgres::Error;
-use crate::postgres::users::{Columns, record};
+use crate::postgres::users::record;
 
 /// How long a list may be worked on. Less than what work on Postgres is given altogether.
 const LIMIT: Duration = Duration::from_secs(8);
 /// What is left for counting when finding the page took nearly all.
 const LEAST: Duration = Duration::from_millis(500);
 
-type Row = Statement<(SqlUuid, Jsonb, Timestamptz, Timestamptz, BigInt)>;
+type Row = Statement<(SqlUuid, Jsonb, Timestamptz, Timestamptz, BigInt, Nullable<Jsonb>)>;
+type Found = (Uuid, Value, OffsetDateTime, OffsetDateTime, i64, Option<Value>);
 
 impl List {
     /// One page of it.
@@ -53,28 +54,28 @@ impl List {
         slice: Slice,
         start: Option<Instant>,
     ) -> Result<Page, Error> {
-        let (count, found) = match slice {
-            Slice::Index { offset, count } => (count, self.by_index(connection, offset, count).await?),
-            Slice::After { last: None, count } => (count, self.by_index(connection, 0, count).await?),
-            Slice::After { last: Some(last), count } => match self.after(connection, last, count).await? {
-                Some(found) => (count, found),
-                None => return Ok(Page { records: Vec::new(), total: 0, has_more: false, is_lost: true }),
-            },
-        };
-        let mut records = found.into_iter().map(record).collect::<Result<Vec<_>, _>>()?;
-        let len = |records: &Vec<_>| i64::try_from(records.len()).unwrap_or(i64::MAX);
-        let mut has_more = len(&records) > count;
-        records.truncate(usize::try_from(count).unwrap_or_default());
-        let before = match slice {
-            Slice::Index { offset, .. } => Some(offset),
-            Slice::After { last: None, .. } => Some(0),
-            Slice::After { last: Some(_), .. } => None,
-        };
-        // The last page tells the total by itself, unless it is beyond the end.
-        let total = match before {
-            Some(before) if !has_more && count > 0 && (before == 0 || !records.is_empty()) => {
-                before + len(&records)
+        let (before, found) = match &slice {
+            Slice::Index { offset, .. } => {
+                (Some(*offset), self.by_index(connection, *offset, slice.count()).await?)
             }
+            Slice::After { last: None, .. } => (Some(0), self.by_index(connection, 0, slice.count()).await?),
+            Slice::After { last: Some(last), .. } => {
+                (None, self.after(connection, last, slice.count()).await?)
+            }
+        };
+        let count = slice.count();
+        let (mut records, mut keys) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
+        for (id, resource, created, modified, version, key) in found {
+            records.push(record((id, resource, created, modified, version))?);
+            keys.push(key.unwrap_or_default());
+        }
+        let mut page = Page { records, keys, total: 0, has_more: false };
+        // One more than asked for was read, and tells that there are more.
+        page.shorten(usize::try_from(count).unwrap_or_default());
+        let length = i64::try_from(page.records.len()).unwrap_or(i64::MAX);
+        // The last page tells the total by itself, unless it is beyond the end.
+        page.total = match before {
+            Some(before) if !page.has_more && count > 0 && (before == 0 || length > 0) => before + length,
             _ => {
                 if let Some(start) = start {
                     let left = LIMIT.saturating_sub(start.elapsed()).max(LEAST);
@@ -84,9 +85,9 @@ impl List {
             }
         };
         if count == 0 {
-            has_more = before.unwrap_or_default() < total;
+            page.has_more = before.unwrap_or_default() < page.total;
         }
-        Ok(Page { records, total, has_more, is_lost: false })
+        Ok(page)
     }
 
     async fn by_index(
@@ -94,7 +95,7 @@ impl List {
         connection: &mut AsyncPgConnection,
         offset: i64,
         count: i64,
-    ) -> Result<Vec<Columns>, Error> {
+    ) -> Result<Vec<Found>, Error> {
         if count == 0 {
             return Ok(Vec::new());
         }
@@ -102,59 +103,43 @@ impl List {
         Ok(rows.load(connection).await?)
     }
 
-    /// None if the last one is gone.
     async fn after(
         &self,
         connection: &mut AsyncPgConnection,
-        last: Uuid,
+        last: &Mark,
         count: i64,
-    ) -> Result<Option<Vec<Columns>>, Error> {
+    ) -> Result<Vec<Found>, Error> {
         let mut found = Vec::new();
-        let Some(conditions) = self.conditions_after(connection, last).await? else { return Ok(None) };
-        for condition in conditions {
+        for condition in self.conditions_after(last) {
             let missing = count - i64::try_from(found.len()).unwrap_or(i64::MAX);
             if count > 0 && missing >= 0 {
                 let condition = Sql::fill("? and ?", [condition, self.condition()]);
                 found.extend(self.statement(condition, None, missing).load(connection).await?);
             }
         }
-        Ok(Some(found))
+        Ok(found)
     }
 
-    /// Those who come after the last one, in as many parts as indexes can find each for itself: those who have something
-    /// to sort by, and those who have not.
-    async fn conditions_after(
-        &self,
-        connection: &mut AsyncPgConnection,
-        last: Uuid,
-    ) -> Result<Option<Vec<Sql>>, Error> {
-        let later = || Sql::fill("r.id > ?", [sql::uuid(last)]);
-        // Where the id itself is the key, nobody needs to be there.
-        let Some(Order { key, has_gaps, descending }) = &self.order else { return Ok(Some(vec![later()])) };
-        let of_last = |expression: Sql| {
-            let parts = [expression, self.table.name().into(), sql::uuid(self.tenant), sql::uuid(last)];
-            Sql::fill("select ? from ? r where r.tenant_id = ? and r.id = ?", parts)
+    /// Those who come after the mark, in as many parts as indexes can find each for itself: those who have something to sort
+    /// by, and those who have not. Nobody comes after what is no mark of this list.
+    fn conditions_after(&self, last: &Mark) -> Vec<Sql> {
+        let later = || Sql::fill("r.id > ?", [sql::uuid(last.id)]);
+        let Some(order) = &self.order else { return vec![later()] };
+        let key = || order.key.clone();
+        let gaps = || Sql::fill("? is null", [key()]);
+        if last.key.is_null() {
+            let later_gaps = Sql::fill("? is null and ?", [key(), later()]);
+            let others = order.descending.then(|| Sql::fill("? is not null", [key()]));
+            return std::iter::once(later_gaps).chain(others).collect();
+        }
+        let Some(bound) = order.bind(&last.key) else { return Vec::new() };
+        let parts = [key(), bound.clone(), key(), bound, later()];
+        let beyond = match order.descending {
+            false => Sql::fill("? >= ? and (? > ? or ?)", parts),
+            true => Sql::fill("? <= ? and (? < ? or ?)", parts),
         };
-        let is_gap = Statement::<Bool>::new(of_last(Sql::fill("? is null", [key.clone()])), false);
-        let is_gap: Option<bool> = is_gap.get_result(connection).await.optional()?;
-        let Some(is_gap) = is_gap else { return Ok(None) };
-        let last_key = || Sql::fill("(?)", [of_last(key.clone())]);
-        let beyond = || {
-            let parts = [key.clone(), last_key(), key.clone(), last_key(), later()];
-            match descending {
-                false => Sql::fill("? >= ? and (? > ? or ?)", parts),
-                true => Sql::fill("? <= ? and (? < ? or ?)", parts),
-            }
-        };
-        let gaps = || Sql::fill("? is null", [key.clone()]);
-        let later_gaps = || Sql::fill("? is null and ?", [key.clone(), later()]);
-        let without_gaps = || Sql::fill("? is not null", [key.clone()]);
-        Ok(Some(match (is_gap, descending) {
-            (false, false) if *has_gaps => vec![beyond(), gaps()],
-            (false, _) => vec![beyond()],
-            (true, false) => vec![later_gaps()],
-            (true, true) => vec![later_gaps(), without_gaps()],
-        }))
+        let gaps = (order.has_gaps && !order.descending).then(gaps);
+        std::iter::once(beyond).chain(gaps).collect()
     }
 
     /// The rows that satisfy a condition, in order: one more than asked for, which tells that there are more.
@@ -166,11 +151,11 @@ impl List {
                 Sql::fill("limit ? offset ?", [sql::integer(count.saturating_add(1)), sql::integer(offset)])
             }
         };
-        let (key, inner, outer) = match &self.order {
-            None => (Sql::default(), Sql::default(), Sql::default()),
+        let (key, inner, outer, told) = match &self.order {
+            None => (Sql::default(), Sql::default(), Sql::default(), "null::jsonb"),
             Some(order) => {
                 let by = |key: &'static str| Sql::fill("? ?, ", [key.into(), order.direction().into()]);
-                (Sql::fill(", ? as k", [order.key.clone()]), by("k"), by("p.k"))
+                (Sql::fill(", ? as k", [order.key.clone()]), by("k"), by("p.k"), "to_jsonb(p.k)")
             }
         };
         let ids = Sql::fill(
@@ -178,9 +163,9 @@ impl List {
             [key, table(), sql::uuid(self.tenant), condition, inner, limit],
         );
         let rows = Sql::fill(
-            "select t.id, t.resource, t.created_at, t.modified_at, t.version from (?) p \
+            "select t.id, t.resource, t.created_at, t.modified_at, t.version, ? from (?) p \
              join ? t on t.id = p.id and t.tenant_id = ? order by ?p.id",
-            [ids, table(), sql::uuid(self.tenant), outer],
+            [told.into(), ids, table(), sql::uuid(self.tenant), outer],
         );
         Statement::new(rows, self.is_plain())
     }
@@ -199,6 +184,14 @@ impl List {
     /// few texts of such statements are prepared once, and their time needs no bound of its own.
     fn is_plain(&self) -> bool {
         self.order.is_none() && self.condition.as_ref().is_none_or(Sql::is_lookup)
+    }
+}
+
+impl Slice {
+    fn count(&self) -> i64 {
+        match self {
+            Self::Index { count, .. } | Self::After { count, .. } => *count,
+        }
     }
 }
 

@@ -36,7 +36,8 @@ pub enum Command {
     /// Shows a registered schema, in the form that `add` takes.
     #[command(allow_missing_positional = true)]
     Show(Registered),
-    /// Takes a schema back. The values that users and groups have under it stay stored, and are shown no more.
+    /// Takes a schema back. The values that users and groups have under it stay stored, and are shown again when it is
+    /// added again, in a definition that they fit.
     #[command(allow_missing_positional = true)]
     Remove(Registered),
 }
@@ -95,6 +96,7 @@ struct Row {
     resource_type: String,
     definition: Value,
     created_at: OffsetDateTime,
+    removed_at: Option<OffsetDateTime>,
 }
 
 /// Runs it.
@@ -158,25 +160,45 @@ async fn keep(
     // One at a time per tenant, and while no worker folds its resources.
     let own = tenants::table.find(tenant.id).select(tenants::id).for_update();
     own.first::<Uuid>(connection).await?;
-    mark(connection, tenant, schema).await?;
-    let mut others = all(connection, tenant).await?;
+    let mut others = every(connection, tenant).await?;
     let place = others.iter().position(|row| row.id.eq_ignore_ascii_case(&schema.id));
     let old = place.map(|place| others.remove(place));
+    let replaces = old.as_ref().is_some_and(|old| old.removed_at.is_none());
+    let old = match old {
+        Some(old) if !is_used(connection, tenant, &old.id).await? => {
+            // No value has to fit the new one.
+            diesel::delete(schemas::table.find((tenant.id, old.id))).execute(connection).await?;
+            None
+        }
+        old => old,
+    };
+    others.retain(|row| row.removed_at.is_none());
     check(schema, extended, old.as_ref(), &others)?;
+    let definition = schema.definition();
     if let Some(old) = old {
-        let change = schemas::definition.eq(schema.definition());
+        let change = (schemas::definition.eq(definition), schemas::removed_at.eq(None::<OffsetDateTime>));
         diesel::update(schemas::table.find((tenant.id, old.id))).set(change).execute(connection).await?;
-        return Ok(true);
+        mark(connection, tenant, schema).await?;
+        return Ok(replaces);
     }
     let row = (
         schemas::tenant_id.eq(tenant.id),
         schemas::id.eq(&*schema.id),
         schemas::resource_type.eq(extended),
-        schemas::definition.eq(schema.definition()),
+        schemas::definition.eq(definition),
         schemas::created_at.eq(now),
     );
     diesel::insert_into(schemas::table).values(row).execute(connection).await?;
-    Ok(false)
+    Ok(replaces)
+}
+
+/// Whether a user or a group has values under the schema.
+async fn is_used(connection: &mut AsyncPgConnection, tenant: &Tenant, urn: &str) -> Result<bool, Failure> {
+    let by_user = users::table.filter(users::tenant_id.eq(tenant.id)).filter(users::resource.has_key(urn));
+    let by_group =
+        groups::table.filter(groups::tenant_id.eq(tenant.id)).filter(groups::resource.has_key(urn));
+    let used = diesel::select(diesel::dsl::exists(by_user).or(diesel::dsl::exists(by_group)));
+    Ok(used.get_result(connection).await?)
 }
 
 /// Marks what has values under the schema as not ready for filters by it.
@@ -222,7 +244,15 @@ async fn find(
     Ok(all(connection, tenant).await?.into_iter().find(|row| row.id.eq_ignore_ascii_case(urn)))
 }
 
+/// Those that are in force, in the order in which they were registered.
 async fn all(connection: &mut AsyncPgConnection, tenant: &Tenant) -> Result<Vec<Row>, Failure> {
+    let mut rows = every(connection, tenant).await?;
+    rows.retain(|row| row.removed_at.is_none());
+    Ok(rows)
+}
+
+/// The same with those that were taken back.
+async fn every(connection: &mut AsyncPgConnection, tenant: &Tenant) -> Result<Vec<Row>, Failure> {
     let own = schemas::table.filter(schemas::tenant_id.eq(tenant.id)).select(Row::as_select());
     Ok(own.order((schemas::created_at, schemas::id)).load(connection).await?)
 }
@@ -265,7 +295,11 @@ async fn remove(context: &Context, which: &Registered) -> Result<(), Failure> {
     let tenant = context.tenant_or_only(which.tenant.as_deref()).await?;
     let mut connection = context.pool.get().await?;
     let row = find(&mut connection, &tenant, &which.urn).await?.ok_or_else(|| unknown(&tenant))?;
-    diesel::delete(schemas::table.find((tenant.id, &row.id))).execute(&mut connection).await?;
+    let own = schemas::table.find((tenant.id, &row.id));
+    diesel::update(own)
+        .set(schemas::removed_at.eq(Some(context.clock.now())))
+        .execute(&mut connection)
+        .await?;
     if context.json {
         output::json(&json!({ "tenant": tenant.name, "id": row.id, "removed": true }));
     } else {

@@ -44,11 +44,17 @@ fn one_that_was_overtaken_is_applied_just_after() {
 }
 
 #[test]
-fn one_that_was_overtaken_may_restore() {
+fn one_that_was_overtaken_brings_back_nobody_who_was_deactivated_since() {
     let mut state = state();
     outcome(&mut state, &create(1, ADA, "ada@acme.example"));
     outcome(&mut state, &patch(5, json!({ "active": false })));
-    let restored = outcome(&mut state, &asynchronous(create(3, BOB, "ada@acme.example")));
+    for old in [create(3, BOB, "ada@acme.example"), patch(4, json!({ "active": true, "title": "T" }))] {
+        let stale = Outcome::Stale { ticket: ticket(5).after() };
+        assert_eq!(outcome(&mut state, &asynchronous(old)), stale);
+        assert!(state.user(TENANT, ADA).unwrap().archived_at.is_some());
+    }
+    assert_eq!(status(&mut state, &asynchronous(patch(2, json!({ "title": "T" })))), 200);
+    let restored = outcome(&mut state, &asynchronous(create(7, BOB, "ada@acme.example")));
     assert!(matches!(restored, Outcome::Created { record, .. } if record.id == ADA));
 }
 

@@ -90,6 +90,16 @@ fn a_known_active_user_is_a_conflict() {
 }
 
 #[test]
+fn of_two_with_one_external_id_the_active_one_is_a_conflict() {
+    let mut state = inactive(&[(7, "old", Some("x"))]);
+    outcome(&mut state, &post(50, &json!({ "userName": "now" })));
+    let id = state.users_of(TENANT).find(|row| row.user_name == "now").unwrap().id;
+    outcome(&mut state, &command(51, id, patch(51, json!({ "externalId": "x" })).change));
+    assert_eq!(status(&mut state, &post(100, &json!({ "userName": "old", "externalId": "x" }))), 409);
+    assert!(state.user(TENANT, Uuid::from_u128(7)).unwrap().archived_at.is_some());
+}
+
+#[test]
 fn a_restored_user_keeps_role_and_origin_and_counts_on() {
     let mut state = inactive(&[(7, "ada", None)]);
     let seven = Uuid::from_u128(7);
