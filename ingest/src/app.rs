@@ -20,6 +20,9 @@ const MAX_IN_FLIGHT: usize = 1_024;
 /// The handlers' state.
 pub type Shared = Arc<App>;
 
+/// The most bodies beyond the ordinary limit in hand at a time: each costs ten times its size while it is read.
+const MAX_LARGE: usize = 4;
+
 /// What all requests share.
 pub struct App {
     /// The configuration.
@@ -38,6 +41,8 @@ pub struct App {
     pub clock: Clock,
     /// A permit for each request in hand.
     pub in_flight: Semaphore,
+    /// A permit for each of them whose body is larger than most may be.
+    pub large: Semaphore,
 }
 
 impl App {
@@ -51,6 +56,7 @@ impl App {
             road: Arc::new(Road::new(link.clone(), pool.clone(), clock.clone(), config.deadline)),
             events: Publisher::new(link),
             in_flight: Semaphore::new(MAX_IN_FLIGHT),
+            large: Semaphore::new(MAX_LARGE),
             clock,
             pool,
             config,

@@ -62,6 +62,14 @@ async fn main() {
         (2, 1),
         "a page is shorter where groups are that large"
     );
+    let whole = tests::okta::group("Large", &strs(&staying[..LARGE]));
+    let start = Instant::now();
+    let put = okta.with_body("PUT", &format!("/Groups/{large}"), &whole).await.is(200);
+    assert_eq!(put.body["members"].as_array().map(Vec::len), Some(LARGE));
+    println!(
+        "\na PUT of all {LARGE}, as of an app from Okta's wizard: {:.1} s",
+        start.elapsed().as_secs_f64()
+    );
     let is_slow = report_times(times);
     let has_grown = report_memory(&services, &peaks);
     if is_slow || has_grown {

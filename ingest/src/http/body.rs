@@ -81,7 +81,7 @@ enum Arrived {
 }
 
 /// The announced length in bytes; 0 if there is none. The HTTP server has checked that it is a number.
-fn announced(headers: &HeaderMap) -> usize {
+pub fn announced(headers: &HeaderMap) -> usize {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     length.map_or(0, |length| length.trim().parse().unwrap_or(usize::MAX))
 }

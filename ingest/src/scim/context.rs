@@ -3,6 +3,7 @@
 //! Before it: the caller's key. After it: the handlers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
@@ -13,6 +14,8 @@ use shared::command::{Actor, Change, Fingerprint};
 use shared::postgres::keys::Key;
 use shared::postgres::tenants::Tenant;
 use shared::scim::{Error, Projection};
+use tokio::sync::SemaphorePermit;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::kind::{Kind, Method};
@@ -28,6 +31,11 @@ use crate::road::Errand;
 
 /// What the body of a request may call itself (RFC 7644 §3.1 and Okta).
 const MEDIA_TYPES: &[&str] = &["application/scim+json", "application/json"];
+
+/// The largest body of a group, in bytes: 100,000 members as an app from Okta's wizard sends them all.
+const GROUP_LIMIT: usize = 16 << 20;
+/// How long a large body waits for its turn.
+const TURN: Duration = Duration::from_secs(10);
 
 /// Who asks, of whose roster, under which URL.
 pub struct Context {
@@ -57,9 +65,36 @@ impl Context {
     /// # Errors
     /// 415, 413 and the others of [`body`].
     pub(super) async fn receive(&self, request: Request) -> Result<(HeaderMap, Bytes), Error> {
+        self.receive_up_to(self.app.config.body_limit, request).await
+    }
+
+    /// The same for a resource of this kind; a large one has a permit, for as long as it is in hand.
+    ///
+    /// # Errors
+    /// As [`Context::receive`]; 429 if too many large ones are in hand.
+    pub(super) async fn receive_resource(
+        &self,
+        kind: Kind,
+        request: Request,
+    ) -> Result<(HeaderMap, Bytes, Option<SemaphorePermit<'_>>), Error> {
+        let limit = self.app.config.body_limit;
+        if kind == Kind::User || body::announced(request.headers()) <= limit {
+            let (headers, body) = self.receive_up_to(limit, request).await?;
+            return Ok((headers, body, None));
+        }
+        let Ok(Ok(permit)) = timeout(TURN, self.app.large.acquire()).await else {
+            return Err(Error::too_many_requests(
+                "too many large groups are being written at once; try again",
+            ));
+        };
+        let (headers, body) = self.receive_up_to(limit.max(GROUP_LIMIT), request).await?;
+        Ok((headers, body, Some(permit)))
+    }
+
+    async fn receive_up_to(&self, limit: usize, request: Request) -> Result<(HeaderMap, Bytes), Error> {
         let (parts, body) = request.into_parts();
         body::media_type(&parts.headers, MEDIA_TYPES)?;
-        let body = body::receive(&parts.headers, body, self.app.config.body_limit).await?;
+        let body = body::receive(&parts.headers, body, limit).await?;
         Ok((parts.headers, body))
     }
 

@@ -71,7 +71,7 @@ pub async fn delete(context: Context, Named(kind, id): Named, headers: HeaderMap
 /// A change with a body.
 async fn written(context: Context, method: Method, kind: Kind, id: Uuid, request: Request) -> Answer {
     let projection = context.query.projection()?;
-    let (headers, body) = context.receive(request).await?;
+    let (headers, body, _permit) = context.receive_resource(kind, request).await?;
     change(&context, method, kind, id, &headers, &body, &projection).await
 }
 
@@ -85,8 +85,10 @@ async fn change(
     body: &Bytes,
     projection: &Projection,
 ) -> Answer {
-    let parsed = if method == Method::Delete { Value::Null } else { parse_json(body)? };
-    let change = method.change(kind, &context.tenant.types, &parsed)?;
+    let change = {
+        let parsed = if method == Method::Delete { Value::Null } else { parse_json(body)? };
+        method.change(kind, &context.tenant.types, &parsed)?
+    };
     let if_match = preconditions::if_match(headers)?;
     let errand = context.errand(Asked { method, kind, id, body, if_match: if_match.as_deref(), change });
     let road = &context.app.road;
