@@ -1,5 +1,5 @@
 //! Catching up: rows whose `folded` was made by a version that did not know it as it is now, or before their tenant
-//! registered a schema. Some at a time, and none that somebody is changing. Neither version nor ticket moves: nothing changed
+//! registered a schema; with them the key of a userName, as it is made now. Some at a time, and none that somebody is changing. Neither version nor ticket moves: nothing changed
 //! but how filters see it.
 //!
 //! Before: an update of the services, or `rollcall schema add`. After: lists, which filter by `folded`.
@@ -16,6 +16,7 @@ use shared::postgres::schema::{groups, users};
 use shared::postgres::tenants::Tenant;
 use shared::postgres::users::UserRow;
 use shared::postgres::{Constant, Error, Pool, Rows, tenants};
+use shared::scim::user_name_key;
 use shared::shutdown;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -36,6 +37,7 @@ struct Folded {
     id: Uuid,
     folded: Map<String, Value>,
     folded_version: i64,
+    user_name_key: Option<String>,
 }
 
 /// A row that can be behind.
@@ -49,17 +51,23 @@ trait Behind: Row + Send {
         after: Uuid,
     ) -> impl Future<Output = Result<Vec<Self>, Error>> + Send;
     fn version(&self) -> i64;
+    /// The key of the userName, if it has one.
+    fn user_name_key(&self) -> Option<String>;
 }
 
+/// A name that is somebody else's by now stays under its old key.
+const UPDATE_USERS: &str = "update users r set folded = i.folded, folded_version = i.folded_version, user_name_key = \
+    case when exists (select from users o where o.tenant_id = r.tenant_id and o.user_name_key = i.user_name_key \
+                      and o.id <> r.id) then r.user_name_key else i.user_name_key end \
+    from input i where r.id = i.id";
+const UPDATE_GROUPS: &str =
+    "update groups r set folded = i.folded, folded_version = i.folded_version from input i where r.id = i.id";
+
 macro_rules! behind {
-    ($row:ty, $table:ident) => {
+    ($row:ty, $table:ident, $update:ident, $user_name_key:expr) => {
         impl Behind for $row {
             const TABLE: &'static str = stringify!($table);
-            const UPDATE: &'static str = concat!(
-                "update ",
-                stringify!($table),
-                " r set folded = i.folded, folded_version = i.folded_version from input i where r.id = i.id"
-            );
+            const UPDATE: &'static str = $update;
 
             async fn behind(connection: &mut AsyncPgConnection, after: Uuid) -> Result<Vec<Self>, Error> {
                 let behind = $table::table
@@ -74,12 +82,17 @@ macro_rules! behind {
             fn version(&self) -> i64 {
                 self.version
             }
+
+            fn user_name_key(&self) -> Option<String> {
+                let key: fn(&Self) -> Option<String> = $user_name_key;
+                key(self)
+            }
         }
     };
 }
 
-behind!(UserRow, users);
-behind!(GroupRow, groups);
+behind!(UserRow, users, UPDATE_USERS, |row| Some(user_name_key(&row.user_name)));
+behind!(GroupRow, groups, UPDATE_GROUPS, |_| None);
 
 /// Catches up until `stop`, at the start and every now and then: an older worker may still be at work.
 pub async fn run(pool: Pool, stop: CancellationToken) {
@@ -145,7 +158,12 @@ async fn some<R: Behind>(
 
 fn fold<R: Behind>(tenants: &HashMap<Uuid, Tenant>, row: &R) -> Option<Folded> {
     match row.folded(&tenants.get(&row.tenant())?.types) {
-        Ok(folded) => Some(Folded { id: row.id(), folded, folded_version: row.version() }),
+        Ok(folded) => Some(Folded {
+            id: row.id(),
+            folded,
+            folded_version: row.version(),
+            user_name_key: row.user_name_key(),
+        }),
         Err(error) => {
             warn!(%error, resource.id = %row.id(), "could not make a {} ready for filters", R::NAME);
             None
