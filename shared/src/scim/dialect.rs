@@ -174,15 +174,17 @@ pub(super) fn names(value: &Value) -> Option<String> {
 }
 
 /// An integer, also as text as in a query string (RFC 7644 §3.4.3 has an integer). One beyond 64 bits is as good as the
-/// largest or smallest.
+/// largest or smallest, however it is written: JSON's reader makes a float of it.
 pub(super) fn integer(text: &str) -> Option<i64> {
-    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-    match text.trim().parse::<i64>() {
-        Ok(number) => Some(number),
-        Err(error) if *error.kind() == PosOverflow => Some(i64::MAX),
-        Err(error) if *error.kind() == NegOverflow => Some(i64::MIN),
-        Err(_) => None,
-    }
+    const BEYOND: f64 = 9.2e18;
+    let text = text.trim();
+    // Not "inf".
+    let is_number = |text: &&str| text.ends_with(|c: char| c.is_ascii_digit());
+    text.parse::<i64>().ok().or_else(|| match Some(text).filter(is_number)?.parse::<f64>().ok()? {
+        large if large > BEYOND => Some(i64::MAX),
+        small if small < -BEYOND => Some(i64::MIN),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -218,6 +220,8 @@ mod tests {
             (" -7 ", Some(-7)),
             ("99999999999999999999", Some(i64::MAX)),
             ("-99999999999999999999", Some(i64::MIN)),
+            ("1.8446744073709552e19", Some(i64::MAX)),
+            ("inf", None),
             ("", None),
             ("1.5", None),
         ] {

@@ -39,7 +39,7 @@ pub struct New {
     /// The tenant's name.
     tenant: String,
     /// The mail address.
-    #[arg(long)]
+    #[arg(long, value_parser = address)]
     email: String,
     /// The first name.
     #[arg(long)]
@@ -53,6 +53,16 @@ pub struct New {
     /// admin, manager, creator or learner.
     #[arg(long, default_value = "learner")]
     role: Role,
+}
+
+/// A text to which mail can be addressed, as far as that can be seen.
+fn address(text: &str) -> Result<String, String> {
+    let parts = text.split_once('@').filter(|(local, domain)| !local.is_empty() && !domain.is_empty());
+    let is_odd = |c: char| c.is_whitespace() || c.is_control();
+    match parts {
+        Some((_, domain)) if !domain.contains('@') && !text.contains(is_odd) => Ok(text.to_owned()),
+        _ => Err("it must be a mail address, such as ada@acme.example".to_owned()),
+    }
 }
 
 /// Runs it.
@@ -201,4 +211,25 @@ fn facts(row: &UserRow) -> Vec<(&'static str, Value)> {
         ("modified_at", output::rfc3339(Some(row.modified_at))),
         ("resource", row.resource.clone()),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_one() {
+        for (text, is_one) in [
+            ("ada@acme.example", true),
+            ("ada+x@localhost", true),
+            ("ada", false),
+            ("@acme.example", false),
+            ("ada@", false),
+            ("a@b@c", false),
+            ("a b@c.example", false),
+            ("x@y.example\r\nBcc: z@y.example", false),
+        ] {
+            assert_eq!(address(text).is_ok(), is_one, "{text:?}");
+        }
+    }
 }
