@@ -17,7 +17,7 @@ provided() {
     rabbitmq-server) find_rabbitmq ;;
     postgresql-client) command -v psql >/dev/null ;;
     gcc) command -v cc >/dev/null ;;
-    python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+    python3-venv) /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     libc6-dev) [[ -e /usr/include/stdio.h ]] ;;
     ca-certificates) [[ -s /etc/ssl/certs/ca-certificates.crt || -n ${SSL_CERT_FILE-} || -d /etc/pki/tls/certs ]] ;;
     *) command -v "$1" >/dev/null ;;

@@ -1,5 +1,6 @@
 -- Groups and their members, registered schemas, what filters compare with, and commands that nobody waits for.
--- Runs beside: the version before, which knows no groups and leaves `folded` behind: workers of this version fill it in.
+-- Runs beside: the version before, which knows no groups and leaves `folded` behind: workers of this version fill it in. That
+-- version takes new events and commands for mistakes, so update the notifier first, then the workers, then ingest.
 
 create table groups (
     id             uuid primary key,
@@ -50,22 +51,17 @@ comment on column schemas.id is 'The URN.';
 comment on column schemas.removed_at is 'It was taken back, and values under it are stored all the same: it can come back only so that they fit.';
 comment on column schemas.definition is 'The schema in the form of RFC 7643 §7.';
 
--- Compared by their bytes, as the services compare them, and found by a beginning and in order too.
+-- (The columns keep their types: a running worker has statements prepared on them.)
 alter table users
-    alter column user_name_key type text collate "C",
-    alter column external_id type text collate "C",
     add column folded jsonb not null default '{}',
     add column folded_version bigint not null default 0;
 create index users_unfolded on users (id) where folded_version <> version;
+create index users_names on users (tenant_id, (user_name_key collate "C"));
 create index users_display_name on users (tenant_id, ((folded ->> 'displayName') collate "C"));
 create index users_emails on users using gin ((folded -> 'emails') jsonb_path_ops);
 create index users_modified_at on users (tenant_id, modified_at);
 comment on column users.folded is 'The resource as filters compare it: what is not caseExact folded, dates in one form. Computed by the services.';
 comment on column users.folded_version is 'The version that folded was computed for; a worker catches up where it is another.';
-
--- Instants are shown by the millisecond, and compared as they are shown.
-update users
-set created_at = date_trunc('milliseconds', created_at), modified_at = date_trunc('milliseconds', modified_at);
 
 alter table commands drop constraint commands_check, drop constraint commands_state_check;
 alter table commands

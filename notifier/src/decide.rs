@@ -180,7 +180,7 @@ mod tests {
         use Effect::{Assign, Cancel, Complete, Park, Send, Suppress, Unpark};
         use Kind::{FirstAssignment, Welcome};
         use Origin::{Manual, Scim};
-        use UserEvent::{Archived, Created, Deleted, Restored, Updated};
+        use UserEvent::{Archived, Created, Deleted, Linked, Restored, Updated};
         let had_first = Suppress(FirstAssignment, "already had the first-assignment mail");
         for (rule, what, user, mailed, expected) in [
             ("scim is silent", user(Created, Scim), LIVES, NOTHING, vec![Suppress(Welcome, SILENT), Unpark]),
@@ -214,6 +214,7 @@ mod tests {
                 vec![Suppress(Welcome, DELETED), Unpark],
             ),
             ("an update needs no mail", user(Updated, Manual), LIVES, NOTHING, vec![]),
+            ("a link needs no mail", user(Linked, Manual), LIVES, NOTHING, vec![]),
             ("archiving cancels", user(Archived, Scim), SLEEPS, WELCOMED, vec![Cancel(ARCHIVED)]),
             ("late news of archiving does not cancel", user(Archived, Scim), LIVES, WELCOMED, vec![]),
             ("archived, and deleted since", user(Archived, Scim), None, WELCOMED, vec![Cancel(DELETED)]),

@@ -1,6 +1,6 @@
 //! What a tenant chose: the typed form of the column `tenants.settings`.
 //!
-//! Before it: `rollcall tenant set`. After it: the worker, which goes by it.
+//! Before it: `rollcall tenant set`. After it: whoever does as the tenant chose; for now the worker.
 
 use serde::{Deserialize, Serialize};
 

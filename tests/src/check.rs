@@ -106,4 +106,12 @@ async fn nothing_is_left(stack: &Stack, broker: &Broker) {
         assert_eq!(broker.ready(queue).await, 0, "messages in {queue} that a consumer had not acknowledged");
     }
     assert_eq!(stack.db().count("select 1 from outbox").await, 0);
+    every_group_is_counted(stack).await;
+}
+
+/// Every group has as many members as it says.
+pub async fn every_group_is_counted(stack: &Stack) {
+    let members = "select count(*) from group_members m where m.group_id = g.id";
+    let wrong = format!("select id from groups g where member_count <> ({members})");
+    assert_eq!(stack.db().rows(&wrong).await, [] as [Value; 0]);
 }

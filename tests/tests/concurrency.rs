@@ -2,8 +2,8 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tests::okta::person;
-use tests::{Okta, Stack, Tenant};
+use tests::okta::{membership, person};
+use tests::{Okta, Stack, Tenant, check};
 
 /// The tenant's clients at both ingests, in turn.
 fn clients(stack: &Stack, tenant: &Tenant, count: usize) -> Vec<Okta> {
@@ -50,6 +50,27 @@ async fn of_sixteen_posts_of_one_external_id_one_wins() {
         statuses.sort_unstable();
         assert_eq!((statuses[0], &statuses[1..]), (201, &[409; 15][..]), "{round}");
     }
+}
+
+/// A deletion takes memberships along, and meets the same people being added.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_who_are_deleted_while_they_are_added_are_in_no_count() {
+    const PEOPLE: usize = 24;
+    let stack = Stack::shared().await;
+    let tenant = stack.tenant("leavers").await;
+    let pushed = tests::load::push(&tenant.okta(), "leavers", PEOPLE, 16).await;
+    let ids: Vec<String> = pushed.into_iter().map(|person| person.answer.is(201).id()).collect();
+    let group = tenant.okta().push_group("Leavers").await.is(201).id();
+    let both = clients(&stack, &tenant, 2 * PEOPLE);
+    let (adding, leaving) = both.split_at(PEOPLE);
+    let add = adding.iter().zip(&ids).map(|(okta, id)| okta.patch_group(&group, membership(&[], &[id])));
+    let leave = leaving.iter().zip(&ids).map(|(okta, id)| okta.delete(id));
+    let (added, left) = futures_util::join!(join_all(add), join_all(leave));
+    assert!(added.iter().all(|answer| matches!(answer.status, 200 | 400)), "{added:?}");
+    assert!(left.iter().all(|answer| answer.status == 204), "{left:?}");
+    check::every_group_is_counted(&stack).await;
+    assert_eq!(tenant.okta().group(&group).await.is(200).body.get("members"), None, "nobody is left");
+    assert_eq!(tenant.okta().get("/Users").await.is(200).total(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,10 @@
 //! Catching up: rows whose `folded` was made by a version that did not know it as it is now, or before their tenant
-//! registered a schema; with them the key of a userName, as it is made now. Some at a time, and none that somebody is changing. Neither version nor ticket moves: nothing changed
+//! registered a schema or took it back; with them a userName's key as it is made now, and instants as they are shown. Some at a time, and none that somebody is changing. Neither version nor ticket moves: nothing changed
 //! but how filters see it.
 //!
 //! Before: an update of the services, or `rollcall schema add`. After: lists, which filter by `folded`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use diesel::prelude::*;
@@ -56,9 +56,10 @@ trait Behind: Row + Send {
 }
 
 /// A name that is somebody else's by now stays under its old key.
-const UPDATE_USERS: &str = "update users r set folded = i.folded, folded_version = i.folded_version, user_name_key = \
-    case when exists (select from users o where o.tenant_id = r.tenant_id and o.user_name_key = i.user_name_key \
-                      and o.id <> r.id) then r.user_name_key else i.user_name_key end \
+const UPDATE_USERS: &str = "update users r set folded = i.folded, folded_version = i.folded_version, \
+    created_at = date_trunc('milliseconds', r.created_at), modified_at = date_trunc('milliseconds', r.modified_at), \
+    user_name_key = case when i.user_name_key is null or exists (select from users o where o.tenant_id = r.tenant_id \
+        and o.user_name_key = i.user_name_key and o.id <> r.id) then r.user_name_key else i.user_name_key end \
     from input i where r.id = i.id";
 const UPDATE_GROUPS: &str =
     "update groups r set folded = i.folded, folded_version = i.folded_version from input i where r.id = i.id";
@@ -149,9 +150,23 @@ async fn some<R: Behind>(
     let Some(last) = rows.last().map(R::id) else { return Ok((0, None)) };
     let ids: BTreeSet<Uuid> = rows.iter().map(R::tenant).collect();
     let ids: Vec<Uuid> = ids.into_iter().collect();
-    let tenants: HashMap<Uuid, Tenant> =
-        tenants::by_ids(connection, &ids).await?.into_iter().map(|tenant| (tenant.id, tenant)).collect();
-    let folded: Vec<Folded> = rows.iter().filter_map(|row| fold(&tenants, row)).collect();
+    let mut tenants: HashMap<Uuid, Tenant> = HashMap::new();
+    for id in ids {
+        match tenants::by_ids(connection, &[id]).await {
+            Ok(found) => tenants.extend(found.into_iter().map(|tenant| (tenant.id, tenant))),
+            // Its own workers say so too; the others' rows are ready all the same.
+            Err(error @ Error::Refused(_)) => warn!(%error, tenant.id = %id, "could not read a tenant"),
+            Err(error) => return Err(error),
+        }
+    }
+    let mut folded: Vec<Folded> = rows.iter().filter_map(|row| fold(&tenants, row)).collect();
+    // Of several to whom one key would fall, the first gets it.
+    let mut keys = HashSet::new();
+    let tenant_of: HashMap<Uuid, Uuid> = rows.iter().map(|row| (row.id(), row.tenant())).collect();
+    for row in &mut folded {
+        row.user_name_key =
+            row.user_name_key.take().filter(|key| keys.insert((tenant_of.get(&row.id), key.clone())));
+    }
     let written = Rows::new(R::TABLE, &folded, R::UPDATE)?.execute(connection).await?;
     Ok((written, Some(last)))
 }

@@ -14,7 +14,7 @@ use shared::postgres::verdicts::{self, Verdict};
 use shared::scim::{Error, Projection};
 use shared::ticket::Ticket;
 
-use super::context::{self, Context};
+use super::context::Context;
 use super::kind::{Kind, Method};
 use super::shown::{told, with_skipped};
 use crate::http::answer::{Answer, Refusal, scim_json};
@@ -47,7 +47,7 @@ pub(super) fn accepted(ticket: Ticket, base: &str) -> Response {
 /// 404 for a transaction that the tenant does not have, 429 while Postgres is away.
 pub async fn outcome(context: Context, txn: Result<Path<String>, PathRejection>) -> Answer {
     let unknown = || Error::not_found("there is no asynchronous request with this transaction identifier");
-    let txn = txn.ok().and_then(|Path(text)| context::id(&text)).ok_or_else(unknown)?;
+    let txn = txn.ok().and_then(|Path(text)| shared::id::parse(&text)).ok_or_else(unknown)?;
     let (tenant, ticket) = (context.tenant.id, Ticket(txn));
     let read = context.app.pool.bounded(async |c| verdicts::of_tenant(c, tenant, ticket).await);
     let found = read.await.map_err(|error| Refusal::unread(&error))?.ok_or_else(unknown)?;

@@ -9,6 +9,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, FromRequestParts, Path, Request, State};
 use axum::http::HeaderMap;
+use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use shared::command::{Actor, Change, Fingerprint};
 use shared::postgres::keys::Key;
@@ -68,7 +69,7 @@ impl Context {
         self.receive_up_to(self.app.config.body_limit, request).await
     }
 
-    /// The same for a resource of this kind; a large one has a permit, for as long as it is in hand.
+    /// The same for a resource of this kind; a large one, or one of a length that nobody knows, has a permit to be read.
     ///
     /// # Errors
     /// As [`Context::receive`]; 429 if too many large ones are in hand.
@@ -78,7 +79,8 @@ impl Context {
         request: Request,
     ) -> Result<(HeaderMap, Bytes, Option<SemaphorePermit<'_>>), Error> {
         let limit = self.app.config.body_limit;
-        if kind == Kind::User || body::announced(request.headers()) <= limit {
+        let announced = request.headers().contains_key(CONTENT_LENGTH);
+        if kind == Kind::User || announced && body::announced(request.headers()) <= limit {
             let (headers, body) = self.receive_up_to(limit, request).await?;
             return Ok((headers, body, None));
         }
@@ -151,13 +153,7 @@ impl FromRequestParts<Shared> for Named {
         let kind: Result<Extension<Kind>, _> = Extension::from_request_parts(parts, state).await;
         let Ok(Extension(kind)) = kind else { return Err(Refusal::bug("a route without its kind")) };
         let given: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
-        let id = given.ok().and_then(|Path(text)| id(&text));
+        let id = given.ok().and_then(|Path(text)| shared::id::parse(&text));
         Ok(Self(kind, id.ok_or_else(|| kind.not_found())?))
     }
-}
-
-/// An id as we write it; `id` is caseExact (RFC 7643 §3.1).
-pub(super) fn id(text: &str) -> Option<Uuid> {
-    let id = Uuid::try_parse(text).ok()?;
-    (id.to_string() == text).then_some(id)
 }

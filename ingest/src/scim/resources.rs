@@ -9,7 +9,7 @@ use axum::extract::{Extension, Request};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 use serde_json::Value;
-use shared::scim::{Projection, parse_json};
+use shared::scim::{Error, Projection, parse_json};
 use uuid::Uuid;
 
 use super::asynchronous;
@@ -19,7 +19,7 @@ use super::read;
 use super::shown::Shown;
 use crate::http::answer::{Answer, Refusal};
 use crate::http::{preconditions, prefer};
-use crate::road::Promise;
+use crate::road::{Errand, Promise};
 
 /// `GET /Users/{id}`, `GET /Groups/{id}` (RFC 7644 §3.4.1).
 ///
@@ -65,32 +65,45 @@ pub async fn patch(context: Context, Named(kind, id): Named, request: Request) -
 /// # Errors
 /// Any SCIM error.
 pub async fn delete(context: Context, Named(kind, id): Named, headers: HeaderMap) -> Answer {
-    change(&context, Method::Delete, kind, id, &headers, &Bytes::new(), &Projection::all()).await
+    let errand = errand(&context, Method::Delete, kind, id, &headers, &Bytes::new(), &Value::Null)?;
+    answer(&context, Method::Delete, kind, &headers, errand, &Projection::all()).await
 }
 
 /// A change with a body.
 async fn written(context: Context, method: Method, kind: Kind, id: Uuid, request: Request) -> Answer {
     let projection = context.query.projection()?;
-    let (headers, body, _permit) = context.receive_resource(kind, request).await?;
-    change(&context, method, kind, id, &headers, &body, &projection).await
+    let (headers, body, permit) = context.receive_resource(kind, request).await?;
+    let parsed = parse_json(&body)?;
+    let errand = errand(&context, method, kind, id, &headers, &body, &parsed)?;
+    // What is under way is small again.
+    drop((permit, body, parsed));
+    answer(&context, method, kind, &headers, errand, &projection).await
 }
 
-/// Sends a change down the road and answers what came of it, or where that can be asked for.
-async fn change(
+/// The change that is asked for.
+fn errand(
     context: &Context,
     method: Method,
     kind: Kind,
     id: Uuid,
     headers: &HeaderMap,
     body: &Bytes,
+    parsed: &Value,
+) -> Result<Errand, Error> {
+    let change = method.change(kind, &context.tenant.types, parsed)?;
+    let if_match = preconditions::if_match(headers)?;
+    Ok(context.errand(Asked { method, kind, id, body, if_match: if_match.as_deref(), change }))
+}
+
+/// Sends a change down the road and answers what came of it, or where that can be asked for.
+async fn answer(
+    context: &Context,
+    method: Method,
+    kind: Kind,
+    headers: &HeaderMap,
+    errand: Errand,
     projection: &Projection,
 ) -> Answer {
-    let change = {
-        let parsed = if method == Method::Delete { Value::Null } else { parse_json(body)? };
-        method.change(kind, &context.tenant.types, &parsed)?
-    };
-    let if_match = preconditions::if_match(headers)?;
-    let errand = context.errand(Asked { method, kind, id, body, if_match: if_match.as_deref(), change });
     let road = &context.app.road;
     let outcome = match prefer::respond_async(headers) {
         None => road.travel(errand).await?,

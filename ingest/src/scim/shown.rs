@@ -107,7 +107,7 @@ impl View<'_> {
             Outcome::Rejected { error } => Err(error),
             // Of an asynchronous one: the others are tried again.
             Outcome::Stale { .. } => Err(Error::conflict(
-                "the user was deactivated after this was asked for, and it would bring them back: ask again if it is to",
+                "a later change was applied first, and this one would undo it: ask again if it is to",
             )),
         }
     }

@@ -60,7 +60,6 @@ diesel::table! {
         resource -> Jsonb,
         version -> BigInt,
         ticket -> Uuid,
-        created_ticket -> Uuid,
         created_at -> Timestamptz,
         modified_at -> Timestamptz,
         folded -> Jsonb,

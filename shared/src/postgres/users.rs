@@ -40,7 +40,6 @@ pub struct UserRow {
     pub resource: Value,
     pub version: i64,
     pub ticket: Uuid,
-    pub created_ticket: Uuid,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]

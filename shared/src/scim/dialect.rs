@@ -19,6 +19,9 @@
 //! | [`elements`]: a single value for a list of one | clients with one value to tell | RFC 7643 §2.4 |
 //! | [`is_core_urn`]: the URN of SCIM's drafts in `schemas` | OneLogin | RFC 7643 §3 |
 //! | [`compared_part`]: `emails co "x"` for `emails.value co "x"` | the RFC's own examples | RFC 7644 §3.4.2.2 |
+//! | [`is_method`]: the method of a bulk operation in any case | clients that hand on their HTTP library's word | RFC 7644 §3.7 |
+//! | [`below_base`]: the path of a bulk operation with the base in front | clients that hand on their request's URL | RFC 7644 §3.7 |
+//! | [`holds_ids`]: `bulkId:x` as a bare manager or member | Entra ID's way to name them | RFC 7644 §3.7.2 |
 //! | [`names`], [`integer`]: lists as text, numbers as strings in a SearchRequest | clients that reuse their query strings | RFC 7644 §3.4.3 |
 //!
 //! Two more stand in the grammar itself, where they are a matter of a character: `not(` without a space, which many clients
@@ -144,13 +147,32 @@ pub(super) fn narrowed(filter: Filter, comparison: Filter) -> Filter {
 
 /// Which part of a complex value is compared: `emails co "x"` is short for `emails.value co "x"`, as in the examples of
 /// RFC 7644 §3.4.2.2 itself.
-pub(super) fn compared_part(attribute: &Attribute) -> Option<&Attribute> {
+pub(crate) fn compared_part(attribute: &Attribute) -> Option<&Attribute> {
     attribute.sub_attribute("value")
 }
 
 /// Whether the text means no value: Okta pushes attributes without a value as `""` (RFC 7643 §2.5 knows null and []).
 pub(super) fn is_unassigned(text: &str) -> bool {
     text.is_empty()
+}
+
+/// Whether the word of a bulk operation is this method: some hand on what their HTTP library calls it, `post` (RFC 7644 §3.7
+/// has capitals).
+pub fn is_method(given: &str, method: &str) -> bool {
+    is_word(given, method)
+}
+
+/// The path of a bulk operation relative to the base, of which a client that hands on its own requests' URL or path has
+/// one in front (RFC 7644 §3.7: relative).
+pub fn below_base<'p>(path: &'p str, base_url: &str, base_path: &str) -> &'p str {
+    path.strip_prefix(base_url).or_else(|| path.strip_prefix(base_path)).unwrap_or(path)
+}
+
+/// Whether a key's text may be a reference to another bulk operation: `value` and `$ref` (RFC 7643 §2.4), and a manager or
+/// member named by a bare id, as [`as_value`] takes them (RFC 7644 §3.7.2).
+pub fn holds_ids(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["value", "$ref", "members", "manager"].iter().any(|name| key.ends_with(name))
 }
 
 /// Whether a URN in `schemas` names this core schema or message: OneLogin names that of SCIM's drafts,

@@ -24,10 +24,14 @@ pub mod schema;
 mod search;
 mod value;
 
+pub(crate) use dialect::compared_part;
+pub(crate) use value::as_boolean;
+
 pub use bulk::{
     BULK_REQUEST_URN, BULK_RESPONSE_URN, BulkOperation, BulkRequest, MAX_BULK_OPERATIONS, bulk_response,
 };
 pub use case::user_name_key;
+pub use dialect::{below_base, holds_ids, is_method};
 pub use error::{ERROR_URN, Error, ScimType};
 pub use filter::{Filter, Selection};
 pub use folded::{folded, folded_instant, folded_text};

@@ -27,7 +27,7 @@ pub(super) fn is_empty(value: &Value) -> bool {
 }
 
 /// A boolean, also as text.
-pub(super) fn as_boolean(value: &Value) -> Option<bool> {
+pub(crate) fn as_boolean(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(value) => Some(*value),
         Value::String(text) => dialect::boolean(text),

@@ -27,7 +27,7 @@ const INSERT_USERS: &str = "insert into users (id, tenant_id, user_name, user_na
     family_name, display_name, email, role, origin, archived_at, resource, folded, folded_version, version, ticket, \
     created_ticket, created_at, modified_at) select id, tenant_id, user_name, user_name_key, external_id, given_name, \
     family_name, display_name, email, role, origin, archived_at, resource, folded, version, version, ticket, \
-    created_ticket, created_at, modified_at from input";
+    ticket, created_at, modified_at from input";
 const INSERT_GROUPS: &str = "insert into groups (id, tenant_id, display_name, external_id, resource, folded, \
     folded_version, member_count, version, ticket, created_at, modified_at) select id, tenant_id, display_name, \
     external_id, resource, folded, version, member_count, version, ticket, created_at, modified_at from input";
@@ -224,7 +224,6 @@ impl Roster {
             resource: json!(resource),
             version: drawn.version,
             ticket: shared::id::new(),
-            created_ticket: shared::id::new(),
             created_at: instant(drawn.created),
             modified_at: instant(drawn.modified),
         }

@@ -7,7 +7,7 @@ use shared::command::{Change, Command, Origin};
 use shared::outcome::Outcome;
 use shared::postgres::groups::GroupRow;
 use shared::postgres::users::UserRow;
-use shared::scim::{Group, Resource, ResourceType, Types};
+use shared::scim::{Error, Group, Resource, ResourceType, Types};
 use time::{Duration, OffsetDateTime};
 
 use super::State;
@@ -58,49 +58,66 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> 
         // Applied before: redelivered after a crash between the commit and the acknowledgement.
         return Ok(Decision::Repeated(outcome));
     }
-    let change = validated(&tenant.types, &command.change)?;
+    let change = validated(&tenant.types, &command.change);
+    if let Err(Invalid::NoCommand(reason)) = change {
+        return Err(reason);
+    }
     // A row without a verdict: ingest gave up first, and said so in Postgres. (Or it queued what nobody waits for.)
     let late = !command.asynchronous && entry.is_some() || is_late(command, state.now);
     if let Some(outcome) = hand_out(state, command, late) {
         return Ok(if late { Decision::Unheard(outcome) } else { Decision::Reply(outcome) });
     }
-    let outcome = apply(state, command, &change, late).unwrap_or_else(Outcome::from);
+    let outcome = match change {
+        Ok(change) => apply(state, command, &change, late).unwrap_or_else(Outcome::from),
+        Err(Invalid::Misfit(error)) => Outcome::Rejected { error },
+        Err(Invalid::NoCommand(reason)) => return Err(reason),
+    };
     state.settle(command, outcome.clone(), late && outcome.is_applied());
     Ok(if late { Decision::Unheard(outcome) } else { Decision::Reply(outcome) })
 }
 
+/// Why a resource is none of the tenant's.
+enum Invalid {
+    /// Its sender is not ours: it can never be decided.
+    NoCommand(String),
+    /// It fitted the schemas that the tenant had when it was sent.
+    Misfit(Error),
+}
+
 /// The change with its resource held against the tenant's schemas: a sender that is not ours may not have done so, and ours
 /// may have known the schemas of a moment ago.
-fn validated<'a>(types: &Types, change: &'a Change) -> Result<Cow<'a, Change>, String> {
+fn validated<'a>(types: &Types, change: &'a Change) -> Result<Cow<'a, Change>, Invalid> {
+    let plain = Types::default();
+    let user = |user| parsed(&types.user, &plain.user, user);
+    let group = |group: &Group| {
+        if group::has_members(&group.resource) {
+            let reason = "no command: a group's members stand beside its resource, not in it";
+            return Err(Invalid::NoCommand(reason.to_owned()));
+        }
+        let resource = parsed(&types.group, &plain.group, &group.resource)?;
+        Ok(Group { resource, members: group.members.clone() })
+    };
     Ok(match change {
-        Change::CreateUser { user, origin, role } => {
-            let user = parsed(&types.user, user)?;
-            Cow::Owned(Change::CreateUser { user, origin: *origin, role: *role })
+        Change::CreateUser { user: sent, origin, role } => {
+            Cow::Owned(Change::CreateUser { user: user(sent)?, origin: *origin, role: *role })
         }
-        Change::ReplaceUser { user } => Cow::Owned(Change::ReplaceUser { user: parsed(&types.user, user)? }),
-        Change::CreateGroup { group } => {
-            Cow::Owned(Change::CreateGroup { group: parsed_group(types, group)? })
-        }
-        Change::ReplaceGroup { group } => {
-            Cow::Owned(Change::ReplaceGroup { group: parsed_group(types, group)? })
-        }
+        Change::ReplaceUser { user: sent } => Cow::Owned(Change::ReplaceUser { user: user(sent)? }),
+        Change::CreateGroup { group: sent } => Cow::Owned(Change::CreateGroup { group: group(sent)? }),
+        Change::ReplaceGroup { group: sent } => Cow::Owned(Change::ReplaceGroup { group: group(sent)? }),
         Change::PatchUser { .. } | Change::PatchGroup { .. } | Change::DeleteUser | Change::DeleteGroup => {
             Cow::Borrowed(change)
         }
     })
 }
 
-fn parsed(resource_type: &ResourceType, resource: &Resource) -> Result<Resource, String> {
-    let as_sent =
-        serde_json::to_value(resource).map_err(|_| "no command: its resource is no JSON".to_owned())?;
-    Resource::parse(resource_type, &as_sent).map_err(|error| format!("no command: {}", error.detail))
-}
-
-fn parsed_group(types: &Types, group: &Group) -> Result<Group, String> {
-    if group::has_members(&group.resource) {
-        return Err("no command: a group's members stand beside its resource, not in it".to_owned());
-    }
-    Ok(Group { resource: parsed(&types.group, &group.resource)?, members: group.members.clone() })
+/// The resource by the tenant's type. What does not even fit the type without extensions is no command.
+fn parsed(own: &ResourceType, plain: &ResourceType, resource: &Resource) -> Result<Resource, Invalid> {
+    let no_command = |reason: &str| Invalid::NoCommand(format!("no command: {reason}"));
+    let as_sent = serde_json::to_value(resource).map_err(|_| no_command("its resource is no JSON"))?;
+    Resource::parse(own, &as_sent).map_err(|error| match Resource::parse(plain, &as_sent) {
+        Ok(_) => Invalid::Misfit(error),
+        Err(error) => no_command(&error.detail),
+    })
 }
 
 /// What an earlier try of the same request came to, if that is still to be handed out.

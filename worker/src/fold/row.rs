@@ -193,9 +193,11 @@ pub(super) fn hand_out<R: Row>(state: &mut State, command: &Command, late: bool)
     } else {
         Outcome::Updated { record, skipped_members }
     };
-    state.settle(command, outcome.clone(), false);
-    if !late {
+    // What a late repetition finds stays unclaimed: a made resource where it is, a change with the ticket that it has now.
+    let passes_on = late && !is_create;
+    if passes_on || !late {
         state.claim(&mark, first, is_create);
     }
+    state.settle(command, outcome.clone(), passes_on);
     Some(outcome)
 }

@@ -8,18 +8,17 @@ mod groups;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 use shared::command::Fingerprint;
-use shared::postgres::schema::{commands, tenants as tenant_rows, users};
+use shared::postgres::schema::{commands, users};
 use shared::postgres::users::UserRow;
 use shared::postgres::{Constant, Error, tenants, verdicts};
 use shared::ticket::Ticket;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Keys;
+use super::{Keys, locks};
 use crate::fold::{Entry, Person, Slot, State};
 
 /// Loads and locks the rows. What does not wait for a lock is sent at once (pipelined).
@@ -30,8 +29,8 @@ pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTi
     let tenant_ids = ids(&keys.tenants);
     // All are awaited, so that none is left half-read when one of them fails.
     let (held, locked, tenants, users, people, entries) = futures_util::join!(
-        hold_tenants(connection, &tenant_ids),
-        lock_external_ids(connection, keys),
+        locks::hold(connection, keys),
+        locks::external_ids(connection, keys),
         tenants::by_ids(connection, &tenant_ids),
         load_users(connection, keys),
         load_people(connection, keys),
@@ -49,28 +48,6 @@ pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTi
 
 fn ids(set: &BTreeSet<Uuid>) -> Vec<Uuid> {
     set.iter().copied().collect()
-}
-
-/// No schema is registered between here and the commit: what is saved is folded by the schemas that there are.
-async fn hold_tenants(mut connection: &AsyncPgConnection, ids: &[Uuid]) -> Result<(), Error> {
-    let query = tenant_rows::table.filter(tenant_rows::id.eq_any(ids)).order(tenant_rows::id);
-    let held: Vec<Uuid> = query.select(tenant_rows::id).for_key_share().load(&mut connection).await?;
-    drop(held);
-    Ok(())
-}
-
-/// Of several POSTs with one externalId one comes after the other, in whichever batches they are. (The userName has a
-/// constraint that sees to it; an externalId is the client's own, and its PATCHes may give it to two accounts.)
-async fn lock_external_ids(mut connection: &AsyncPgConnection, keys: &Keys) -> Result<(), Error> {
-    if keys.external_ids.is_empty() {
-        return Ok(());
-    }
-    let named = keys.external_ids.iter().map(|(tenant, id)| format!("{tenant} {id}"));
-    let lock = "select pg_advisory_xact_lock(h) from (select distinct hashtextextended(n, 7241990419) as h \
-                from unnest($1) as n order by h) as hashes";
-    let lock = diesel::sql_query(lock).bind::<Array<Text>, _>(named.collect::<Vec<_>>());
-    lock.execute(&mut connection).await?;
-    Ok(())
 }
 
 /// The users whom the batch changes, or whom a POST may mean. Only a deletion locks out those who make them members.

@@ -3,6 +3,7 @@
 
 mod keys;
 mod load;
+pub mod locks;
 mod save;
 mod unheard;
 

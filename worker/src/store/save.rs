@@ -22,7 +22,7 @@ const INSERT_USERS: &str = "insert into users (id, tenant_id, user_name, user_na
     created_at, modified_at) \
     select id, tenant_id, user_name, user_name_key, external_id, given_name, family_name, display_name, email, \
     location, business_unit, department, job_title, manager_name, employee_number, locale, timezone, role, origin, \
-    archived_at, resource, folded, version, version, ticket, created_ticket, created_at, modified_at \
+    archived_at, resource, folded, version, version, ticket, ticket, created_at, modified_at \
     from input order by tenant_id, user_name_key";
 
 const UPDATE_USERS: &str = "update users u set user_name = i.user_name, user_name_key = i.user_name_key, \

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 use serde_json::{Map, Value};
-use shared::scim::Error;
+use shared::scim::{Error, holds_ids};
 use uuid::Uuid;
 
 /// What a reference begins with.
@@ -97,12 +97,6 @@ fn each<E>(
         }
         Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
     }
-}
-
-/// Under which keys ids stand: `value` and `$ref` (RFC 7643 §2.4), and those whom some clients name by a bare id.
-fn holds_ids(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    ["value", "$ref", "members", "manager"].iter().any(|name| key.ends_with(name))
 }
 
 /// Whether it is an operation of a PATCH on an attribute that holds no id.

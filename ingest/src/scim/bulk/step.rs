@@ -3,12 +3,11 @@
 //! Before it: the operation as it was sent. After it: the order, and then the road.
 
 use serde_json::Value;
-use shared::scim::{BulkOperation, Error};
+use shared::scim::{BulkOperation, Error, below_base, is_method};
 use uuid::Uuid;
 
 use super::references::{Makers, references, referred};
 use crate::scim::BASE_PATH;
-use crate::scim::context::id;
 use crate::scim::kind::{Kind, Method};
 
 /// An operation that makes sense so far.
@@ -87,13 +86,13 @@ impl Step {
 
 fn method_of(word: &str) -> Result<Method, Error> {
     let all = [Method::Post, Method::Put, Method::Patch, Method::Delete];
-    let found = all.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(word));
+    let found = all.into_iter().find(|method| is_method(word, method.as_str()));
     found.ok_or_else(|| Error::invalid_value("method must be POST, PUT, PATCH or DELETE"))
 }
 
 /// What a path names: `/Users`, `/Groups/{id}`, also with the base path or URL in front.
 fn resource(path: &str, base: &str) -> Result<(Kind, Option<Target>), Error> {
-    let below = path.strip_prefix(base).or_else(|| path.strip_prefix(BASE_PATH)).unwrap_or(path);
+    let below = below_base(path, base, BASE_PATH);
     let below = below.strip_suffix('/').unwrap_or(below);
     let nowhere =
         || Error::not_found("the path of the operation leads nowhere; it must begin with /Users or /Groups");
@@ -105,7 +104,7 @@ fn resource(path: &str, base: &str) -> Result<(Kind, Option<Target>), Error> {
         let named = rest.strip_prefix('/').filter(|named| !named.contains('/')).ok_or_else(nowhere)?;
         let target = match referred(named) {
             Some(bulk_id) => Target::BulkId(bulk_id.to_owned()),
-            None => id(named).map_or(Target::Nobody, Target::Id),
+            None => shared::id::parse(named).map_or(Target::Nobody, Target::Id),
         };
         return Ok((kind, Some(target)));
     }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::field::{Column, Field, Finder, Json, Scope};
 use super::literal::{Literal, after_prefix, in_microseconds};
 use super::sql::{self, Sql};
+use crate::scim::compared_part;
 use crate::scim::filter::{CompareOp, Filter, ValuePath};
 use crate::scim::schema::{Attribute, DataType};
 
@@ -35,8 +36,7 @@ impl<'a> Finder<'a> {
             Filter::ValuePath(value_path) => self.value_path(value_path, scope),
             Filter::Compare { path, op, value } => {
                 let Some((attribute, field)) = self.find(scope, path) else { return NEVER.into() };
-                // `emails co "x"` is short for `emails.value co "x"`.
-                let (attribute, field) = match (attribute.sub_attribute("value"), field) {
+                let (attribute, field) = match (compared_part(attribute), field) {
                     (Some(value), Field::Json(json)) => (value, Field::Json(json.then(&["value"]))),
                     (Some(value), field) => (value, field),
                     (None, field) => (attribute, field),
@@ -194,7 +194,8 @@ impl Column {
                 }
             }
             (CompareOp::Equal, None) => {
-                let is_equal = Sql::fill("(? = ?)", [self.text.clone(), bind()]);
+                let value = self.equal.map_or_else(|| self.text.clone(), Sql::from);
+                let is_equal = Sql::fill("(? = ?)", [value, bind()]);
                 self.looked_up(is_equal)
             }
             (CompareOp::NotEqual, _) => Sql::fill("(? is distinct from ?)", [self.text, bind()]),

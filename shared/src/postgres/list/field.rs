@@ -82,6 +82,8 @@ pub(super) enum Field {
 pub(super) struct Column {
     /// The text, to be compared by its bytes.
     pub text: Sql,
+    /// What an equality is asked of, where an index has that and not the text.
+    pub equal: Option<&'static str>,
     /// The column of an id after a prefix, if the text is one: an equality is asked of it.
     pub id: Option<(&'static str, String)>,
     /// Whether an index has it.
@@ -176,15 +178,25 @@ impl<'a> Finder<'a> {
                 [&*schema.id, &*attribute.name].into_iter().chain(sub.map(|sub| &*sub.name)).collect();
             return Field::Json(Json::folded(&steps));
         }
-        let column =
-            |text: &'static str| Column { text: text.into(), id: None, is_indexed: true, is_certain: false };
+        let column = |text: &'static str| Column {
+            text: text.into(),
+            equal: None,
+            id: None,
+            is_indexed: true,
+            is_certain: false,
+        };
         match (self.table(), &*attribute.name, sub) {
             (_, "id", _) => Field::Text(self.id("r.id", "(r.id::text collate \"C\")")),
-            (_, "externalId", _) => Field::Text(column("r.external_id")),
+            (Table::Users, "externalId", _) => Field::Text(Column {
+                equal: Some("r.external_id"),
+                ..column("(r.external_id collate \"C\")")
+            }),
+            (Table::Groups, "externalId", _) => Field::Text(column("r.external_id")),
             (_, "meta", None) => Field::Always,
             (_, "meta", Some(sub)) => self.meta(sub),
             (Table::Users, "userName", _) => {
-                Field::Text(Column { is_certain: true, ..column("r.user_name_key") })
+                let text = "(r.user_name_key collate \"C\")";
+                Field::Text(Column { equal: Some("r.user_name_key"), is_certain: true, ..column(text) })
             }
             (_, "displayName", _) => Field::Text(column("((r.folded ->> 'displayName') collate \"C\")")),
             (Table::Users, "groups", sub) | (Table::Groups, "members", sub) => match sub {
@@ -200,7 +212,8 @@ impl<'a> Finder<'a> {
 
     /// RFC 7643 §3.1, as `Record::represent` shows it.
     fn meta(self, sub: &Attribute) -> Field {
-        let text = |text| Field::Text(Column { text, id: None, is_indexed: false, is_certain: true });
+        let text =
+            |text| Field::Text(Column { text, equal: None, id: None, is_indexed: false, is_certain: true });
         match &*sub.name {
             "created" => Field::Instant("r.created_at"),
             "lastModified" => Field::Instant("r.modified_at"),
@@ -222,8 +235,13 @@ impl<'a> Finder<'a> {
 
     /// One part of a membership (RFC 7643 §4.1.2 `groups`, §4.2 `members`), as `Computed` shows it.
     fn membership_by(self, part: &str) -> Option<Column> {
-        let text =
-            |text: &'static str| Column { text: text.into(), id: None, is_indexed: false, is_certain: true };
+        let text = |text: &'static str| Column {
+            text: text.into(),
+            equal: None,
+            id: None,
+            is_indexed: false,
+            is_certain: true,
+        };
         let (id, id_text, endpoint, display, kind) = match self.table() {
             Table::Users => (
                 "m.group_id",
@@ -250,12 +268,18 @@ impl<'a> Finder<'a> {
     }
 
     fn id(self, column: &'static str, text: &'static str) -> Column {
-        Column { text: text.into(), id: Some((column, String::new())), is_indexed: true, is_certain: true }
+        Column {
+            text: text.into(),
+            equal: None,
+            id: Some((column, String::new())),
+            is_indexed: true,
+            is_certain: true,
+        }
     }
 
     fn reference(self, column: &'static str, template: &'static str, prefix: String) -> Column {
         let text = Sql::fill(template, [sql::text(prefix.clone())]);
-        Column { text, id: Some((column, prefix)), is_indexed: false, is_certain: true }
+        Column { text, equal: None, id: Some((column, prefix)), is_indexed: false, is_certain: true }
     }
 
     /// What the locations of an endpoint begin with.

@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::scim::filter::CompareOp;
 use crate::scim::schema::{Attribute, DataType};
-use crate::scim::{folded_instant, folded_text};
+use crate::scim::{as_boolean, folded_instant, folded_text};
 
 /// What to compare with. As `Filter::matches` has it: the attribute's type decides, not the value's.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +25,7 @@ impl Literal {
     /// None if the value is not of the attribute's type.
     pub(super) fn new(attribute: &Attribute, value: &Value) -> Option<Self> {
         match attribute.data_type {
-            DataType::Boolean => boolean(value).map(Self::Boolean),
+            DataType::Boolean => as_boolean(value).map(Self::Boolean),
             DataType::Decimal | DataType::Integer => value.as_f64().map(Self::Number),
             DataType::DateTime => {
                 let text = value.as_str()?;
@@ -35,15 +35,6 @@ impl Literal {
             _ if attribute.case_exact => value.as_str().map(|text| Self::Text(text.to_owned())),
             _ => value.as_str().map(|text| Self::Text(folded_text(text))),
         }
-    }
-}
-
-fn boolean(value: &Value) -> Option<bool> {
-    match value {
-        Value::Bool(value) => Some(*value),
-        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
-        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
-        _ => None,
     }
 }
 

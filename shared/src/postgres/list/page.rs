@@ -39,7 +39,10 @@ impl List {
         let read = connection.transaction(async |connection| {
             // A plan for rows by the thousand is compiled only where that pays, which is not in so short a time.
             connection.batch_execute(&format!("set local jit = off; {}", limit(LIMIT))).await?;
-            self.read(connection, slice, Some(start)).await
+            let page = self.read(connection, slice, Some(start)).await?;
+            // Whatever else is in the transaction has its own bounds.
+            connection.batch_execute("set local statement_timeout to default").await?;
+            Ok(page)
         });
         match read.await {
             // diesel hides the SQLSTATE; what Postgres failed at after so long is what it was told to give up.

@@ -4,20 +4,21 @@
 //! resource types anew all the time, so that a change is in force within a second.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::{Args, Subcommand, ValueEnum};
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde_json::{Value, json};
 use shared::postgres::Connection;
-use shared::postgres::schema::{groups, schemas, tenants, users};
+use shared::postgres::schema::{groups, schemas, users};
 use shared::postgres::tenants::Tenant;
 use shared::scim::schema::Schema;
 use shared::scim::{self, Types};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 use worker::backfill;
+use worker::store::locks;
 
 use crate::context::{Context, Failure};
 use crate::output;
@@ -130,12 +131,13 @@ async fn add(context: &Context, new: &New) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What was stored under a schema before it was taken back can be filtered by again.
+/// What is stored under the schema is filtered by from now on, or no more.
 async fn catch_up(context: &Context) -> Result<(), Failure> {
-    const TOLD: usize = 10_000;
+    const STEP: usize = 10_000;
+    let told = AtomicUsize::new(0);
     let progress = |rows: usize| {
-        if rows > 0 && rows.is_multiple_of(TOLD) {
-            eprintln!("{rows} users and groups are ready for filters, more to come");
+        if told.fetch_max(rows / STEP, Ordering::Relaxed) < rows / STEP {
+            eprintln!("{rows} users and groups are ready for filters");
         }
     };
     backfill::all(&context.pool, &CancellationToken::new(), progress).await?;
@@ -157,9 +159,8 @@ async fn keep(
     schema: &Schema,
     now: OffsetDateTime,
 ) -> Result<bool, Failure> {
-    // One at a time per tenant, and while no worker folds its resources.
-    let own = tenants::table.find(tenant.id).select(tenants::id).for_update();
-    own.first::<Uuid>(connection).await?;
+    // One at a time, and while no worker folds the tenant's resources.
+    locks::hold_alone(connection, tenant.id).await?;
     let mut others = every(connection, tenant).await?;
     let place = others.iter().position(|row| row.id.eq_ignore_ascii_case(&schema.id));
     let old = place.map(|place| others.remove(place));
@@ -176,9 +177,11 @@ async fn keep(
     check(schema, extended, old.as_ref(), &others)?;
     let definition = schema.definition();
     if let Some(old) = old {
+        if old.removed_at.is_some() {
+            mark(connection, tenant, &schema.id).await?;
+        }
         let change = (schemas::definition.eq(definition), schemas::removed_at.eq(None::<OffsetDateTime>));
         diesel::update(schemas::table.find((tenant.id, old.id))).set(change).execute(connection).await?;
-        mark(connection, tenant, schema).await?;
         return Ok(replaces);
     }
     let row = (
@@ -201,12 +204,12 @@ async fn is_used(connection: &mut AsyncPgConnection, tenant: &Tenant, urn: &str)
     Ok(used.get_result(connection).await?)
 }
 
-/// Marks what has values under the schema as not ready for filters by it.
-async fn mark(connection: &mut AsyncPgConnection, tenant: &Tenant, schema: &Schema) -> Result<(), Failure> {
+/// Marks what has values under the schema as to be made ready for filters anew.
+async fn mark(connection: &mut AsyncPgConnection, tenant: &Tenant, urn: &str) -> Result<(), Failure> {
     macro_rules! mark {
         ($table:ident) => {
             let own = $table::table.filter($table::tenant_id.eq(tenant.id));
-            let having = own.filter($table::resource.has_key(&*schema.id));
+            let having = own.filter($table::resource.has_key(urn));
             diesel::update(having).set($table::folded_version.eq(0)).execute(connection).await?;
         };
     }
@@ -294,12 +297,18 @@ async fn show(context: &Context, which: &Registered) -> Result<(), Failure> {
 async fn remove(context: &Context, which: &Registered) -> Result<(), Failure> {
     let tenant = context.tenant_or_only(which.tenant.as_deref()).await?;
     let mut connection = context.pool.get().await?;
-    let row = find(&mut connection, &tenant, &which.urn).await?.ok_or_else(|| unknown(&tenant))?;
-    let own = schemas::table.find((tenant.id, &row.id));
-    diesel::update(own)
-        .set(schemas::removed_at.eq(Some(context.clock.now())))
-        .execute(&mut connection)
-        .await?;
+    let now = context.clock.now();
+    let work = async |connection: &mut Connection| {
+        locks::hold_alone(connection, tenant.id).await?;
+        let row = find(connection, &tenant, &which.urn).await?.ok_or_else(|| unknown(&tenant))?;
+        let own = schemas::table.find((tenant.id, &row.id));
+        diesel::update(own).set(schemas::removed_at.eq(Some(now))).execute(connection).await?;
+        mark(connection, &tenant, &row.id).await?;
+        Ok::<Row, Failure>(row)
+    };
+    let row = connection.transaction(work).await?;
+    drop(connection);
+    catch_up(context).await?;
     if context.json {
         output::json(&json!({ "tenant": tenant.name, "id": row.id, "removed": true }));
     } else {

@@ -1,6 +1,6 @@
 //! Outcomes that nobody heard, and the repeated request.
 
-use shared::command::Change;
+use shared::command::{Change, IfMatch};
 use shared::outcome::Outcome;
 use uuid::Uuid;
 
@@ -53,6 +53,19 @@ fn an_unheard_update_is_handed_out_only_while_it_is_the_truth() {
         Some("late again"),
         "applied as a new change"
     );
+}
+
+#[test]
+fn a_late_repeat_of_an_update_leaves_it_unclaimed_too() {
+    let mut state = state();
+    outcome(&mut state, &create(1, ADA, "ada@acme.example"));
+    let etag = state.user(TENANT, ADA).unwrap().record().unwrap().etag();
+    let put = |n| Command { if_match: Some(IfMatch::Tags(vec![etag.clone()])), ..put(n, "late") };
+    decide(&mut state, &late(put(2))).unwrap();
+    decide(&mut state, &late(put(3))).unwrap();
+    let version = state.user(TENANT, ADA).unwrap().version;
+    assert_eq!(status(&mut state, &put(4)), 200, "not 412 for its own change");
+    assert_eq!(state.user(TENANT, ADA).unwrap().version, version);
 }
 
 #[test]

@@ -41,7 +41,6 @@ pub(super) fn created(
         resource: serde_json::Value::Null,
         version: 1,
         ticket: command.ticket.0,
-        created_ticket: command.ticket.0,
         created_at: state.now,
         modified_at: state.now,
     };
@@ -62,8 +61,11 @@ pub(super) fn fill(
     resource.require(resource_type)?;
     let owned = |text: Option<&str>| text.map(str::to_owned);
     let active = resource.active().unwrap_or(true);
-    row.user_name = resource.user_name().to_owned();
-    row.user_name_key = user_name_key(resource.user_name());
+    // A name that was given before keys were made as they are now keeps its key.
+    if row.user_name != resource.user_name() {
+        row.user_name = resource.user_name().to_owned();
+        row.user_name_key = user_name_key(resource.user_name());
+    }
     row.external_id = owned(resource.external_id());
     row.given_name = resource.given_name().unwrap_or_default().to_owned();
     row.family_name = resource.family_name().unwrap_or_default().to_owned();
