@@ -6,12 +6,12 @@
 //! |---|---|
 //! | `http headers` | what every following request carries |
 //! | `http request` | a request: method, target, headers of its own, a blank line, the body. Spaces and quotes in the target are percent-encoded on the way |
-//! | `http answer` | the answer to it: status, the headers that matter ([`show::HEADERS`]), the body whole |
+//! | `http answer` | the answer to it: status, the headers that matter (`show::HEADERS`), the body whole |
 //! | `sql row` | a query, a blank line, and its rows as a table, or `no row`; given ten seconds to become true |
 //! | `json event` | the tenant's events on `rollcall.events` since the last such block, in order, or `no event` |
 //! | `eml mail` | the next mail to somebody at the tenant's domain, or `no mail` |
 //!
-//! What differs from run to run has a name in angle brackets ([`names`]): the first use binds it, later uses must be
+//! What differs from run to run has a name in angle brackets (`names`): the first use binds it, later uses must be
 //! equal. Whatever happens beside what the page says (an event, a mail) fails it.
 //!
 //! With `ROLLCALL_E2E_RECORD` set the answers, rows, events and mails are rewritten from what happened; names that

@@ -111,7 +111,8 @@ async fn row_11_the_renamed_keep_their_id_and_show_the_new_name_everywhere() {
     assert_eq!(okta.user(&id).await.body, renamed.body);
     assert_eq!(okta.find("old@row-11.example").await.is(200).total(), 0);
     assert_eq!(okta.find("new@row-11.example").await.is(200).resources()[0], renamed.body);
-    assert_eq!(okta.group(&group).await.is(200).body["members"][0]["display"], "new@row-11.example");
+    let shown = okta.get(&format!("/Groups/{group}?attributes=members.display")).await.is(200);
+    assert_eq!(shown.body["members"][0]["display"], "new@row-11.example");
 }
 
 #[tokio::test(flavor = "multi_thread")]

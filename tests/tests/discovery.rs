@@ -8,6 +8,7 @@ async fn the_service_provider_config_tells_the_truth() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("config").await.okta();
     let config = okta.get("/ServiceProviderConfig").await.is(200).body;
+    assert_eq!(config["securityEvents"]["asyncRequest"], "request");
     for (feature, supported) in [
         ("patch", true),
         ("filter", true),

@@ -35,6 +35,7 @@ const LIMIT: i64 = 200;
 #[derive(Serialize)]
 struct Folded {
     id: Uuid,
+    tenant_id: Uuid,
     folded: Map<String, Value>,
     folded_version: i64,
     user_name_key: Option<String>,
@@ -162,10 +163,8 @@ async fn some<R: Behind>(
     let mut folded: Vec<Folded> = rows.iter().filter_map(|row| fold(&tenants, row)).collect();
     // Of several to whom one key would fall, the first gets it.
     let mut keys = HashSet::new();
-    let tenant_of: HashMap<Uuid, Uuid> = rows.iter().map(|row| (row.id(), row.tenant())).collect();
     for row in &mut folded {
-        row.user_name_key =
-            row.user_name_key.take().filter(|key| keys.insert((tenant_of.get(&row.id), key.clone())));
+        row.user_name_key = row.user_name_key.take().filter(|key| keys.insert((row.tenant_id, key.clone())));
     }
     let written = Rows::new(R::TABLE, &folded, R::UPDATE)?.execute(connection).await?;
     Ok((written, Some(last)))
@@ -175,6 +174,7 @@ fn fold<R: Behind>(tenants: &HashMap<Uuid, Tenant>, row: &R) -> Option<Folded> {
     match row.folded(&tenants.get(&row.tenant())?.types) {
         Ok(folded) => Some(Folded {
             id: row.id(),
+            tenant_id: row.tenant(),
             folded,
             folded_version: row.version(),
             user_name_key: row.user_name_key(),

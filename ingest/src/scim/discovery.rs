@@ -5,9 +5,10 @@
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::StatusCode;
+use axum::http::header::USER_AGENT;
+use axum::http::{HeaderMap, StatusCode};
 use serde_json::Value;
-use shared::scim::{Error, discovery};
+use shared::scim::{Error, discovery, is_strict};
 
 use super::context::Context;
 use crate::http::answer::{Answer, scim_json};
@@ -16,8 +17,13 @@ use crate::http::answer::{Answer, scim_json};
 ///
 /// # Errors
 /// 403 for a filter.
-pub async fn service_provider_config(context: Context) -> Answer {
-    answer(&context, Some(discovery::service_provider_config(&context.base, context.app.config.body_limit)))
+pub async fn service_provider_config(context: Context, headers: HeaderMap) -> Answer {
+    let mut config = discovery::service_provider_config(&context.base, context.app.config.body_limit);
+    let user_agent = headers.get(USER_AGENT).and_then(|name| name.to_str().ok()).unwrap_or_default();
+    if let (true, Some(members)) = (is_strict(user_agent), config.as_object_mut()) {
+        members.remove("securityEvents");
+    }
+    answer(&context, Some(config))
 }
 
 /// The kinds of resources.

@@ -19,6 +19,7 @@
 //! | [`elements`]: a single value for a list of one | clients with one value to tell | RFC 7643 §2.4 |
 //! | [`is_core_urn`]: the URN of SCIM's drafts in `schemas` | OneLogin | RFC 7643 §3 |
 //! | [`compared_part`]: `emails co "x"` for `emails.value co "x"` | the RFC's own examples | RFC 7644 §3.4.2.2 |
+//! | [`is_strict`]: attributes that are new in the ServiceProviderConfig are not shown | scim2-client, on which scim2-cli rests | RFC 9967 §2.6 |
 //! | [`is_method`]: the method of a bulk operation in any case | clients that hand on their HTTP library's word | RFC 7644 §3.7 |
 //! | [`below_base`]: the path of a bulk operation with the base in front | clients that hand on their request's URL | RFC 7644 §3.7 |
 //! | [`holds_ids`]: `bulkId:x` as a bare manager or member | Entra ID's way to name them | RFC 7644 §3.7.2 |
@@ -156,6 +157,12 @@ pub(super) fn is_unassigned(text: &str) -> bool {
     text.is_empty()
 }
 
+/// Whether a client with this `User-Agent` gives up at a ServiceProviderConfig with attributes that it does not know:
+/// scim2-client does (its HTTP library names itself), and knows no `securityEvents` (RFC 9967).
+pub fn is_strict(user_agent: &str) -> bool {
+    user_agent.starts_with("python-httpx")
+}
+
 /// Whether the word of a bulk operation is this method: some hand on what their HTTP library calls it, `post` (RFC 7644 §3.7
 /// has capitals).
 pub fn is_method(given: &str, method: &str) -> bool {
@@ -169,7 +176,7 @@ pub fn below_base<'p>(path: &'p str, base_url: &str, base_path: &str) -> &'p str
 }
 
 /// Whether a key's text may be a reference to another bulk operation: `value` and `$ref` (RFC 7643 §2.4), and a manager or
-/// member named by a bare id, as [`as_value`] takes them (RFC 7644 §3.7.2).
+/// member named by a bare id, as they are taken elsewhere (RFC 7644 §3.7.2).
 pub fn holds_ids(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     ["value", "$ref", "members", "manager"].iter().any(|name| key.ends_with(name))

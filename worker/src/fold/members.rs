@@ -104,10 +104,15 @@ pub(super) struct Changed {
 pub(super) fn apply(
     state: &State,
     tenant: Uuid,
-    (before, count): (Members, i64),
+    (members, count): (Members, i64),
     changes: &[MemberChange],
 ) -> Result<Changed, Error> {
-    let mut changed = Changed { members: before.clone(), count, skipped: 0, is_change: false };
+    let named = changes.iter().flat_map(|change| match change {
+        MemberChange::Add(ids) | MemberChange::Replace(ids) => ids.as_slice(),
+        MemberChange::Remove(_) | MemberChange::RemoveMatching(_) => &[],
+    });
+    let new: Vec<Uuid> = named.filter(|id| !members.contains(**id)).copied().collect();
+    let mut changed = Changed { members, count, skipped: 0, is_change: false };
     for change in changes {
         match change {
             MemberChange::Add(ids) => {
@@ -135,8 +140,8 @@ pub(super) fn apply(
             }
         }
     }
-    // By a detour through other members one may come back to where one was.
-    changed.is_change = changed.count != count || !is_same(&before, &changed.members);
+    // As many as before are others only if one of them is new. (By a detour one may come back to where one was.)
+    changed.is_change = changed.count != count || new.iter().any(|id| changed.members.contains(*id));
     Ok(changed)
 }
 
@@ -152,12 +157,6 @@ impl Changed {
         self.skipped += unknown.len();
         Ok(ids.iter().filter(|id| is_known(id)).copied().collect())
     }
-}
-
-/// Whether the same people are members, of whom both know, if as many are.
-fn is_same(before: &Members, after: &Members) -> bool {
-    let named = before.changes.keys().chain(after.changes.keys()).chain(&before.stored);
-    named.into_iter().all(|id| before.contains(*id) == after.contains(*id))
 }
 
 /// 400, by position: a value that came with the request is not repeated.
