@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::fold::Row;
 
 /// How often to look.
-const EVERY: Duration = Duration::from_secs(600);
+const EVERY: Duration = Duration::from_secs(60);
 /// How long to wait where it failed.
 const AGAIN: Duration = Duration::from_secs(30);
 /// The most rows in one transaction.
