@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::okta::{PATCH_OP, person};
+use tests::okta::{PATCH_OP, group, person};
 use tests::stack::Shared;
 use tests::{Answer, Okta, Stack, Tenant, eventually};
 
@@ -34,24 +34,10 @@ impl Scene {
         self.okta.with_body("POST", "/Groups", &group(name, members)).await
     }
 
-    async fn read(&self, id: &str) -> Answer {
-        self.okta.get(&format!("/Groups/{id}")).await
-    }
-
-    async fn patch(&self, id: &str, operations: Value) -> Answer {
-        let body = json!({ "schemas": [PATCH_OP], "Operations": operations });
-        self.okta.with_body("PATCH", &format!("/Groups/{id}"), &body).await
-    }
-
     async fn conditionally(&self, method: &str, id: &str, header: (&str, &str), body: &Value) -> Answer {
         let request = self.okta.request(method, &format!("/Groups/{id}")).header(header.0, header.1);
         self.okta.send(request.body(body.to_string())).await
     }
-}
-
-fn group(name: &str, members: &[&str]) -> Value {
-    let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
-    json!({ "schemas": [GROUP], "displayName": name, "members": members })
 }
 
 /// The ids of the members, sorted.
@@ -80,7 +66,7 @@ async fn a_group_lives_as_its_client_says() {
     let member = &made.body["members"][0];
     assert_eq!((member.get("display"), &member["type"]), (None, &json!("User")));
     assert!(member["$ref"].as_str().unwrap().ends_with(&format!("/scim/v2/Users/{a}")), "{member}");
-    assert_eq!(scene.read(&id).await.is(200).body, made.body);
+    assert_eq!(scene.okta.group(&id).await.is(200).body, made.body);
 
     let person = scene.okta.user(a).await.is(200);
     let groups = &person.body["groups"];
@@ -92,7 +78,8 @@ async fn a_group_lives_as_its_client_says() {
     let put = scene.okta.with_body("PUT", &format!("/Groups/{id}"), &group("Sales 2", &[b, c])).await.is(200);
     assert_eq!((&put.body["displayName"], members(&put.body)), (&json!("Sales 2"), vec![b, c]));
     let patched = scene
-        .patch(
+        .okta
+        .patch_group(
             &id,
             json!([
                 { "op": "remove", "path": format!("members[value eq \"{b}\"]") },
@@ -102,12 +89,14 @@ async fn a_group_lives_as_its_client_says() {
         .await
         .is(200);
     assert_eq!(members(&patched.body), [a, c]);
-    let renamed =
-        scene.patch(&id, json!([{ "op": "replace", "value": { "id": id, "displayName": "S" } }])).await;
+    let renamed = scene
+        .okta
+        .patch_group(&id, json!([{ "op": "replace", "value": { "id": id, "displayName": "S" } }]))
+        .await;
     assert_eq!((&renamed.body["displayName"], members(&renamed.body)), (&json!("S"), vec![a, c]));
 
     scene.okta.delete(c).await.is(204);
-    assert_eq!(members(&scene.read(&id).await.is(200).body), [a], "who is deleted is no member");
+    assert_eq!(members(&scene.okta.group(&id).await.is(200).body), [a], "who is deleted is no member");
     scene.okta.send(scene.okta.request("DELETE", &format!("/Groups/{id}"))).await.is(204);
     for method in ["GET", "DELETE"] {
         scene.okta.send(scene.okta.request(method, &format!("/Groups/{id}"))).await.is_error(404);
@@ -151,10 +140,10 @@ async fn a_version_guards_a_group() {
     );
 
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": a }] }]);
-    let new = scene.patch(&id, add.clone()).await.is(200).header("etag").to_owned();
+    let new = scene.okta.patch_group(&id, add.clone()).await.is(200).header("etag").to_owned();
     assert_ne!(new, old, "a member more is another version");
     assert_eq!(
-        scene.patch(&id, add.clone()).await.is(200).header("etag"),
+        scene.okta.patch_group(&id, add.clone()).await.is(200).header("etag"),
         new,
         "who is in it already changes nothing"
     );
@@ -164,7 +153,7 @@ async fn a_version_guards_a_group() {
     scene.conditionally("PATCH", &id, ("If-Match", &old), &body).await.is_error(412);
     scene.conditionally("PUT", &id, ("If-Match", &old), &group("Other", &[])).await.is_error(412);
     scene.conditionally("DELETE", &id, ("If-Match", &old), &json!({})).await.is_error(412);
-    assert_eq!(scene.read(&id).await.is(200).header("etag"), new, "nothing changed");
+    assert_eq!(scene.okta.group(&id).await.is(200).header("etag"), new, "nothing changed");
     scene.conditionally("PUT", &id, ("If-Match", &new), &group("Other", &[a])).await.is(200);
     scene.conditionally("DELETE", &id, ("If-Match", "*"), &json!({})).await.is(204);
 }
@@ -184,12 +173,12 @@ async fn an_unknown_member_is_refused_or_left_out_as_the_tenant_chose() {
     assert_eq!(scene.okta.get("/Groups").await.is(200).total(), 0, "nothing was changed");
     let id = scene.group("Kept", &[a]).await.is(201).id();
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": NOBODY }] }]);
-    scene.patch(&id, add.clone()).await.is_error_of(400, "invalidValue");
+    scene.okta.patch_group(&id, add.clone()).await.is_error_of(400, "invalidValue");
 
     let said = scene.stack.rollcall(&["tenant", "set", &scene.tenant.name, "unknown_members=skip"]).await;
     said.well();
     let skipped = eventually("the setting is in force", Duration::from_secs(5), async || {
-        Some(scene.patch(&id, add.clone()).await).filter(|answer| answer.status == 200)
+        Some(scene.okta.patch_group(&id, add.clone()).await).filter(|answer| answer.status == 200)
     })
     .await;
     assert_eq!((skipped.header("rollcall-skipped-members"), members(&skipped.body)), ("1", vec![a]));
@@ -203,8 +192,12 @@ async fn another_tenants_groups_and_people_are_nobodys() {
     let scene = Scene::of("group-own", 1).await;
     let other = Scene::of("group-other", 1).await;
     let id = scene.group("Mine", &[&scene.people[0]]).await.is(201).id();
-    other.read(&id).await.is_error(404);
-    other.patch(&id, json!([{ "op": "replace", "path": "displayName", "value": "x" }])).await.is_error(404);
+    other.okta.group(&id).await.is_error(404);
+    other
+        .okta
+        .patch_group(&id, json!([{ "op": "replace", "path": "displayName", "value": "x" }]))
+        .await
+        .is_error(404);
     other.okta.send(other.okta.request("DELETE", &format!("/Groups/{id}"))).await.is_error(404);
     other.group("Thieves", &[&scene.people[0]]).await.is_error_of(400, "invalidValue");
     assert_eq!(other.okta.get("/Groups").await.is(200).total(), 0);
@@ -236,9 +229,9 @@ async fn a_patch_of_a_large_group_is_answered_without_its_members() {
     assert_eq!(members(&made.body).len(), 1_000, "a POST shows what it made");
 
     let rename = json!([{ "op": "replace", "path": "displayName", "value": "Larger" }]);
-    assert_eq!(members(&scene.patch(&id, rename).await.is(200).body).len(), 1_000);
+    assert_eq!(members(&scene.okta.patch_group(&id, rename).await.is(200).body).len(), 1_000);
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": people[1_000] }] }]);
-    let patched = scene.patch(&id, add.clone()).await.is(204);
+    let patched = scene.okta.patch_group(&id, add.clone()).await.is(204);
     assert_eq!((patched.text.as_str(), patched.header("etag").is_empty()), ("", false));
     let body = json!({ "schemas": [PATCH_OP], "Operations": add });
     let asked = scene
@@ -250,5 +243,5 @@ async fn a_patch_of_a_large_group_is_answered_without_its_members() {
     let asked =
         scene.okta.with_body("PATCH", &format!("/Groups/{id}?attributes=members"), &body).await.is(200);
     assert_eq!(members(&asked.body).len(), MANY);
-    assert_eq!(scene.read(&id).await.is(200).header("etag"), patched.header("etag"));
+    assert_eq!(scene.okta.group(&id).await.is(200).header("etag"), patched.header("etag"));
 }

@@ -71,12 +71,10 @@ pub async fn members(
         .order((group_members::group_id, group_members::user_id))
         .select((group_members::group_id, users::id, users::display_name, users::user_name));
     let rows: Vec<(Uuid, Uuid, Option<String>, String)> = query.load(connection).await?;
-    let mut members: HashMap<Uuid, Vec<Related>> = HashMap::new();
-    for (group, id, display_name, user_name) in rows {
-        let display = display_name.unwrap_or(user_name);
-        members.entry(group).or_default().push(Related { id, display });
-    }
-    Ok(members)
+    let named = |(group, id, display_name, user_name): (_, _, Option<String>, String)| {
+        (group, id, display_name.unwrap_or(user_name))
+    };
+    Ok(by_first(rows.into_iter().map(named)))
 }
 
 /// The groups that these users are in, by user.
@@ -93,9 +91,14 @@ pub async fn of_users(
         .order((group_members::user_id, group_members::group_id))
         .select((group_members::user_id, groups::id, groups::display_name));
     let rows: Vec<(Uuid, Uuid, String)> = query.load(connection).await?;
-    let mut groups: HashMap<Uuid, Vec<Related>> = HashMap::new();
-    for (user, id, display) in rows {
-        groups.entry(user).or_default().push(Related { id, display });
+    Ok(by_first(rows.into_iter()))
+}
+
+/// Whoever is at the second end of each membership, by the first.
+fn by_first(memberships: impl Iterator<Item = (Uuid, Uuid, String)>) -> HashMap<Uuid, Vec<Related>> {
+    let mut related: HashMap<Uuid, Vec<Related>> = HashMap::new();
+    for (first, id, display) in memberships {
+        related.entry(first).or_default().push(Related { id, display });
     }
-    Ok(groups)
+    related
 }

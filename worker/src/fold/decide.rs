@@ -58,10 +58,11 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> 
         // Applied before: redelivered after a crash between the commit and the acknowledgement.
         return Ok(Decision::Repeated(outcome));
     }
-    let change = validated(&tenant.types, &command.change);
-    if let Err(Invalid::NoCommand(reason)) = change {
-        return Err(reason);
-    }
+    let change = match validated(&tenant.types, &command.change) {
+        Ok(change) => Ok(change),
+        Err(Invalid::Misfit(error)) => Err(error),
+        Err(Invalid::NoCommand(reason)) => return Err(reason),
+    };
     // A row without a verdict: ingest gave up first, and said so in Postgres. (Or it queued what nobody waits for.)
     let late = !command.asynchronous && entry.is_some() || is_late(command, state.now);
     if let Some(outcome) = hand_out(state, command, late) {
@@ -69,8 +70,7 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> 
     }
     let outcome = match change {
         Ok(change) => apply(state, command, &change, late).unwrap_or_else(Outcome::from),
-        Err(Invalid::Misfit(error)) => Outcome::Rejected { error },
-        Err(Invalid::NoCommand(reason)) => return Err(reason),
+        Err(error) => Outcome::Rejected { error },
     };
     state.settle(command, outcome.clone(), late && outcome.is_applied());
     Ok(if late { Decision::Unheard(outcome) } else { Decision::Reply(outcome) })
@@ -87,14 +87,13 @@ enum Invalid {
 /// The change with its resource held against the tenant's schemas: a sender that is not ours may not have done so, and ours
 /// may have known the schemas of a moment ago.
 fn validated<'a>(types: &Types, change: &'a Change) -> Result<Cow<'a, Change>, Invalid> {
-    let plain = Types::default();
-    let user = |user| parsed(&types.user, &plain.user, user);
+    let user = |user| parsed(&types.user, ResourceType::user(), user);
     let group = |group: &Group| {
         if group::has_members(&group.resource) {
             let reason = "no command: a group's members stand beside its resource, not in it";
             return Err(Invalid::NoCommand(reason.to_owned()));
         }
-        let resource = parsed(&types.group, &plain.group, &group.resource)?;
+        let resource = parsed(&types.group, ResourceType::group(), &group.resource)?;
         Ok(Group { resource, members: group.members.clone() })
     };
     Ok(match change {
