@@ -14,6 +14,7 @@
 // Whom the tests talk to, and what they break.
 pub mod process;
 pub mod programs;
+pub mod proxy;
 mod reaper;
 pub mod servers;
 pub mod stack;
@@ -32,6 +33,9 @@ pub mod check;
 pub mod db;
 pub mod mailbox;
 pub mod smtp;
+
+// All of it, at random, and judged.
+pub mod chaos;
 
 // All of it, as pages that a reader can follow.
 pub mod page;

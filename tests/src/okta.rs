@@ -75,6 +75,15 @@ impl Okta {
         }
     }
 
+    /// A POST with these credentials to a path of this server outside of SCIM.
+    pub fn at(&self, path: &str) -> RequestBuilder {
+        let request = self.http.post(format!("{}{path}", self.base.trim_end_matches("/scim/v2")));
+        match &self.credentials {
+            Some(credentials) => request.header("Authorization", credentials),
+            None => request,
+        }
+    }
+
     /// Sends a request once.
     ///
     /// # Panics

@@ -102,6 +102,14 @@ impl Service {
         }
     }
 
+    /// Waits until it is ready, but no longer than this.
+    pub async fn ready_or(&self, patience: Duration) {
+        let end = Instant::now() + patience;
+        while Instant::now() < end && !self.is_ready().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Whether `/readyz` is 200 now.
     pub async fn is_ready(&self) -> bool {
         let url = format!("http://127.0.0.1:{}/readyz", self.port);
@@ -115,6 +123,11 @@ impl Service {
     /// When it does not run.
     pub fn pid(&self) -> u32 {
         self.child().as_ref().unwrap_or_else(|| panic!("{} does not run", self.name)).id()
+    }
+
+    /// Whether it was started and has not ended.
+    pub fn is_running(&self) -> bool {
+        self.child().as_mut().is_some_and(|child| child.try_wait().is_ok_and(|ended| ended.is_none()))
     }
 
     /// `kill -9`, and it is gone.

@@ -2,7 +2,7 @@
 //! for the tests that stop them. On a pair every stack has a database and a virtual host of its own.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -114,6 +114,53 @@ impl Servers {
             (state.is_empty() || state.contains(") Z ")).then_some(())
         })
         .await;
+    }
+
+    /// SIGSTOP to all of its processes: it hangs, and the kernel still takes connections for it.
+    pub fn freeze(&self, server: Server) {
+        self.signal(server, "STOP");
+    }
+
+    /// SIGCONT: it goes on.
+    pub fn thaw(&self, server: Server) {
+        self.signal(server, "CONT");
+    }
+
+    /// Where a server listens.
+    ///
+    /// # Panics
+    /// Never: `deploy/servers` writes the ports into its URLs.
+    #[must_use]
+    pub fn port(&self, server: Server) -> u16 {
+        let url = match server {
+            Server::Postgres => &self.database_url,
+            Server::RabbitMq => &self.amqp_url,
+        };
+        let host = url.rsplit('@').next().and_then(|rest| rest.split('/').next());
+        host.and_then(|host| host.rsplit(':').next()?.parse().ok()).expect("the URL has a port")
+    }
+
+    /// Erlang for the broker to run, if it is there.
+    pub async fn try_rabbitmq_eval(&self, code: &str) {
+        let (folder, code) = (self.folder.clone(), code.to_owned());
+        let eval = move || try_deploy(&folder, &["rabbitmqctl"], &["eval", &code]);
+        let _ = tokio::task::spawn_blocking(eval).await.unwrap();
+    }
+
+    /// A signal to the server and to its children, if it runs.
+    fn signal(&self, server: Server, signal: &str) {
+        let pid = std::fs::read_to_string(self.folder.join("pids").join(server.name())).unwrap_or_default();
+        let script = r#"for stat in /proc/[0-9]*/stat; do
+            { read -r line <"$stat"; } 2>/dev/null || continue
+            rest=${line##*) }
+            set -- "$1" "$2" $rest
+            if [ "$4" = "$2" ]; then kill -s "$1" "${line%% *}"; fi
+          done; kill -s "$1" "$2""#;
+        let status = Command::new("bash")
+            .args(["-c", script, "signal", signal, pid.trim()])
+            .stderr(Stdio::null())
+            .status();
+        status.expect("there is a shell");
     }
 
     async fn deploy(&self, command: String) {

@@ -1,6 +1,7 @@
 //! A small mail server: takes letters, or puts them off or refuses them as it is told.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,10 +16,31 @@ pub struct SmtpServer {
     state: Arc<Mutex<State>>,
 }
 
+/// How it is broken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mood {
+    /// Not at all.
+    #[default]
+    Well,
+    /// It closes every connection at once.
+    Closed,
+    /// It puts every letter off (4xx).
+    Busy,
+    /// It refuses every letter for good (5xx).
+    Stern,
+    /// It says nothing after the final dot, and has not taken the letter.
+    Silent,
+}
+
+/// How often a silent server looks whether it may hang up.
+const SILENCE: Duration = Duration::from_millis(50);
+
 #[derive(Default)]
 struct State {
     taken: Vec<Mail>,
+    refused: Vec<Mail>,
     refusals: Vec<&'static str>,
+    mood: Mood,
     offered: usize,
 }
 
@@ -47,6 +69,17 @@ impl SmtpServer {
         self.state().refusals = lines;
     }
 
+    /// From now on it is like this; what it was silent about is hung up on.
+    pub fn set_mood(&self, mood: Mood) {
+        self.state().mood = mood;
+    }
+
+    /// The letters that it refused for good.
+    #[must_use]
+    pub fn refused(&self) -> Vec<Mail> {
+        self.state().refused.clone()
+    }
+
     /// The letters it took.
     #[must_use]
     pub fn taken(&self) -> Vec<Mail> {
@@ -60,6 +93,9 @@ impl SmtpServer {
     }
 
     async fn converse(&self, stream: TcpStream) -> std::io::Result<()> {
+        if self.state().mood == Mood::Closed {
+            return Ok(());
+        }
         let (reader, mut writer) = stream.into_split();
         let mut lines = BufReader::new(reader).lines();
         writer.write_all(b"220 mail.example ESMTP\r\n").await?;
@@ -75,7 +111,10 @@ impl SmtpServer {
                         letter.push_str(line.strip_prefix('.').unwrap_or(&line));
                         letter.push_str("\r\n");
                     }
-                    self.receive(&letter)
+                    match self.receive(&letter) {
+                        Some(answer) => answer,
+                        None => return self.be_silent().await,
+                    }
                 }
                 "QUIT" => "221 bye",
                 _ => "502 what?",
@@ -88,14 +127,31 @@ impl SmtpServer {
         Ok(())
     }
 
-    fn receive(&self, letter: &str) -> &'static str {
+    /// The answer to a letter; `None` is silence.
+    fn receive(&self, letter: &str) -> Option<&'static str> {
         let mut state = self.state();
         state.offered += 1;
         if let Some(refusal) = state.refusals.pop() {
-            return refusal;
+            return Some(refusal);
+        }
+        match state.mood {
+            Mood::Silent => return None,
+            Mood::Closed | Mood::Busy => return Some("451 come back later"),
+            Mood::Stern => {
+                state.refused.push(Mail::parse(letter.as_bytes()));
+                return Some("550 no such mailbox");
+            }
+            Mood::Well => {}
         }
         state.taken.push(Mail::parse(letter.as_bytes()));
-        "250 taken"
+        Some("250 taken")
+    }
+
+    async fn be_silent(&self) -> std::io::Result<()> {
+        while self.state().mood == Mood::Silent {
+            tokio::time::sleep(SILENCE).await;
+        }
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -34,11 +34,16 @@ pub struct Options {
     pub environment: Vec<(&'static str, String)>,
     /// On these servers; `None` is the shared pair.
     pub servers: Option<Arc<Servers>>,
+    /// The way of a program (its name) to its servers: another URL instead of this one.
+    pub way: Option<Way>,
 }
+
+/// From a program's name and the URL of a server to the URL that the program is given.
+pub type Way = Box<dyn Fn(&str, &str) -> String + Send>;
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ingests: 1, workers: 1, mail_url: None, environment: Vec::new(), servers: None }
+        Self { ingests: 1, workers: 1, mail_url: None, environment: Vec::new(), servers: None, way: None }
     }
 }
 
@@ -129,6 +134,12 @@ impl Stack {
             |program: &str, name: String, port_variable: &'static str, more: &[(&'static str, String)]| {
                 let port = free_port();
                 let mut environment = common.clone();
+                if let Some(way) = &options.way {
+                    for name in ["DATABASE_URL", "AMQP_URL"] {
+                        let (_, url) = environment.iter_mut().find(|(known, _)| *known == name).unwrap();
+                        *url = way(program, url);
+                    }
+                }
                 environment.extend_from_slice(more);
                 environment.push((port_variable, port.to_string()));
                 let environment =

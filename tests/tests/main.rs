@@ -35,6 +35,7 @@ mod silence_and_mail;
 
 // Faults.
 mod broker_away;
+mod chaos;
 mod concurrency;
 mod ingest_killed;
 mod late_answers;

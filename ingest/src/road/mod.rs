@@ -252,8 +252,10 @@ impl Road {
         }
         .await;
         settled.unwrap_or_else(|error| {
-            // The worker goes by the clock then.
+            // The worker goes by the clock then; what it decided in time, and nobody heard, is settled as soon as can be.
             warn!(%error, "failed to settle a command at its deadline");
+            let later = settle::settle_later(self.pool.clone(), command.clone());
+            self.under_way.spawn(later.instrument(Span::current()));
             None
         })
     }

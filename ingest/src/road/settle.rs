@@ -11,10 +11,14 @@ use shared::command::{Actor, Command};
 use shared::outcome::Outcome;
 use shared::postgres::schema::commands;
 use shared::postgres::{Constant, Error, Pool, verdicts};
+use shared::retry::Delays;
 use tokio::time::Instant;
+use tracing::warn;
 
 /// How long settling waits for Postgres.
 const WAIT: Duration = Duration::from_secs(5);
+/// How long a command that could not be settled at its deadline is tried again: longer, and its client has given up.
+const PERSISTENCE: Duration = Duration::from_secs(300);
 
 /// When settling that begins now is given up.
 pub(super) fn bound() -> Instant {
@@ -35,6 +39,35 @@ pub(super) async fn abandon(pool: &Pool, command: &Command) -> Result<bool, Erro
 /// When Postgres does not answer in time: the mark may be there or not.
 pub(super) async fn promise(pool: &Pool, command: &Command) -> Result<bool, Error> {
     mark(pool, command, "queued").await
+}
+
+/// Settles what could not be settled at its deadline: the client was told to try again then. Either the worker finds the mark
+/// after all, or the verdict that is there stays unclaimed for the repeated request. Tries as long as that is of use.
+pub(super) async fn settle_later(pool: Pool, command: Command) {
+    let until = Instant::now() + PERSISTENCE;
+    let mut delays = Delays::reconnect();
+    while Instant::now() < until {
+        match leave_behind(&pool, &command).await {
+            Ok(()) => return,
+            Err(_) => delays.pause().await,
+        }
+    }
+    warn!(command = %command.ticket, "a command could not be settled: Postgres is away for too long");
+}
+
+async fn leave_behind(pool: &Pool, command: &Command) -> Result<(), Error> {
+    if abandon(pool, command).await? {
+        return Ok(());
+    }
+    // One that was handed to a repeated request already is harmless: it is not the truth any more.
+    let heard_by_nobody = commands::table
+        .filter(commands::id.eq(command.ticket.0))
+        .filter(commands::state.eq("decided"))
+        .filter(commands::status.lt(300_i16));
+    let update = diesel::update(heard_by_nobody).set(commands::state.eq("unclaimed"));
+    let pool = pool.clone();
+    let work = async move { pool.bounded(async |c| Ok(update.execute(c).await.map(drop)?)).await };
+    within(bound(), work).await
 }
 
 /// Takes the mark back: the command did not get into any queue.

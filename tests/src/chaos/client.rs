@@ -1,0 +1,191 @@
+//! A tenant's identity provider and content service behind a balancer: repeats a 429 as Okta does, goes to an ingest that
+//! says that it is ready, and notes every answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::RequestBuilder;
+use tokio::task::JoinHandle;
+
+use super::board::Board;
+use super::history::Subject;
+use super::spec::{Op, Ret};
+use crate::answer::Answer;
+use crate::okta::Okta;
+
+/// Okta tries a request that is answered 429 this often again.
+const TRIES: u32 = 10;
+/// Okta doubles the pause without end; this one gets to know sooner.
+const LONGEST_PAUSE: Duration = Duration::from_millis(2_500);
+/// How often the balancer asks who is ready.
+const POLL: Duration = Duration::from_millis(100);
+/// What a 429 says after which nothing will have happened.
+const NOTHING: [&str; 2] = ["nothing was changed", "this one was not"];
+
+/// Knows which ingests are ready, as a load balancer does: by asking them.
+pub struct Balancer {
+    ready: Vec<AtomicBool>,
+}
+
+impl Balancer {
+    /// Starts to ask these.
+    #[must_use]
+    pub fn start(origins: Vec<String>) -> (Arc<Self>, Vec<JoinHandle<()>>) {
+        let balancer = Arc::new(Self { ready: origins.iter().map(|_| AtomicBool::new(true)).collect() });
+        let asking = origins.into_iter().enumerate().map(|(n, origin)| {
+            let balancer = balancer.clone();
+            tokio::spawn(async move {
+                let client =
+                    reqwest::Client::builder().timeout(Duration::from_secs(1)).no_proxy().build().unwrap();
+                loop {
+                    let asked = client.get(format!("{origin}/readyz")).send().await;
+                    let is_ready = asked.is_ok_and(|answer| answer.status().is_success());
+                    balancer.ready[n].store(is_ready, Ordering::SeqCst);
+                    tokio::time::sleep(POLL).await;
+                }
+            })
+        });
+        let asking = asking.collect();
+        (balancer, asking)
+    }
+
+    /// One that is ready; if none is, any.
+    fn pick(&self) -> usize {
+        let ready: Vec<usize> =
+            (0..self.ready.len()).filter(|n| self.ready[*n].load(Ordering::SeqCst)).collect();
+        match ready.as_slice() {
+            [] => rand::random_range(0..self.ready.len()),
+            some => some[rand::random_range(0..some.len())],
+        }
+    }
+}
+
+/// What came of a request.
+pub enum Heard {
+    /// An answer.
+    Answer(Answer),
+    /// None: the connection broke, and nobody knows.
+    Nothing,
+}
+
+/// The client of one tenant.
+pub struct Client {
+    /// One connection pool an ingest.
+    pub oktas: Vec<Okta>,
+    /// Who is ready.
+    pub balancer: Arc<Balancer>,
+    /// Where every answer is noted.
+    pub board: Arc<Board>,
+}
+
+impl Client {
+    /// Sends a request once, to an ingest that takes connections.
+    pub async fn send(&self, request: &impl Fn(&Okta) -> RequestBuilder) -> Heard {
+        loop {
+            let ingest = self.balancer.pick();
+            let (okta, began) = (&self.oktas[ingest], Instant::now());
+            match okta.attempt(request(okta)).await {
+                Ok(answer) => {
+                    self.board.answered(answer.status);
+                    return Heard::Answer(answer);
+                }
+                // Nobody has seen the request: a balancer tries elsewhere.
+                Err(error) if error.is_connect() => tokio::time::sleep(POLL).await,
+                Err(error) => {
+                    self.board.broke(ingest, began, &format!("{error:?}"));
+                    return Heard::Nothing;
+                }
+            }
+        }
+    }
+
+    /// A read, repeated until it is answered, and noted as what `seen` makes of the answer.
+    pub async fn read(
+        &self,
+        subject: &Subject,
+        op: Op,
+        request: impl Fn(&Okta) -> RequestBuilder,
+        seen: impl Fn(&Answer) -> Ret,
+    ) -> Option<Answer> {
+        for tries in 0..=TRIES {
+            let call = subject.ask(op);
+            match self.send(&request).await {
+                Heard::Answer(answer) if answer.status == 429 => {
+                    subject.answer(call, Ret::Nothing);
+                    pause(&answer, tries).await;
+                }
+                Heard::Answer(answer) => {
+                    subject.answer(call, seen(&answer));
+                    return Some(answer);
+                }
+                // A read that nobody saw explains itself.
+                Heard::Nothing => subject.answer(call, Ret::Nothing),
+            }
+        }
+        None
+    }
+
+    /// A change, repeated while the answer is 429. Each try is a change of its own; those of a create are one, since it is
+    /// promised that they make one resource.
+    pub async fn change(
+        &self,
+        subject: &Subject,
+        op: Op,
+        request: impl Fn(&Okta) -> RequestBuilder,
+        done: impl Fn(&Answer, bool) -> Ret,
+    ) -> Option<Answer> {
+        let is_create = matches!(op, Op::Create { .. } | Op::CreateGroup);
+        let (mut call, mut may_be_queued) = (subject.ask(op), false);
+        for tries in 0..=TRIES {
+            match self.send(&request).await {
+                Heard::Answer(answer) if answer.status == 429 => {
+                    let is_nothing = NOTHING.iter().any(|words| answer.detail().contains(words));
+                    may_be_queued |= !is_nothing;
+                    pause_unless_last(&answer, tries).await;
+                    if is_create && tries < TRIES {
+                        continue;
+                    }
+                    subject.answer(call, if may_be_queued { Ret::Unknown } else { Ret::Nothing });
+                    if tries < TRIES {
+                        (call, may_be_queued) = (subject.ask(op), false);
+                    }
+                }
+                Heard::Answer(answer) => {
+                    subject.answer(call, done(&answer, tries == 0));
+                    return Some(answer);
+                }
+                Heard::Nothing => {
+                    subject.answer(call, Ret::Unknown);
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// Any request, repeated until it is answered by something else than 429; `None` after ten tries.
+    pub async fn insist(&self, request: impl Fn(&Okta) -> RequestBuilder) -> Option<Answer> {
+        for tries in 0..=TRIES {
+            match self.send(&request).await {
+                Heard::Answer(answer) if answer.status == 429 => pause(&answer, tries).await,
+                Heard::Answer(answer) => return Some(answer),
+                Heard::Nothing => {}
+            }
+        }
+        None
+    }
+}
+
+async fn pause_unless_last(answer: &Answer, tries: u32) {
+    if tries < TRIES {
+        pause(answer, tries).await;
+    }
+}
+
+/// As long as Okta would wait, or less.
+async fn pause(answer: &Answer, tries: u32) {
+    let told = Duration::from_secs(answer.retry_after() << tries);
+    let part = rand::random_range(0.5..1.0);
+    tokio::time::sleep(told.min(LONGEST_PAUSE).mul_f64(part)).await;
+}

@@ -1,0 +1,267 @@
+//! The lives of users: created, changed by one or two clients at a time, deactivated, brought back, renamed, looked up, and at
+//! the end assigned some content. Before it: the plan. After it: their histories, and who must have got a mail.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt};
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
+
+use super::STEPS;
+use super::client::Client;
+use super::history::Subject;
+use super::spec::{Op, Ret, Thing, User};
+use crate::answer::Answer;
+use crate::content::ONE;
+use crate::okta::{Okta, PATCH_OP, encode, person};
+
+/// The most names that a person has in a life.
+const NAMES: u32 = 1_000;
+
+/// Somebody, as an identity provider knows them.
+pub struct Person {
+    /// What was asked about them.
+    pub subject: Subject,
+    /// Which of all.
+    pub number: usize,
+    /// Their tenant's name.
+    pub company: String,
+    /// Their id here, once it is known.
+    pub id: Option<String>,
+    /// The address of the one who was assigned content, if the event was taken.
+    pub assigned: Option<String>,
+    values: AtomicU32,
+}
+
+/// What is known when a life is over.
+pub type Lived = Arc<Person>;
+
+impl Person {
+    /// Somebody new.
+    #[must_use]
+    pub fn new(company: &str, number: usize) -> Self {
+        Self {
+            subject: Subject::new(format!("user {number} of {company}")),
+            number,
+            company: company.to_owned(),
+            id: None,
+            assigned: None,
+            values: AtomicU32::new(1),
+        }
+    }
+
+    /// A value that was never used before for this person.
+    fn value(&self) -> u32 {
+        self.values.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// The userName with this number.
+    fn name(&self, name: u32) -> String {
+        format!("p{}-{name}@{}.example", self.number, self.company)
+    }
+
+    /// The externalId: one for life.
+    #[must_use]
+    pub fn external_id(&self) -> String {
+        format!("00u-{}-{}", self.company, self.number)
+    }
+
+    fn body(&self, name: u32, title: u32, nick: u32) -> Value {
+        let mut user = person(&self.name(name), "Pat", &format!("Number {}", self.number));
+        user["externalId"] = json!(self.external_id());
+        user["title"] = json!(title.to_string());
+        user["nickName"] = json!(nick.to_string());
+        user
+    }
+
+    /// What an answer shows of them.
+    fn seen(&self, user: &Value) -> Option<Thing> {
+        let number = |name: &str| user[name].as_str()?.parse().ok();
+        let version =
+            user["meta"]["version"].as_str()?.chars().filter(char::is_ascii_digit).collect::<String>();
+        let name = user["userName"].as_str()?.split(['-', '@']).nth(1)?.parse().ok()?;
+        Some(Thing::User(User {
+            name,
+            title: number("title")?,
+            nick: number("nickName")?,
+            active: user["active"].as_bool()?,
+            version: version.parse().ok()?,
+        }))
+    }
+
+    /// What came of a change. What a repeated create shows is the user as it is then.
+    fn done(&self, answer: &Answer, is_exact: bool) -> Ret {
+        match answer.status {
+            200 | 201 => Ret::Done(if is_exact { self.seen(&answer.body) } else { None }),
+            404 => Ret::Missing,
+            409 => Ret::Conflict,
+            _ => Ret::Unknown,
+        }
+    }
+
+    async fn create(&mut self, client: &Client, name: u32) {
+        let (title, nick) = (self.value(), self.value());
+        let body = self.body(name, title, nick).to_string();
+        let request = |okta: &Okta| okta.request("POST", "/Users").body(body.clone());
+        let op = Op::Create { name, title, nick };
+        let answer =
+            client.change(&self.subject, op, request, |answer, first| self.done(answer, first)).await;
+        self.note_id(client, answer.filter(|answer| answer.status == 201));
+    }
+
+    /// Whoever answers with an id must answer with the same one for ever.
+    fn note_id(&mut self, client: &Client, answer: Option<Answer>) {
+        let Some(id) = answer.and_then(|answer| answer.body["id"].as_str().map(str::to_owned)) else {
+            return;
+        };
+        match &self.id {
+            Some(known) if *known != id => {
+                client.board.violation(format!("{} has two ids", self.subject.name));
+            }
+            _ => self.id = Some(id),
+        }
+    }
+
+    async fn set(&self, client: &Client, fields: &Value, op: Op) {
+        let Some(id) = &self.id else { return };
+        let body = json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "replace", "value": fields }] })
+            .to_string();
+        let request = |okta: &Okta| okta.request("PATCH", &format!("/Users/{id}")).body(body.clone());
+        client.change(&self.subject, op, request, |answer, _| self.done(answer, true)).await;
+    }
+
+    async fn set_one(&self, client: &Client, choice: u32) {
+        let (value, mut fields) = (self.value(), json!({}));
+        let op = match choice % 5 {
+            0 | 1 => {
+                fields["title"] = json!(value.to_string());
+                Op::Set { name: None, title: Some(value), nick: None, active: None }
+            }
+            2 | 3 => {
+                fields["nickName"] = json!(value.to_string());
+                Op::Set { name: None, title: None, nick: Some(value), active: None }
+            }
+            _ => {
+                fields["userName"] = json!(self.name(value % NAMES));
+                Op::Set { name: Some(value % NAMES), title: None, nick: None, active: None }
+            }
+        };
+        self.set(client, &fields, op).await;
+    }
+
+    async fn set_active(&self, client: &Client, active: bool) {
+        let op = Op::Set { name: None, title: None, nick: None, active: Some(active) };
+        self.set(client, &json!({ "active": active }), op).await;
+    }
+
+    /// A profile update: GET, then PUT of our representation with the changes merged in.
+    async fn put(&self, client: &Client) {
+        let Some(answer) = self.read(client).await.filter(|answer| answer.status == 200) else { return };
+        let Some(Thing::User(seen)) = self.seen(&answer.body) else { return };
+        let mut body = answer.body;
+        let (title, id) = (self.value(), self.id.clone().unwrap_or_default());
+        body["title"] = json!(title.to_string());
+        let body = body.to_string();
+        let op = Op::Set {
+            name: Some(seen.name),
+            title: Some(title),
+            nick: Some(seen.nick),
+            active: Some(seen.active),
+        };
+        let request = |okta: &Okta| okta.request("PUT", &format!("/Users/{id}")).body(body.clone());
+        client.change(&self.subject, op, request, |answer, _| self.done(answer, true)).await;
+    }
+
+    /// GET by id.
+    pub async fn read(&self, client: &Client) -> Option<Answer> {
+        let id = self.id.as_ref()?;
+        let request = |okta: &Okta| -> RequestBuilder { okta.request("GET", &format!("/Users/{id}")) };
+        let seen = |answer: &Answer| match answer.status {
+            200 => self.seen(&answer.body).map_or(Ret::Unknown, Ret::Seen),
+            _ => Ret::Missing,
+        };
+        client.read(&self.subject, Op::Read, request, seen).await
+    }
+
+    /// The look-up before an assignment; learns the id.
+    async fn find(&mut self, client: &Client, name: u32) {
+        let filter = encode(&format!("userName eq \"{}\"", self.name(name)));
+        let request =
+            |okta: &Okta| okta.request("GET", &format!("/Users?filter={filter}&startIndex=1&count=100"));
+        let seen = |answer: &Answer| match answer.resources() {
+            [] => Ret::Seen(Thing::Nothing),
+            [user] => self.seen(user).map_or(Ret::Unknown, Ret::Seen),
+            _ => Ret::Conflict,
+        };
+        let answer = client.read(&self.subject, Op::Find(name), request, seen).await;
+        let found = answer.and_then(|answer| answer.resources().first().cloned());
+        if let Some(user) = found {
+            self.note_id(client, Some(Answer::new(200, reqwest::header::HeaderMap::new(), user.to_string())));
+        }
+    }
+
+    /// A whole life, up to its last quiet moments.
+    pub async fn live(mut self, client: &Client, rng: &mut StdRng) -> Self {
+        let name = rng.random_range(0..NAMES);
+        self.find(client, name).await;
+        // As an admin who resubmits the task until it is done.
+        while self.id.is_none() {
+            self.create(client, name).await;
+            if self.id.is_none() {
+                self.find(client, name).await;
+            }
+        }
+        for _ in 0..rng.random_range(STEPS) {
+            self.step(client, rng.next_u32()).await;
+            tokio::time::sleep(std::time::Duration::from_millis(rng.random_range(0..150))).await;
+        }
+        self
+    }
+
+    async fn step(&mut self, client: &Client, choice: u32) {
+        let more = choice / 16;
+        match choice % 16 {
+            0..=3 => self.set_one(client, more).await,
+            // Two at once.
+            4..=6 => {
+                tokio::join!(self.set_one(client, more), self.set_one(client, more / 5));
+            }
+            7 => {
+                tokio::join!(self.set_active(client, more.is_multiple_of(2)), self.set_one(client, more / 2));
+            }
+            8 | 9 => self.set_active(client, more.is_multiple_of(2)).await,
+            10 => {
+                tokio::join!(self.put(client), self.set_one(client, more));
+            }
+            11 => self.put(client).await,
+            12 => {
+                self.set_active(client, false).await;
+                self.create(client, more % NAMES).await;
+            }
+            13 => self.create(client, more % NAMES).await,
+            14 => self.find(client, more % NAMES).await,
+            _ => {
+                self.read(client).await;
+            }
+        }
+    }
+
+    /// The last moments: active for certain, then some content, and a last look.
+    pub async fn end(mut self, client: &Client, event: &Value, with_content: bool) -> Lived {
+        self.set_active(client, true).await;
+        let Some(answer) = self.read(client).await else { return Arc::new(self) };
+        if !with_content || answer.body["active"] != true {
+            return Arc::new(self);
+        }
+        let mut event = event.clone();
+        event["data"]["user"]["id"] = answer.body["id"].clone();
+        let event = event.to_string();
+        let tell = |okta: &Okta| okta.at("/events").header("Content-Type", ONE).body(event.clone());
+        if client.insist(tell).await.is_some_and(|answer| answer.status == 202) {
+            self.assigned = answer.body["emails"][0]["value"].as_str().map(str::to_owned);
+        }
+        Arc::new(self)
+    }
+}
