@@ -7,15 +7,21 @@ use std::sync::Arc;
 use shared::amqp::{Link, Publisher};
 use shared::clock::Clock;
 use shared::postgres::Pool;
+use shared::scim::Error;
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 use crate::auth::Auth;
 use crate::config::Config;
+use crate::gate::{Gate, Place};
+use crate::http::answer::Refusal;
 use crate::road::Road;
 use crate::tenants::Tenants;
 
-/// The most requests in hand at a time; one more is answered 429 at once.
-const MAX_IN_FLIGHT: usize = 1_024;
+/// The requests in hand at a time, of all tenants.
+const PLACES: usize = 1_024;
+/// The room for the bodies of requests in hand, in KiB, of all tenants.
+const ROOM: usize = 256 << 10;
 
 /// The handlers' state.
 pub type Shared = Arc<App>;
@@ -39,8 +45,10 @@ pub struct App {
     pub events: Publisher,
     /// The time of day.
     pub clock: Clock,
-    /// A permit for each request in hand.
-    pub in_flight: Semaphore,
+    /// A place for each request in hand whose tenant is known. The others are bounded by how keys are judged.
+    pub gate: Gate,
+    /// A place for each KiB of their bodies.
+    pub room: Gate,
     /// A permit for each of them whose body is larger than most may be.
     pub large: Semaphore,
 }
@@ -55,11 +63,32 @@ impl App {
             tenants: Tenants::new(pool.clone()),
             road: Arc::new(Road::new(link.clone(), pool.clone(), clock.clone(), config.deadline)),
             events: Publisher::new(link),
-            in_flight: Semaphore::new(MAX_IN_FLIGHT),
+            gate: Gate::new(PLACES),
+            room: Gate::new(ROOM),
             large: Semaphore::new(MAX_LARGE),
             clock,
             pool,
             config,
+        })
+    }
+
+    /// A place for a request of this tenant.
+    ///
+    /// # Errors
+    /// 429 if the tenant has as many in hand as there are places left.
+    pub fn enter(&self, tenant: Uuid) -> Result<Place, Refusal> {
+        self.gate.enter(tenant, 1).ok_or_else(|| {
+            Refusal::try_again("this tenant has too many requests in hand: nothing was changed; try again")
+        })
+    }
+
+    /// Room for a body of so many bytes.
+    ///
+    /// # Errors
+    /// 429 if the bodies of the tenant take as much as there is left.
+    pub fn make_room(&self, tenant: Uuid, size: usize) -> Result<Place, Error> {
+        self.room.enter(tenant, size.div_ceil(1 << 10)).ok_or_else(|| {
+            Error::too_many_requests("this tenant sends too much at a time: nothing was changed; try again")
         })
     }
 }

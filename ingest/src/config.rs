@@ -26,6 +26,8 @@ pub struct Config {
     pub body_limit: usize,
     /// How long an answer may take.
     pub deadline: Duration,
+    /// How long requests are still taken after the word to stop.
+    pub drain: Duration,
     /// The most connections to Postgres.
     pub db_connections: usize,
     /// The length of the command queue, in messages.
@@ -51,6 +53,7 @@ impl Config {
             public_url: env.optional("ROLLCALL_PUBLIC_URL"),
             body_limit: size(env.number("ROLLCALL_BODY_LIMIT", 1_024..=10_485_760)),
             deadline: env.seconds("ROLLCALL_DEADLINE", 2..=50),
+            drain: env.seconds("ROLLCALL_DRAIN", 0..=60),
             db_connections: size(env.number("ROLLCALL_DB_CONNECTIONS", 2..=200)),
             queue_limit: env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000),
             log: env.log_filter(),

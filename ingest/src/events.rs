@@ -28,13 +28,14 @@ const JSON: &str = "application/json";
 /// # Errors
 /// 400 that names the field, 413, 415, 429 while the broker takes nothing.
 pub async fn take(
-    Events(key): Events,
+    Events { key, place: _place }: Events,
     RequestId(id): RequestId,
     State(app): State<Shared>,
     request: Request,
 ) -> Answer {
     let (parts, body) = request.into_parts();
     let media_type = body::media_type(&parts.headers, &[event::MEDIA_TYPE, event::BATCH_MEDIA_TYPE, JSON])?;
+    let _room = app.make_room(key.tenant, body::expected(&parts.headers, app.config.body_limit))?;
     let body = body::receive(&parts.headers, body, app.config.body_limit).await?;
     let events = events(media_type, &body)?;
     let messages = events.into_iter().map(|event| message(event, &key.tenant_name, id));

@@ -36,7 +36,7 @@ async fn run() -> Result<(), Failure> {
     let config = Config::read(Env::of_process(Service::Ingest))?;
     telemetry::init(&config.log, config.log_format);
     let listener = listen(config.listen).await?;
-    let stop = shutdown::on_signal().map_err(Failure::Signals)?;
+    let stopping = shutdown::on_signal_after(config.drain).map_err(Failure::Signals)?;
     // The link outlives `stop`: requests in hand still wait for their replies.
     let drained = CancellationToken::new();
 
@@ -45,12 +45,12 @@ async fn run() -> Result<(), Failure> {
     let link = Link::start(&config.amqp_url.0, "ingest", config.queue_limit, health.clone(), drained.clone())
         .map_err(Failure::AmqpUrl)?;
     tokio::spawn(postgres::watch(pool.clone(), health.clone(), drained.clone()));
-    tokio::spawn(say_goodbye(health.clone(), stop.clone()));
+    tokio::spawn(say_goodbye(health.clone(), stopping.leaving.clone()));
 
     info!(address = %config.listen, "listening");
     let app = App::new(config, pool, link);
     let router = router::router(app.clone(), &health);
-    shared::http::serve(listener, router, stop, shutdown::GRACE).await;
+    shared::http::serve(listener, router, stopping, shutdown::GRACE).await;
     app.road.finish().await;
     drained.cancel();
     info!("stopped");
@@ -65,8 +65,8 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
 }
 
 /// From the first moment of stopping nobody should send new requests here.
-async fn say_goodbye(health: Health, stop: CancellationToken) {
-    stop.cancelled().await;
+async fn say_goodbye(health: Health, leaving: CancellationToken) {
+    leaving.cancelled().await;
     health.stopping();
 }
 

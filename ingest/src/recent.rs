@@ -84,6 +84,11 @@ where
         self.state.cache().get(&key, HONOURED, Instant::now()).map(Some).ok_or(Away)
     }
 
+    /// The value as it was when it was read last, while it would be honoured.
+    pub fn known(&self, key: &K) -> Option<V> {
+        self.state.cache().get(key, HONOURED, Instant::now())
+    }
+
     /// Joins the read of this key, or begins one; `None` if there are too many.
     fn read<F>(&self, key: K, look_up: impl FnOnce() -> F) -> Option<Read<V>>
     where

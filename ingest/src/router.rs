@@ -3,7 +3,7 @@
 //! Before it: the HTTP server. After it: the handlers; what leads nowhere is answered here, as a SCIM error too.
 
 use axum::http::Method;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::from_fn;
 use axum::routing::{MethodRouter, any, get, post};
 use axum::{Extension, Router};
 use shared::health::Health;
@@ -37,7 +37,7 @@ pub fn router(app: Shared, health: &Health) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(CatchPanicLayer::custom(panics::answer))
-        .layer(from_fn_with_state(app.clone(), observe::observe))
+        .layer(from_fn(observe::observe))
         .layer(CompressionLayer::new())
         .merge(health.router())
         .with_state(app)

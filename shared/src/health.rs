@@ -13,6 +13,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::shutdown::Stopping;
+
 /// The state of everything that a service depends on. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<RwLock<BTreeMap<&'static str, Result<(), String>>>>);
@@ -77,7 +79,8 @@ pub async fn serve(
     let listener = TcpListener::bind(address).await.map_err(|e| {
         format!("cannot listen on {address}: {e}. Set ROLLCALL_HEALTH_PORT to a free port, or to 0")
     })?;
-    tokio::spawn(crate::http::serve(listener, health.router(), stop.clone(), Duration::ZERO));
+    let stopping = Stopping { leaving: stop.clone(), stop: stop.clone() };
+    tokio::spawn(crate::http::serve(listener, health.router(), stopping, Duration::ZERO));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What a tenant chose: the typed form of the column `tenants.settings`.
 //!
-//! Before it: `rollcall tenant set`. After it: whoever does as the tenant chose; for now the worker.
+//! Before it: `rollcall tenant set`. After it: whoever does as the tenant chose: the worker, ingest.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// What to do about a group's members who are not known.
     pub unknown_members: UnknownMembers,
+    /// The most requests in a second that one ingest takes, with a burst of as many; 0 is without a limit.
+    pub requests_per_second: u32,
 }
 
 /// What to do about a group's members who are not known.

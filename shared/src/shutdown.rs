@@ -15,20 +15,46 @@ pub const GRACE: Duration = Duration::from_secs(25);
 /// # Errors
 /// When the signal handlers cannot be installed.
 pub fn on_signal() -> std::io::Result<CancellationToken> {
-    let token = CancellationToken::new();
+    Ok(on_signal_after(Duration::ZERO)?.stop)
+}
+
+/// Stopping in two steps, for who is asked from outside.
+#[derive(Clone, Debug)]
+pub struct Stopping {
+    /// Cancelled by the first signal: everything still works, but whoever can should go elsewhere.
+    pub leaving: CancellationToken,
+    /// Cancelled some time after that, or by the second signal: nothing new is taken.
+    pub stop: CancellationToken,
+}
+
+/// Stops by SIGTERM, SIGINT or SIGHUP, with so much time between the two steps.
+///
+/// # Errors
+/// When the signal handlers cannot be installed.
+pub fn on_signal_after(drain: Duration) -> std::io::Result<Stopping> {
+    let stopping = Stopping { leaving: CancellationToken::new(), stop: CancellationToken::new() };
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hup = signal(SignalKind::hangup())?;
-    let stop = token.clone();
-    tokio::spawn(async move {
-        let name = tokio::select! {
+    let mut next = async move || {
+        tokio::select! {
             _ = term.recv() => "SIGTERM",
             _ = int.recv() => "SIGINT",
             _ = hup.recv() => "SIGHUP",
-        };
-        info!(signal = name, "stopping: finishing what is in hand");
+        }
+    };
+    let Stopping { leaving, stop } = stopping.clone();
+    tokio::spawn(async move {
+        let signal = next().await;
+        leaving.cancel();
+        if !drain.is_zero() {
+            info!(signal, drain_s = drain.as_secs(), "leaving: everybody is sent elsewhere");
+            // Whoever asks twice does not want to wait.
+            let _ = tokio::time::timeout(drain, next()).await;
+        }
+        info!(signal, "stopping: finishing what is in hand");
         stop.cancel();
     });
-    Ok(token)
+    Ok(stopping)
 }
 
 /// Runs `work` to its end; once `stop` is cancelled, for at most [`GRACE`] longer. Says whether it ended by itself.

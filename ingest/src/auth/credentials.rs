@@ -60,6 +60,14 @@ impl Credentials {
         }
     }
 
+    /// The tenant that they claim to be of.
+    pub(super) fn user(&self) -> Option<&str> {
+        match self {
+            Self::Basic { user, .. } => Some(user),
+            Self::Bearer { .. } => None,
+        }
+    }
+
     /// Whether they may be those of this tenant.
     pub(super) fn fit(&self, tenant_name: &str) -> bool {
         match self {

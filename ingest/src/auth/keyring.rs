@@ -29,6 +29,11 @@ impl Keyring {
         Self { pool, keys: Recent::new("an API key", CAPACITY) }
     }
 
+    /// The key that was presented, if it was right lately. Whether it still is, [`Keyring::find`] tells.
+    pub(super) fn known(&self, presented: &str) -> Option<Arc<Key>> {
+        self.keys.known(&Sha256::digest(presented).into())
+    }
+
     /// The key that was presented; `None` if it opens nothing. It may have expired: ask it.
     pub(super) async fn find(&self, presented: &str) -> Found<Arc<Key>> {
         let Some(prefix) = keys::prefix(presented) else { return Ok(None) };

@@ -2,6 +2,8 @@
 //!
 //! Before it: the handlers. After it: the client.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -12,8 +14,9 @@ use tracing::{debug, error, warn};
 
 /// The media type of all SCIM answers (RFC 7644 §3.1).
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/scim+json;charset=utf-8");
-/// Seconds until a client should try again; an integer, since Okta waits five minutes at anything else.
-const TRY_AGAIN: HeaderValue = HeaderValue::from_static("5");
+/// Seconds until a client should try again, unless it is known better; an integer, since Okta waits five minutes at
+/// anything else.
+const TRY_AGAIN: u64 = 5;
 /// How to identify oneself (RFC 9110 §11.6.1).
 const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Basic realm="Rollcall", Bearer realm="Rollcall""#);
 
@@ -34,27 +37,36 @@ pub fn scim_json(status: StatusCode, body: &Value) -> Response {
 
 /// A SCIM error, with the header that its status calls for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal(scim::Error);
+pub struct Refusal {
+    error: scim::Error,
+    /// Seconds, for a 429.
+    retry_after: u64,
+}
 
 impl Refusal {
     /// 429: nothing was decided; the same request again may succeed. The only status that Okta repeats by itself.
     pub fn try_again(detail: impl Into<String>) -> Self {
-        Self(scim::Error::too_many_requests(detail))
+        scim::Error::too_many_requests(detail).into()
+    }
+
+    /// The same for a client that is to wait for so long: at least a second, and whole ones.
+    pub fn try_again_in(wait: Duration, detail: impl Into<String>) -> Self {
+        let retry_after = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self { retry_after: retry_after.max(1), ..Self::try_again(detail) }
     }
 
     /// 500: a bug of ours. The cause goes to the log, not to the client.
     pub fn bug(cause: impl std::fmt::Display) -> Self {
         error!(%cause, "failed to answer a request");
-        Self(scim::Error::internal(
-            "something went wrong on our side; our log has it under this X-Request-Id",
-        ))
+        scim::Error::internal("something went wrong on our side; our log has it under this X-Request-Id")
+            .into()
     }
 
     /// A read that failed.
     pub fn unread(error: &postgres::Error) -> Self {
         match error {
             postgres::Error::Refused(_) => return Self::bug(error),
-            postgres::Error::TooBroad => return Self(scim::Error::too_many(BROAD)),
+            postgres::Error::TooBroad => return scim::Error::too_many(BROAD).into(),
             _ => {}
         }
         // That Postgres is away is logged once, by whoever watches it.
@@ -72,6 +84,12 @@ impl Refusal {
         Self::try_again("asynchronous requests cannot be taken at the moment: nothing was queued; try again")
     }
 
+    /// Whether it says that the credentials are wrong.
+    #[must_use]
+    pub fn is_unauthorized(&self) -> bool {
+        self.error.status == 401
+    }
+
     /// A message that did not get into its queue.
     pub fn not_queued(error: &amqp::Error) -> Self {
         // That RabbitMQ is away is logged once, by the link.
@@ -84,25 +102,25 @@ impl Refusal {
 
 impl From<scim::Error> for Refusal {
     fn from(error: scim::Error) -> Self {
-        Self(error)
+        Self { error, retry_after: TRY_AGAIN }
     }
 }
 
 /// For a refusal inside an answer, as Bulk has them.
 impl From<Refusal> for scim::Error {
-    fn from(Refusal(error): Refusal) -> Self {
-        error
+    fn from(refusal: Refusal) -> Self {
+        refusal.error
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let Self(error) = self;
+        let Self { error, retry_after } = self;
         let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = scim_json(status, &json!(error));
         let header: Option<(HeaderName, HeaderValue)> = match status {
             StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, CHALLENGE)),
-            StatusCode::TOO_MANY_REQUESTS => Some((RETRY_AFTER, TRY_AGAIN)),
+            StatusCode::TOO_MANY_REQUESTS => Some((RETRY_AFTER, HeaderValue::from(retry_after))),
             StatusCode::REQUEST_TIMEOUT => Some((CONNECTION, HeaderValue::from_static("close"))),
             _ => None,
         };
@@ -131,7 +149,11 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_an_integer() {
-        assert!(TRY_AGAIN.to_str().unwrap().parse::<u32>().is_ok());
+    fn retry_after_is_an_integer_rounded_up() {
+        for (wait_ms, expected) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (59_999, "60")] {
+            let response = Refusal::try_again_in(Duration::from_millis(wait_ms), "x").into_response();
+            assert_eq!(response.headers()["retry-after"], expected, "{wait_ms}");
+        }
+        assert_eq!(Refusal::try_again("x").into_response().headers()["retry-after"], "5");
     }
 }

@@ -86,6 +86,11 @@ pub fn announced(headers: &HeaderMap) -> usize {
     length.map_or(0, |length| length.trim().parse().unwrap_or(usize::MAX))
 }
 
+/// The most that the body may come to, in bytes.
+pub fn expected(headers: &HeaderMap, limit: usize) -> usize {
+    if headers.contains_key(CONTENT_LENGTH) { announced(headers).min(limit) } else { limit }
+}
+
 async fn collect(stream: &mut BodyDataStream, announced: usize, limit: usize) -> Arrived {
     let mut bytes = Vec::with_capacity(announced);
     while let Some(chunk) = stream.next().await {

@@ -1,4 +1,4 @@
-//! Around every request: its id, its span, its one line in the log, and the bound on how many are in hand.
+//! Around every request: its id, its span, its one line in the log.
 //!
 //! Before it: the HTTP server. After it: the route. The line has the route's pattern, never the path or the query:
 //! those hold userNames.
@@ -6,16 +6,15 @@
 use std::convert::Infallible;
 use std::time::Instant;
 
-use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, info, info_span};
 use uuid::Uuid;
 
-use super::answer::Refusal;
 use crate::app::Shared;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -33,16 +32,11 @@ impl FromRequestParts<Shared> for RequestId {
 }
 
 /// Lets a request through and says in the log what became of it.
-pub async fn observe(State(app): State<Shared>, mut request: Request, next: Next) -> Response {
+pub async fn observe(mut request: Request, next: Next) -> Response {
     let id = shared::id::new();
     request.extensions_mut().insert(RequestId(id));
     let line = Line::begin(id, &request);
-    let mut response = match app.in_flight.try_acquire() {
-        Ok(_permit) => next.run(request).instrument(line.span.clone()).await,
-        Err(_) => {
-            Refusal::try_again("too many requests at a time: nothing was changed; try again").into_response()
-        }
-    };
+    let mut response = next.run(request).instrument(line.span.clone()).await;
     let value = HeaderValue::try_from(id.to_string()).expect("a UUID is hexadecimal digits and hyphens");
     response.headers_mut().insert(X_REQUEST_ID, value);
     line.end(&response);

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument, Span, error, warn};
 
-use super::{Errand, JSON, Road, Unanswered, encode, end, settle};
+use super::{Client, Errand, JSON, Road, Unanswered, encode, end, settle};
 use crate::http::observe::note;
 
 /// What came of a request that may be answered later.
@@ -44,18 +44,28 @@ impl Road {
     /// # Errors
     /// [`Unanswered`].
     pub async fn promise(self: &Arc<Self>, wait: Duration, errand: Errand) -> Result<Promise, Unanswered> {
-        let (client, reached) = oneshot::channel();
+        let (mut client, reached) = oneshot::channel();
         let road = Arc::clone(self);
         let travel = async move {
-            let reached = road.make(wait.min(road.deadline), errand).await;
+            let reached = road.make(wait.min(road.deadline), errand, &mut client).await;
             end(client, reached, Promise::name);
         };
         self.under_way.spawn(travel.instrument(Span::current()));
         reached.await.unwrap_or(Err(Unanswered::Broken("the task panicked")))
     }
 
-    async fn make(&self, wait: Duration, errand: Errand) -> Result<Promise, Unanswered> {
-        let command = Command { asynchronous: true, ..self.command(errand, self.deadline) };
+    async fn make(
+        &self,
+        wait: Duration,
+        errand: Errand,
+        client: &mut Client<Promise>,
+    ) -> Result<Promise, Unanswered> {
+        let began = Instant::now();
+        let until = began + self.deadline;
+        let _turn = self.turn(errand.tenant, until, client).await?;
+        let wait = wait.saturating_sub(began.elapsed());
+        let left = until.saturating_duration_since(Instant::now());
+        let command = Command { asynchronous: true, ..self.command(errand, left) };
         note("command", command.ticket);
         // Nothing needs to be written down while the broker is away.
         self.link.connection().map_err(Unanswered::NotQueued)?;

@@ -24,8 +24,15 @@ use uuid::Uuid;
 
 use crate::http::answer::Refusal;
 use crate::http::observe::note;
+use crate::turns::{Turn, Turns};
 
 pub use later::Promise;
+
+/// The most changes of one tenant that are under way at a time; further ones wait in order. It is a worker's batch, so that
+/// it costs no speed; but the queue stays short for everybody else.
+const AT_ONCE: usize = 128;
+/// What a change needs of its time at the least, once it is its turn.
+const LEAST: Duration = Duration::from_secs(5);
 
 /// How long stopping waits for roads that no client waits for any more.
 const FINISH: Duration = Duration::from_secs(5);
@@ -58,6 +65,9 @@ pub enum Unanswered {
     /// It did not get into the queue.
     #[error("the command was not queued: {0}")]
     NotQueued(amqp::Error),
+    /// Its turn did not come in time.
+    #[error("the changes before it took too long")]
+    NotBegun,
     /// The deadline was first.
     #[error("there was no verdict by the deadline")]
     Late,
@@ -77,6 +87,9 @@ impl From<Unanswered> for Refusal {
         match unanswered {
             Unanswered::NotQueued(error) => Self::not_queued(&error),
             Unanswered::NotNoted(error) => Self::not_noted(&error),
+            Unanswered::NotBegun => Self::try_again(
+                "other changes of this tenant took too long: nothing was queued and nothing was changed; try again",
+            ),
             Unanswered::Late => Self::try_again(
                 "the change is queued but was not applied in time; send the same request again to learn its outcome",
             ),
@@ -100,6 +113,7 @@ pub struct Road {
     clock: Clock,
     tickets: TicketClock,
     deadline: Duration,
+    turns: Turns<Uuid>,
     under_way: TaskTracker,
 }
 
@@ -115,6 +129,7 @@ impl Road {
             tickets: TicketClock::new(clock.clone()),
             clock,
             deadline,
+            turns: Turns::new(AT_ONCE),
             under_way: TaskTracker::new(),
         }
     }
@@ -142,10 +157,10 @@ impl Road {
         patience: Duration,
         errand: Errand,
     ) -> Result<Outcome, Unanswered> {
-        let (client, verdict) = oneshot::channel();
+        let (mut client, verdict) = oneshot::channel();
         let road = Arc::clone(self);
         let travel = async move {
-            let verdict = road.run(errand, patience, &client).await;
+            let verdict = road.run(errand, patience, &mut client).await;
             end(client, verdict, Outcome::name);
         };
         self.under_way.spawn(travel.instrument(Span::current()));
@@ -164,11 +179,13 @@ impl Road {
         &self,
         errand: Errand,
         patience: Duration,
-        client: &Client<Outcome>,
+        client: &mut Client<Outcome>,
     ) -> Result<Outcome, Unanswered> {
         let patience = patience.min(self.deadline);
         let until = Instant::now() + patience;
-        let mut command = self.command(errand, patience);
+        let _turn = self.turn(errand.tenant, until, client).await?;
+        // Stamped only now: tickets are in the order of the queue.
+        let mut command = self.command(errand, until.saturating_duration_since(Instant::now()));
         loop {
             note("command", command.ticket);
             let verdict = match self.ask(&command, until).await? {
@@ -185,6 +202,24 @@ impl Road {
                 Some(verdict) => return Ok(verdict),
                 None => return Err(Unanswered::Late),
             }
+        }
+    }
+
+    /// Waits for the tenant's turn, but not so long that the change could not be made any more, and not for a client that
+    /// hung up.
+    async fn turn<T>(
+        &self,
+        tenant: Uuid,
+        until: Instant,
+        client: &mut Client<T>,
+    ) -> Result<Turn, Unanswered> {
+        let time = until.saturating_duration_since(Instant::now());
+        let latest = until - LEAST.min(time * 3 / 4);
+        tokio::select! {
+            biased;
+            turn = self.turns.turn(tenant) => Ok(turn),
+            () = client.closed() => Err(Unanswered::NotBegun),
+            () = sleep_until(latest) => Err(Unanswered::NotBegun),
         }
     }
 
@@ -271,6 +306,7 @@ fn end<T>(client: Client<T>, reached: Result<T, Unanswered>, name: impl Fn(&T) -
         Ok(reached) => name(reached),
         Err(Unanswered::NotQueued(_)) => "not queued",
         Err(Unanswered::NotNoted(_)) => "not noted",
+        Err(Unanswered::NotBegun) => "not begun",
         Err(Unanswered::Late) => "late",
         Err(Unanswered::Overtaken) => "overtaken",
         Err(Unanswered::Broken(_)) => "broken",

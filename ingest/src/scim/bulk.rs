@@ -37,8 +37,8 @@ const LEAST: Duration = Duration::from_secs(2);
 /// 400 for a body that is no bulk request, 413 for too many operations or too large a body.
 pub async fn perform(context: Context, request: Request) -> Answer {
     let until = Instant::now() + PATIENCE;
-    let (_, body) = context.receive(request).await?;
-    let request = BulkRequest::parse(&parse_json(&body)?)?;
+    let received = context.receive(request).await?;
+    let request = BulkRequest::parse(&parse_json(&received.body)?)?;
     let most_errors = request.fail_on_errors.unwrap_or(usize::MAX);
     let mut job = Job::new(&context, until, request);
     let mut errors = 0;

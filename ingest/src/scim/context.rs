@@ -23,6 +23,7 @@ use super::kind::{Kind, Method};
 use super::shown::View;
 use crate::app::Shared;
 use crate::auth::Scim;
+use crate::gate::Place;
 use crate::http::answer::Refusal;
 use crate::http::base_url::BaseUrl;
 use crate::http::observe::RequestId;
@@ -46,17 +47,20 @@ pub struct Context {
     pub(super) base: String,
     pub(super) query: Query,
     request: Uuid,
+    /// The request's place, for as long as it is in hand.
+    _place: Place,
 }
 
 impl FromRequestParts<Shared> for Context {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Refusal> {
-        let Scim { key, tenant } = Scim::from_request_parts(parts, state).await?;
+        let Scim { key, tenant, place } = Scim::from_request_parts(parts, state).await?;
         let Ok(BaseUrl(base)) = BaseUrl::from_request_parts(parts, state).await;
         let Ok(RequestId(request)) = RequestId::from_request_parts(parts, state).await;
         let Ok(State(app)) = State::<Shared>::from_request_parts(parts, state).await;
-        Ok(Self { app, key, tenant, base, request, query: Query::from_request_parts(parts, state).await? })
+        let query = Query::from_request_parts(parts, state).await?;
+        Ok(Self { app, key, tenant, base, query, request, _place: place })
     }
 }
 
@@ -64,8 +68,8 @@ impl Context {
     /// The request's headers and its whole body.
     ///
     /// # Errors
-    /// 415, 413 and the others of [`body`].
-    pub(super) async fn receive(&self, request: Request) -> Result<(HeaderMap, Bytes), Error> {
+    /// 415, 413 and the others of [`body`]; 429 if there is no room for it.
+    pub(super) async fn receive(&self, request: Request) -> Result<Received, Error> {
         self.receive_up_to(self.app.config.body_limit, request).await
     }
 
@@ -77,27 +81,26 @@ impl Context {
         &self,
         kind: Kind,
         request: Request,
-    ) -> Result<(HeaderMap, Bytes, Option<SemaphorePermit<'_>>), Error> {
+    ) -> Result<(Received, Option<SemaphorePermit<'_>>), Error> {
         let limit = self.app.config.body_limit;
         let announced = request.headers().contains_key(CONTENT_LENGTH);
         if kind == Kind::User || announced && body::announced(request.headers()) <= limit {
-            let (headers, body) = self.receive_up_to(limit, request).await?;
-            return Ok((headers, body, None));
+            return Ok((self.receive_up_to(limit, request).await?, None));
         }
         let Ok(Ok(permit)) = timeout(TURN, self.app.large.acquire()).await else {
             return Err(Error::too_many_requests(
                 "too many large groups are being written at once; try again",
             ));
         };
-        let (headers, body) = self.receive_up_to(limit.max(GROUP_LIMIT), request).await?;
-        Ok((headers, body, Some(permit)))
+        Ok((self.receive_up_to(limit.max(GROUP_LIMIT), request).await?, Some(permit)))
     }
 
-    async fn receive_up_to(&self, limit: usize, request: Request) -> Result<(HeaderMap, Bytes), Error> {
+    async fn receive_up_to(&self, limit: usize, request: Request) -> Result<Received, Error> {
         let (parts, body) = request.into_parts();
         body::media_type(&parts.headers, MEDIA_TYPES)?;
+        let room = self.app.make_room(self.tenant.id, body::expected(&parts.headers, limit))?;
         let body = body::receive(&parts.headers, body, limit).await?;
-        Ok((parts.headers, body))
+        Ok(Received { headers: parts.headers, body, _room: room })
     }
 
     /// How resources of this kind are shown to the caller.
@@ -130,6 +133,14 @@ impl Context {
             change,
         }
     }
+}
+
+/// A request that has arrived.
+pub(super) struct Received {
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// The room that the body takes.
+    _room: Place,
 }
 
 /// A change as it was asked for.

@@ -78,8 +78,8 @@ fn queried(context: &Context) -> Result<Asked, Error> {
 }
 
 async fn searched(context: &Context, request: Request) -> Result<Asked, Error> {
-    let (_, body) = context.receive(request).await?;
-    SearchRequest::parse(&parse_json(&body)?)?.try_into()
+    let received = context.receive(request).await?;
+    SearchRequest::parse(&parse_json(&received.body)?)?.try_into()
 }
 
 async fn answer(context: &Context, kinds: &[Kind], asked: Asked) -> Answer {

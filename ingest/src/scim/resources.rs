@@ -13,7 +13,7 @@ use shared::scim::{Error, Projection, parse_json};
 use uuid::Uuid;
 
 use super::asynchronous;
-use super::context::{Asked, Context, Named};
+use super::context::{Asked, Context, Named, Received};
 use super::kind::{Kind, Method};
 use super::read;
 use super::shown::Shown;
@@ -72,12 +72,13 @@ pub async fn delete(context: Context, Named(kind, id): Named, headers: HeaderMap
 /// A change with a body.
 async fn written(context: Context, method: Method, kind: Kind, id: Uuid, request: Request) -> Answer {
     let projection = context.query.projection()?;
-    let (headers, body, permit) = context.receive_resource(kind, request).await?;
-    let parsed = parse_json(&body)?;
-    let errand = errand(&context, method, kind, id, &headers, &body, &parsed)?;
+    let (received, permit) = context.receive_resource(kind, request).await?;
+    let Received { headers, body, .. } = &received;
+    let parsed = parse_json(body)?;
+    let errand = errand(&context, method, kind, id, headers, body, &parsed)?;
     // What is under way is small again.
-    drop((permit, body, parsed));
-    answer(&context, method, kind, &headers, errand, &projection).await
+    drop((permit, parsed));
+    answer(&context, method, kind, headers, errand, &projection).await
 }
 
 /// The change that is asked for.

@@ -102,6 +102,13 @@ pub static VARIABLES: &[Variable] = &[
         used_by: &[Ingest, Cli],
     },
     Variable {
+        name: "ROLLCALL_DRAIN",
+        unit: "seconds, 0 to 60",
+        default: Some("2"),
+        what: "How long after SIGTERM requests are still taken while /readyz says 503, so that balancers go elsewhere. A second signal ends it.",
+        used_by: &[Ingest],
+    },
+    Variable {
         name: "ROLLCALL_DB_CONNECTIONS",
         unit: "connections, 2 to 200",
         default: Some("8"),

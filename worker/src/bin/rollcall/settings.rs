@@ -29,7 +29,8 @@ pub fn changed(stored: Value, changes: &[String]) -> Result<Value, Failure> {
             let all: Vec<&str> = known.keys().map(String::as_str).collect();
             return Err(Failure::Usage(format!("there is no setting {key}; there is: {}", all.join(", "))));
         }
-        settings.insert(key.to_owned(), Value::from(value));
+        let typed = if known[key].is_number() { serde_json::from_str(value).ok() } else { None };
+        settings.insert(key.to_owned(), typed.unwrap_or_else(|| Value::from(value)));
         if let Err(error) = serde_json::from_value::<Settings>(Value::Object(settings.clone())) {
             return Err(Failure::Usage(format!("{key} cannot be that: {error}")));
         }
@@ -54,6 +55,8 @@ mod tests {
         let expected = json!({ "of_a_later_version": 1, "unknown_members": "skip" });
         assert_eq!(change(stored, &["unknown_members=skip"]), Ok(expected));
         assert_eq!(shown(&Settings::default())["unknown_members"], "reject");
+        let numbers = change(json!({}), &["requests_per_second=25"]);
+        assert_eq!(numbers, Ok(json!({ "requests_per_second": 25 })));
     }
 
     #[test]
@@ -62,6 +65,11 @@ mod tests {
             ("members=skip", ["members", "unknown_members"]),
             ("unknown_members=perhaps", ["`reject`", "`skip`"]),
             ("unknown_members", ["`reject`", "`skip`"]),
+            ("requests_per_second=many", ["requests_per_second", "u32"]),
+            ("requests_per_second=-1", ["requests_per_second", "-1"]),
+            ("requests_per_second=1.5", ["requests_per_second", "u32"]),
+            ("requests_per_second=", ["requests_per_second", "u32"]),
+            ("requests_per_second=null", ["requests_per_second", "u32"]),
         ] {
             let said = change(json!({}), &[wrong]).unwrap_err();
             assert!(words.iter().all(|word| said.contains(word)), "{said}");

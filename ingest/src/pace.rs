@@ -1,0 +1,143 @@
+//! How often something may happen: so many times a second on average, with a burst (GCRA, the leaky bucket of ATM).
+//!
+//! Before it: whoever counts. After it: go on, or how long to wait.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often those are forgotten whose burst is whole again.
+const CLEAN: Duration = Duration::from_secs(1);
+
+/// How often something may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// The time between two, on average.
+    pub every: Duration,
+    /// How many may happen at once.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// So many a second (at least one), all of them at once if need be.
+    #[must_use]
+    pub fn per_second(count: u32) -> Self {
+        let burst = count.max(1);
+        Self { every: Duration::from_secs(1) / burst, burst }
+    }
+}
+
+/// What happened lately, by key; bounded in number.
+pub struct Paces<K> {
+    capacity: usize,
+    ledger: Mutex<Ledger<K>>,
+}
+
+struct Ledger<K> {
+    /// When the burst is whole again.
+    whole_at: HashMap<K, Instant>,
+    cleaned: Instant,
+}
+
+impl<K: Eq + Hash> Paces<K> {
+    /// Remembers at most so many keys at a time.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        let ledger = Ledger { whole_at: HashMap::new(), cleaned: Instant::now() };
+        Self { capacity, ledger: Mutex::new(ledger) }
+    }
+
+    /// Counts one more.
+    ///
+    /// # Errors
+    /// How long to wait until it may happen; nothing is counted then. Of a key that is one too many to be remembered, a
+    /// second.
+    pub fn take(&self, key: K, rate: Rate, now: Instant) -> Result<(), Duration> {
+        let mut ledger = self.ledger();
+        ledger.clean(now);
+        let whole_at = ledger.whole_at.get(&key).map_or(now, |whole_at| now.max(*whole_at));
+        let room = rate.every * rate.burst.saturating_sub(1);
+        let wait = (whole_at - now).saturating_sub(room);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        if ledger.whole_at.len() >= self.capacity && !ledger.whole_at.contains_key(&key) {
+            return Err(CLEAN);
+        }
+        ledger.whole_at.insert(key, whole_at + rate.every);
+        Ok(())
+    }
+
+    /// Takes one back that was counted.
+    pub fn give_back(&self, key: &K, rate: Rate) {
+        if let Some(whole_at) = self.ledger().whole_at.get_mut(key) {
+            *whole_at -= rate.every;
+        }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger<K>> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K> Ledger<K> {
+    fn clean(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.cleaned) >= CLEAN {
+            self.cleaned = now;
+            self.whole_at.retain(|_, whole_at| *whole_at > now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEN: Rate = Rate { every: Duration::from_millis(100), burst: 10 };
+
+    /// How many of a hundred at once may happen.
+    fn burst(paces: &Paces<u8>, rate: Rate, now: Instant) -> usize {
+        (0..100).filter(|_| paces.take(1, rate, now).is_ok()).count()
+    }
+
+    #[test]
+    fn a_burst_may_happen_at_once_and_then_one_by_one() {
+        let (paces, began) = (Paces::new(10), Instant::now());
+        assert_eq!(burst(&paces, TEN, began), 10);
+        assert_eq!(paces.take(1, TEN, began), Err(TEN.every));
+        assert_eq!(burst(&paces, TEN, began + TEN.every), 1);
+        assert_eq!(burst(&paces, TEN, began + TEN.every * 6), 5);
+        assert_eq!(burst(&paces, TEN, began + Duration::from_secs(60)), 10, "never more than a burst");
+        assert_eq!(paces.take(2, TEN, began), Ok(()), "each key by itself");
+    }
+
+    #[test]
+    fn a_rate_that_changes_is_in_force_at_once() {
+        for (before, after, now, later) in [(10, 20, 10, 20), (20, 10, 0, 10), (1, 3, 0, 3), (0, 1, 0, 1)] {
+            let (paces, began) = (Paces::new(10), Instant::now());
+            let (before, after) = (Rate::per_second(before), Rate::per_second(after));
+            burst(&paces, before, began);
+            assert_eq!(burst(&paces, after, began), now, "{before:?} {after:?}");
+            assert_eq!(burst(&paces, after, began + Duration::from_secs(3)), later, "{before:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_does_not_count() {
+        let (paces, began) = (Paces::new(10), Instant::now());
+        for _ in 0..100 {
+            assert_eq!(paces.take(1, TEN, began), Ok(()));
+            paces.give_back(&1, TEN);
+        }
+        assert_eq!(burst(&paces, TEN, began), 10);
+    }
+
+    #[test]
+    fn no_more_keys_are_remembered_than_there_is_room_for() {
+        let (paces, began) = (Paces::new(2), Instant::now());
+        assert_eq!([1, 2, 3].map(|key| paces.take(key, TEN, began)), [Ok(()), Ok(()), Err(CLEAN)]);
+        let later = began + 2 * CLEAN;
+        assert_eq!([3, 4, 5].map(|key| paces.take(key, TEN, later)), [Ok(()), Ok(()), Err(CLEAN)]);
+    }
+}
