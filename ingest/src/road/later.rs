@@ -5,6 +5,7 @@
 //! else the ticket under which it can be asked for.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use shared::amqp::{self, Message, topology};
@@ -84,7 +85,7 @@ impl Road {
     /// The verdict, if it comes in time; if not, the command may be in the queue or not.
     async fn ask_for(&self, wait: Duration, command: &Command) -> Result<Option<Outcome>, Unanswered> {
         let (id, message) = (command.ticket.to_string(), encode(command)?);
-        match timeout(wait, self.requester.ask(&id, JSON, message)).await {
+        match timeout(wait, self.requester.ask(&id, JSON, message, &AtomicBool::new(false))).await {
             Ok(amqp::Answer::NotQueued(error)) => Err(self.take_back(command, error).await),
             Ok(amqp::Answer::Lost) | Err(_) => Ok(None),
             Ok(amqp::Answer::Reply(reply)) => {
@@ -113,7 +114,7 @@ impl Road {
                 Err(error) if is_new => return Err(self.take_back(command, error).await),
                 Err(error) => {
                     warn!(%error, "a promised command may be queued or not, its client is asked to try again");
-                    return Err(Unanswered::Late);
+                    return Err(Unanswered::Late { is_queued: false });
                 }
             }
         }

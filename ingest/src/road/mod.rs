@@ -7,6 +7,7 @@ mod later;
 mod settle;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use shared::amqp::{self, Link, Publisher, Requester, topology};
@@ -70,7 +71,10 @@ pub enum Unanswered {
     NotBegun,
     /// The deadline was first.
     #[error("there was no verdict by the deadline")]
-    Late,
+    Late {
+        /// Whether the broker has confirmed it: then it will have a verdict.
+        is_queued: bool,
+    },
     /// It could not be written down that its outcome will be asked for.
     #[error("the promise could not be written down: {0}")]
     NotNoted(postgres::Error),
@@ -90,8 +94,11 @@ impl From<Unanswered> for Refusal {
             Unanswered::NotBegun => Self::try_again(
                 "other changes of this tenant took too long: nothing was queued and nothing was changed; try again",
             ),
-            Unanswered::Late => Self::try_again(
+            Unanswered::Late { is_queued: true } => Self::try_again(
                 "the change is queued but was not applied in time; send the same request again to learn its outcome",
+            ),
+            Unanswered::Late { is_queued: false } => Self::try_again(
+                "the change may be queued or not, and was not applied in time; send the same request again to learn its outcome",
             ),
             Unanswered::Overtaken => Self::try_again(
                 "another change of the same resource was applied first and this one was not; try again",
@@ -186,9 +193,10 @@ impl Road {
         let _turn = self.turn(errand.tenant, until, client).await?;
         // Stamped only now: tickets are in the order of the queue.
         let mut command = self.command(errand, until.saturating_duration_since(Instant::now()));
+        let is_queued = AtomicBool::new(false);
         loop {
             note("command", command.ticket);
-            let verdict = match self.ask(&command, until).await? {
+            let verdict = match self.ask(&command, until, &is_queued).await? {
                 Some(verdict) => Some(verdict),
                 None => self.settle(&command, client).await,
             };
@@ -197,10 +205,11 @@ impl Road {
                     // To the client the two changes were concurrent: either order is right.
                     self.tickets.observe(ticket);
                     command.ticket = self.tickets.issue();
+                    is_queued.store(false, Ordering::Relaxed);
                 }
                 Some(Outcome::Stale { .. }) => return Err(Unanswered::Overtaken),
                 Some(verdict) => return Ok(verdict),
-                None => return Err(Unanswered::Late),
+                None => return Err(Unanswered::Late { is_queued: is_queued.into_inner() }),
             }
         }
     }
@@ -244,10 +253,15 @@ impl Road {
     }
 
     /// The verdict as the worker replies it, or as it stands in Postgres if the reply is lost; `None` at the deadline.
-    async fn ask(&self, command: &Command, until: Instant) -> Result<Option<Outcome>, Unanswered> {
+    async fn ask(
+        &self,
+        command: &Command,
+        until: Instant,
+        is_queued: &AtomicBool,
+    ) -> Result<Option<Outcome>, Unanswered> {
         let message = encode(command)?;
         let id = command.ticket.to_string();
-        let asked = self.requester.ask(&id, JSON, message);
+        let asked = self.requester.ask(&id, JSON, message, is_queued);
         match timeout_at(until, asked).await {
             Err(_) => Ok(None),
             Ok(amqp::Answer::NotQueued(error)) => Err(Unanswered::NotQueued(error)),
@@ -307,7 +321,7 @@ fn end<T>(client: Client<T>, reached: Result<T, Unanswered>, name: impl Fn(&T) -
         Err(Unanswered::NotQueued(_)) => "not queued",
         Err(Unanswered::NotNoted(_)) => "not noted",
         Err(Unanswered::NotBegun) => "not begun",
-        Err(Unanswered::Late) => "late",
+        Err(Unanswered::Late { .. }) => "late",
         Err(Unanswered::Overtaken) => "overtaken",
         Err(Unanswered::Broken(_)) => "broken",
     };

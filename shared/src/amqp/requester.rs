@@ -3,6 +3,7 @@
 //! Requests are pipelined over one channel. Direct reply-to is at-most-once: who loses a reply reads the outcome elsewhere.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
@@ -48,8 +49,8 @@ impl Requester {
     }
 
     /// Publishes the request and waits for its reply, however long that takes: bound it from outside. A call that
-    /// is given up forgets its reply; the request may be in the queue.
-    pub async fn ask(&self, id: &str, content_type: &str, body: Vec<u8>) -> Answer {
+    /// is given up forgets its reply; the request may be in the queue, and surely is once `is_queued` is set.
+    pub async fn ask(&self, id: &str, content_type: &str, body: Vec<u8>, is_queued: &AtomicBool) -> Answer {
         let live = match self.live().await {
             Ok(live) => live,
             Err(error) => return Answer::NotQueued(error),
@@ -80,6 +81,7 @@ impl Requester {
             }
             Ok(Confirmation::Ack(None)) => {}
         }
+        is_queued.store(true, Ordering::Relaxed);
         reply.await.unwrap_or(Answer::Lost)
     }
 

@@ -47,6 +47,7 @@ struct State {
     faults: BTreeMap<&'static str, (u64, Tally)>,
     active: Vec<&'static str>,
     killed: Vec<(usize, Instant)>,
+    queued: Vec<String>,
     violations: Vec<String>,
 }
 
@@ -73,6 +74,17 @@ impl Board {
     /// The n-th ingest was killed just now: its clients' connections break.
     pub fn killed(&self, ingest: usize) {
         self.lock().killed.push((ingest, Instant::now()));
+    }
+
+    /// A client was told that the change of this request (its id) is queued: it must have a verdict in the end.
+    pub fn queued(&self, request: &str) {
+        self.lock().queued.push(request.to_owned());
+    }
+
+    /// The requests whose changes are queued, as clients were told.
+    #[must_use]
+    pub fn all_queued(&self) -> Vec<String> {
+        self.lock().queued.clone()
     }
 
     /// An answer came.

@@ -22,6 +22,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(2_500);
 const POLL: Duration = Duration::from_millis(100);
 /// What a 429 says after which nothing will have happened.
 const NOTHING: [&str; 2] = ["nothing was changed", "this one was not"];
+/// What a 429 says after which there will be a verdict.
+const QUEUED: &str = "the change is queued";
 
 /// Knows which ingests are ready, as a load balancer does: by asking them.
 pub struct Balancer {
@@ -88,6 +90,9 @@ impl Client {
             match okta.attempt(request(okta)).await {
                 Ok(answer) => {
                     self.board.answered(answer.status);
+                    if answer.status == 429 && answer.detail().contains(QUEUED) {
+                        self.board.queued(answer.header("x-request-id"));
+                    }
                     return Heard::Answer(answer);
                 }
                 // Nobody has seen the request: a balancer tries elsewhere.

@@ -132,6 +132,14 @@ pub async fn mail_is_right(stack: &Stack, people: &[Lived], smtp: &SmtpServer) -
     wrong
 }
 
+/// What the broker confirmed has a verdict, though nobody waited for it any more.
+pub async fn what_was_queued_is_decided(stack: &Stack, queued: &[String]) -> Vec<String> {
+    let rows = stack.db().rows("select distinct request_id from commands where status is not null").await;
+    let decided: HashSet<&str> = rows.iter().filter_map(|row| row["request_id"].as_str()).collect();
+    let silent = queued.iter().filter(|request| !decided.contains(request.as_str()));
+    silent.map(|request| format!("the command of request {request} was queued and has no verdict")).collect()
+}
+
 /// Nothing is dead: nothing was poison.
 pub async fn nothing_is_dead(stack: &Stack) -> Vec<String> {
     let letters = stack.broker().await.peek(topology::DEAD).await;

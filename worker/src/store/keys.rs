@@ -22,6 +22,8 @@ pub struct Keys {
     pub(super) names: BTreeSet<(Uuid, String)>,
     /// Those by which a POST may find somebody who is known already.
     pub(super) external_ids: BTreeSet<(Uuid, String)>,
+    /// Requests that make groups: a repeated one must find what came of the first.
+    pub(super) group_creates: BTreeSet<String>,
     /// Groups that are changed.
     pub(super) groups: BTreeSet<Uuid>,
     /// Users who are to be members.
@@ -66,7 +68,11 @@ impl Keys {
                 self.users.insert(id);
                 self.deleted.insert(id);
             }
-            Change::CreateGroup { group } | Change::ReplaceGroup { group } => {
+            Change::CreateGroup { group } => {
+                self.group_creates.insert(command.fingerprint.as_str().to_owned());
+                self.add_members(id, &group.members);
+            }
+            Change::ReplaceGroup { group } => {
                 self.add_members(id, &group.members);
             }
             Change::PatchGroup { patch } => {

@@ -30,7 +30,7 @@ pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTi
     // All are awaited, so that none is left half-read when one of them fails.
     let (held, locked, tenants, users, people, entries) = futures_util::join!(
         locks::hold(connection, keys),
-        locks::external_ids(connection, keys),
+        locks::creates(connection, keys),
         tenants::by_ids(connection, &tenant_ids),
         load_users(connection, keys),
         load_people(connection, keys),

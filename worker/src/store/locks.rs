@@ -15,7 +15,7 @@ const TENANTS_TOGETHER: &str = "select pg_advisory_xact_lock_shared(h) from (sel
     hashtextextended(n, 7241990420) as h from unnest($1) as n order by h) as hashes";
 const TENANTS_ALONE: &str = "select pg_advisory_xact_lock(h) from (select distinct \
     hashtextextended(n, 7241990420) as h from unnest($1) as n order by h) as hashes";
-const EXTERNAL_IDS: &str = "select pg_advisory_xact_lock(h) from (select distinct \
+const CREATES: &str = "select pg_advisory_xact_lock(h) from (select distinct \
     hashtextextended(n, 7241990419) as h from unnest($1) as n order by h) as hashes";
 
 /// Holds the batch's tenants: beside other batches, or alone where it deletes people. What a deletion touches cannot be
@@ -36,14 +36,15 @@ pub async fn hold_alone(connection: &AsyncPgConnection, tenant: Uuid) -> Result<
     take(connection, TENANTS_ALONE, vec![tenant.to_string()]).await
 }
 
-/// Of several POSTs with one externalId one comes after the other, in whichever batches they are. (The userName has a
-/// constraint that sees to it; an externalId is the client's own, and its PATCHes may give it to two accounts.)
+/// Of several POSTs with one externalId one comes after the other, in whichever batches they are, and of several tries of
+/// one POST of a group. (A userName has a constraint that sees to it; an externalId is the client's own, and its PATCHes may
+/// give it to two accounts; a displayName may be that of many groups.)
 ///
 /// # Errors
 /// See [`Error`].
-pub(super) async fn external_ids(connection: &AsyncPgConnection, keys: &Keys) -> Result<(), Error> {
+pub(super) async fn creates(connection: &AsyncPgConnection, keys: &Keys) -> Result<(), Error> {
     let named = keys.external_ids.iter().map(|(tenant, id)| format!("{tenant} {id}"));
-    take(connection, EXTERNAL_IDS, named.collect()).await
+    take(connection, CREATES, named.chain(keys.group_creates.iter().cloned()).collect()).await
 }
 
 async fn take(
