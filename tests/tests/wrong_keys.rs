@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
 use futures_util::future::join_all;
 use tests::{Answer, Okta, Stack};
 
@@ -10,15 +11,16 @@ const GUESSES: usize = 60;
 /// What somebody with a right key may have to wait.
 const BOUND: Duration = Duration::from_secs(1);
 
-async fn guess(origin: &str, n: usize) -> Answer {
-    let guesser = Okta::basic(origin, "victim", &format!("rck_guess{n:07}wrongwrongwrongwrong"));
-    guesser.once(guesser.request("GET", "/Users")).await
+async fn guess(guesser: &Okta, n: usize) -> Answer {
+    let pair = format!("victim:rck_guess{n:07}wrongwrongwrongwrong");
+    let pair = base64::engine::general_purpose::STANDARD.encode(pair);
+    guesser.once(guesser.request("GET", "/Users").header("Authorization", format!("Basic {pair}"))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn guessing_is_slow_and_harms_nobody_with_a_right_key() {
     let stack = Stack::own().await;
-    let origin = stack.origin();
+    let guesser = Okta::with(&stack.origin(), None);
     let (victim, other) = (stack.tenant("victim").await, stack.tenant("bystander").await);
     let works = [victim.okta(), other.okta()];
     for okta in &works {
@@ -26,7 +28,7 @@ async fn guessing_is_slow_and_harms_nobody_with_a_right_key() {
     }
     let guesses = async {
         let began = Instant::now();
-        let answers = join_all((0..GUESSES).map(|n| guess(&origin, n))).await;
+        let answers = join_all((0..GUESSES).map(|n| guess(&guesser, n))).await;
         (answers, began.elapsed())
     };
     let work = async {
