@@ -3,8 +3,10 @@
 
 # What the services read from the environment; what the user has set stands.
 export_settings() {
+  # No balancer stands in front that would have to be told.
+  : "${ROLLCALL_DRAIN:=0}"
   : "${ROLLCALL_PORT:=8080}" "${ROLLCALL_MAIL_URL:=file://${RUN// /%20}/mail}"
-  export DATABASE_URL AMQP_URL ROLLCALL_PORT ROLLCALL_MAIL_URL
+  export DATABASE_URL AMQP_URL ROLLCALL_DRAIN ROLLCALL_PORT ROLLCALL_MAIL_URL
   # Mail is for its readers only.
   mkdir -p "$RUN/mail"
   chmod 700 "$RUN/mail"
@@ -36,6 +38,8 @@ stop_named() {
   case $1 in
     postgres) stop_postgres ;;
     rabbitmq) stop_rabbitmq ;;
+    # What a service takes at the most: its drain, its grace, and some.
+    ingest) stop_process ingest TERM $((${ROLLCALL_DRAIN:-2} + 35)) && rm -f "$RUN/health/ingest" ;;
     *) stop_process "$1" TERM 30 && rm -f "$RUN/health/$1" ;;
   esac
 }

@@ -113,13 +113,14 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_that_changes_is_in_force_at_once() {
-        for (before, after, now, later) in [(10, 20, 10, 20), (20, 10, 0, 10), (1, 3, 0, 3), (0, 1, 0, 1)] {
+    fn a_rate_that_changes_is_in_force_within_a_second() {
+        for (before, after) in [(10, 20), (20, 10), (1, 3), (3, 1), (1, 1_000)] {
             let (paces, began) = (Paces::new(10), Instant::now());
-            let (before, after) = (Rate::per_second(before), Rate::per_second(after));
-            burst(&paces, before, began);
-            assert_eq!(burst(&paces, after, began), now, "{before:?} {after:?}");
-            assert_eq!(burst(&paces, after, began + Duration::from_secs(3)), later, "{before:?} {after:?}");
+            assert_eq!(burst(&paces, Rate::per_second(before), began), usize::try_from(before).unwrap());
+            assert_eq!(burst(&paces, Rate::per_second(after), began), 0);
+            let (rate, later) = (Rate::per_second(after), began + Duration::from_millis(1_000));
+            let expected = usize::try_from(after).unwrap().min(100);
+            assert_eq!(burst(&paces, rate, later), expected, "{before} {after}");
         }
     }
 

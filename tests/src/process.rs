@@ -130,6 +130,17 @@ impl Service {
         self.child().as_mut().is_some_and(|child| child.try_wait().is_ok_and(|ended| ended.is_none()))
     }
 
+    /// The memory that it has in use, in MiB.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells it");
+        let kib = line.trim().trim_end_matches(" kB").parse::<usize>().expect("it is a number");
+        kib >> 10
+    }
+
     /// `kill -9`, and it is gone.
     pub fn kill(&self) {
         if let Some(mut child) = self.child().take() {

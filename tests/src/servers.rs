@@ -99,6 +99,12 @@ impl Servers {
         self.deploy(format!("start-{}", server.name())).await;
     }
 
+    /// Runs `rabbitmqctl` with these arguments.
+    pub async fn rabbitmqctl(&self, arguments: &'static [&'static str]) {
+        let folder = self.folder.clone();
+        tokio::task::spawn_blocking(move || deploy(&folder, &["rabbitmqctl"], arguments)).await.unwrap();
+    }
+
     /// `kill -9` of a server, as when the power fails; [`Servers::start`] starts it again.
     ///
     /// # Panics

@@ -33,6 +33,14 @@ mod bad_requests;
 mod mail_by_smtp;
 mod silence_and_mail;
 
+// Load, misuse and restart.
+mod back_pressure;
+mod fairness;
+mod misbehaving_clients;
+mod request_limits;
+mod rolling_restart;
+mod wrong_keys;
+
 // Faults.
 mod broker_away;
 mod chaos;

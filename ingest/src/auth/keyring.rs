@@ -16,7 +16,12 @@ use crate::recent::{Found, Recent};
 const CAPACITY: usize = 10_000;
 
 /// SHA-256 of a key as it was presented: a wrong key never meets the entry of the right one.
-type Digest = [u8; 32];
+pub(super) type Digest = [u8; 32];
+
+/// The digest of a key.
+pub(super) fn digest(presented: &str) -> Digest {
+    Sha256::digest(presented).into()
+}
 
 /// The keys.
 pub(super) struct Keyring {
@@ -30,14 +35,14 @@ impl Keyring {
     }
 
     /// The key that was presented, if it was right lately. Whether it still is, [`Keyring::find`] tells.
-    pub(super) fn known(&self, presented: &str) -> Option<Arc<Key>> {
-        self.keys.known(&Sha256::digest(presented).into())
+    pub(super) fn known(&self, digest: &Digest) -> Option<Arc<Key>> {
+        self.keys.known(digest)
     }
 
     /// The key that was presented; `None` if it opens nothing. It may have expired: ask it.
     pub(super) async fn find(&self, presented: &str) -> Found<Arc<Key>> {
         let Some(prefix) = keys::prefix(presented) else { return Ok(None) };
-        let digest: Digest = Sha256::digest(presented).into();
+        let digest = digest(presented);
         self.keys.find(digest, || key_of(self.pool.clone(), digest, prefix.to_owned())).await
     }
 }

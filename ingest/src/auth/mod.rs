@@ -4,15 +4,16 @@
 
 mod credentials;
 mod failures;
+mod judgements;
 mod keyring;
 mod uses;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use futures_util::FutureExt;
 use shared::clock::Clock;
 use shared::http::Peer;
 use shared::postgres::Pool;
@@ -24,9 +25,10 @@ use uuid::Uuid;
 
 use self::credentials::Credentials;
 use self::failures::{Claim, Failures, SLOW, Way};
-use self::keyring::Keyring;
+use self::judgements::{Judged, Judgements};
+use self::keyring::{Keyring, digest};
 use self::uses::Uses;
-use crate::app::{App, Shared};
+use crate::app::Shared;
 use crate::gate::Place;
 use crate::http::answer::Refusal;
 use crate::http::observe::note;
@@ -61,6 +63,7 @@ pub struct Events {
 pub struct Auth {
     keyring: Keyring,
     failures: Failures,
+    judgements: Judgements,
     uses: Uses,
     clock: Clock,
     limits: Paces<Uuid>,
@@ -74,27 +77,22 @@ impl Auth {
             uses: Uses::start(pool.clone(), clock.clone()),
             keyring: Keyring::new(pool),
             failures: Failures::new(),
+            judgements: Judgements::default(),
             clock,
             limits: Paces::new(MOST_LIMITED),
         }
     }
 
-    /// The key that the credentials show, if it was not known lately: found, unless too many wrong ones came in.
-    async fn judge_unknown(
-        &self,
-        credentials: &Credentials,
-        peer: Option<IpAddr>,
-    ) -> Result<Arc<Key>, Refusal> {
-        let claims = [Some(Claim::address(peer)), credentials.user().map(Claim::user)];
-        let claims: Vec<Claim> = claims.into_iter().flatten().collect();
-        let way = self.failures.way(&claims).await;
+    /// The key that the credentials show, which was not known lately: found, unless too many wrong ones came in.
+    async fn judge_unknown(&self, credentials: &Credentials, claims: &[Claim]) -> Judged {
+        let way = self.failures.way(claims).await;
         if matches!(way, Way::Closed) {
             return Err(Refusal::try_again("too many wrong API keys came in; try again"));
         }
         let judged = self.judge(credentials).await;
         let is_wrong = judged.as_ref().is_err_and(Refusal::is_unauthorized);
         match way {
-            Way::Free if !is_wrong => self.failures.forgive(&claims),
+            Way::Free if !is_wrong => self.failures.forgive(claims),
             Way::Slow(_) if is_wrong => sleep(SLOW).await,
             _ => {}
         }
@@ -102,7 +100,7 @@ impl Auth {
     }
 
     /// The key that the credentials show, if it is alive.
-    async fn judge(&self, credentials: &Credentials) -> Result<Arc<Key>, Refusal> {
+    async fn judge(&self, credentials: &Credentials) -> Judged {
         let found = self.keyring.find(credentials.key()).await;
         let found = found.map_err(|_| Refusal::try_again(NOT_CHECKED))?;
         let fits = |key: &Arc<Key>| key.is_alive(self.clock.now()) && credentials.fit(&key.tenant_name);
@@ -125,10 +123,11 @@ impl Auth {
 }
 
 /// Whoever has shown a key that opens `scope`, within what its tenant may have in hand and ask for.
-async fn admit(parts: &Parts, app: &App, scope: &str) -> Result<Scim, Refusal> {
+async fn admit(parts: &Parts, app: &Shared, scope: &str) -> Result<Scim, Refusal> {
     let auth = &app.auth;
     let credentials = Credentials::of(&parts.headers).map_err(Error::unauthorized)?;
-    let (key, place) = match auth.keyring.known(credentials.key()) {
+    let digest = digest(credentials.key());
+    let (key, place) = match auth.keyring.known(&digest) {
         // The tenant is known, so that its own place is taken while the key is read again.
         Some(known) => {
             let place = app.enter(known.tenant)?;
@@ -136,7 +135,11 @@ async fn admit(parts: &Parts, app: &App, scope: &str) -> Result<Scim, Refusal> {
         }
         None => {
             let peer = parts.extensions.get().map(|Peer(address)| address.ip());
-            let key = auth.judge_unknown(&credentials, peer).await?;
+            let (address, user) = (Claim::address(peer), credentials.user().map(Claim::user));
+            let claims: Vec<Claim> = std::iter::once(address).chain(user).collect();
+            let all = app.clone();
+            let judge = async move { all.auth.judge_unknown(&credentials, &claims).await };
+            let key = auth.judgements.join((digest, user), || judge.boxed()).await?;
             let place = app.enter(key.tenant)?;
             (key, place)
         }

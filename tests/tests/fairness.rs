@@ -1,0 +1,102 @@
+//! One tenant pushes as fast as it can, by every road there is; another one's single changes and reads do not feel it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
+use tests::load::somebody;
+use tests::okta::person;
+use tests::{Okta, Stack};
+
+use crate::postgres_away::only_answers_okta_understands;
+
+/// Changes and reads of the quiet tenant during each push.
+const CHANGES: usize = 20;
+/// What none of them may take.
+const BOUND: Duration = Duration::from_secs(1);
+
+/// Sends the n-th request of a push over so many connections until `stop`; says how many were taken.
+async fn push(
+    okta: &Okta,
+    connections: usize,
+    stop: &AtomicBool,
+    nth: impl Fn(usize) -> RequestBuilder,
+) -> usize {
+    let going = |_: &usize| std::future::ready(!stop.load(Ordering::SeqCst));
+    let one = async |n: usize| usize::from(okta.once(nth(n)).await.status < 300);
+    let answers = stream::iter(0..).take_while(going).map(one).buffer_unordered(connections);
+    answers.fold(0, async |taken, one| taken + one).await
+}
+
+/// Single changes and reads, one after the other; gives the slowest.
+async fn quiet_day(okta: &Okta, phase: &str) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for n in 0..CHANGES {
+        let user = person(&format!("{phase}-{n}@quiet.example"), "Qui", "Et");
+        let began = Instant::now();
+        let id = okta.once(okta.request("POST", "/Users").body(user.to_string())).await.is(201).id();
+        slowest = slowest.max(began.elapsed());
+        let began = Instant::now();
+        okta.once(okta.request("GET", &format!("/Users/{id}"))).await.is(200);
+        slowest = slowest.max(began.elapsed());
+    }
+    slowest
+}
+
+/// Ends a push, also when what it was for has failed.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+fn bulk(n: usize) -> Value {
+    let operation = |m: usize| {
+        let data = somebody("loud-bulk", n * 20 + m);
+        json!({ "method": "POST", "path": "/Users", "bulkId": m.to_string(), "data": data })
+    };
+    let operations: Vec<_> = (0..20).map(operation).collect();
+    json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"], "Operations": operations })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_tenants_push_does_not_delay_another_ones_changes() {
+    let stack = Stack::own().await;
+    let (loud, quiet) = (stack.tenant("loud").await.okta(), stack.tenant("quiet").await.okta());
+    let single = |company: &'static str| {
+        let loud = &loud;
+        move |n| loud.request("POST", "/Users").body(somebody(company, n).to_string())
+    };
+    let later = |n| single("loud-later")(n).header("Prefer", "respond-async");
+    let bulk = |n| loud.request("POST", "/Bulk").body(bulk(n).to_string());
+    quiet_day(&quiet, "before").await;
+    let phases: [(&str, usize, &dyn Fn(usize) -> RequestBuilder); 4] = [
+        ("singles", 256, &single("loud")),
+        ("crowd", 800, &single("loud-crowd")),
+        ("later", 256, &later),
+        ("bulk", 64, &bulk),
+    ];
+    for (phase, connections, nth) in phases {
+        let stop = Arc::new(AtomicBool::new(false));
+        // A task of its own: what it measures is the server, not the push's own work.
+        let day = tokio::spawn({
+            let (quiet, stop) = (quiet.clone(), stop.clone());
+            async move {
+                let _stop = StopOnDrop(stop);
+                quiet_day(&quiet, phase).await
+            }
+        });
+        let taken = push(&loud, connections, &stop, nth).await;
+        let slowest = day.await.unwrap();
+        println!("{phase}: {taken} taken meanwhile, the slowest of the quiet tenant took {slowest:?}");
+        assert!(slowest < BOUND, "{phase}: {slowest:?}");
+        assert!(taken > 0, "{phase}: the push came to nothing");
+    }
+    only_answers_okta_understands(&loud);
+    only_answers_okta_understands(&quiet);
+}
