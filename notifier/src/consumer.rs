@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::amqp::{self, Batch, Handle, Link, Publisher, Subscription, Unfinished, dead, topology};
+use shared::amqp::dead::{self, Attempt};
+use shared::amqp::{self, Batch, Handle, Link, Publisher, Subscription, Unfinished, topology};
 use shared::postgres::Error;
 use shared::retry::Delays;
 use shared::shutdown::pause;
@@ -144,7 +145,10 @@ impl Consumer {
             return Ok(());
         }
         let now = self.office.clock.now();
-        let letter = |(place, reason): &Dead| dead::letter(&batch[*place], topology::NOTIFIER, reason, now);
+        let letter = |(place, reason): &Dead| {
+            let attempt = Attempt { at: now, worker: "notifier".to_owned(), what: reason.clone() };
+            dead::letter(&batch[*place], topology::NOTIFIER, &[attempt])
+        };
         self.publisher.publish(&dead.iter().map(letter).collect::<Vec<_>>()).await?;
         for (place, reason) in dead {
             let id = batch[*place].properties.message_id().as_ref().map_or("", |id| id.as_str());

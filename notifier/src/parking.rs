@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use shared::amqp::{Message, Publisher, dead, topology};
+use shared::amqp::dead::{self, Attempt};
+use shared::amqp::{Message, Publisher, topology};
 use shared::event::MEDIA_TYPE;
 use shared::postgres::Error;
 use shared::retry::Delays;
 use shared::shutdown::pause;
-use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -142,9 +142,7 @@ async fn try_due(
 fn letter(row: &Row, reason: &str, now: time::OffsetDateTime) -> Message {
     let id = shared::id::new().to_string();
     let body = row.event.to_string().into_bytes();
-    Message::json("", topology::DEAD, &id, MEDIA_TYPE, body).with_headers(&[
-        (dead::REASON, reason.to_owned()),
-        (dead::QUEUE, topology::NOTIFIER.to_owned()),
-        (dead::DIED_AT, now.format(&Rfc3339).unwrap_or_default()),
-    ])
+    let letter = Message::json("", topology::DEAD, &id, MEDIA_TYPE, body);
+    let attempt = Attempt { at: now, worker: "notifier".to_owned(), what: reason.to_owned() };
+    dead::explained(letter, topology::NOTIFIER, &[attempt])
 }

@@ -4,6 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+/// What cargo builds the programs with.
+const PROGRAMS: [&str; 2] = ["--workspace", "--bins"];
+/// The same for the worker with a fault. (Named alone: the worker beside it stays without the feature.)
+const SABOTAGED: [&str; 5] = ["--workspace", "--features", "worker/sabotage", "--bin", "sabotaged-worker"];
+
 /// The root of the checkout.
 #[must_use]
 pub fn checkout() -> &'static Path {
@@ -22,7 +27,7 @@ pub fn folder() -> &'static Path {
         let profile = test.ancestors().find(|f| f.join("deps").is_dir() && f.join(".fingerprint").is_dir());
         let profile = profile.expect("a test of cargo's lies in target/PROFILE/deps").to_owned();
         if std::env::var_os("ROLLCALL_E2E_BUILT").is_none() {
-            build(profile.ends_with("release"));
+            build(&PROGRAMS, profile.ends_with("release"));
         }
         let missing =
             ["ingest", "worker", "notifier", "rollcall"].into_iter().find(|p| !profile.join(p).is_file());
@@ -33,15 +38,32 @@ pub fn folder() -> &'static Path {
     })
 }
 
-fn build(release: bool) {
+/// The path of a worker that commits a fault, built now. With `ROLLCALL_E2E_BUILT` set it is taken as it is.
+///
+/// # Panics
+/// When it cannot be built or is not there.
+pub fn sabotaged_worker() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let program = path("sabotaged-worker");
+        if std::env::var_os("ROLLCALL_E2E_BUILT").is_none() {
+            build(&SABOTAGED, folder().ends_with("release"));
+        }
+        let missing = !program.is_file();
+        assert!(!missing, "{} is missing: run `cargo build {}`", program.display(), SABOTAGED.join(" "));
+        program
+    })
+}
+
+fn build(what: &[&str], release: bool) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.current_dir(checkout()).args(["build", "--quiet", "--workspace", "--bins"]);
+    command.current_dir(checkout()).args(["build", "--quiet"]).args(what);
     if release {
         command.arg("--release");
     }
     let built = command.status().expect("cargo runs, since it started this test");
-    assert!(built.success(), "`cargo build --workspace --bins` failed: see above");
+    assert!(built.success(), "`cargo build {}` failed: see above", what.join(" "));
 }
 
 /// The path of one of them.

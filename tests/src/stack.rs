@@ -36,6 +36,8 @@ pub struct Options {
     pub servers: Option<Arc<Servers>>,
     /// The way of a program (its name) to its servers: another URL instead of this one.
     pub way: Option<Way>,
+    /// The fault that the workers commit, as the worker's module `sabotage` names it; `None` is none.
+    pub sabotage: Option<String>,
 }
 
 /// From a program's name and the URL of a server to the URL that the program is given.
@@ -43,7 +45,15 @@ pub type Way = Box<dyn Fn(&str, &str) -> String + Send>;
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ingests: 1, workers: 1, mail_url: None, environment: Vec::new(), servers: None, way: None }
+        Self {
+            ingests: 1,
+            workers: 1,
+            mail_url: None,
+            environment: Vec::new(),
+            servers: None,
+            way: None,
+            sabotage: None,
+        }
     }
 }
 
@@ -130,6 +140,13 @@ impl Stack {
             ("ROLLCALL_LOG_FORMAT", "json".to_owned()),
         ];
         common.extend(options.environment);
+        let (worker, fault) = match options.sabotage {
+            None => ("worker", Vec::new()),
+            Some(fault) => {
+                tokio::task::spawn_blocking(programs::sabotaged_worker).await.unwrap();
+                ("sabotaged-worker", vec![("ROLLCALL_SABOTAGE", fault)])
+            }
+        };
         let service =
             |program: &str, name: String, port_variable: &'static str, more: &[(&'static str, String)]| {
                 let port = free_port();
@@ -151,9 +168,9 @@ impl Stack {
                 .map(|n| service("ingest", format!("ingest-{n}"), "ROLLCALL_PORT", &[]))
                 .collect(),
             workers: (1..=options.workers)
-                .map(|n| service("worker", format!("worker-{n}"), "ROLLCALL_HEALTH_PORT", &[]))
+                .map(|n| service(worker, format!("worker-{n}"), "ROLLCALL_HEALTH_PORT", &fault))
                 .collect(),
-            spare_worker: service("worker", "worker-spare".to_owned(), "ROLLCALL_HEALTH_PORT", &[]),
+            spare_worker: service(worker, "worker-spare".to_owned(), "ROLLCALL_HEALTH_PORT", &fault),
             notifier: service(
                 "notifier",
                 "notifier".to_owned(),

@@ -1,31 +1,62 @@
 //! A batch to its verdicts: one transaction, done again as long as it takes. Before: [`crate::inbox`]. After: the
 //! replies and the acknowledgement in [`crate::consumer`].
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use shared::amqp::dead::Attempt;
 use shared::clock::Clock;
 use shared::command::Command;
-use shared::postgres::{Error, Pool};
+use shared::postgres::{self, Pool};
 use shared::retry::Delays;
 use shared::shutdown;
+use shared::ticket::Ticket;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use uuid::Uuid;
 
-use crate::fold::{Decision, decide, is_late};
+use crate::fold::{Decision, State, decide, is_late};
+use crate::sabotage;
+use crate::status::Progress;
 use crate::store::{Keys, leave_unclaimed, load, save};
+use crate::suspects::{CONVICTED, Mark, mark, unmark};
 
 /// How often a command that Postgres fails at, for reasons unknown, is tried alone before it is given up.
-const TRIES_ALONE: u32 = 10;
+const TRIES_ALONE: usize = 10;
 /// How often a batch may collide with others' transactions before its commands are tried one by one.
 const COLLISIONS: u32 = 20;
 
-/// A verdict, or the reason why there can be none.
-pub type Verdict = Result<Decision, String>;
+/// A verdict; or what was tried in vain, the oldest first: the last attempt says why there can be none.
+pub type Verdict = Result<Decision, Vec<Attempt>>;
+
+/// Why a batch came to no verdicts.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Postgres(#[from] postgres::Error),
+    /// A fault of ours, which one of the commands brings about.
+    #[error("the fold panicked")]
+    Panicked,
+}
+
+impl From<diesel::result::Error> for Error {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Postgres(error.into())
+    }
+}
 
 /// Applies batches.
 pub struct Applier {
-    pool: Pool,
-    clock: Clock,
-    stop: CancellationToken,
+    /// The worker's id, for dead letters.
+    pub worker: Uuid,
+    /// The database.
+    pub pool: Pool,
+    /// The time.
+    pub clock: Clock,
+    /// Is told when Postgres is away.
+    pub progress: Progress,
+    /// Until when.
+    pub stop: CancellationToken,
 }
 
 /// The work was given up because the service stops: the messages go back to the broker.
@@ -33,12 +64,6 @@ pub struct Applier {
 pub struct Stopped;
 
 impl Applier {
-    /// An applier over this pool, until `stop`.
-    #[must_use]
-    pub fn new(pool: Pool, clock: Clock, stop: CancellationToken) -> Self {
-        Self { pool, clock, stop }
-    }
-
     /// Applies a batch; waits while Postgres is away. The verdicts stand in the order of the commands.
     ///
     /// # Errors
@@ -58,23 +83,82 @@ impl Applier {
         }
     }
 
+    /// Applies a command that workers may have died of, by itself and under a mark. Where there are marks enough it is given
+    /// up instead: they stay until [`Applier::unmark`], after its dead letter is confirmed.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn apply_suspect(&self, command: &Command, deliveries: u64) -> Result<Verdict, Stopped> {
+        let what = format!("applied by itself after {deliveries} deliveries, and never heard of again");
+        let mut attempts = match self.mark(command.ticket, &self.attempt_now(what)).await? {
+            Mark::Suspect(earlier) => earlier,
+            Mark::Decided(outcome) => {
+                self.unmark(command.ticket).await;
+                return Ok(Ok(Decision::Repeated(outcome)));
+            }
+            Mark::Convicted(mut attempts) => {
+                attempts.push(self.attempt_now(CONVICTED.to_owned()));
+                return Ok(Err(attempts));
+            }
+        };
+        let verdict = self.alone(command).await;
+        self.unmark(command.ticket).await;
+        verdict.map(|verdict| {
+            verdict.map_err(|vain| {
+                attempts.extend(vain);
+                attempts
+            })
+        })
+    }
+
+    /// What came of this command, noted for its dead letter.
+    pub fn attempt_now(&self, what: String) -> Attempt {
+        Attempt { at: self.clock.now(), worker: self.worker.to_string(), what }
+    }
+
+    /// Takes the marks off a command. Where that fails they do no harm: they are this worker's, which lives.
+    pub async fn unmark(&self, ticket: Ticket) {
+        let unmarked = self.pool.bounded(async |connection| unmark(connection, ticket).await).await;
+        if let Err(error) = unmarked {
+            warn!(%error, command = %ticket, "a suspect's mark could not be taken off");
+        }
+    }
+
+    /// Marks a command, whatever is in the way: it must not be applied alone before.
+    async fn mark(&self, ticket: Ticket, attempt: &Attempt) -> Result<Mark, Stopped> {
+        let mut delays = Delays::reconnect();
+        loop {
+            match self.pool.bounded(async |connection| mark(connection, ticket, attempt).await).await {
+                Ok(mark) => return Ok(mark),
+                Err(error) => warn!(%error, command = %ticket, "a suspect waits for Postgres"),
+            }
+            self.wait(&mut delays).await?;
+        }
+    }
+
     /// A command by itself. What Postgres goes on failing at, while it takes other writes, can never be decided.
     async fn alone(&self, command: &Command) -> Result<Verdict, Stopped> {
         let mut delays = Delays::reconnect();
-        let mut failures = 0;
+        let mut attempts = Vec::new();
         loop {
-            match self.together(&[command]).await? {
+            let error = match self.together(&[command]).await? {
                 Ok(mut verdicts) => return Ok(verdicts.pop().expect("a verdict for each command")),
-                Err(Error::Refused(why)) => return Ok(Err(format!("Postgres refuses the data: {why}"))),
-                Err(error) => {
-                    warn!(%error, command = %command.ticket, "a command failed alone");
-                    failures += 1;
-                    if failures >= TRIES_ALONE && self.takes_writes().await {
-                        return Ok(Err("Postgres fails at this command, and at no other".to_owned()));
-                    }
-                    self.wait(&mut delays).await?;
-                }
+                Err(error) => error,
+            };
+            attempts.push(self.attempt_now(error.to_string()));
+            if matches!(error, Error::Panicked | Error::Postgres(postgres::Error::Refused(_))) {
+                return Ok(Err(attempts));
             }
+            warn!(%error, command = %command.ticket, "a command failed alone");
+            if attempts.len() >= TRIES_ALONE {
+                if self.takes_writes().await {
+                    let reason = "Postgres fails at this command, and at no other";
+                    attempts.push(self.attempt_now(reason.to_owned()));
+                    return Ok(Err(attempts));
+                }
+                attempts.remove(0);
+            }
+            self.wait(&mut delays).await?;
         }
     }
 
@@ -87,18 +171,24 @@ impl Applier {
             match self.attempt(batch, &mut keys).await {
                 Ok(mut verdicts) => {
                     if away {
+                        self.progress.postgres_is_away(false);
                         info!(batch = batch.len(), "Postgres is back, the batch is applied");
                     }
                     self.mark_unheard(batch, &mut verdicts).await;
                     return Ok(Ok(verdicts));
                 }
                 // Somebody else was first: the next fold sees the row.
-                Err(Error::Taken { .. } | Error::Contention(_)) if collisions < COLLISIONS => collisions += 1,
-                Err(error) if error.is_transient() => {
+                Err(Error::Postgres(postgres::Error::Taken { .. } | postgres::Error::Contention(_)))
+                    if collisions < COLLISIONS =>
+                {
+                    collisions += 1;
+                }
+                Err(Error::Postgres(error)) if error.is_transient() => {
                     if !away {
                         warn!(%error, batch = batch.len(), "the batch is kept until Postgres is back");
                     }
                     away = true;
+                    self.progress.postgres_is_away(true);
                     self.wait(&mut delays).await?;
                 }
                 Err(error) => return Ok(Err(error)),
@@ -114,17 +204,46 @@ impl Applier {
         let done = connection
             .transaction(async |connection: &mut AsyncPgConnection| {
                 let mut state = load(connection, keys, now).await?;
-                let verdicts: Vec<Verdict> =
-                    batch.iter().map(|command| decide(&mut state, command)).collect();
+                let verdicts = self.fold(&mut state, batch)?;
                 let saved = save(connection, &state).await;
                 folded = Some(state);
-                saved.map(|()| verdicts)
+                saved?;
+                Ok(verdicts)
             })
             .await;
-        if let (Err(Error::Taken { .. }), Some(state)) = (&done, &folded) {
+        if let (Err(Error::Postgres(postgres::Error::Taken { .. })), Some(state)) = (&done, &folded) {
             keys.add_names(state);
         }
         done
+    }
+
+    /// The fold is pure: a panic in it leaves nothing half done but the state, which is thrown away with the transaction.
+    fn fold(&self, state: &mut State, batch: &[&Command]) -> Result<Vec<Verdict>, Error> {
+        let decide_all = || batch.iter().map(|command| self.decide(state, command)).collect();
+        catch_unwind(AssertUnwindSafe(decide_all)).map_err(|_| Error::Panicked)
+    }
+
+    fn decide(&self, state: &mut State, command: &Command) -> Verdict {
+        if sabotage::dies_on(command) {
+            std::process::abort();
+        }
+        decide(state, command).map_err(|reason| vec![self.attempt_now(reason)])
+    }
+
+    /// What the fold says of a batch, before anything is committed.
+    #[cfg(feature = "sabotage")]
+    pub async fn foretell(&self, batch: &[&Command]) -> Vec<Verdict> {
+        let Ok(mut connection) = self.pool.get().await else { return Vec::new() };
+        let connection: &mut AsyncPgConnection = &mut connection;
+        let (keys, mut foretold) = (Keys::of(batch.iter().copied()), Vec::new());
+        let _ = connection
+            .transaction(async |connection: &mut AsyncPgConnection| {
+                let mut state = load(connection, &keys, self.clock.now()).await?;
+                foretold = self.fold(&mut state, batch)?;
+                Err::<(), Error>(diesel::result::Error::RollbackTransaction.into())
+            })
+            .await;
+        foretold
     }
 
     /// A commit may hang: what was decided in time, but stands there too late, is unheard as well.

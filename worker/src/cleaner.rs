@@ -28,22 +28,36 @@ const STRIP: &str = "update commands set outcome = jsonb_set(outcome, '{record,r
     (select id from commands where id >= $1 and id < $2 and state in ('decided', 'claimed') \
      and outcome->'record'->'resource' <> '{}' limit 5000)";
 
+/// Marks of suspects whose message somebody took out of the queue.
+const UNMARK: &str = "delete from suspects where ticket >= $1 and ticket < $2";
+/// Workers that did not end in order.
+const FORGET: &str = "delete from workers where seen_at < now() - interval '1 hour'";
+
 /// Cleans until `stop`. Several workers may do so at the same time.
 pub async fn run(pool: Pool, clock: Clock, stop: CancellationToken) {
     while shutdown::pause(&stop, EVERY).await {
         let now = clock.now();
         let before = |age| Ticket::least_at(now - age);
         let oldest = Ticket(uuid::Uuid::nil());
-        for (statement, from, until) in
-            [(DELETE, oldest, before(VERDICT)), (STRIP, before(LOOK_BACK), before(RESOURCE))]
-        {
+        for (statement, from, until) in [
+            (DELETE, oldest, before(VERDICT)),
+            (STRIP, before(LOOK_BACK), before(RESOURCE)),
+            (UNMARK, oldest, before(VERDICT)),
+        ] {
             match clean(&pool, statement, from, until, &stop).await {
                 Ok(0) => {}
                 Ok(rows) => info!(rows, "cleaned the activity log"),
                 Err(error) => warn!(%error, "could not clean the activity log"),
             }
         }
+        if let Err(error) = forget_workers(&pool).await {
+            warn!(%error, "could not forget workers that are gone");
+        }
     }
+}
+
+async fn forget_workers(pool: &Pool) -> Result<(), Error> {
+    pool.bounded(async |connection| Ok(diesel::sql_query(FORGET).execute(connection).await.map(drop)?)).await
 }
 
 async fn clean(

@@ -1,6 +1,7 @@
 //! From a delivery to a command, or to the reason why it can never be one. Before: the queue. After: [`crate::apply`].
 
 use lapin::message::Delivery;
+use lapin::types::AMQPValue;
 use shared::command::{Command, VERSION};
 use shared::scim;
 
@@ -32,6 +33,29 @@ pub fn read(delivery: &Delivery) -> Result<Incoming<'_>, String> {
         return Err("no command: its ticket is no UUIDv7".to_owned());
     }
     Ok(Incoming { delivery, command })
+}
+
+/// How often the message was delivered before. RabbitMQ counts what came back in `x-delivery-count`, from 4.x on also what was
+/// handed out in `x-acquired-count`; on the first delivery there is neither.
+#[must_use]
+pub fn earlier_deliveries(delivery: &Delivery) -> u64 {
+    let Some(headers) = delivery.properties.headers() else { return 0 };
+    let count = |name: &str| headers.inner().get(name).and_then(integer).unwrap_or(0);
+    count("x-delivery-count").max(count("x-acquired-count"))
+}
+
+/// An integer of any width; a negative one is none.
+fn integer(value: &AMQPValue) -> Option<u64> {
+    match *value {
+        AMQPValue::ShortShortInt(n) => u64::try_from(n).ok(),
+        AMQPValue::ShortShortUInt(n) => Some(n.into()),
+        AMQPValue::ShortInt(n) => u64::try_from(n).ok(),
+        AMQPValue::ShortUInt(n) => Some(n.into()),
+        AMQPValue::LongInt(n) => u64::try_from(n).ok(),
+        AMQPValue::LongUInt(n) => Some(n.into()),
+        AMQPValue::LongLongInt(n) => u64::try_from(n).ok(),
+        _ => None,
+    }
 }
 
 /// What serde says of a misfit, without the values that it quotes: only missing and unknown fields are named.

@@ -8,4 +8,8 @@ pub mod consumer;
 pub mod fold;
 pub mod inbox;
 pub mod relay;
+pub mod sabotage;
+pub mod service;
+pub mod status;
 pub mod store;
+pub mod suspects;

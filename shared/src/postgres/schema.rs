@@ -129,6 +129,25 @@ diesel::table! {
 }
 
 diesel::table! {
+    suspects (ticket) {
+        ticket -> Uuid,
+        attempts -> Jsonb,
+    }
+}
+
+diesel::table! {
+    workers (id) {
+        id -> Uuid,
+        host -> Text,
+        pid -> BigInt,
+        version -> Text,
+        started_at -> Timestamptz,
+        seen_at -> Timestamptz,
+        queues -> Jsonb,
+    }
+}
+
+diesel::table! {
     assignments (tenant_id, id) {
         tenant_id -> Uuid,
         id -> Text,
@@ -194,6 +213,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     schemas,
     commands,
     outbox,
+    suspects,
+    workers,
     assignments,
     notifications,
     received_events,

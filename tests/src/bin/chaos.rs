@@ -28,8 +28,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let seed = arguments.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
     println!("chaos: {} min, seed {seed}", arguments.minutes);
-    let plan =
-        Plan { time: Duration::from_secs(60 * arguments.minutes), seed, only: &[], environment: Vec::new() };
+    let plan = Plan { time: Duration::from_secs(60 * arguments.minutes), seed, only: &[], sabotage: None };
     let report = play(&plan, |line| println!("chaos: {line}")).await;
     println!("\n{}", report.table);
     println!(

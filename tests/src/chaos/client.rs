@@ -52,13 +52,13 @@ impl Balancer {
         (balancer, asking)
     }
 
-    /// One that is ready; if none is, any.
-    fn pick(&self) -> usize {
+    /// One that is ready; if none is, any. And whether it is ready.
+    fn pick(&self) -> (usize, bool) {
         let ready: Vec<usize> =
             (0..self.ready.len()).filter(|n| self.ready[*n].load(Ordering::SeqCst)).collect();
         match ready.as_slice() {
-            [] => rand::random_range(0..self.ready.len()),
-            some => some[rand::random_range(0..some.len())],
+            [] => (rand::random_range(0..self.ready.len()), false),
+            some => (some[rand::random_range(0..some.len())], true),
         }
     }
 }
@@ -85,7 +85,7 @@ impl Client {
     /// Sends a request once, to an ingest that takes connections.
     pub async fn send(&self, request: &impl Fn(&Okta) -> RequestBuilder) -> Heard {
         loop {
-            let ingest = self.balancer.pick();
+            let (ingest, is_ready) = self.balancer.pick();
             let (okta, began) = (&self.oktas[ingest], Instant::now());
             match okta.attempt(request(okta)).await {
                 Ok(answer) => {
@@ -98,7 +98,9 @@ impl Client {
                 // Nobody has seen the request: a balancer tries elsewhere.
                 Err(error) if error.is_connect() => tokio::time::sleep(POLL).await,
                 Err(error) => {
-                    self.board.broke(ingest, began, &format!("{error:?}"));
+                    // Where none was ready a balancer would not have sent it.
+                    let how = if is_ready { format!("{error:?}") } else { String::new() };
+                    self.board.broke(ingest, began, &how);
                     return Heard::Nothing;
                 }
             }

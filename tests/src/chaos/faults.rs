@@ -92,7 +92,7 @@ const BROKER: [Kind; 3] = [Kind::Kill(RabbitMq), Kind::Pause(RabbitMq), Kind::Re
 /// How long a broker that came back is left alone, in milliseconds.
 const BROKER_REST: std::ops::Range<u64> = 6_000..12_000;
 /// How long the other hands rest between two faults, in milliseconds.
-const REST: std::ops::Range<u64> = 100..1_200;
+const REST: std::ops::Range<u64> = 50..800;
 
 impl Kind {
     fn name(self, links: &[Link]) -> &'static str {
@@ -175,7 +175,7 @@ impl Saboteur {
     }
 
     async fn inflict(&self, kind: Kind, rng: &mut StdRng) {
-        let long = millis(rng.random_range(500..5_000));
+        let long = millis(rng.random_range(300..4_000));
         match kind {
             Kind::Kill(Postgres) => self.bounce(Server::Postgres, true, long / 2).await,
             Kind::Kill(RabbitMq) => self.bounce(Server::RabbitMq, true, long / 2).await,
@@ -199,7 +199,7 @@ impl Saboteur {
             Kind::Pause(target) => {
                 // Now and then for longer than the broker waits for a heartbeat.
                 let time =
-                    if target == Worker && rng.random_bool(0.2) { Duration::from_secs(25) } else { long };
+                    if target == Worker && rng.random_bool(0.15) { Duration::from_secs(25) } else { long };
                 let (_, service) = self.one(target, rng);
                 service.freeze();
                 sleep(time).await;
@@ -241,7 +241,7 @@ impl Saboteur {
 
     /// A service must come back even while its servers are away; it only may not be ready then.
     fn patience(&self) -> Duration {
-        Duration::from_secs(5)
+        Duration::from_secs(3)
     }
 
     fn one(&self, target: Target, rng: &mut StdRng) -> (usize, &Service) {

@@ -37,7 +37,7 @@ use crate::tenant::Tenant;
 /// The companies.
 const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
 /// How many people's lives go on at a time, per company.
-const LIVES: usize = 14;
+const LIVES: usize = 24;
 /// How many groups' lives go on at a time, per company.
 const GROUPS: usize = 2;
 /// How many people are in question for one group.
@@ -45,7 +45,7 @@ const MEMBERS: usize = 8;
 /// How often somebody is changed in a life.
 const STEPS: std::ops::Range<usize> = 6..14;
 /// The length of the queue: short, so that it fills.
-const QUEUE_LIMIT: u32 = 24;
+const QUEUE_LIMIT: u32 = 40;
 /// Seconds until a client is told to try again: short, so that it happens.
 const DEADLINE: u32 = 3;
 
@@ -58,8 +58,8 @@ pub struct Plan {
     pub seed: u64,
     /// The kinds of faults, by their names in the table; empty: all.
     pub only: &'static [&'static str],
-    /// More variables for the services.
-    pub environment: Vec<(&'static str, String)>,
+    /// The fault that the workers commit themselves, as the worker's module `sabotage` names it.
+    pub sabotage: Option<&'static str>,
 }
 
 /// What came of it.
@@ -193,12 +193,21 @@ async fn stack(plan: &Plan, servers: Arc<Servers>, links: &[Link], smtp: &SmtpSe
         }
         url
     };
-    let mut environment =
+    let environment =
         vec![("ROLLCALL_QUEUE_LIMIT", QUEUE_LIMIT.to_string()), ("ROLLCALL_DEADLINE", DEADLINE.to_string())];
-    environment.extend(plan.environment.clone());
+    let sabotage = plan.sabotage.map(str::to_owned);
     let mail_url = Some(format!("smtp://127.0.0.1:{}", smtp.port));
     let way: Option<crate::stack::Way> = Some(Box::new(way));
-    Stack::start(Options { ingests: 2, workers: 3, mail_url, environment, servers: Some(servers), way }).await
+    Stack::start(Options {
+        ingests: 2,
+        workers: 3,
+        mail_url,
+        environment,
+        servers: Some(servers),
+        way,
+        sabotage,
+    })
+    .await
 }
 
 async fn clients(stack: &Stack, balancer: &Arc<Balancer>, board: &Arc<Board>) -> Vec<(Arc<Client>, Tenant)> {

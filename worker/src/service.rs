@@ -1,0 +1,182 @@
+//! The service `worker` from its configuration to its orderly end: takes commands from RabbitMQ, applies them to Postgres,
+//! relays the events. Before: the programs `worker` and `sabotaged-worker`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use shared::amqp::{Link, Publisher, topology};
+use shared::clock::Clock;
+use shared::config::{self, Env, Problems, Service};
+use shared::health::Health;
+use shared::postgres::{self, Pool, migrations};
+use shared::retry::Delays;
+use shared::telemetry::Format;
+use shared::{shutdown, telemetry};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::apply::Applier;
+use crate::consumer::Consumer;
+use crate::status::{self, Progress};
+use crate::{backfill, cleaner, relay};
+
+const ABOUT: &str = "worker applies the commands in rollcall.commands and rollcall.commands.bulk to PostgreSQL, in batches, and relays the events.\n\
+    Start as many as you like; they share the work.";
+
+/// The most commands that nobody waits for in one transaction.
+const BULK_BATCH: u16 = 10;
+
+struct Config {
+    database_url: String,
+    amqp_url: String,
+    connections: u32,
+    batch: u16,
+    queue_limit: u32,
+    health: Option<std::net::SocketAddr>,
+    log: String,
+    log_format: Format,
+}
+
+/// The program: reads the arguments and the environment, works until it is told to stop.
+pub async fn main() -> ExitCode {
+    if let Some(code) = config::answer_arguments(Service::Worker, ABOUT) {
+        return code;
+    }
+    let config = match read(Env::of_process(Service::Worker)) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprint!("{problems}");
+            return ExitCode::from(2);
+        }
+    };
+    telemetry::init(&config.log, config.log_format);
+    match run(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            error!(problem, "worker gave up");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read(mut env: Env) -> Result<Config, Problems> {
+    let config = Config {
+        database_url: env.url("DATABASE_URL", &["postgres", "postgresql"]),
+        amqp_url: env.url("AMQP_URL", &["amqp", "amqps"]),
+        connections: env.number("ROLLCALL_DB_CONNECTIONS", 2..=200),
+        batch: u16::try_from(env.number("ROLLCALL_BATCH", 1..=1000)).unwrap_or(u16::MAX),
+        queue_limit: env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000),
+        health: env.health_address(),
+        log: env.log_filter(),
+        log_format: env.get("ROLLCALL_LOG_FORMAT"),
+    };
+    env.finish().map(|()| config)
+}
+
+async fn run(config: Config) -> Result<(), String> {
+    let stop = shutdown::on_signal().map_err(|e| format!("cannot listen to signals: {e}"))?;
+    let health = Health::new(&["postgres", "rabbitmq", "schema"]);
+    let pool = Pool::new(&config.database_url, config.connections as usize)
+        .map_err(|e| format!("DATABASE_URL {e}"))?;
+    // The link outlives the consumer: a dead letter or a last event may still have to go out.
+    let hang_up = CancellationToken::new();
+    let link = Link::start(&config.amqp_url, "worker", config.queue_limit, health.clone(), hang_up.clone())
+        .map_err(|e| format!("AMQP_URL {e}"))?;
+    shared::health::serve(config.health, &health, &hang_up).await?;
+    tokio::spawn(postgres::watch(pool.clone(), health.clone(), hang_up.clone()));
+    if migrate(&pool, &health, &stop).await {
+        work(config, pool, link, &health, stop).await?;
+    }
+    hang_up.cancel();
+    info!("worker stopped");
+    Ok(())
+}
+
+/// Brings the schema up to this version, as soon as Postgres is there; of several workers that start together the first
+/// one does. A schema of a later version is left as it is. Says whether to go on.
+async fn migrate(pool: &Pool, health: &Health, stop: &CancellationToken) -> bool {
+    let (mut delays, mut told) = (Delays::reconnect(), false);
+    loop {
+        let migrated = tokio::select! {
+            () = stop.cancelled() => return false,
+            migrated = migrations::run(pool) => migrated,
+        };
+        match migrated {
+            Ok(applied) => {
+                for name in applied {
+                    info!(name, "migrated");
+                }
+                health.set("schema", Ok(()));
+                return true;
+            }
+            Err(error) => {
+                health.set("schema", Err(error.to_string()));
+                if !told {
+                    warn!(%error, "the schema cannot be brought up to date yet");
+                }
+                told = true;
+            }
+        }
+        if !shutdown::pause(stop, delays.next_delay()).await {
+            return false;
+        }
+    }
+}
+
+/// Works until `stop`, then finishes what is in hand.
+async fn work(
+    config: Config,
+    pool: Pool,
+    link: Link,
+    health: &Health,
+    stop: CancellationToken,
+) -> Result<(), String> {
+    let clock = Clock::System;
+    let worker = shared::id::new();
+    tokio::spawn(cleaner::run(pool.clone(), clock.clone(), stop.clone()));
+    tokio::spawn(backfill::run(pool.clone(), stop.clone()));
+
+    let bell = Arc::new(Notify::new());
+    let consumer = |queue, limit| Consumer {
+        queue,
+        link: link.clone(),
+        publisher: Publisher::new(link.clone()),
+        applier: Applier {
+            worker,
+            pool: pool.clone(),
+            clock: clock.clone(),
+            progress: Progress::new(queue),
+            stop: stop.clone(),
+        },
+        bell: bell.clone(),
+        limit,
+        stop: stop.clone(),
+    };
+    let prompt = consumer(topology::COMMANDS, config.batch);
+    let bulk = consumer(topology::BULK, config.batch.min(BULK_BATCH));
+    let last_batch = CancellationToken::new();
+    let queues = [&prompt, &bulk].map(|consumer| consumer.applier.progress.clone()).to_vec();
+    let status = tokio::spawn(status::run(worker, pool.clone(), queues, last_batch.clone()));
+    let mut prompt = tokio::spawn(prompt.run());
+    let mut bulk = tokio::spawn(bulk.run());
+    let mut relay = tokio::spawn(relay::run(pool, Publisher::new(link), bell, last_batch.clone()));
+    info!(worker = %worker, "worker started");
+    tokio::select! {
+        // First: what ends because it was stopped has not panicked.
+        biased;
+        () = stop.cancelled() => {}
+        _ = &mut prompt => return Err(format!("the consumer of {} panicked", topology::COMMANDS)),
+        _ = &mut bulk => return Err(format!("the consumer of {} panicked", topology::BULK)),
+        _ = &mut relay => return Err("the relay panicked".to_owned()),
+    }
+    health.stopping();
+    let finish = async {
+        // A panic was logged where it happened; there is nothing left to finish then.
+        let _ = (prompt.await, bulk.await);
+        last_batch.cancel();
+        let _ = (relay.await, status.await);
+    };
+    shutdown::within_grace(&stop, finish).await;
+    Ok(())
+}
