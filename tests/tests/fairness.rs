@@ -20,6 +20,9 @@ const MEDIAN: Duration = Duration::from_secs(1);
 /// Programs that are not optimised share two cores with the push itself.
 const SLOWEST: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
 
+/// Makes the n-th request of a push.
+type Nth<'a> = &'a dyn Fn(usize) -> RequestBuilder;
+
 /// Sends the n-th request of a push over so many connections until `stop`; says how many were taken.
 async fn push(
     okta: &Okta,
@@ -78,7 +81,7 @@ async fn one_tenants_push_does_not_delay_another_ones_changes() {
     let later = |n| single("loud-later")(n).header("Prefer", "respond-async");
     let bulk = |n| loud.request("POST", "/Bulk").body(bulk(n).to_string());
     quiet_day(&quiet, "before").await;
-    let phases: [(&str, usize, &dyn Fn(usize) -> RequestBuilder); 4] = [
+    let phases: [(&str, usize, Nth<'_>); 4] = [
         ("singles", 256, &single("loud")),
         ("crowd", 800, &single("loud-crowd")),
         ("later", 256, &later),
