@@ -31,7 +31,14 @@ async fn push(
     nth: impl Fn(usize) -> RequestBuilder,
 ) -> usize {
     let going = |_: &usize| std::future::ready(!stop.load(Ordering::SeqCst));
-    let one = async |n: usize| usize::from(okta.once(nth(n)).await.status < 300);
+    let one = async |n: usize| {
+        let answer = okta.once(nth(n)).await;
+        if answer.status == 429 {
+            // Less patient than it is asked to be.
+            tokio::time::sleep(Duration::from_secs(answer.retry_after().min(1))).await;
+        }
+        usize::from(answer.status < 300)
+    };
     let answers = stream::iter(0..).take_while(going).map(one).buffer_unordered(connections);
     answers.fold(0, async |taken, one| taken + one).await
 }
