@@ -38,10 +38,12 @@ mod broker_away;
 mod concurrency;
 mod ingest_killed;
 mod late_answers;
+mod poison;
 mod postgres_away;
 mod queue_full;
 mod servers_crash;
 mod worker_killed;
+mod workers_come_and_go;
 
 // The house.
 mod architecture;
