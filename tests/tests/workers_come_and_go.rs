@@ -85,7 +85,6 @@ async fn workers_come_and_go_and_no_request_fails() {
         paused.thaw();
         join_all([stopped, killed].map(Service::restart)).await;
         paused.ready().await;
-        row(&stack, stopped).await;
     };
     let (pushed, (), ()) = tokio::join!(
         push_for(&okta, "swarm", LOAD, 4),
