@@ -43,10 +43,20 @@ impl Broker {
     /// # Panics
     /// When the broker does not confirm.
     pub async fn publish(&self, exchange: &str, key: &str, body: &[u8]) {
+        self.send(exchange, key, body, json()).await;
+    }
+
+    /// Puts bytes into a queue where they expire at once: the broker itself makes a dead letter of them.
+    ///
+    /// # Panics
+    /// When the broker does not confirm.
+    pub async fn expire(&self, queue: &str, body: &[u8]) {
+        self.send("", queue, body, json().with_expiration("1".into())).await;
+    }
+
+    async fn send(&self, exchange: &str, key: &str, body: &[u8], properties: BasicProperties) {
         let channel = self.channel().await;
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
-        let properties =
-            BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
         let options = BasicPublishOptions::default();
         let confirm =
             channel.basic_publish(exchange.into(), key.into(), options, body, properties).await.unwrap();
@@ -127,6 +137,10 @@ impl Witness {
         channel.close(200, "read".into()).await.unwrap();
         events
     }
+}
+
+fn json() -> BasicProperties {
+    BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into())
 }
 
 async fn get(channel: &Channel, queue: &str) -> Option<BasicGetMessage> {

@@ -184,6 +184,16 @@ impl Service {
         self.ready().await;
     }
 
+    /// Starts it again if it has ended by itself, and does not wait. Says whether it had.
+    pub fn revive(&self) -> bool {
+        let ended = self.child().as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))));
+        if ended {
+            self.kill();
+            self.start();
+        }
+        ended
+    }
+
     /// Any signal, by its name without SIG.
     ///
     /// # Panics

@@ -9,7 +9,7 @@ use tests::okta::person;
 use tests::{Stack, Tenant, check, eventually};
 
 /// A message as ingest would send it, as JSON.
-fn envelope(tenant: &Tenant, user_name: &str) -> Value {
+pub(crate) fn envelope(tenant: &Tenant, user_name: &str) -> Value {
     let mut user = person(user_name, "In", "Jected");
     user.as_object_mut().unwrap().remove("password");
     user.as_object_mut().unwrap().remove("groups");

@@ -17,9 +17,10 @@ async fn two_minutes_of_every_fault_lose_double_and_disorder_nothing() {
 const SABOTAGED: Duration = Duration::from_secs(60);
 
 /// The judge is worth nothing if it lets these pass.
-async fn is_caught(sabotage: &'static str, only: &'static [&'static str]) {
+async fn is_caught(sabotage: &str, only: &'static [&'static str]) {
     for seed in 1..=2 {
-        let report = play(&Plan { time: SABOTAGED, seed, only, sabotage: Some(sabotage) }, |_| {}).await;
+        let report =
+            play(&Plan { time: SABOTAGED, seed, only, sabotage: Some(sabotage.to_owned()) }, |_| {}).await;
         if let Some(first) = report.violations.first() {
             println!("{sabotage}, seed {seed}: {} violations, the first: {first}", report.violations.len());
             return;

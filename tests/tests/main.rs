@@ -47,10 +47,12 @@ mod chaos;
 mod concurrency;
 mod ingest_killed;
 mod late_answers;
+mod poison;
 mod postgres_away;
 mod queue_full;
 mod servers_crash;
 mod worker_killed;
+mod workers_come_and_go;
 
 // The house.
 mod architecture;

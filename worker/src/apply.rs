@@ -2,6 +2,7 @@
 //! replies and the acknowledgement in [`crate::consumer`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use shared::amqp::dead::Attempt;
@@ -11,6 +12,7 @@ use shared::postgres::{self, Pool};
 use shared::retry::Delays;
 use shared::shutdown;
 use shared::ticket::Ticket;
+use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -53,6 +55,8 @@ pub struct Applier {
     pub pool: Pool,
     /// The time.
     pub clock: Clock,
+    /// Shared by the batches of all queues, and a suspect's alone: a worker that dies then had nothing else in hand.
+    pub hands: Arc<RwLock<()>>,
     /// Is told when Postgres is away.
     pub progress: Progress,
     /// Until when.
@@ -69,6 +73,7 @@ impl Applier {
     /// # Errors
     /// [`Stopped`].
     pub async fn apply(&self, batch: &[&Command]) -> Result<Vec<Verdict>, Stopped> {
+        let _beside_others = self.hands.read().await;
         match self.together(batch).await? {
             Ok(verdicts) => Ok(verdicts),
             Err(error) => {
@@ -89,6 +94,7 @@ impl Applier {
     /// # Errors
     /// [`Stopped`].
     pub async fn apply_suspect(&self, command: &Command, deliveries: u64) -> Result<Verdict, Stopped> {
+        let _alone = self.hands.write().await;
         let what = format!("applied by itself after {deliveries} deliveries, and never heard of again");
         let mut attempts = match self.mark(command.ticket, &self.attempt_now(what)).await? {
             Mark::Suspect(earlier) => earlier,

@@ -12,7 +12,7 @@ use shared::postgres::{self, Pool, migrations};
 use shared::retry::Delays;
 use shared::telemetry::Format;
 use shared::{shutdown, telemetry};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -137,7 +137,7 @@ async fn work(
     tokio::spawn(cleaner::run(pool.clone(), clock.clone(), stop.clone()));
     tokio::spawn(backfill::run(pool.clone(), stop.clone()));
 
-    let bell = Arc::new(Notify::new());
+    let (bell, hands) = (Arc::new(Notify::new()), Arc::new(RwLock::new(())));
     let consumer = |queue, limit| Consumer {
         queue,
         link: link.clone(),
@@ -146,6 +146,7 @@ async fn work(
             worker,
             pool: pool.clone(),
             clock: clock.clone(),
+            hands: hands.clone(),
             progress: Progress::new(queue),
             stop: stop.clone(),
         },

@@ -21,6 +21,10 @@ struct Arguments {
     /// The seed of what is broken when; by default another one each time.
     #[arg(long)]
     seed: Option<u64>,
+    /// Runs workers with a fault (reply-before-commit, ack-before-commit, no-dedup, no-ticket-check), which the judge must
+    /// notice.
+    #[arg(long)]
+    sabotage: Option<String>,
 }
 
 #[tokio::main]
@@ -28,7 +32,12 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let seed = arguments.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
     println!("chaos: {} min, seed {seed}", arguments.minutes);
-    let plan = Plan { time: Duration::from_secs(60 * arguments.minutes), seed, only: &[], sabotage: None };
+    let plan = Plan {
+        time: Duration::from_secs(60 * arguments.minutes),
+        seed,
+        only: &[],
+        sabotage: arguments.sabotage,
+    };
     let report = play(&plan, |line| println!("chaos: {line}")).await;
     println!("\n{}", report.table);
     println!(

@@ -59,7 +59,7 @@ pub struct Plan {
     /// The kinds of faults, by their names in the table; empty: all.
     pub only: &'static [&'static str],
     /// The fault that the workers commit themselves, as the worker's module `sabotage` names it.
-    pub sabotage: Option<&'static str>,
+    pub sabotage: Option<String>,
 }
 
 /// What came of it.
@@ -195,7 +195,7 @@ async fn stack(plan: &Plan, servers: Arc<Servers>, links: &[Link], smtp: &SmtpSe
     };
     let environment =
         vec![("ROLLCALL_QUEUE_LIMIT", QUEUE_LIMIT.to_string()), ("ROLLCALL_DEADLINE", DEADLINE.to_string())];
-    let sabotage = plan.sabotage.map(str::to_owned);
+    let sabotage = plan.sabotage.clone();
     let mail_url = Some(format!("smtp://127.0.0.1:{}", smtp.port));
     let way: Option<crate::stack::Way> = Some(Box::new(way));
     Stack::start(Options {

@@ -9,6 +9,7 @@ mod output;
 mod schemas;
 mod settings;
 mod tenants;
+mod top;
 mod users;
 
 use std::process::ExitCode;
@@ -49,6 +50,8 @@ enum Command {
     /// Messages that could not be dealt with.
     #[command(subcommand)]
     Dead(dead::Command),
+    /// Shows queues and workers as they are, and goes on showing them.
+    Top(top::Arguments),
 }
 
 #[tokio::main]
@@ -77,5 +80,6 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Key(command) => keys::run(&context, command).await,
         Command::User(command) => users::run(&context, command).await,
         Command::Dead(command) => dead::run(&context, command).await,
+        Command::Top(arguments) => top::run(&context, &arguments).await,
     }
 }
