@@ -65,7 +65,7 @@ impl Pushed {
             .map(|(_, id)| id.as_str())
             .collect();
         match choice % 4 {
-            0 | 1 => self.change(client, Op::Join(mask), membership(&[], &named)).await,
+            0 | 1 if !named.is_empty() => self.change(client, Op::Join(mask), membership(&[], &named)).await,
             2 if !named.is_empty() => self.change(client, Op::Leave(mask), membership(&named, &[])).await,
             _ => {
                 let replace = json!([{ "op": "replace", "path": "members", "value": members(&named) }]);

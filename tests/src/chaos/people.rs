@@ -30,8 +30,8 @@ pub struct Person {
     pub company: String,
     /// Their id here, once it is known.
     pub id: Option<String>,
-    /// The address of the one who was assigned content, if the event was taken.
-    pub assigned: Option<String>,
+    /// Their address, if they were told of some content; and whether that was acknowledged.
+    pub assigned: Option<(String, bool)>,
     values: AtomicU32,
 }
 
@@ -259,9 +259,9 @@ impl Person {
         event["data"]["user"]["id"] = answer.body["id"].clone();
         let event = event.to_string();
         let tell = |okta: &Okta| okta.at("/events").header("Content-Type", ONE).body(event.clone());
-        if client.insist(tell).await.is_some_and(|answer| answer.status == 202) {
-            self.assigned = answer.body["emails"][0]["value"].as_str().map(str::to_owned);
-        }
+        let is_taken = client.insist(tell).await.is_some_and(|answer| answer.status == 202);
+        let address = answer.body["emails"][0]["value"].as_str().map(str::to_owned);
+        self.assigned = address.map(|address| (address, is_taken));
         Arc::new(self)
     }
 }

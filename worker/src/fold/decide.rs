@@ -12,6 +12,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::State;
 use super::row::{self, Refused};
+use super::state::made_by_repetition;
 use super::{group, user};
 use crate::sabotage;
 
@@ -71,11 +72,21 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> 
         return Ok(if late { Decision::Unheard(outcome) } else { Decision::Reply(outcome) });
     }
     let outcome = match change {
+        Ok(_) if late && is_made_by_repetition(state, command) => {
+            Outcome::Rejected { error: made_by_repetition() }
+        }
         Ok(change) => apply(state, command, &change, late).unwrap_or_else(Outcome::from),
         Err(error) => Outcome::Rejected { error },
     };
     state.settle(command, outcome.clone(), late && outcome.is_applied());
     Ok(if late { Decision::Unheard(outcome) } else { Decision::Reply(outcome) })
+}
+
+/// Whether a later try of the same request has made the group: one that was given up must not make another beside it. (A user
+/// is found again by the userName.)
+fn is_made_by_repetition(state: &State, command: &Command) -> bool {
+    let made = state.made.get(&(command.tenant, command.fingerprint.clone()));
+    matches!(command.change, Change::CreateGroup { .. }) && made.is_some_and(|made| *made > command.ticket)
 }
 
 /// Why a resource is none of the tenant's.

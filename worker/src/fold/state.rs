@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use shared::command::{Command, Fingerprint};
+use shared::command::{Change, Command, Fingerprint};
 use shared::event::{Cause, Event};
 use shared::outcome::Outcome;
 use shared::postgres::groups::GroupRow;
@@ -35,6 +35,8 @@ pub struct State {
     pub inbox: BTreeMap<Ticket, Entry>,
     /// The latest outcome that nobody heard, by tenant and fingerprint.
     pub unclaimed: HashMap<(Uuid, Fingerprint), Ticket>,
+    /// Which command made a group for a request: of its tries one does.
+    pub made: HashMap<(Uuid, Fingerprint), Ticket>,
     /// What happened, in order.
     pub events: Vec<Event>,
 }
@@ -93,6 +95,7 @@ impl State {
             people: HashMap::new(),
             inbox: BTreeMap::new(),
             unclaimed: HashMap::new(),
+            made: HashMap::new(),
             events: Vec::new(),
         }
     }
@@ -160,6 +163,9 @@ impl State {
     /// Notes the verdict of a command in its row.
     pub fn settle(&mut self, command: &Command, outcome: Outcome, unclaimed: bool) {
         let stored = self.inbox.get(&command.ticket).is_some_and(|entry| entry.stored);
+        if outcome.is_applied() && matches!(command.change, Change::CreateGroup { .. }) {
+            self.made.insert((command.tenant, command.fingerprint.clone()), command.ticket);
+        }
         if unclaimed {
             self.unclaimed.insert((command.tenant, command.fingerprint.clone()), command.ticket);
         }
@@ -181,9 +187,13 @@ impl State {
             entry.changed = true;
             if is_create {
                 // One resource was made: two answers of 201 would be two creates.
-                let error = scim::Error::uniqueness("the request was repeated, and the repetition made it");
-                entry.outcome = Some(Outcome::Rejected { error });
+                entry.outcome = Some(Outcome::Rejected { error: made_by_repetition() });
             }
         }
     }
+}
+
+/// What became of a try whose repetition made the resource.
+pub(super) fn made_by_repetition() -> scim::Error {
+    scim::Error::uniqueness("the request was repeated, and the repetition made it")
 }

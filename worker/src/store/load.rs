@@ -28,13 +28,14 @@ use crate::fold::{Entry, Person, Slot, State};
 pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTime) -> Result<State, Error> {
     let tenant_ids = ids(&keys.tenants);
     // All are awaited, so that none is left half-read when one of them fails.
-    let (held, locked, tenants, users, people, entries) = futures_util::join!(
+    let (held, locked, tenants, users, people, entries, made) = futures_util::join!(
         locks::hold(connection, keys),
         locks::creates(connection, keys),
         tenants::by_ids(connection, &tenant_ids),
         load_users(connection, keys),
         load_people(connection, keys),
         load_inbox(connection, keys),
+        load_made(connection, keys),
     );
     held.and(locked)?;
     let mut state = State::new(now);
@@ -42,6 +43,7 @@ pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTi
     state.users = users?.into_iter().map(|row| (row.id, Slot::loaded(row))).collect();
     state.people = people?;
     (state.inbox, state.unclaimed) = entries?;
+    state.made = made?;
     groups::load(connection, keys, &mut state).await?;
     Ok(state)
 }
@@ -85,6 +87,26 @@ async fn load_people(
     let query = users::table.filter(named).order(users::id).select(columns).for_key_share();
     let rows: Vec<groups::Called> = query.load(&mut connection).await?;
     Ok(rows.into_iter().map(groups::person).collect())
+}
+
+/// By whom the groups of this batch's requests were made already.
+async fn load_made(
+    mut connection: &AsyncPgConnection,
+    keys: &Keys,
+) -> Result<HashMap<(Uuid, Fingerprint), Ticket>, Error> {
+    if keys.group_creates.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let fingerprints: Vec<&str> = keys.group_creates.iter().map(String::as_str).collect();
+    let query = commands::table
+        .filter(Constant("commands.change = 'group.create' and commands.status < 300"))
+        .filter(commands::tenant_id.eq_any(ids(&keys.tenants)))
+        .filter(commands::fingerprint.eq_any(fingerprints))
+        .order(commands::id)
+        .select((commands::tenant_id, commands::fingerprint, commands::id));
+    let rows: Vec<(Uuid, String, Uuid)> = query.load(&mut connection).await?;
+    // In the order of tickets: the latest stays.
+    Ok(rows.into_iter().map(|(tenant, of, id)| ((tenant, Fingerprint::stored(of)), Ticket(id))).collect())
 }
 
 type Inbox = (BTreeMap<Ticket, Entry>, HashMap<(Uuid, Fingerprint), Ticket>);

@@ -122,3 +122,14 @@ pub(super) fn loaded(state: &mut State, count: i64, named: &[Uuid]) {
     state.members.insert(READERS, Members { stored: named.iter().copied().collect(), ..Members::default() });
     state.events.clear();
 }
+
+#[test]
+fn a_try_that_was_given_up_makes_no_group_beside_that_of_its_repetition() {
+    let mut state = state();
+    let first = make(1, Uuid::from_u128(1), "Readers", &[]);
+    let second = make(2, Uuid::from_u128(2), "Readers", &[]);
+    let second = Command { fingerprint: first.fingerprint.clone(), ..second };
+    assert_eq!(status(&mut state, &second), 201);
+    assert_eq!(status(&mut state, &late(first)), 409);
+    assert_eq!(state.groups.len(), 1);
+}
