@@ -107,6 +107,7 @@ mod tests {
         assert!(heavy.is_some() && gate.enter(Uuid::nil(), 1).is_none());
         assert!(gate.enter(Uuid::max(), usize::MAX).is_none());
         drop(heavy);
-        assert_eq!((gate.hall().free, gate.hall().taken.len()), (10, 0));
+        let hall = gate.hall();
+        assert_eq!((hall.free, hall.taken.len()), (10, 0));
     }
 }
