@@ -278,7 +278,7 @@ async fn a_tenants_settings_can_be_set_and_read() {
     let stack = Stack::shared().await;
     stack.tenant("settings").await;
     let shown = stack.rollcall_json(&["tenant", "show", "settings"]).await;
-    assert_eq!(shown["settings"], json!({ "unknown_members": "reject" }));
+    assert_eq!(shown["settings"]["unknown_members"], "reject");
     stack.rollcall(&["tenant", "set", "settings", "unknown_members=skip"]).await.well();
     let shown = stack.rollcall(&["tenant", "show", "settings"]).await.well();
     assert!(shown.out.lines().any(|line| line.starts_with("unknown_members") && line.ends_with("skip")));
