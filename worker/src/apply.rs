@@ -8,7 +8,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use shared::amqp::dead::Attempt;
 use shared::clock::Clock;
 use shared::command::Command;
-use shared::postgres::{self, Pool};
+use shared::postgres::{self, Pool, verdicts};
 use shared::retry::Delays;
 use shared::shutdown;
 use shared::ticket::Ticket;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::fold::{Decision, State, decide, is_late};
 use crate::sabotage;
 use crate::status::Progress;
-use crate::store::{Keys, leave_unclaimed, load, save};
+use crate::store::{Keys, load, save};
 use crate::suspects::{CONVICTED, Mark, mark, unmark};
 
 /// How often a command that Postgres fails at, for reasons unknown, is tried alone before it is given up.
@@ -263,7 +263,11 @@ impl Applier {
             return;
         }
         let tickets: Vec<_> = late.iter().map(|(command, _)| command.ticket).collect();
-        match self.pool.bounded(async |connection| leave_unclaimed(connection, &tickets).await).await {
+        match self
+            .pool
+            .bounded(async |connection| verdicts::leave_unclaimed(connection, &tickets).await)
+            .await
+        {
             Ok(marked) => {
                 for (_, verdict) in late.into_iter().filter(|(command, _)| marked.contains(&command.ticket)) {
                     if let Ok(decision) = verdict {

@@ -5,7 +5,6 @@
 //! else the ticket under which it can be asked for.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use shared::amqp::{self, Message, topology};
@@ -85,7 +84,7 @@ impl Road {
     /// The verdict, if it comes in time; if not, the command may be in the queue or not.
     async fn ask_for(&self, wait: Duration, command: &Command) -> Result<Option<Outcome>, Unanswered> {
         let (id, message) = (command.ticket.to_string(), encode(command)?);
-        match timeout(wait, self.requester.ask(&id, JSON, message, &AtomicBool::new(false))).await {
+        match timeout(wait, self.requester.ask(&id, JSON, message)).await {
             Ok(amqp::Answer::NotQueued(error)) => Err(self.take_back(command, error).await),
             Ok(amqp::Answer::Lost) | Err(_) => Ok(None),
             Ok(amqp::Answer::Reply(reply)) => {

@@ -261,7 +261,7 @@ impl Road {
     ) -> Result<Option<Outcome>, Unanswered> {
         let message = encode(command)?;
         let id = command.ticket.to_string();
-        let asked = self.requester.ask(&id, JSON, message, is_queued);
+        let asked = self.requester.ask_and_tell(&id, JSON, message, is_queued);
         match timeout_at(until, asked).await {
             Err(_) => Ok(None),
             Ok(amqp::Answer::NotQueued(error)) => Err(Unanswered::NotQueued(error)),
@@ -303,7 +303,7 @@ impl Road {
         settled.unwrap_or_else(|error| {
             // The worker goes by the clock then; what it decided in time, and nobody heard, is settled as soon as can be.
             warn!(%error, "failed to settle a command at its deadline");
-            let later = settle::settle_later(self.pool.clone(), command.clone());
+            let later = settle::settle_later(self.pool.clone(), command);
             self.under_way.spawn(later.instrument(Span::current()));
             None
         })

@@ -12,11 +12,16 @@ use shared::outcome::Outcome;
 use shared::postgres::schema::commands;
 use shared::postgres::{Constant, Error, Pool, verdicts};
 use shared::retry::Delays;
+use shared::ticket::Ticket;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::warn;
+use uuid::Uuid;
 
 /// How long settling waits for Postgres.
 const WAIT: Duration = Duration::from_secs(5);
+/// The state of a command whose client was told to try again before there was a verdict.
+const ABANDONED: &str = "abandoned";
 /// How long a command that could not be settled at its deadline is tried again: longer, and its client has given up.
 const PERSISTENCE: Duration = Duration::from_secs(300);
 
@@ -30,7 +35,7 @@ pub(super) fn bound() -> Instant {
 /// # Errors
 /// When Postgres does not answer in time: the mark may be there or not.
 pub(super) async fn abandon(pool: &Pool, command: &Command) -> Result<bool, Error> {
-    mark(pool, command, "abandoned").await
+    mark(pool, Mark::of(command, ABANDONED)).await
 }
 
 /// Marks the command as queued: its outcome can be asked for from now on.
@@ -38,36 +43,38 @@ pub(super) async fn abandon(pool: &Pool, command: &Command) -> Result<bool, Erro
 /// # Errors
 /// When Postgres does not answer in time: the mark may be there or not.
 pub(super) async fn promise(pool: &Pool, command: &Command) -> Result<bool, Error> {
-    mark(pool, command, "queued").await
+    mark(pool, Mark::of(command, "queued")).await
 }
 
 /// Settles what could not be settled at its deadline: the client was told to try again then. Either the worker finds the mark
 /// after all, or the verdict that is there stays unclaimed for the repeated request. Tries as long as that is of use.
-pub(super) async fn settle_later(pool: Pool, command: Command) {
-    let until = Instant::now() + PERSISTENCE;
-    let mut delays = Delays::reconnect();
-    while Instant::now() < until {
-        match leave_behind(&pool, &command).await {
-            Ok(()) => return,
-            Err(_) => delays.pause().await,
+///
+/// Of the command only what stands in its row is kept: while Postgres is away there may be many.
+pub(super) fn settle_later(pool: Pool, command: &Command) -> impl Future<Output = ()> + Send + use<> {
+    let abandoned = Mark::of(command, ABANDONED);
+    async move {
+        let ticket = Ticket(abandoned.id);
+        let until = Instant::now() + PERSISTENCE;
+        let mut delays = Delays::reconnect();
+        while Instant::now() < until {
+            match leave_behind(&pool, abandoned.clone()).await {
+                Ok(()) => return,
+                Err(_) => delays.pause().await,
+            }
         }
+        warn!(command = %ticket, "a command could not be settled: Postgres is away for too long");
     }
-    warn!(command = %command.ticket, "a command could not be settled: Postgres is away for too long");
 }
 
-async fn leave_behind(pool: &Pool, command: &Command) -> Result<(), Error> {
-    if abandon(pool, command).await? {
+async fn leave_behind(pool: &Pool, abandoned: Mark) -> Result<(), Error> {
+    let ticket = Ticket(abandoned.id);
+    if mark(pool, abandoned).await? {
         return Ok(());
     }
     // One that was handed to a repeated request already is harmless: it is not the truth any more.
-    let heard_by_nobody = commands::table
-        .filter(commands::id.eq(command.ticket.0))
-        .filter(commands::state.eq("decided"))
-        .filter(commands::status.lt(300_i16));
-    let update = diesel::update(heard_by_nobody).set(commands::state.eq("unclaimed"));
     let pool = pool.clone();
-    let work = async move { pool.bounded(async |c| Ok(update.execute(c).await.map(drop)?)).await };
-    within(bound(), work).await
+    let work = async move { pool.bounded(async |c| verdicts::leave_unclaimed(c, &[ticket]).await).await };
+    within(bound(), work).await.map(drop)
 }
 
 /// Takes the mark back: the command did not get into any queue.
@@ -83,23 +90,43 @@ pub(super) async fn take_back(pool: &Pool, command: &Command) -> Result<(), Erro
     within(bound(), work).await
 }
 
-async fn mark(pool: &Pool, command: &Command, state: &'static str) -> Result<bool, Error> {
-    let actor = match command.actor {
-        Actor::Key(id) => id.to_string(),
-        Actor::Operator => "operator".to_owned(),
-    };
-    let row = (
-        commands::id.eq(command.ticket.0),
-        commands::tenant_id.eq(command.tenant),
-        commands::change.eq(command.change.name()),
-        commands::resource_id.eq(command.resource),
-        commands::actor.eq(actor),
-        commands::request_id.eq(command.request),
-        commands::fingerprint.eq(command.fingerprint.as_str().to_owned()),
-        commands::state.eq(state),
-        commands::issued_at.eq(command.issued_at),
-    );
-    let insert = diesel::insert_into(commands::table).values(row).on_conflict_do_nothing();
+/// A row of `commands` before there is a verdict.
+#[derive(Clone, Insertable)]
+#[diesel(table_name = commands)]
+struct Mark {
+    id: Uuid,
+    tenant_id: Uuid,
+    change: &'static str,
+    resource_id: Uuid,
+    actor: String,
+    request_id: Uuid,
+    fingerprint: String,
+    state: &'static str,
+    issued_at: OffsetDateTime,
+}
+
+impl Mark {
+    fn of(command: &Command, state: &'static str) -> Self {
+        Self {
+            id: command.ticket.0,
+            tenant_id: command.tenant,
+            change: command.change.name(),
+            resource_id: command.resource,
+            actor: match command.actor {
+                Actor::Key(id) => id.to_string(),
+                Actor::Operator => "operator".to_owned(),
+            },
+            request_id: command.request,
+            fingerprint: command.fingerprint.as_str().to_owned(),
+            state,
+            issued_at: command.issued_at,
+        }
+    }
+}
+
+/// Says whether the mark went in.
+async fn mark(pool: &Pool, mark: Mark) -> Result<bool, Error> {
+    let insert = diesel::insert_into(commands::table).values(mark).on_conflict_do_nothing();
     let pool = pool.clone();
     let work = async move { pool.bounded(async |c| Ok(insert.execute(c).await?)).await };
     Ok(within(bound(), work).await? == 1)

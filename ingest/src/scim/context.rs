@@ -140,7 +140,7 @@ pub(super) struct Received {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     /// The room that the body takes.
-    _room: Place,
+    pub(super) _room: Place,
 }
 
 /// A change as it was asked for.

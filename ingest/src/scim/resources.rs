@@ -73,12 +73,12 @@ pub async fn delete(context: Context, Named(kind, id): Named, headers: HeaderMap
 async fn written(context: Context, method: Method, kind: Kind, id: Uuid, request: Request) -> Answer {
     let projection = context.query.projection()?;
     let (received, permit) = context.receive_resource(kind, request).await?;
-    let Received { headers, body, .. } = &received;
-    let parsed = parse_json(body)?;
-    let errand = errand(&context, method, kind, id, headers, body, &parsed)?;
+    let Received { headers, body, _room } = received;
+    let parsed = parse_json(&body)?;
+    let errand = errand(&context, method, kind, id, &headers, &body, &parsed)?;
     // What is under way is small again.
-    drop((permit, parsed));
-    answer(&context, method, kind, headers, errand, &projection).await
+    drop((permit, body, parsed));
+    answer(&context, method, kind, &headers, errand, &projection).await
 }
 
 /// The change that is asked for.

@@ -49,8 +49,19 @@ impl Requester {
     }
 
     /// Publishes the request and waits for its reply, however long that takes: bound it from outside. A call that
-    /// is given up forgets its reply; the request may be in the queue, and surely is once `is_queued` is set.
-    pub async fn ask(&self, id: &str, content_type: &str, body: Vec<u8>, is_queued: &AtomicBool) -> Answer {
+    /// is given up forgets its reply; the request may be in the queue.
+    pub async fn ask(&self, id: &str, content_type: &str, body: Vec<u8>) -> Answer {
+        self.ask_and_tell(id, content_type, body, &AtomicBool::new(false)).await
+    }
+
+    /// The same; once `is_queued` is set the request surely is in the queue, whatever comes of the call.
+    pub async fn ask_and_tell(
+        &self,
+        id: &str,
+        content_type: &str,
+        body: Vec<u8>,
+        is_queued: &AtomicBool,
+    ) -> Answer {
         let live = match self.live().await {
             Ok(live) => live,
             Err(error) => return Answer::NotQueued(error),

@@ -1,4 +1,7 @@
-//! Reading the verdict of a command from `commands`: for whoever lost the reply, and for whoever asks later.
+//! The verdict of a command in `commands`: read by whoever lost the reply and whoever asks later, left for a repeated request
+//! where nobody heard it.
+
+use std::collections::HashSet;
 
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -53,6 +56,25 @@ pub async fn of_tenant(
         Ok(Verdict { change, resource, outcome: outcome.map(decode).transpose()?, decided_at })
     });
     verdict.transpose()
+}
+
+/// Leaves these verdicts, as far as they took effect, for a repeated request, unless ingest has read them meanwhile. Returns
+/// those that were marked.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn leave_unclaimed(
+    connection: &mut AsyncPgConnection,
+    tickets: &[Ticket],
+) -> Result<HashSet<Ticket>, Error> {
+    let ids: Vec<Uuid> = tickets.iter().map(|ticket| ticket.0).collect();
+    let unread = commands::table
+        .filter(commands::id.eq_any(ids))
+        .filter(commands::state.eq("decided"))
+        .filter(commands::status.lt(300_i16));
+    let update = diesel::update(unread).set(commands::state.eq("unclaimed")).returning(commands::id);
+    let marked: Vec<Uuid> = update.get_results(connection).await?;
+    Ok(marked.into_iter().map(Ticket).collect())
 }
 
 /// A verdict as it was stored.

@@ -91,6 +91,8 @@ const BROKER: [Kind; 3] = [Kind::Kill(RabbitMq), Kind::Pause(RabbitMq), Kind::Re
 
 /// How long a broker that came back is left alone, in milliseconds.
 const BROKER_REST: std::ops::Range<u64> = 6_000..12_000;
+/// How long a service is waited for that was started again: while its servers are away it may come back, but not be ready.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the other hands rest between two faults, in milliseconds.
 const REST: std::ops::Range<u64> = 50..800;
 
@@ -191,7 +193,7 @@ impl Saboteur {
                 service.kill();
                 sleep(long / 3).await;
                 service.start();
-                service.ready_or(self.patience()).await;
+                service.ready_or(PATIENCE).await;
                 if target == Ingest {
                     self.board.killed(number);
                 }
@@ -209,7 +211,7 @@ impl Saboteur {
                 let (_, service) = self.one(target, rng);
                 self.end_in_order(service).await;
                 service.start();
-                service.ready_or(self.patience()).await;
+                service.ready_or(PATIENCE).await;
             }
             Kind::Cut(link) => {
                 self.links[link].proxy.cut();
@@ -237,11 +239,6 @@ impl Saboteur {
                 self.smtp.set_mood(Mood::Well);
             }
         }
-    }
-
-    /// A service must come back even while its servers are away; it only may not be ready then.
-    fn patience(&self) -> Duration {
-        Duration::from_secs(3)
     }
 
     fn one(&self, target: Target, rng: &mut StdRng) -> (usize, &Service) {

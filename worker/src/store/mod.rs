@@ -5,9 +5,7 @@ mod keys;
 mod load;
 pub mod locks;
 mod save;
-mod unheard;
 
 pub use keys::Keys;
 pub use load::load;
 pub use save::save;
-pub use unheard::leave_unclaimed;

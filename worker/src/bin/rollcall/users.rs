@@ -1,7 +1,5 @@
 //! `rollcall user`. A user made by hand goes through the queue like all else.
 
-use std::sync::atomic::AtomicBool;
-
 use clap::{Args, Subcommand};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -131,10 +129,7 @@ async fn ask(context: &Context, command: &command::Command) -> Result<Outcome, F
     let requester = Requester::new(context.link().await?, topology::COMMANDS);
     let body = serde_json::to_vec(command).expect("a command is made of strings, numbers and JSON");
     let answer = async {
-        match requester
-            .ask(&command.ticket.to_string(), "application/json", body, &AtomicBool::new(false))
-            .await
-        {
+        match requester.ask(&command.ticket.to_string(), "application/json", body).await {
             Answer::Reply(reply) => serde_json::from_slice(&reply).map_err(|_| {
                 Failure::Refused(
                     "the worker's reply is not understood: are the versions the same?".to_owned(),
