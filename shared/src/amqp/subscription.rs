@@ -1,11 +1,14 @@
 //! Taking messages from a queue: whatever is ready, up to a limit; acknowledged together. And the loop around it, which
 //! subscribes again after a break.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Consumer};
+use lapin::{Channel, Connection, Consumer};
 
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -102,8 +105,30 @@ async fn take(
     }
 }
 
+/// How often it is looked whether the connection is still there.
+const WATCH: Duration = Duration::from_millis(200);
+
+/// Waits for the broker, but not on a connection that is no more: lapin may leave a call pending that was under way when
+/// the connection broke.
+async fn while_connected<T>(
+    connection: &Connection,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let gone = async {
+        while connection.status().connected() {
+            tokio::time::sleep(WATCH).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = gone => Err(Error::Unavailable("the connection broke".to_owned())),
+    }
+}
+
 /// A consumer on a channel of its own.
 pub struct Subscription {
+    connection: Arc<Connection>,
     channel: Channel,
     consumer: Consumer,
 }
@@ -121,9 +146,10 @@ impl Subscription {
             let options = BasicConsumeOptions::default();
             let consumer =
                 channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
-            Ok(Self { channel, consumer })
+            Ok((channel, consumer))
         };
-        Some(open.await)
+        let opened = while_connected(&connection, open).await;
+        Some(opened.map(|(channel, consumer)| Self { connection, channel, consumer }))
     }
 
     /// Waits for a message, then takes what is ready beside it, at most `limit`. Safe to cancel.
@@ -132,7 +158,9 @@ impl Subscription {
     /// [`Error::Unavailable`] when the subscription has ended: open another.
     pub async fn next(&mut self, limit: usize) -> Result<Batch, Error> {
         let ended = || Error::Unavailable("the subscription ended".to_owned());
-        let mut batch = vec![self.consumer.next().await.ok_or_else(ended)??];
+        let consumer = &mut self.consumer;
+        let first = async { Ok(consumer.next().await.ok_or_else(ended)??) };
+        let mut batch = vec![while_connected(&self.connection, first).await?];
         while batch.len() < limit {
             match self.consumer.next().now_or_never() {
                 Some(Some(Ok(delivery))) => batch.push(delivery),
@@ -150,7 +178,8 @@ impl Subscription {
     pub async fn ack(&self, batch: &Batch) -> Result<(), Error> {
         let Some(last) = batch.last() else { return Ok(()) };
         // On a dead channel the answer is `false`, not an error.
-        if last.ack(BasicAckOptions { multiple: true }).await? {
+        let ack = async { Ok(last.ack(BasicAckOptions { multiple: true }).await?) };
+        if while_connected(&self.connection, ack).await? {
             Ok(())
         } else {
             Err(Error::Unavailable("the channel broke before the acknowledgement".to_owned()))
@@ -165,8 +194,11 @@ impl Subscription {
 
     /// Stops consuming and gives back what was not acknowledged.
     pub async fn close(self) {
+        let close = async {
+            let _ = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await;
+            Ok(self.channel.close(200, "done".into()).await?)
+        };
         // On a broken channel both fail, and the broker has taken the messages back already.
-        let _ = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await;
-        let _ = self.channel.close(200, "done".into()).await;
+        let _ = while_connected(&self.connection, close).await;
     }
 }

@@ -1,8 +1,8 @@
 //! Bad luck for Rollcall, condensed: a load of creates, updates, deactivations, reactivations, renames, group pushes and
 //! assignments from several tenants, while a saboteur breaks everything that can break; then a judge, when all is quiet.
 //!
-//! [`people`] and [`groups`] are the load, through [`client`]; [`faults`] is the saboteur; [`history`] and [`spec`] say what
-//! can be explained, [`judge`] what else must hold; [`board`] counts. `deploy/chaos` runs it alone.
+//! `people` and `groups` are the load, through `client`; `faults` is the saboteur; `history` and `spec` say what can be
+//! explained, `judge` what else must hold; `board` counts. `deploy/chaos` runs it alone.
 
 mod board;
 mod client;
