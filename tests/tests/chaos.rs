@@ -5,7 +5,6 @@ use std::time::Duration;
 use tests::chaos::{Plan, play};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: with two faults at once a repeated POST is taken for a new one (ARCHITECTURE.md, When the answer is late)"]
 async fn two_minutes_of_every_fault_lose_double_and_disorder_nothing() {
     let plan = Plan { time: Duration::from_secs(120), seed: 4, only: &[], sabotage: None };
     let report = play(&plan, |_| {}).await;
@@ -15,11 +14,11 @@ async fn two_minutes_of_every_fault_lose_double_and_disorder_nothing() {
 }
 
 /// How long a build with a fault may go undiscovered.
-const SABOTAGED: Duration = Duration::from_secs(60);
+const SABOTAGED: Duration = Duration::from_secs(30);
 
 /// The judge is worth nothing if it lets these pass.
 async fn is_caught(sabotage: &str, only: &'static [&'static str]) {
-    for seed in 1..=2 {
+    for seed in 1..=4 {
         let report =
             play(&Plan { time: SABOTAGED, seed, only, sabotage: Some(sabotage.to_owned()) }, |_| {}).await;
         if let Some(first) = report.violations.first() {
@@ -46,7 +45,6 @@ async fn an_acknowledgement_before_the_commit_is_caught() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: not caught within two minutes by these faults"]
 async fn a_command_that_is_applied_twice_is_caught() {
     is_caught(
         "no-dedup",
@@ -56,7 +54,6 @@ async fn a_command_that_is_applied_twice_is_caught() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: not caught within two minutes by these faults"]
 async fn a_stale_command_that_is_applied_is_caught() {
     is_caught("no-ticket-check", &["worker to RabbitMQ: cut", "worker paused", "AMQP connections closed"])
         .await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tests::okta::person;
+use tests::okta::{group, person};
 use tests::stack::Options;
 use tests::{Okta, Stack, Tenant, check, eventually};
 
@@ -153,4 +153,62 @@ async fn reads_go_on_while_no_worker_answers() {
     assert_eq!(okta.find("r@late.example").await.is(200).total(), 1);
     assert!(stack.ingests[0].is_ready().await);
     stack.workers[0].thaw();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_group_is_handed_to_its_repetition_and_a_repetition_on_purpose_makes_another() {
+    let (stack, _tenant, okta) = hasty_stack().await;
+    let readers = group("Readers", &[]);
+    let post = || okta.once(okta.request("POST", "/Groups").body(readers.to_string()));
+    stack.workers[0].freeze();
+    post().await.is_error(429);
+    stack.workers[0].thaw();
+    all_decided(&stack).await;
+    let first = stack.db().one("select id from groups").await;
+
+    assert_eq!(json!(post().await.is(201).id()), first["id"], "the first one's group");
+    assert_ne!(json!(post().await.is(201).id()), first["id"], "there may be two of a name");
+    assert_eq!(stack.db().count("select 1 from groups").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_ingest_that_died_told_nobody_is_handed_to_the_repetition_at_another() {
+    let stack = Stack::start(Options { ingests: 2, ..Options::default() }).await;
+    let tenant = stack.tenant("died").await;
+    let [dying, other] = [0, 1].map(|n| tenant.okta_at(&stack.origin_of(n)));
+    let bodies = [("/Users", person("d@died.example", "Di", "Ed")), ("/Groups", group("Readers", &[]))];
+    let post = |okta: &Okta, n: usize| okta.request("POST", bodies[n].0).body(bodies[n].1.to_string());
+
+    stack.workers[0].kill();
+    let asked = [0, 1].map(|n| tokio::spawn(post(&dying, n).send()));
+    let broker = stack.broker().await;
+    eventually("both are queued", Duration::from_secs(10), async || {
+        (broker.ready("rollcall.commands").await == 2).then_some(())
+    })
+    .await;
+    stack.ingests[0].kill();
+    for asked in asked {
+        asked.await.unwrap().unwrap_err();
+    }
+    stack.workers[0].start();
+    // A second later nobody would still be told.
+    let made = eventually("both are made", Duration::from_secs(20), async || {
+        let made = "select resource_id from commands where state = 'decided' and status = 201 \
+            and decided_at < now() - interval '1 second' order by change desc";
+        let made = stack.db().rows(made).await;
+        (made.len() == 2).then_some(made)
+    })
+    .await;
+
+    for n in [0, 1] {
+        let again = other.once(post(&other, n)).await.is(201);
+        assert_eq!(json!(again.id()), made[n]["resource_id"], "what the first one made");
+    }
+    eventually("it stands there that they were told", Duration::from_secs(10), async || {
+        (stack.db().count("select 1 from commands where state = 'claimed' and status = 201").await == 2)
+            .then_some(())
+    })
+    .await;
+    other.once(post(&other, 0)).await.is_error_of(409, "uniqueness");
+    assert_ne!(json!(other.once(post(&other, 1)).await.is(201).id()), made[1]["resource_id"]);
 }

@@ -155,6 +155,9 @@ impl Consumer {
         for ticket in convicted {
             self.applier.unmark(ticket).await;
         }
+        if sabotage::ignores_inbox() {
+            sabotage::linger().await;
+        }
         if !sabotage::acks_before_commit() {
             subscription.ack(batch).await?;
         }

@@ -37,7 +37,8 @@ mod armed {
 
     use shared::command::Command;
 
-    /// How long the worker stays between a deed and the commit that should have come before it, so that a kill finds it there.
+    /// How long the worker stays where a kill does harm: between a deed and the commit that should have come before it, or
+    /// between the commit and the acknowledgement.
     const LINGER: Duration = Duration::from_millis(20);
 
     static FAULT: OnceLock<Fault> = OnceLock::new();

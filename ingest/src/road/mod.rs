@@ -5,6 +5,7 @@
 
 mod later;
 mod settle;
+mod told;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,7 @@ use shared::command::{self, Actor, Change, Command, Fingerprint, IfMatch};
 use shared::outcome::Outcome;
 use shared::postgres::{self, Pool};
 use shared::retry::Delays;
-use shared::ticket::TicketClock;
+use shared::ticket::{Ticket, TicketClock};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -26,6 +27,7 @@ use uuid::Uuid;
 use crate::http::answer::Refusal;
 use crate::http::observe::note;
 use crate::turns::{Turn, Turns};
+use told::Told;
 
 pub use later::Promise;
 
@@ -121,16 +123,18 @@ pub struct Road {
     tickets: TicketClock,
     deadline: Duration,
     turns: Turns<Uuid>,
+    told: Arc<Told>,
     under_way: TaskTracker,
 }
 
 impl Road {
-    /// A road over this link, on which an answer may take as long as `deadline`.
+    /// A road over this link, on which an answer may take as long as `deadline`. Call within a runtime.
     #[must_use]
     pub fn new(link: Link, pool: Pool, clock: Clock, deadline: Duration) -> Self {
         Self {
             requester: Requester::new(link.clone(), topology::COMMANDS),
             publisher: Publisher::new(link.clone()),
+            told: Told::start(pool.clone()),
             link,
             pool,
             tickets: TicketClock::new(clock.clone()),
@@ -167,8 +171,16 @@ impl Road {
         let (mut client, verdict) = oneshot::channel();
         let road = Arc::clone(self);
         let travel = async move {
-            let verdict = road.run(errand, patience, &mut client).await;
-            end(client, verdict, Outcome::name);
+            let reached = road.run(errand, patience, &mut client).await;
+            let (ticket, verdict) = match reached {
+                Ok((ticket, outcome)) => (Some(ticket), Ok(outcome)),
+                Err(unanswered) => (None, Err(unanswered)),
+            };
+            let is_create = matches!(verdict, Ok(Outcome::Created { .. }));
+            let is_told = end(client, verdict, Outcome::name);
+            if let Some(ticket) = ticket.filter(|_| is_told && is_create) {
+                road.told.note(ticket);
+            }
         };
         self.under_way.spawn(travel.instrument(Span::current()));
         verdict.await.unwrap_or(Err(Unanswered::Broken("the task panicked")))
@@ -180,14 +192,16 @@ impl Road {
         if timeout(FINISH, self.under_way.wait()).await.is_err() {
             warn!(roads = self.under_way.len(), "stopped before all commands had their verdict");
         }
+        self.told.finish().await;
     }
 
+    /// Says with the verdict which command it is about: a stale one is sent again under another ticket.
     async fn run(
         &self,
         errand: Errand,
         patience: Duration,
         client: &mut Client<Outcome>,
-    ) -> Result<Outcome, Unanswered> {
+    ) -> Result<(Ticket, Outcome), Unanswered> {
         let patience = patience.min(self.deadline);
         let until = Instant::now() + patience;
         let _turn = self.turn(errand.tenant, until, client).await?;
@@ -208,7 +222,7 @@ impl Road {
                     is_queued.store(false, Ordering::Relaxed);
                 }
                 Some(Outcome::Stale { .. }) => return Err(Unanswered::Overtaken),
-                Some(verdict) => return Ok(verdict),
+                Some(verdict) => return Ok((command.ticket, verdict)),
                 None => return Err(Unanswered::Late { is_queued: is_queued.into_inner() }),
             }
         }
@@ -314,8 +328,8 @@ fn encode(command: &Command) -> Result<Vec<u8>, Unanswered> {
     serde_json::to_vec(command).map_err(|_| Unanswered::Broken("a command cannot be written as JSON"))
 }
 
-/// Notes where the road ended, and tells whoever waits.
-fn end<T>(client: Client<T>, reached: Result<T, Unanswered>, name: impl Fn(&T) -> &'static str) {
+/// Notes where the road ended, and tells whoever waits. Says whether anybody did.
+fn end<T>(client: Client<T>, reached: Result<T, Unanswered>, name: impl Fn(&T) -> &'static str) -> bool {
     let name = match &reached {
         Ok(reached) => name(reached),
         Err(Unanswered::NotQueued(_)) => "not queued",
@@ -327,5 +341,5 @@ fn end<T>(client: Client<T>, reached: Result<T, Unanswered>, name: impl Fn(&T) -
     };
     note("outcome", name);
     // Fails if the client has hung up: all is settled, and nobody to be told.
-    let _ = client.send(reached);
+    client.send(reached).is_ok()
 }

@@ -150,13 +150,11 @@ pub(super) async fn claim(pool: &Pool, command: &Command, until: Instant) -> Res
         .filter(commands::fingerprint.eq(command.fingerprint.as_str().to_owned()))
         .filter(diesel::dsl::exists(took_effect));
     let update = diesel::update(unclaimed).set(commands::state.eq("claimed"));
-    // Of a verdict that was stored late the worker must know that it was read here all the same.
-    let decided = commands::table.filter(commands::id.eq(ticket.0)).filter(commands::state.eq("decided"));
-    let read = diesel::update(decided).set(commands::state.eq("claimed"));
     let pool = pool.clone();
     let work = async move {
         pool.bounded(async |c| {
-            read.execute(c).await?;
+            // Of a verdict that was stored late the worker must know that it was read here all the same.
+            verdicts::claim(c, &[ticket]).await?;
             update.execute(c).await?;
             verdicts::find(c, ticket).await
         })

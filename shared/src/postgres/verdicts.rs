@@ -77,6 +77,17 @@ pub async fn leave_unclaimed(
     Ok(marked.into_iter().map(Ticket).collect())
 }
 
+/// Whoever asked for these has been told: none of them is left for a repeated request.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn claim(connection: &mut AsyncPgConnection, tickets: &[Ticket]) -> Result<(), Error> {
+    let ids: Vec<Uuid> = tickets.iter().map(|ticket| ticket.0).collect();
+    let told = commands::table.filter(commands::id.eq_any(ids)).filter(commands::state.eq("decided"));
+    diesel::update(told).set(commands::state.eq("claimed")).execute(connection).await?;
+    Ok(())
+}
+
 /// A verdict as it was stored.
 ///
 /// # Errors

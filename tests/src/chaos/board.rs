@@ -48,6 +48,7 @@ struct State {
     active: Vec<&'static str>,
     killed: Vec<(usize, Instant)>,
     queued: Vec<String>,
+    acknowledged: Vec<String>,
     violations: Vec<String>,
 }
 
@@ -108,6 +109,17 @@ impl Board {
                 ingest + 1
             ));
         }
+    }
+
+    /// This request asked for a change, and was told that it took effect.
+    pub fn acknowledged(&self, request: &str) {
+        self.lock().acknowledged.push(request.to_owned());
+    }
+
+    /// All of those.
+    #[must_use]
+    pub fn all_acknowledged(&self) -> Vec<String> {
+        self.lock().acknowledged.clone()
     }
 
     /// Something that must not be.

@@ -15,7 +15,7 @@ use crate::answer::Answer;
 use crate::okta::Okta;
 
 /// Okta tries a request that is answered 429 this often again.
-const TRIES: u32 = 10;
+pub const TRIES: u32 = 10;
 /// Okta doubles the pause without end; this one gets to know sooner.
 const LONGEST_PAUSE: Duration = Duration::from_millis(2_500);
 /// How often the balancer asks who is ready.
@@ -133,32 +133,38 @@ impl Client {
         None
     }
 
-    /// A change, repeated while the answer is 429. Each try is a change of its own; those of a create are one, since it is
-    /// promised that they make one resource.
+    /// A change, repeated while the answer is 429, but not more often than so. Each try is a change of its own; those of a create
+    /// are one, since it is promised that they make one resource.
     pub async fn change(
         &self,
         subject: &Subject,
         op: Op,
+        most: u32,
         request: impl Fn(&Okta) -> RequestBuilder,
         done: impl Fn(&Answer, bool) -> Ret,
     ) -> Option<Answer> {
         let is_create = matches!(op, Op::Create { .. } | Op::CreateGroup);
         let (mut call, mut may_be_queued) = (subject.ask(op), false);
-        for tries in 0..=TRIES {
+        for tries in 0..=most {
             match self.send(&request).await {
                 Heard::Answer(answer) if answer.status == 429 => {
                     let is_nothing = NOTHING.iter().any(|words| answer.detail().contains(words));
                     may_be_queued |= !is_nothing;
-                    pause_unless_last(&answer, tries).await;
-                    if is_create && tries < TRIES {
+                    if tries < most {
+                        pause(&answer, tries).await;
+                    }
+                    if is_create && tries < most {
                         continue;
                     }
                     subject.answer(call, if may_be_queued { Ret::Unknown } else { Ret::Nothing });
-                    if tries < TRIES {
+                    if tries < most {
                         (call, may_be_queued) = (subject.ask(op), false);
                     }
                 }
                 Heard::Answer(answer) => {
+                    if answer.status < 300 {
+                        self.board.acknowledged(answer.header("x-request-id"));
+                    }
                     subject.answer(call, done(&answer, tries == 0));
                     return Some(answer);
                 }
@@ -181,12 +187,6 @@ impl Client {
             }
         }
         None
-    }
-}
-
-async fn pause_unless_last(answer: &Answer, tries: u32) {
-    if tries < TRIES {
-        pause(answer, tries).await;
     }
 }
 

@@ -200,8 +200,12 @@ impl Saboteur {
             }
             Kind::Pause(target) => {
                 // Now and then for longer than the broker waits for a heartbeat.
-                let time =
-                    if target == Worker && rng.random_bool(0.15) { Duration::from_secs(25) } else { long };
+                let time = match target {
+                    Worker if rng.random_bool(0.15) => Duration::from_secs(25),
+                    // And now and then for longer than clients wait.
+                    Worker => 2 * long,
+                    _ => long,
+                };
                 let (_, service) = self.one(target, rng);
                 service.freeze();
                 sleep(time).await;

@@ -6,7 +6,7 @@ use rand::{Rng, RngExt};
 use serde_json::{Value, json};
 
 use super::STEPS;
-use super::client::Client;
+use super::client::{Client, TRIES};
 use super::history::Subject;
 use super::spec::{Group, Op, Ret, Thing};
 use crate::answer::Answer;
@@ -42,7 +42,8 @@ impl Pushed {
         self.attempts += 1;
         let body = group(&self.name, &[]).to_string();
         let request = |okta: &Okta| okta.request("POST", "/Groups").body(body.clone());
-        let answer = client.change(&self.subject, Op::CreateGroup, request, |answer, _| done(answer)).await;
+        let answer =
+            client.change(&self.subject, Op::CreateGroup, TRIES, request, |answer, _| done(answer)).await;
         self.id = answer.filter(|answer| answer.status == 201).map(|answer| answer.id());
         self.id.is_some()
     }
@@ -51,7 +52,7 @@ impl Pushed {
         let Some(id) = &self.id else { return };
         let body = json!({ "schemas": [PATCH_OP], "Operations": operations }).to_string();
         let request = |okta: &Okta| okta.request("PATCH", &format!("/Groups/{id}")).body(body.clone());
-        client.change(&self.subject, op, request, |answer, _| done(answer)).await;
+        client.change(&self.subject, op, TRIES, request, |answer, _| done(answer)).await;
     }
 
     async fn step(&self, client: &Client, choice: u32) {

@@ -142,6 +142,22 @@ pub async fn what_was_queued_is_decided(stack: &Stack, queued: &[String]) -> Vec
     silent.map(|request| format!("the command of request {request} was queued and has no verdict")).collect()
 }
 
+/// Of every request that was acknowledged one command took effect, and the log says so.
+pub async fn what_was_acknowledged_is_applied(stack: &Stack, acknowledged: &[String]) -> Vec<String> {
+    let rows = stack.db().rows("select request_id from commands where status < 300").await;
+    let mut applied: HashMap<&str, usize> = HashMap::new();
+    for request in rows.iter().filter_map(|row| row["request_id"].as_str()) {
+        *applied.entry(request).or_default() += 1;
+    }
+    let times = |request: &String| applied.get(request.as_str()).copied().unwrap_or_default();
+    let wrong = acknowledged.iter().filter(|request| times(request) != 1);
+    wrong
+        .map(|request| {
+            format!("request {request} was acknowledged, and took effect {} times", times(request))
+        })
+        .collect()
+}
+
 /// Nothing is dead: nothing was poison.
 pub async fn nothing_is_dead(stack: &Stack) -> Vec<String> {
     let letters = stack.broker().await.peek(topology::DEAD).await;

@@ -134,6 +134,7 @@ pub async fn play(plan: &Plan, progress: impl Fn(&str) + Send + Sync + 'static) 
 
     let mut violations = board.violations();
     violations.extend(judge::what_was_queued_is_decided(&stack, &board.all_queued()).await);
+    violations.extend(judge::what_was_acknowledged_is_applied(&stack, &board.all_acknowledged()).await);
     violations.extend(judge_all(&load, &stack, &witness, &smtp).await);
     asking.iter().for_each(tokio::task::JoinHandle::abort);
     let (faults, rarest) = board.faults(&saboteur.kinds());

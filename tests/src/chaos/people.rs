@@ -10,7 +10,7 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use super::STEPS;
-use super::client::Client;
+use super::client::{Client, TRIES};
 use super::history::Subject;
 use super::spec::{Op, Ret, Thing, User};
 use crate::answer::Answer;
@@ -107,7 +107,7 @@ impl Person {
         let request = |okta: &Okta| okta.request("POST", "/Users").body(body.clone());
         let op = Op::Create { name, title, nick };
         let answer =
-            client.change(&self.subject, op, request, |answer, first| self.done(answer, first)).await;
+            client.change(&self.subject, op, TRIES, request, |answer, first| self.done(answer, first)).await;
         self.note_id(client, answer.filter(|answer| answer.status == 201));
     }
 
@@ -124,15 +124,25 @@ impl Person {
         }
     }
 
-    async fn set(&self, client: &Client, fields: &Value, op: Op) {
-        let Some(id) = &self.id else { return };
+    /// PATCH; says whether it was answered.
+    async fn set(&self, client: &Client, fields: &Value, op: Op, most: u32) -> bool {
+        let Some(id) = &self.id else { return true };
         let body = json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "replace", "value": fields }] })
             .to_string();
         let request = |okta: &Okta| okta.request("PATCH", &format!("/Users/{id}")).body(body.clone());
-        client.change(&self.subject, op, request, |answer, _| self.done(answer, true)).await;
+        client.change(&self.subject, op, most, request, |answer, _| self.done(answer, true)).await.is_some()
     }
 
+    /// One attribute. Every other time whoever is told to try again has another idea instead: what is left behind in the queue
+    /// then must not override it.
     async fn set_one(&self, client: &Client, choice: u32) {
+        let most = if choice.is_multiple_of(2) { 0 } else { TRIES };
+        if !self.set_anew(client, choice, most).await {
+            self.set_anew(client, choice, TRIES).await;
+        }
+    }
+
+    async fn set_anew(&self, client: &Client, choice: u32, most: u32) -> bool {
         let (value, mut fields) = (self.value(), json!({}));
         let op = match choice % 5 {
             0 | 1 => {
@@ -148,12 +158,12 @@ impl Person {
                 Op::Set { name: Some(value % NAMES), title: None, nick: None, active: None }
             }
         };
-        self.set(client, &fields, op).await;
+        self.set(client, &fields, op, most).await
     }
 
     async fn set_active(&self, client: &Client, active: bool) {
         let op = Op::Set { name: None, title: None, nick: None, active: Some(active) };
-        self.set(client, &json!({ "active": active }), op).await;
+        self.set(client, &json!({ "active": active }), op, TRIES).await;
     }
 
     /// A profile update: GET, then PUT of our representation with the changes merged in.
@@ -171,7 +181,7 @@ impl Person {
             active: Some(seen.active),
         };
         let request = |okta: &Okta| okta.request("PUT", &format!("/Users/{id}")).body(body.clone());
-        client.change(&self.subject, op, request, |answer, _| self.done(answer, true)).await;
+        client.change(&self.subject, op, TRIES, request, |answer, _| self.done(answer, true)).await;
     }
 
     /// GET by id.

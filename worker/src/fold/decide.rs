@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::State;
 use super::row::{self, Refused};
-use super::state::made_by_repetition;
+use super::state::{Standing, made_by_repetition};
 use super::{group, user};
 use crate::sabotage;
 
@@ -78,7 +78,12 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> 
         Ok(change) => apply(state, command, &change, late).unwrap_or_else(Outcome::from),
         Err(error) => Outcome::Rejected { error },
     };
-    state.settle(command, outcome.clone(), late && outcome.is_applied());
+    let standing = match &outcome {
+        _ if command.asynchronous => Standing::Claimed,
+        outcome if late && outcome.is_applied() => Standing::Unclaimed,
+        _ => Standing::Decided,
+    };
+    state.settle(command, outcome.clone(), standing);
     Ok(if late { Decision::Unheard(outcome) } else { Decision::Reply(outcome) })
 }
 

@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::State;
-use super::state::Slot;
+use super::state::{Slot, Standing};
 use crate::sabotage;
 
 /// A row that commands change one after the other.
@@ -172,7 +172,7 @@ pub(super) fn in_order<R: Row>(state: &State, command: &Command) -> Result<(R, R
 /// is now. A command that is late itself repeats it but leaves it unclaimed.
 pub(super) fn hand_out<R: Row>(state: &mut State, command: &Command, late: bool) -> Option<Outcome> {
     let mark = (command.tenant, command.fingerprint.clone());
-    let first = *state.unclaimed.get(&mark)?;
+    let first = state.unheard(&mark, command.issued_at)?;
     let outcome = state.inbox.get(&first)?.outcome.clone()?;
     let (id, skipped_members) = match outcome {
         Outcome::Created { record, skipped_members } | Outcome::Updated { record, skipped_members } => {
@@ -197,8 +197,13 @@ pub(super) fn hand_out<R: Row>(state: &mut State, command: &Command, late: bool)
     // What a late repetition finds stays unclaimed: a made resource where it is, a change with the ticket that it has now.
     let passes_on = late && !is_create;
     if passes_on || !late {
-        state.claim(&mark, first, is_create);
+        state.claim(&mark, is_create);
     }
-    state.settle(command, outcome.clone(), passes_on);
+    let standing = match (late, passes_on) {
+        (false, _) => Standing::Decided,
+        (true, true) => Standing::Unclaimed,
+        (true, false) => Standing::Claimed,
+    };
+    state.settle(command, outcome.clone(), standing);
     Some(outcome)
 }

@@ -16,6 +16,11 @@ use uuid::Uuid;
 use super::members::Members;
 use super::row::Row;
 
+/// How soon after a create was decided ingest has confirmed that its client was told. A repetition that was issued later, when
+/// that is not confirmed, comes from a client that was told to try again: a second before the deadline at the latest a
+/// create is decided, or it is late.
+const TOLD_WITHIN: Duration = Duration::seconds(1);
+
 /// The rows of one batch.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -35,6 +40,8 @@ pub struct State {
     pub inbox: BTreeMap<Ticket, Entry>,
     /// The latest outcome that nobody heard, by tenant and fingerprint.
     pub unclaimed: HashMap<(Uuid, Fingerprint), Ticket>,
+    /// The latest create that took effect, and of which ingest has not said that its client was told; and when it was decided.
+    pub untold: HashMap<(Uuid, Fingerprint), (Ticket, OffsetDateTime)>,
     /// Which command made a group for a request: of its tries one does.
     pub made: HashMap<(Uuid, Fingerprint), Ticket>,
     /// What happened, in order.
@@ -76,10 +83,21 @@ pub struct Entry {
     pub changed: bool,
     /// Its verdict; `None` where ingest gave up before there was one, or queued it for asynchronous processing.
     pub outcome: Option<Outcome>,
-    /// Whether nobody heard the verdict.
-    pub unclaimed: bool,
+    /// Who has heard the verdict.
+    pub standing: Standing,
     /// The command, where this batch brought it: what a new row is made of.
     pub command: Option<Command>,
+}
+
+/// Who has heard a verdict: the column `state` of `commands`, as far as the worker minds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Whoever asked is told; ingest confirms that of a create.
+    Decided,
+    /// Nobody: it is kept for the repeated request.
+    Unclaimed,
+    /// Whoever asked, or whoever repeated the request; or it can be fetched for as long as it is there.
+    Claimed,
 }
 
 impl State {
@@ -95,6 +113,7 @@ impl State {
             people: HashMap::new(),
             inbox: BTreeMap::new(),
             unclaimed: HashMap::new(),
+            untold: HashMap::new(),
             made: HashMap::new(),
             events: Vec::new(),
         }
@@ -161,30 +180,33 @@ impl State {
     }
 
     /// Notes the verdict of a command in its row.
-    pub fn settle(&mut self, command: &Command, outcome: Outcome, unclaimed: bool) {
+    pub fn settle(&mut self, command: &Command, outcome: Outcome, standing: Standing) {
         let stored = self.inbox.get(&command.ticket).is_some_and(|entry| entry.stored);
         if outcome.is_applied() && matches!(command.change, Change::CreateGroup { .. }) {
             self.made.insert((command.tenant, command.fingerprint.clone()), command.ticket);
         }
-        if unclaimed {
+        if standing == Standing::Unclaimed {
             self.unclaimed.insert((command.tenant, command.fingerprint.clone()), command.ticket);
         }
-        let entry = Entry {
-            stored,
-            changed: true,
-            outcome: Some(outcome),
-            unclaimed,
-            command: Some(command.clone()),
-        };
+        let entry =
+            Entry { stored, changed: true, outcome: Some(outcome), standing, command: Some(command.clone()) };
         self.inbox.insert(command.ticket, entry);
     }
 
-    /// Takes the mark off an outcome that was handed to a repeated request.
-    pub(super) fn claim(&mut self, mark: &(Uuid, Fingerprint), first: Ticket, is_create: bool) {
-        self.unclaimed.remove(mark);
-        if let Some(entry) = self.inbox.get_mut(&first) {
-            entry.unclaimed = false;
-            entry.changed = true;
+    /// The try whose outcome a repeated request that was issued then may be handed: nobody heard it, or nobody can have heard it
+    /// before the deadline, which was before the repetition.
+    pub(super) fn unheard(&self, request: &(Uuid, Fingerprint), issued_at: OffsetDateTime) -> Option<Ticket> {
+        let untold =
+            self.untold.get(request).filter(|(_, decided_at)| issued_at >= *decided_at + TOLD_WITHIN);
+        self.unclaimed.get(request).copied().max(untold.map(|(ticket, _)| *ticket))
+    }
+
+    /// The outcome of a request is handed to its repetition: of its tries none is left to be handed out.
+    pub(super) fn claim(&mut self, request: &(Uuid, Fingerprint), is_create: bool) {
+        let untold = self.untold.remove(request).map(|(ticket, _)| ticket);
+        for first in self.unclaimed.remove(request).into_iter().chain(untold) {
+            let Some(entry) = self.inbox.get_mut(&first) else { continue };
+            (entry.standing, entry.changed) = (Standing::Claimed, true);
             if is_create {
                 // One resource was made: two answers of 201 would be two creates.
                 entry.outcome = Some(Outcome::Rejected { error: made_by_repetition() });

@@ -24,7 +24,7 @@ use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::{Decision, Entry, Members, State, decide};
+use super::{Decision, Entry, Members, Standing, State, decide};
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 10:00 UTC);
 const TENANT: Uuid = Uuid::from_u128(0xacce);

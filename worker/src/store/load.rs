@@ -11,15 +11,20 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 use shared::command::Fingerprint;
+use shared::outcome::Outcome;
 use shared::postgres::schema::{commands, users};
 use shared::postgres::users::UserRow;
 use shared::postgres::{Constant, Error, tenants, verdicts};
 use shared::ticket::Ticket;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::{Keys, locks};
-use crate::fold::{Entry, Person, Slot, State};
+use crate::fold::{Entry, Person, Slot, Standing, State};
+
+/// Creates that took effect, and of which ingest has not said that it told its client: few, and in an index of their own.
+const UNTOLD: &str = "commands.state = 'decided' and commands.status < 300 \
+    and commands.change in ('user.create', 'group.create')";
 
 /// Loads and locks the rows. What does not wait for a lock is sent at once (pipelined).
 ///
@@ -34,7 +39,7 @@ pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTi
         tenants::by_ids(connection, &tenant_ids),
         load_users(connection, keys),
         load_people(connection, keys),
-        load_inbox(connection, keys),
+        load_inbox(connection, keys, now),
         load_made(connection, keys),
     );
     held.and(locked)?;
@@ -42,10 +47,37 @@ pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTi
     state.tenants = tenants?.into_iter().map(|tenant| (tenant.id, tenant)).collect();
     state.users = users?.into_iter().map(|row| (row.id, Slot::loaded(row))).collect();
     state.people = people?;
-    (state.inbox, state.unclaimed) = entries?;
+    let Inbox { entries, unclaimed, untold } = entries?;
+    (state.inbox, state.unclaimed, state.untold) = (entries, unclaimed, untold);
     state.made = made?;
-    groups::load(connection, keys, &mut state).await?;
+    let unheard = unheard(&state);
+    load_unheard_users(connection, &unheard, &mut state).await?;
+    groups::load(connection, keys, &unheard, &mut state).await?;
     Ok(state)
+}
+
+/// The resources whose making, or last change, nobody may have heard of: a repetition is answered with them.
+fn unheard(state: &State) -> BTreeSet<Uuid> {
+    let untold = state.untold.values().map(|(ticket, _)| ticket);
+    let outcomes = state.unclaimed.values().chain(untold).filter_map(|ticket| state.inbox.get(ticket));
+    outcomes.filter_map(|entry| Some(entry.outcome.as_ref()?.record()?.id)).collect()
+}
+
+/// Those of them that are users, and not found by their names: they may have other names by now. (They are locked out of
+/// order. It is seldom, and where two workers meet in this one of them begins again.)
+async fn load_unheard_users(
+    mut connection: &AsyncPgConnection,
+    unheard: &BTreeSet<Uuid>,
+    state: &mut State,
+) -> Result<(), Error> {
+    let missing: Vec<Uuid> = unheard.iter().filter(|id| !state.users.contains_key(id)).copied().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let query = users::table.filter(users::id.eq_any(missing)).order(users::id).select(UserRow::as_select());
+    let rows: Vec<UserRow> = query.for_no_key_update().load(&mut connection).await?;
+    state.users.extend(rows.into_iter().map(|row| (row.id, Slot::loaded(row))));
+    Ok(())
 }
 
 fn ids(set: &BTreeSet<Uuid>) -> Vec<Uuid> {
@@ -109,28 +141,61 @@ async fn load_made(
     Ok(rows.into_iter().map(|(tenant, of, id)| ((tenant, Fingerprint::stored(of)), Ticket(id))).collect())
 }
 
-type Inbox = (BTreeMap<Ticket, Entry>, HashMap<(Uuid, Fingerprint), Ticket>);
-type InboxRow = (Uuid, Uuid, String, String, Option<Value>);
+/// What stands in `commands` of a batch and of its requests' earlier tries.
+#[derive(Default)]
+struct Inbox {
+    entries: BTreeMap<Ticket, Entry>,
+    unclaimed: HashMap<(Uuid, Fingerprint), Ticket>,
+    untold: HashMap<(Uuid, Fingerprint), (Ticket, OffsetDateTime)>,
+}
 
-async fn load_inbox(mut connection: &AsyncPgConnection, keys: &Keys) -> Result<Inbox, Error> {
+/// How long after its verdict a create may be repeated by a client that did not hear of it: as long as Okta tries again, and
+/// longer.
+const REPEATED_WITHIN: Duration = Duration::hours(1);
+
+async fn load_inbox(
+    mut connection: &AsyncPgConnection,
+    keys: &Keys,
+    now: OffsetDateTime,
+) -> Result<Inbox, Error> {
+    type Columns = (Uuid, Uuid, String, String, Option<Value>, Option<OffsetDateTime>);
     let fingerprints: Vec<&str> = keys.fingerprints.iter().map(String::as_str).collect();
+    let same_request =
+        commands::tenant_id.eq_any(ids(&keys.tenants)).and(commands::fingerprint.eq_any(fingerprints));
     let own = commands::id.eq_any(ids(&keys.tickets));
-    let unclaimed = Constant("commands.state = 'unclaimed'")
-        .and(commands::tenant_id.eq_any(ids(&keys.tenants)))
-        .and(commands::fingerprint.eq_any(fingerprints));
-    let columns =
-        (commands::id, commands::tenant_id, commands::fingerprint, commands::state, commands::outcome);
-    let query = commands::table.filter(own.or(unclaimed)).order(commands::id).select(columns).for_update();
-    let rows: Vec<InboxRow> = query.load(&mut connection).await?;
-    let (mut inbox, mut marks) = Inbox::default();
-    for (id, tenant, fingerprint, state, outcome) in rows {
-        let unclaimed = state == "unclaimed";
-        if unclaimed {
-            // In the order of tickets: the latest stays.
-            marks.insert((tenant, Fingerprint::stored(fingerprint)), Ticket(id));
-        }
+    let unclaimed = Constant("commands.state = 'unclaimed'").and(same_request.clone());
+    let untold = Constant(UNTOLD).and(same_request).and(commands::decided_at.gt(now - REPEATED_WITHIN));
+    let columns = (
+        commands::id,
+        commands::tenant_id,
+        commands::fingerprint,
+        commands::state,
+        commands::outcome,
+        commands::decided_at,
+    );
+    let query = commands::table.filter(own.or(unclaimed).or(untold)).order(commands::id).select(columns);
+    let rows: Vec<Columns> = query.for_update().load(&mut connection).await?;
+    let mut inbox = Inbox::default();
+    for (id, tenant, fingerprint, state, outcome, decided_at) in rows {
+        let (ticket, request) = (Ticket(id), (tenant, Fingerprint::stored(fingerprint)));
+        let standing = match &*state {
+            "unclaimed" => Standing::Unclaimed,
+            "claimed" => Standing::Claimed,
+            _ => Standing::Decided,
+        };
         let outcome = outcome.map(verdicts::decode).transpose()?;
-        inbox.insert(Ticket(id), Entry { stored: true, changed: false, outcome, unclaimed, command: None });
+        // In the order of tickets: the latest stays.
+        match (standing, &outcome, decided_at) {
+            (Standing::Unclaimed, ..) => {
+                inbox.unclaimed.insert(request, ticket);
+            }
+            (Standing::Decided, Some(Outcome::Created { .. }), Some(at)) => {
+                inbox.untold.insert(request, (ticket, at));
+            }
+            _ => {}
+        }
+        let entry = Entry { stored: true, changed: false, outcome, standing, command: None };
+        inbox.entries.insert(ticket, entry);
     }
-    Ok((inbox, marks))
+    Ok(inbox)
 }

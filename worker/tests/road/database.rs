@@ -14,7 +14,7 @@ use shared::settings::Settings;
 use shared::ticket::Ticket;
 use time::OffsetDateTime;
 use uuid::Uuid;
-use worker::fold::{Entry, Members, Person, Row, Slot, State};
+use worker::fold::{Entry, Members, Person, Row, Slot, Standing, State};
 
 use crate::history::{PEOPLE, Thing, mask};
 use crate::world::{ADA, Rule, TENANT};
@@ -27,6 +27,7 @@ pub struct Database {
     members: BTreeSet<Uuid>,
     inbox: BTreeMap<Ticket, Entry>,
     marks: BTreeMap<Ticket, Fingerprint>,
+    decided_at: BTreeMap<Ticket, OffsetDateTime>,
 }
 
 impl Database {
@@ -46,7 +47,8 @@ impl Database {
 
     /// ingest has taken a command for asynchronous processing, or given one up.
     pub fn insert(&mut self, command: &Command) {
-        let entry = Entry { stored: true, changed: false, outcome: None, unclaimed: false, command: None };
+        let entry =
+            Entry { stored: true, changed: false, outcome: None, standing: Standing::Decided, command: None };
         self.inbox.insert(command.ticket, entry);
     }
 
@@ -56,15 +58,12 @@ impl Database {
     }
 
     /// Who was first is settled here: the verdict, if there is one after all.
-    pub fn settle(&mut self, command: &Command, without: Option<Rule>) -> Option<Outcome> {
-        if without == Some(Rule::Settle) {
-            return None;
-        }
+    pub fn settle(&mut self, command: &Command) -> Option<Outcome> {
         if let Some(outcome) = self.inbox.get(&command.ticket).map(|entry| entry.outcome.clone()) {
             if outcome.as_ref().is_some_and(Outcome::is_applied) {
                 // It is answered now: no outcome of this request stays unclaimed, whichever try it came from.
                 for (ticket, _) in self.marks.iter().filter(|(_, mark)| **mark == command.fingerprint) {
-                    self.inbox.entry(*ticket).and_modify(|entry| entry.unclaimed = false);
+                    self.inbox.entry(*ticket).and_modify(|entry| entry.standing = Standing::Claimed);
                 }
             }
             return outcome;
@@ -76,7 +75,26 @@ impl Database {
     /// After a late commit: the verdict waits for the repeated request.
     pub fn leave_unclaimed(&mut self, command: &Command) {
         self.marks.insert(command.ticket, command.fingerprint.clone());
-        self.inbox.entry(command.ticket).and_modify(|entry| entry.unclaimed = true);
+        self.inbox.entry(command.ticket).and_modify(|entry| entry.standing = Standing::Unclaimed);
+    }
+
+    /// ingest has told its client: a moment later it stands here.
+    pub fn told(&mut self, command: &Command) {
+        self.inbox.entry(command.ticket).and_modify(|entry| {
+            if entry.standing == Standing::Decided {
+                entry.standing = Standing::Claimed;
+            }
+        });
+    }
+
+    /// Creates of which nobody knows whether they were told, in the order of tickets.
+    fn untold(&self) -> impl Iterator<Item = (Fingerprint, (Ticket, OffsetDateTime))> {
+        self.inbox.iter().filter_map(|(ticket, entry)| {
+            let is_untold =
+                entry.standing == Standing::Decided && matches!(entry.outcome, Some(Outcome::Created { .. }));
+            let fingerprint = entry.command.as_ref().filter(|_| is_untold)?.fingerprint.clone();
+            Some((fingerprint, (*ticket, *self.decided_at.get(ticket)?)))
+        })
     }
 
     /// The rows that a batch touches.
@@ -93,10 +111,14 @@ impl Database {
             state.inbox = self.inbox.clone();
         }
         for (ticket, fingerprint) in &self.marks {
-            if self.inbox.get(ticket).is_some_and(|entry| entry.unclaimed) {
+            if self.inbox.get(ticket).is_some_and(|entry| entry.standing == Standing::Unclaimed) {
                 state.inbox.insert(*ticket, self.inbox[ticket].clone());
                 state.unclaimed.insert((TENANT, fingerprint.clone()), *ticket);
             }
+        }
+        for (fingerprint, untold) in self.untold().filter(|_| without != Some(Rule::Told)) {
+            state.inbox.insert(untold.0, self.inbox[&untold.0].clone());
+            state.untold.insert((TENANT, fingerprint), untold);
         }
         let claimed =
             batch.iter().find_map(|c| state.unclaimed.get(&(TENANT, c.fingerprint.clone()))).copied();
@@ -132,8 +154,11 @@ impl Database {
             assert_eq!(row.member_count, i64::try_from(self.members.len()).unwrap(), "the count is right");
         }
         for (ticket, mut entry) in state.inbox {
-            if let (true, Some(command)) = (entry.unclaimed, &entry.command) {
+            if let (Standing::Unclaimed, Some(command)) = (entry.standing, &entry.command) {
                 self.marks.insert(ticket, command.fingerprint.clone());
+            }
+            if entry.changed {
+                self.decided_at.entry(ticket).or_insert(state.now);
             }
             (entry.stored, entry.changed) = (true, false);
             self.inbox.insert(ticket, entry);

@@ -10,7 +10,8 @@ fn asynchronous(command: Command) -> Command {
 
 /// ingest took it, and wrote its row.
 fn queued(state: &mut State, n: u128) {
-    let entry = Entry { stored: true, changed: false, outcome: None, unclaimed: false, command: None };
+    let entry =
+        Entry { stored: true, changed: false, outcome: None, standing: Standing::Decided, command: None };
     state.inbox.insert(ticket(n), entry);
 }
 
@@ -22,7 +23,7 @@ fn a_queued_command_is_applied_however_late_and_is_never_unclaimed() {
     let decision = decide(&mut state, &command).unwrap();
     assert!(matches!(decision, Decision::Reply(Outcome::Created { .. })), "{decision:?}");
     let entry = &state.inbox[&ticket(1)];
-    assert!(entry.stored && entry.changed && !entry.unclaimed && entry.outcome.is_some());
+    assert!(entry.stored && entry.changed && entry.standing == Standing::Claimed && entry.outcome.is_some());
     assert!(state.unclaimed.is_empty());
 }
 

@@ -157,7 +157,7 @@ fn an_unheard_restoration_is_handed_to_the_repeated_request() {
     let repeated = Command { fingerprint: first.fingerprint.clone(), ..post(101, &posted) };
     // Decided in time, but the commit hung.
     let decided = outcome(&mut state, &first);
-    state.settle(&first, decided, true);
+    state.settle(&first, decided, Standing::Unclaimed);
     let answer = outcome(&mut state, &repeated);
     assert!(matches!(answer, Outcome::Created { record, .. } if record.id == Uuid::from_u128(7)));
     assert_eq!(kinds(&state), ["user.restored"]);

@@ -9,7 +9,8 @@ use super::*;
 #[test]
 fn an_abandoned_create_is_applied_unheard_and_handed_to_the_repeated_request() {
     let mut state = state();
-    let gone = Entry { stored: true, changed: false, outcome: None, unclaimed: false, command: None };
+    let gone =
+        Entry { stored: true, changed: false, outcome: None, standing: Standing::Decided, command: None };
     state.inbox.insert(ticket(1), gone);
     let first = decide(&mut state, &create(1, ADA, "ada@acme.example")).unwrap();
     assert!(matches!(first, Decision::Unheard(Outcome::Created { .. })));

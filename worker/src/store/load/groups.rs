@@ -29,17 +29,20 @@ pub(super) fn person((id, tenant, display_name, user_name): Called) -> (Uuid, Pe
     (id, Person { tenant, display: display_name.unwrap_or(user_name) })
 }
 
-/// Loads and locks the groups that the batch changes, and those that somebody is in whom it deletes.
+/// Loads and locks the groups that the batch changes, those that a repeated request may be answered with, and those that
+/// somebody is in whom it deletes.
 pub(super) async fn load(
     connection: &AsyncPgConnection,
     keys: &Keys,
+    unheard: &BTreeSet<Uuid>,
     state: &mut State,
 ) -> Result<(), Error> {
     if keys.groups.is_empty() && keys.deleted.is_empty() {
         return Ok(());
     }
     let left = load_left(connection, keys).await?;
-    let touched: BTreeSet<Uuid> = keys.groups.iter().copied().chain(left.iter().map(|pair| pair.0)).collect();
+    let left_groups = left.iter().map(|pair| &pair.0);
+    let touched: BTreeSet<Uuid> = keys.groups.iter().chain(unheard).chain(left_groups).copied().collect();
     let query = groups::table.filter(groups::id.eq_any(ids(&touched))).order(groups::id);
     let rows: Vec<GroupRow> =
         query.select(GroupRow::as_select()).for_update().load(&mut { connection }).await?;

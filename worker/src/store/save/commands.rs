@@ -8,7 +8,7 @@ use shared::ticket::Ticket;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::fold::{Entry, State};
+use crate::fold::{Entry, Standing, State};
 
 pub(super) const INSERT: &str = "insert into commands (id, tenant_id, change, resource_id, actor, request_id, \
     fingerprint, state, status, outcome, issued_at, decided_at) select id, tenant_id, change, resource_id, actor, \
@@ -85,7 +85,11 @@ fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> Verdict {
     Verdict {
         id: ticket.0,
         resource_id: answered.or(entry.command.as_ref().map(|command| command.resource)),
-        state: if entry.unclaimed { "unclaimed" } else { "decided" },
+        state: match entry.standing {
+            Standing::Decided => "decided",
+            Standing::Unclaimed => "unclaimed",
+            Standing::Claimed => "claimed",
+        },
         status: entry.outcome.as_ref().map(Outcome::status),
         outcome: entry.outcome.as_ref().and_then(|outcome| serde_json::to_value(outcome).ok()),
         decided_at: now,
