@@ -1,5 +1,6 @@
 //! One running service: started with an environment, logging into a file, to be killed, stopped, frozen, restarted.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use crate::{eventually, reaper};
 
 /// How long a service may take to become ready; generous, since several stacks may start at once on two cores.
 const READY: Duration = Duration::from_secs(60);
+/// Where services listen: above what the servers of tests take.
+const PORTS: std::ops::Range<u16> = 29_100..32_700;
 /// How long a service may take to stop in order: its grace, and some.
 const STOP: Duration = Duration::from_secs(40);
 
@@ -235,12 +238,19 @@ pub fn ended_well(status: ExitStatus) -> bool {
     status.code() == Some(0) && status.signal().is_none()
 }
 
-/// A port that is free now.
+/// A port that is free, and stays so while its service is started again: it is not given twice, and lies below those that Linux
+/// gives to outgoing connections.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
 pub fn free_port() -> u16 {
     use std::net::TcpListener;
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("some port is free").port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_free = |port: &u16| !given.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut tries = std::iter::repeat_with(|| rand::random_range(PORTS)).take(1_000);
+    let port = tries.find(is_free).expect("some port is free");
+    given.insert(port);
+    port
 }

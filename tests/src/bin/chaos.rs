@@ -21,8 +21,8 @@ struct Arguments {
     /// The seed of what is broken when; by default another one each time.
     #[arg(long)]
     seed: Option<u64>,
-    /// Runs workers with a fault (reply-before-commit, ack-before-commit, no-dedup, no-ticket-check), which the judge must
-    /// notice.
+    /// Runs workers with a fault (reply-before-commit, ack-before-commit, no-dedup, no-ticket-check) among such bad luck as
+    /// brings it to light: the judge must notice.
     #[arg(long)]
     sabotage: Option<String>,
 }
@@ -32,11 +32,10 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let seed = arguments.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
     println!("chaos: {} min, seed {seed}", arguments.minutes);
-    let plan = Plan {
-        time: Duration::from_secs(60 * arguments.minutes),
-        seed,
-        only: &[],
-        sabotage: arguments.sabotage,
+    let time = Duration::from_secs(60 * arguments.minutes);
+    let plan = match &arguments.sabotage {
+        Some(fault) => Plan::to_reveal(fault, time, seed),
+        None => Plan { time, seed, only: &[], sabotage: None },
     };
     let report = play(&plan, |line| println!("chaos: {line}")).await;
     println!("\n{}", report.table);

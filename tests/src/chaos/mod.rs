@@ -62,6 +62,32 @@ pub struct Plan {
     pub sabotage: Option<String>,
 }
 
+impl Plan {
+    /// A plan for workers that commit this fault: with what brings it to light, and nothing that hides it.
+    #[must_use]
+    pub fn to_reveal(sabotage: &str, time: Duration, seed: u64) -> Self {
+        let only: &[&str] = match sabotage {
+            "reply-before-commit" => &[
+                "worker to PostgreSQL: cut",
+                "worker to PostgreSQL: slow",
+                "worker killed",
+                "PostgreSQL killed",
+            ],
+            "ack-before-commit" => &["worker to PostgreSQL: slow", "worker killed", "PostgreSQL paused"],
+            "no-dedup" => &[
+                "worker to RabbitMQ: cut",
+                "worker to RabbitMQ: slow",
+                "worker killed",
+                "AMQP connections closed",
+            ],
+            // What is delivered again is decided by another worker before the one that is paused wakes up.
+            "no-ticket-check" => &["worker paused"],
+            _ => &[],
+        };
+        Self { time, seed, only, sabotage: Some(sabotage.to_owned()) }
+    }
+}
+
 /// What came of it.
 pub struct Report {
     /// The table of faults and what clients saw.
