@@ -64,7 +64,7 @@ make_postgres_data() {
     die_with "$log" "PostgreSQL could not make its data folder: see $log."
   fi
   as_postgres_user "$PG_BIN/postgres" --single -D "$PG_HOME/unfinished" postgres >>"$log" 2>&1 <<SQL
-CREATE ROLE rollcall LOGIN CREATEDB PASSWORD '$POSTGRES_PASSWORD'
+CREATE ROLE rollcall LOGIN CREATEDB CREATEROLE PASSWORD '$POSTGRES_PASSWORD'
 CREATE DATABASE rollcall OWNER rollcall
 SQL
   printf "include 'rollcall.conf'\n" | as_postgres_user tee -a "$PG_HOME/unfinished/postgresql.conf" >/dev/null

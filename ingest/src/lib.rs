@@ -12,6 +12,7 @@ pub mod gate;
 pub mod http;
 pub mod pace;
 pub mod recent;
+pub mod reports;
 pub mod road;
 pub mod router;
 pub mod scim;

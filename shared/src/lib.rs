@@ -1,7 +1,7 @@
 //! The words that Rollcall's services share, from the leaves up.
 //!
 //! Imports run downward only: services → the rims ([`amqp`], [`postgres`], never each other) → the
-//! envelope ([`command`], [`outcome`], [`event`], [`settings`], [`ticket`]) → [`scim`] → leaves.
+//! envelope ([`command`], [`outcome`], [`event`], [`report`], [`settings`], [`ticket`]) → [`scim`] → leaves.
 
 // Leaves: they know nothing of Rollcall.
 pub mod clock;
@@ -21,6 +21,7 @@ pub mod scim;
 pub mod command;
 pub mod event;
 pub mod outcome;
+pub mod report;
 pub mod settings;
 pub mod ticket;
 

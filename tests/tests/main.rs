@@ -19,6 +19,7 @@ mod keys;
 mod lists;
 mod odd_but_allowed;
 mod okta_conversation;
+mod reports;
 mod schemas_registered;
 mod search;
 mod tenants;

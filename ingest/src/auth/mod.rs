@@ -155,6 +155,22 @@ async fn admit(parts: &Parts, app: &Shared, scope: &str) -> Result<Scim, Refusal
     Ok(Scim { key, tenant, place })
 }
 
+/// A caller whose key opens reports.
+pub struct Reports {
+    /// The key.
+    pub key: Arc<Key>,
+    /// The request's place.
+    pub place: Place,
+}
+
+/// A caller whose key opens the activity log.
+pub struct Activity {
+    /// The key.
+    pub key: Arc<Key>,
+    /// The request's place.
+    pub place: Place,
+}
+
 impl FromRequestParts<Shared> for Scim {
     type Rejection = Refusal;
 
@@ -168,6 +184,24 @@ impl FromRequestParts<Shared> for Events {
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
         let Scim { key, place, .. } = admit(parts, app, "events").await?;
+        Ok(Self { key, place })
+    }
+}
+
+impl FromRequestParts<Shared> for Reports {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        let Scim { key, place, .. } = admit(parts, app, "reports").await?;
+        Ok(Self { key, place })
+    }
+}
+
+impl FromRequestParts<Shared> for Activity {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        let Scim { key, place, .. } = admit(parts, app, "activity").await?;
         Ok(Self { key, place })
     }
 }

@@ -8,3 +8,4 @@ pub mod panics;
 pub mod preconditions;
 pub mod prefer;
 pub mod query;
+pub mod rows;

@@ -1,12 +1,14 @@
 //! The Postgres rim: the pool, the tables, the reads that several services share, the errors.
 //! Writes stand in the one crate that owns the table.
 
+pub mod activity;
 mod error;
 pub mod groups;
 pub mod keys;
 pub mod list;
 pub mod migrations;
 mod pool;
+pub mod reports;
 pub mod schema;
 mod schemas;
 mod statement;

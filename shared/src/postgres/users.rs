@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Error;
 use super::schema::users;
-use crate::scim::{Record, Resource};
+use crate::scim::{Record, Resource, user_name_key};
 
 /// A row of `users`, but for `folded`, which follows from `resource`.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, Serialize)]
@@ -81,4 +81,18 @@ pub async fn find(
 ) -> Result<Option<Record>, Error> {
     let query = users::table.filter(users::tenant_id.eq(tenant)).filter(users::id.eq(id)).select(COLUMNS);
     query.first::<Columns>(connection).await.optional()?.map(record).transpose()
+}
+
+/// The id of the tenant's user of this name, written in whatever case.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn id_by_name(
+    connection: &mut AsyncPgConnection,
+    tenant: Uuid,
+    user_name: &str,
+) -> Result<Option<Uuid>, Error> {
+    let named = users::user_name_key.eq(user_name_key(user_name));
+    let query = users::table.filter(users::tenant_id.eq(tenant)).filter(named).select(users::id);
+    Ok(query.first(connection).await.optional()?)
 }

@@ -6,6 +6,7 @@ mod dead;
 mod keys;
 mod migrate;
 mod output;
+mod reports;
 mod schemas;
 mod settings;
 mod tenants;
@@ -47,6 +48,12 @@ enum Command {
     /// People.
     #[command(subcommand)]
     User(users::Command),
+    /// Writes a report: who lives where, what was assigned to them, who is not linked.
+    Report(reports::Arguments),
+    /// Lists active accounts that no identity provider owns, why, and what to do.
+    Unlinked(reports::Unlinked),
+    /// Shows who asked for what, when, and what came of it.
+    Activity(reports::Activity),
     /// Messages that could not be dealt with.
     #[command(subcommand)]
     Dead(dead::Command),
@@ -79,6 +86,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Schema(command) => schemas::run(&context, command).await,
         Command::Key(command) => keys::run(&context, command).await,
         Command::User(command) => users::run(&context, command).await,
+        Command::Report(arguments) => reports::report(&context, arguments).await,
+        Command::Unlinked(arguments) => reports::unlinked(&context, arguments).await,
+        Command::Activity(arguments) => reports::activity(&context, arguments).await,
         Command::Dead(command) => dead::run(&context, command).await,
         Command::Top(arguments) => top::run(&context, &arguments).await,
     }

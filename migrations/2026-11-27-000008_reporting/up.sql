@@ -1,0 +1,68 @@
+-- What reports may see: the living only. A report reads these views and nothing else.
+-- Runs beside: any version. It only adds what other versions do not look at.
+
+create schema reporting;
+comment on schema reporting is 'Views over the living only: whoever is archived is in none of them from the same transaction on, and back with all their history when they are reactivated.';
+
+create view reporting.learners as
+    select u.tenant_id, t.name as tenant, u.id, u.user_name, u.given_name, u.family_name, u.email, u.role, u.location,
+           u.business_unit, u.department, u.job_title, u.manager_name, u.employee_number, u.external_id, u.locale,
+           u.timezone, u.created_at, u.modified_at
+    from users u join tenants t on t.id = u.tenant_id
+    where u.archived_at is null;
+comment on view reporting.learners is 'Everybody who is not archived.';
+
+create view reporting.assignments as
+    select a.tenant_id, l.tenant, a.id, a.user_id, l.user_name, l.given_name, l.family_name, l.email, l.location,
+           l.business_unit, a.content_id, a.content_kind, a.content_title, a.content_url, a.assigned_at, a.due_by,
+           a.completed_at, a.score,
+           case when a.completed_at is not null then 'Completed' when a.due_by < now() then 'Overdue' else 'Incomplete' end
+               as status
+    from assignments a join reporting.learners l on l.id = a.user_id and l.tenant_id = a.tenant_id;
+comment on view reporting.assignments is 'What was assigned to whoever is not archived, and what came of it.';
+comment on column reporting.assignments.status is 'Completed, Overdue or Incomplete.';
+
+create view reporting.locations as
+    select l.tenant_id, l.tenant, l.location, count(*) as learners, coalesce(sum(a.assigned), 0)::bigint as assigned,
+           coalesce(sum(a.completed), 0)::bigint as completed, coalesce(sum(a.overdue), 0)::bigint as overdue
+    from reporting.learners l
+    left join (select user_id, count(*) as assigned, count(*) filter (where status = 'Completed') as completed,
+                      count(*) filter (where status = 'Overdue') as overdue
+               from reporting.assignments group by user_id) a on a.user_id = l.id
+    where l.location is not null
+    group by l.tenant_id, l.tenant, l.location;
+comment on view reporting.locations is 'For each location how many live there, and how far they are with what was assigned to them.';
+
+create view reporting.business_units as
+    select l.tenant_id, l.tenant, l.business_unit, count(*) as learners, coalesce(sum(a.assigned), 0)::bigint as assigned,
+           coalesce(sum(a.completed), 0)::bigint as completed, coalesce(sum(a.overdue), 0)::bigint as overdue
+    from reporting.learners l
+    left join (select user_id, count(*) as assigned, count(*) filter (where status = 'Completed') as completed,
+                      count(*) filter (where status = 'Overdue') as overdue
+               from reporting.assignments group by user_id) a on a.user_id = l.id
+    where l.business_unit is not null
+    group by l.tenant_id, l.tenant, l.business_unit;
+comment on view reporting.business_units is 'The same for each business unit.';
+
+create view reporting.unlinked as
+    select u.tenant_id, t.name as tenant, u.id, u.user_name, u.email, u.location, u.business_unit, u.role, u.origin, u.created_at
+    from users u join tenants t on t.id = u.tenant_id
+    where u.archived_at is null and u.external_id is null;
+comment on view reporting.unlinked is 'Accounts that no identity provider owns: deactivating the person there does not deactivate the account here.';
+create index users_unlinked on users (tenant_id, id) where external_id is null and archived_at is null;
+
+-- Whoever reads reports by SQL is made a member of this role. Where the database's user may not make roles, its administrator does.
+do $$ begin
+    if not exists (select from pg_roles where rolname = 'rollcall_reporting') then
+        create role rollcall_reporting nologin;
+    end if;
+    grant usage on schema reporting to rollcall_reporting;
+    grant select on all tables in schema reporting to rollcall_reporting;
+exception
+    when insufficient_privilege then
+        raise notice 'the role rollcall_reporting was not made: this needs a user who may make roles';
+    -- Another database of the same server makes it at this moment.
+    when unique_violation or duplicate_object then
+        grant usage on schema reporting to rollcall_reporting;
+        grant select on all tables in schema reporting to rollcall_reporting;
+end $$;

@@ -1,0 +1,70 @@
+//! The activity log: who asked for what, when, and what came of it. Read from `commands`, which is kept 30 days.
+//!
+//! It names resources by their ids and says why something was refused; of people it says no more.
+
+use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::Error;
+use super::reports::{PAGE, Paged, Row};
+use crate::report::Column;
+use crate::ticket::Ticket;
+
+const COLUMNS: &[Column] = &[
+    ("at", "to_char(c.issued_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"),
+    (
+        "actor",
+        "case when c.actor = 'operator' then 'operator' else 'key ' || coalesce(k.prefix, c.actor) end",
+    ),
+    ("change", "c.change"),
+    ("resource", "c.resource_id"),
+    (
+        "outcome",
+        "case when c.status is null then 'pending' when c.status = 201 then 'created' when c.status = 200 then 'updated' \
+         when c.status = 204 then 'deleted' when c.outcome ->> 'verdict' = 'stale' then 'overtaken' else 'rejected' end",
+    ),
+    ("status", "c.status"),
+    ("reason", "c.outcome -> 'error' ->> 'detail'"),
+    ("request", "c.request_id"),
+    ("command", "c.id"),
+];
+
+/// What of a tenant's log.
+#[derive(Debug, Clone)]
+pub struct ActivityOf {
+    /// Whose.
+    pub tenant: Uuid,
+    /// About this resource alone.
+    pub resource: Option<Uuid>,
+    /// From then on.
+    pub since: OffsetDateTime,
+}
+
+impl Paged for ActivityOf {
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    /// The oldest first.
+    async fn page(&self, connection: &mut AsyncPgConnection, after: Option<&str>) -> Result<Vec<Row>, Error> {
+        let columns: Vec<String> =
+            COLUMNS.iter().map(|(name, column)| format!("'{name}', {column}")).collect();
+        let goes_on = if after.is_some() { "c.id > $3::uuid" } else { "$3::text is null" };
+        let statement = format!(
+            "select json_build_object({})::text as object, c.id::text as key from commands c \
+             left join api_keys k on k.id::text = c.actor \
+             where c.tenant_id = $1 and c.id >= $2 and {goes_on} and ($4::uuid is null or c.resource_id = $4) \
+             order by c.id limit $5",
+            columns.join(", ")
+        );
+        let query = diesel::sql_query(statement)
+            .bind::<SqlUuid, _>(self.tenant)
+            .bind::<SqlUuid, _>(Ticket::least_at(self.since).0)
+            .bind::<Nullable<Text>, _>(after)
+            .bind::<Nullable<SqlUuid>, _>(self.resource)
+            .bind::<BigInt, _>(PAGE);
+        Ok(query.load(connection).await?)
+    }
+}

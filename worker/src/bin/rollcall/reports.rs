@@ -1,0 +1,196 @@
+//! `rollcall report`, `rollcall unlinked` and `rollcall activity`: rows without end, written a page at a time.
+
+use std::io::{BufWriter, IsTerminal, Write};
+
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value};
+use shared::postgres::activity::ActivityOf;
+use shared::postgres::reports::{PAGE, Paged, ReportOf};
+use shared::postgres::{Pool, users};
+use shared::report::{Filter, Format, Report};
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::context::{Context, Failure};
+use crate::output;
+
+/// The arguments of `rollcall report`.
+#[derive(Args)]
+pub struct Arguments {
+    /// learners, assignments, locations, business_units or unlinked.
+    #[arg(value_parser = named)]
+    name: Report,
+    /// The tenant's name; may be left out where there is only one.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Of this location alone.
+    #[arg(long)]
+    location: Option<String>,
+    /// Of this business unit alone.
+    #[arg(long)]
+    business_unit: Option<String>,
+    /// Assignments with this status alone: Completed, Incomplete or Overdue.
+    #[arg(long)]
+    status: Option<String>,
+    /// How the rows are written; --json is the same as --format json.
+    #[arg(long, value_enum)]
+    format: Option<Written>,
+}
+
+/// The arguments of `rollcall unlinked`.
+#[derive(Args)]
+pub struct Unlinked {
+    /// The tenant's name.
+    tenant: String,
+}
+
+/// The arguments of `rollcall activity`.
+#[derive(Args)]
+pub struct Activity {
+    /// The tenant's name.
+    tenant: String,
+    /// About this user alone: the userName, in any case, or the SCIM id.
+    #[arg(long)]
+    user: Option<String>,
+    /// From this time on, as in 2026-01-31T06:00:00Z; by default since a day ago. The log is kept 30 days.
+    #[arg(long, value_parser = moment)]
+    since: Option<OffsetDateTime>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Written {
+    Csv,
+    Json,
+}
+
+fn named(name: &str) -> Result<Report, String> {
+    let names = || Report::ALL.map(Report::name).join(", ");
+    Report::named(name).ok_or_else(|| format!("there is no such report; there is: {}", names()))
+}
+
+fn moment(text: &str) -> Result<OffsetDateTime, String> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .map_err(|_| "it must be a time such as 2026-01-31T06:00:00Z".to_owned())
+}
+
+/// Writes a report.
+pub async fn report(context: &Context, arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { name: report, tenant, location, business_unit, status, format } = arguments;
+    let filter = Filter { location, business_unit, status };
+    filter.check(report).map_err(|complaint| Failure::Usage(complaint.replace('_', "-")))?;
+    let tenant = context.tenant_or_only(tenant.as_deref()).await?.id;
+    let format = match format {
+        Some(Written::Json) => Format::Json,
+        None if context.json => Format::Json,
+        Some(Written::Csv) | None => Format::Csv,
+    };
+    write(&context.pool, &ReportOf { tenant, report, filter }, format).await
+}
+
+/// Lists the accounts that a bulk deactivation would miss.
+pub async fn unlinked(context: &Context, arguments: Unlinked) -> Result<(), Failure> {
+    let tenant = context.tenant(&arguments.tenant).await?.id;
+    let what = ReportOf { tenant, report: Report::Unlinked, filter: Filter::default() };
+    if context.json {
+        return write(&context.pool, &what, Format::Json).await;
+    }
+    let columns = ["userName", "role", "createdAt", "reason", "id"];
+    let count =
+        table(&context.pool, &what, &columns, "every active account is linked to an identity provider")
+            .await?;
+    if count > 0 {
+        println!(
+            "\n{count} active accounts that no identity provider owns: deactivating these people there changes nothing here.\n\
+             Assign each to the app in the identity provider under the same userName, which links the account, or link them \
+             with rollcall link."
+        );
+    }
+    Ok(())
+}
+
+/// Shows the activity log.
+pub async fn activity(context: &Context, arguments: Activity) -> Result<(), Failure> {
+    let tenant = context.tenant(&arguments.tenant).await?;
+    let resource = match arguments.user {
+        None => None,
+        Some(user) => Some(id_of(context, tenant.id, &user).await?),
+    };
+    let since = arguments.since.unwrap_or_else(|| context.clock.now() - Duration::days(1));
+    let what = ActivityOf { tenant: tenant.id, resource, since };
+    if context.json {
+        return write(&context.pool, &what, Format::Json).await;
+    }
+    let columns = ["at", "actor", "change", "outcome", "status", "reason", "resource"];
+    table(&context.pool, &what, &columns, "nothing was asked for since then").await.map(drop)
+}
+
+async fn id_of(context: &Context, tenant: Uuid, user: &str) -> Result<Uuid, Failure> {
+    if let Some(id) = shared::id::parse(user) {
+        return Ok(id);
+    }
+    let mut connection = context.pool.get().await?;
+    let id = users::id_by_name(&mut connection, tenant, user).await?;
+    id.ok_or_else(|| Failure::Refused("the tenant has no such user".to_owned()))
+}
+
+/// Writes all rows to the standard output; whoever reads them may stop, as `head` does. Into a file or a pipe it tells on the
+/// standard error how far it is.
+async fn write(pool: &Pool, what: &impl Paged, format: Format) -> Result<(), Failure> {
+    let (columns, shows_progress) = (what.columns(), std::io::stderr().is_terminal());
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let (mut after, mut written) = (None::<String>, 0);
+    let mut wanted = out.write_all(format.begin(columns).as_bytes()).is_ok();
+    while wanted {
+        let rows = {
+            let mut connection = pool.get().await?;
+            what.page(&mut connection, after.as_deref()).await?
+        };
+        for row in &rows {
+            wanted &= out.write_all(format.row(columns, written, &row.object).as_bytes()).is_ok();
+            written += 1;
+        }
+        if shows_progress && written > rows.len() {
+            eprint!("\r{written} rows");
+        }
+        after = rows.last().map(|row| row.key.clone());
+        if i64::try_from(rows.len()) != Ok(PAGE) {
+            wanted &= out.write_all(format.end().as_bytes()).is_ok();
+            break;
+        }
+    }
+    if shows_progress && i64::try_from(written).is_ok_and(|written| written >= PAGE) {
+        eprintln!();
+    }
+    match out.flush() {
+        Err(error) if wanted => Err(Failure::Refused(format!("the rows cannot be written: {error}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Shows all rows as a table with these columns; returns how many they are.
+async fn table(pool: &Pool, what: &impl Paged, columns: &[&str], empty: &str) -> Result<usize, Failure> {
+    let (mut rows, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let mut connection = pool.get().await?;
+        let page = what.page(&mut connection, after.as_deref()).await?;
+        rows.extend(page.iter().map(|row| cells(columns, &row.object)));
+        after = page.last().map(|row| row.key.clone());
+        if i64::try_from(page.len()) != Ok(PAGE) {
+            break;
+        }
+    }
+    let count = rows.len();
+    output::table(columns, rows, empty);
+    Ok(count)
+}
+
+fn cells(columns: &[&str], row: &str) -> Vec<String> {
+    let row: Map<String, Value> = serde_json::from_str(row).unwrap_or_default();
+    let cell = |name: &&str| match row.get(*name) {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    columns.iter().map(cell).collect()
+}
