@@ -1,14 +1,18 @@
 //! `POST /events`: the content service's CloudEvents over HTTP, one in structured mode or a batch.
 //!
-//! Before it: a caller with the scope `events`. After it: the exchange `rollcall.events`. Either all events of a request
-//! are taken, or none.
+//! Before it: a caller with the scope `events`. After it: the exchange `rollcall.events`, and for a changed role the queue of
+//! commands. A request whose events are not all taken is answered by an error, and may be sent again.
+
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use shared::amqp::{Message, topology};
+use shared::command::{Actor, Change, Fingerprint, Role};
 use shared::event::{self, Event};
+use shared::postgres::keys::Key;
 use shared::scim::Error;
 use uuid::Uuid;
 
@@ -17,6 +21,7 @@ use crate::auth::Events;
 use crate::http::answer::{Answer, Refusal, scim_json};
 use crate::http::body;
 use crate::http::observe::RequestId;
+use crate::road::Errand;
 
 /// The most events in one request.
 const MAX_EVENTS: usize = 1_000;
@@ -37,13 +42,52 @@ pub async fn take(
     let media_type = body::media_type(&parts.headers, &[event::MEDIA_TYPE, event::BATCH_MEDIA_TYPE, JSON])?;
     let _room = app.make_room(key.tenant, body::expected(&parts.headers, app.config.body_limit))?;
     let body = body::receive(&parts.headers, body, app.config.body_limit).await?;
-    let events = events(media_type, &body)?;
+    let taken = events(media_type, &body)?;
+    let accepted = taken.len();
+    let (mut roles, mut events) = (Vec::new(), Vec::new());
+    for one in taken {
+        match one {
+            Taken::Content(event) => events.push(event),
+            Taken::Role(user, role) => roles.push(errand(&key, id, user, role)),
+        }
+    }
     let messages = events.into_iter().map(|event| message(event, &key.tenant_name, id));
     let messages: Vec<Message> =
         messages.collect::<Result<_, _>>().map_err(|_| Refusal::bug("an event cannot be written as JSON"))?;
-    publish(&app, &messages).await?;
+    // Sent again after a 429, each takes effect once: a content event by its id, a role because it is that already.
+    for errand in roles {
+        app.road.promise(Duration::ZERO, errand).await?;
+    }
+    if !messages.is_empty() {
+        publish(&app, &messages).await?;
+    }
     // JSON, though no SCIM resource: one form for everything that this server says.
-    Ok(scim_json(StatusCode::ACCEPTED, &json!({ "accepted": messages.len() })))
+    Ok(scim_json(StatusCode::ACCEPTED, &json!({ "accepted": accepted })))
+}
+
+/// What an event is taken for.
+#[derive(Debug)]
+enum Taken {
+    /// For the notifier.
+    Content(Box<Event>),
+    /// For the worker: whose role, and which.
+    Role(Uuid, Role),
+}
+
+/// A changed role is a change of the roster like any other.
+fn errand(key: &Key, request: Uuid, user: Uuid, role: Role) -> Errand {
+    let fingerprint =
+        Fingerprint::of(key.tenant, event::ROLE_CHANGED, &user.to_string(), role.as_str().as_bytes(), None);
+    let actor = Actor::Key(key.id);
+    Errand {
+        tenant: key.tenant,
+        actor,
+        request,
+        fingerprint,
+        resource: user,
+        if_match: None,
+        change: Change::SetRole { role },
+    }
 }
 
 /// In a task of its own: a client that hangs up must not leave half a batch behind.
@@ -56,7 +100,7 @@ async fn publish(app: &Shared, messages: &[Message]) -> Result<(), Refusal> {
 }
 
 /// The events in a body, each of them valid.
-fn events(media_type: Option<&str>, body: &Bytes) -> Result<Vec<Event>, Error> {
+fn events(media_type: Option<&str>, body: &Bytes) -> Result<Vec<Taken>, Error> {
     let parsed: Value = serde_json::from_slice(body).map_err(|error| {
         Error::invalid_syntax(format!(
             "the body is not valid JSON (line {}, column {})",
@@ -89,13 +133,17 @@ fn events(media_type: Option<&str>, body: &Bytes) -> Result<Vec<Event>, Error> {
     }
 }
 
-fn valid(event: &Value) -> Result<Event, String> {
-    event::decode(event).map(|(event, _)| event)
+fn valid(event: &Value) -> Result<Taken, String> {
+    if event["type"] == event::ROLE_CHANGED {
+        return event::decode_role(event).map(|(user, role)| Taken::Role(user, role));
+    }
+    event::decode(event).map(|(event, _)| Taken::Content(Box::new(event)))
 }
 
 /// A key speaks for its own tenant, whatever the event says.
-fn message(event: Event, tenant_name: &str, request: Uuid) -> serde_json::Result<Message> {
-    let event = Event { tenant: Some(tenant_name.to_owned()), requestid: Some(request.to_string()), ..event };
+fn message(event: Box<Event>, tenant_name: &str, request: Uuid) -> serde_json::Result<Message> {
+    let event =
+        Event { tenant: Some(tenant_name.to_owned()), requestid: Some(request.to_string()), ..*event };
     let (id, body) = (shared::id::new().to_string(), serde_json::to_vec(&event)?);
     Ok(Message::json(topology::EVENTS, &event.kind, &id, event::MEDIA_TYPE, body))
 }
@@ -159,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_key_speaks_for_its_own_tenant_only() {
-        let valid = valid(&event("1")).unwrap();
+        let Ok(Taken::Content(valid)) = valid(&event("1")) else { panic!("it is about content") };
         let message = message(valid, "acme", Uuid::nil()).unwrap();
         let sent: Value = serde_json::from_slice(&message.body).unwrap();
         assert_eq!((&sent["tenant"], message.routing_key.as_str()), (&json!("acme"), "content.completed"));

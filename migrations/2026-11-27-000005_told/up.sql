@@ -1,7 +1,7 @@
 -- A create that took effect is `claimed` as soon as ingest has told its client. What is not claimed a second after it was decided,
 -- nobody may have heard of: the repeated request is handed it.
--- Runs beside: any version; a new worker beside an ingest of the version before takes a POST that is repeated on purpose within
--- an hour for a repetition, so update ingest first, then the workers.
+-- Runs beside: any version. As long as a new worker runs beside an ingest of the version before, it takes a POST that is repeated on
+-- purpose within an hour for a repetition (201 instead of 409).
 
 -- What was decided until now was told as far as anybody knows.
 update commands set state = 'claimed'

@@ -47,9 +47,9 @@ comment on view reporting.business_units is 'The same for each business unit.';
 create view reporting.unlinked as
     select u.tenant_id, t.name as tenant, u.id, u.user_name, u.email, u.location, u.business_unit, u.role, u.origin, u.created_at
     from users u join tenants t on t.id = u.tenant_id
-    where u.archived_at is null and u.external_id is null;
+    where u.archived_at is null and u.external_id is null and u.origin = 'manual';
 comment on view reporting.unlinked is 'Accounts that no identity provider owns: deactivating the person there does not deactivate the account here.';
-create index users_unlinked on users (tenant_id, id) where external_id is null and archived_at is null;
+create index users_unlinked on users (tenant_id, id) where external_id is null and archived_at is null and origin = 'manual';
 
 -- Whoever reads reports by SQL is made a member of this role. Where the database's user may not make roles, its administrator does.
 do $$ begin

@@ -71,6 +71,11 @@ pub enum Change {
     },
     /// RFC 7644 §3.6.
     DeleteUser,
+    /// By an operator or the learning platform: SCIM cannot.
+    SetRole {
+        /// From now on.
+        role: Role,
+    },
     /// RFC 7644 §3.3.
     CreateGroup {
         /// As validated at the door.
@@ -96,7 +101,11 @@ impl Change {
     pub fn is_about_user(&self) -> bool {
         matches!(
             self,
-            Self::CreateUser { .. } | Self::ReplaceUser { .. } | Self::PatchUser { .. } | Self::DeleteUser
+            Self::CreateUser { .. }
+                | Self::ReplaceUser { .. }
+                | Self::PatchUser { .. }
+                | Self::DeleteUser
+                | Self::SetRole { .. }
         )
     }
 
@@ -108,6 +117,7 @@ impl Change {
             Self::ReplaceUser { .. } => "user.replace",
             Self::PatchUser { .. } => "user.patch",
             Self::DeleteUser => "user.delete",
+            Self::SetRole { .. } => "user.role",
             Self::CreateGroup { .. } => "group.create",
             Self::ReplaceGroup { .. } => "group.replace",
             Self::PatchGroup { .. } => "group.patch",

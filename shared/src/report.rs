@@ -15,7 +15,7 @@ pub enum Report {
     Locations,
     /// By business unit.
     BusinessUnits,
-    /// Accounts without an externalId.
+    /// Accounts that no identity provider made or linked.
     Unlinked,
 }
 
@@ -86,11 +86,7 @@ const UNLINKED: &[Column] = &[
     ("role", "role"),
     ("origin", "origin"),
     ("createdAt", moment!("created_at")),
-    (
-        "reason",
-        "case origin when 'manual' then 'made by hand, and never linked to an identity provider' \
-         else 'the identity provider sent no externalId' end",
-    ),
+    ("reason", "'made by hand, and never linked to an identity provider'"),
     (
         "whatToDo",
         "'assign the person to the app in the identity provider under this userName, which links the account, or link it with \

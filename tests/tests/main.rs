@@ -20,6 +20,7 @@ mod lists;
 mod odd_but_allowed;
 mod okta_conversation;
 mod reports;
+mod roles_and_links;
 mod schemas_registered;
 mod search;
 mod tenants;

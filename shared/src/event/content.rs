@@ -7,7 +7,10 @@ use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
 use super::Event;
+use crate::command::Role;
 
+/// The type of an event that tells of a changed role.
+pub const ROLE_CHANGED: &str = "role.changed";
 /// The longest `id`, `source`, title and the like that is taken, in bytes: ids are keys of indexes.
 const MAX_TEXT: usize = 1_000;
 /// The longest link that is taken, in bytes.
@@ -109,6 +112,36 @@ impl ContentKind {
 /// # Errors
 /// One sentence that names the field; it repeats nothing of the field's content.
 pub fn decode(value: &Value) -> Result<(Event, ContentEvent), String> {
+    let envelope = envelope(value)?;
+    let kind = envelope.text("type", MAX_TEXT)?;
+    let data = envelope.object("data")?;
+    let content = match kind {
+        "content.assigned" => ContentEvent::Assigned(assigned(&data)?),
+        "content.completed" => ContentEvent::Completed(completed(&data)?),
+        _ => {
+            return Err(format!(
+                "type must be content.assigned or content.completed, or over HTTP {ROLE_CHANGED}"
+            ));
+        }
+    };
+    // Only extension attributes of our own names can still be of the wrong type.
+    let event = serde_json::from_value(value.clone())
+        .map_err(|_| "tenant, commandid, requestid and sequence must be strings".to_owned())?;
+    Ok((event, content))
+}
+
+/// Checks an event that tells of a role, which the learning platform has changed: whose, and which.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_role(value: &Value) -> Result<(Uuid, Role), String> {
+    let data = envelope(value)?.object("data")?;
+    let role = data.text("role", MAX_TEXT)?.parse().map_err(|must: String| data.wrong("role", &must))?;
+    Ok((user(&data)?.id, role))
+}
+
+/// The attributes that every event has.
+fn envelope(value: &Value) -> Result<Object<'_>, String> {
     let Value::Object(envelope) = value else { return Err("the event must be a JSON object".to_owned()) };
     let envelope = Object { at: String::new(), fields: envelope };
     if envelope.text("specversion", 10)? != "1.0" {
@@ -124,17 +157,7 @@ pub fn decode(value: &Value) -> Result<(Event, ContentEvent), String> {
     if envelope.fields.contains_key("data_base64") {
         return Err("data must be JSON in the field data, not data_base64".to_owned());
     }
-    let kind = envelope.text("type", MAX_TEXT)?;
-    let data = envelope.object("data")?;
-    let content = match kind {
-        "content.assigned" => ContentEvent::Assigned(assigned(&data)?),
-        "content.completed" => ContentEvent::Completed(completed(&data)?),
-        _ => return Err("type must be content.assigned or content.completed".to_owned()),
-    };
-    // Only extension attributes of our own names can still be of the wrong type.
-    let event = serde_json::from_value(value.clone())
-        .map_err(|_| "tenant, commandid, requestid and sequence must be strings".to_owned())?;
-    Ok((event, content))
+    Ok(envelope)
 }
 
 fn assigned(data: &Object<'_>) -> Result<Assigned, String> {

@@ -18,6 +18,9 @@ use self::sql::Sql;
 use crate::scim::path::AttrPath;
 use crate::scim::{self, Filter, Record, ResourceType};
 
+/// Whose account some identity provider owns: it made the account, or has linked it.
+const LINKED: &str = "(r.origin <> 'manual' or r.external_id is not null)";
+
 /// In which order (RFC 7644 §3.4.2.3). Ties are in the order of ids.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sort {
@@ -110,7 +113,13 @@ impl List {
             // Held against nothing, for the errors.
             filter.matches(resource_type, &Value::Null)?;
         }
-        let condition = filter.map(|filter| finder.condition(filter, &Scope::Resource));
+        let condition = match (filter, finder.table()) {
+            (Some(filter), _) => Some(finder.condition(filter, &Scope::Resource)),
+            // Users flow from the identity provider to here, never back: it imports nobody whom it does not own. Who is
+            // looked for is found, so that it can link the account.
+            (None, Table::Users) => Some(LINKED.into()),
+            (None, Table::Groups) => None,
+        };
         let order = sort.map(|sort| Order::new(finder, sort)).transpose()?.flatten();
         Ok(Self { tenant, table: finder.table(), condition, order })
     }

@@ -121,9 +121,11 @@ fn validated<'a>(types: &Types, change: &'a Change) -> Result<Cow<'a, Change>, I
         Change::ReplaceUser { user: sent } => Cow::Owned(Change::ReplaceUser { user: user(sent)? }),
         Change::CreateGroup { group: sent } => Cow::Owned(Change::CreateGroup { group: group(sent)? }),
         Change::ReplaceGroup { group: sent } => Cow::Owned(Change::ReplaceGroup { group: group(sent)? }),
-        Change::PatchUser { .. } | Change::PatchGroup { .. } | Change::DeleteUser | Change::DeleteGroup => {
-            Cow::Borrowed(change)
-        }
+        Change::PatchUser { .. }
+        | Change::PatchGroup { .. }
+        | Change::DeleteUser
+        | Change::DeleteGroup
+        | Change::SetRole { .. } => Cow::Borrowed(change),
     })
 }
 
@@ -141,9 +143,10 @@ fn parsed(own: &ResourceType, plain: &ResourceType, resource: &Resource) -> Resu
 fn hand_out(state: &mut State, command: &Command, late: bool) -> Option<Outcome> {
     match &command.change {
         _ if command.asynchronous => None,
-        Change::CreateUser { .. } | Change::ReplaceUser { .. } | Change::PatchUser { .. } => {
-            row::hand_out::<UserRow>(state, command, late)
-        }
+        Change::CreateUser { .. }
+        | Change::ReplaceUser { .. }
+        | Change::PatchUser { .. }
+        | Change::SetRole { .. } => row::hand_out::<UserRow>(state, command, late),
         Change::CreateGroup { .. } | Change::ReplaceGroup { .. } | Change::PatchGroup { .. } => {
             row::hand_out::<GroupRow>(state, command, late)
         }
@@ -163,6 +166,7 @@ fn apply(state: &mut State, command: &Command, change: &Change, late: bool) -> R
         Change::ReplaceUser { user } => user::replace(state, command, user),
         Change::PatchUser { patch } => user::patch(state, command, patch),
         Change::DeleteUser => user::delete(state, command),
+        Change::SetRole { role } => user::set_role(state, command, *role),
         Change::CreateGroup { group } => group::create(state, command, group),
         Change::ReplaceGroup { group } => group::replace(state, command, group),
         Change::PatchGroup { patch } => group::patch(state, command, patch),

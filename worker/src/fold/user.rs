@@ -8,6 +8,7 @@ use shared::command::{Command, Origin, Role};
 use shared::outcome::Outcome;
 use shared::postgres::users::UserRow;
 use shared::scim::{Error, Patch, Record, Resource, user_name_key};
+use shared::settings::OnDuplicate;
 use uuid::Uuid;
 
 use super::State;
@@ -65,6 +66,22 @@ pub(super) fn patch(state: &mut State, command: &Command, patch: &Patch) -> Resu
     Ok(Outcome::Updated { record, skipped_members: 0 })
 }
 
+/// What the person may do in the learning platform. It is no part of the SCIM resource, and no SCIM request undoes it.
+pub(super) fn set_role(state: &mut State, command: &Command, role: Role) -> Result<Outcome, Refused> {
+    let (mut row, stored) = row::in_order::<UserRow>(state, command)?;
+    if row.role == role.as_str() {
+        state.put(row);
+        return Ok(Outcome::Updated { record: stored, skipped_members: 0 });
+    }
+    let before = row.clone();
+    role.as_str().clone_into(&mut row.role);
+    row.count_change(state.now);
+    tell::changed(state, command, &before, &row);
+    let record = row::record(&row)?;
+    state.put(row);
+    Ok(Outcome::Updated { record, skipped_members: 0 })
+}
+
 /// DELETE: the user, and the memberships with them.
 pub(super) fn delete(state: &mut State, command: &Command) -> Result<Outcome, Refused> {
     let (row, _) = row::in_order::<UserRow>(state, command)?;
@@ -93,14 +110,17 @@ fn known<'a>(state: &'a State, tenant: Uuid, user: &Resource) -> Option<&'a User
     linked.min_by_key(|row| (row.archived_at.is_some(), row.user_name_key != key, row.id)).or_else(named)
 }
 
-/// A POST of somebody who is known: they come back as by a PUT, unless they were never gone.
+/// A POST of somebody who is known: they come back as by a PUT, unless they were never gone (and the tenant's setting
+/// `on_duplicate` does not take that for an update).
 fn restore(
     state: &mut State,
     command: &Command,
     mut row: UserRow,
     user: &Resource,
 ) -> Result<Outcome, Refused> {
-    if row.archived_at.is_none() {
+    let tenant = state.tenants.get(&command.tenant);
+    let updates = tenant.is_some_and(|tenant| tenant.settings.on_duplicate == OnDuplicate::Update);
+    if row.archived_at.is_none() && !updates {
         return Err(if row.user_name_key == user_name_key(user.user_name()) {
             name_taken().into()
         } else {

@@ -61,7 +61,7 @@ impl Keys {
                 self.users.insert(id);
                 self.add_name(command.tenant, user);
             }
-            Change::PatchUser { .. } => {
+            Change::PatchUser { .. } | Change::SetRole { .. } => {
                 self.users.insert(id);
             }
             Change::DeleteUser => {

@@ -9,7 +9,8 @@ use shared::amqp::{self, Link, connect_once};
 use shared::clock::Clock;
 use shared::config::{Env, Problems, Service};
 use shared::postgres::tenants::{self, Tenant};
-use shared::postgres::{self, Pool, schema};
+use shared::postgres::{self, Pool, schema, users};
+use uuid::Uuid;
 
 /// What every command needs.
 pub struct Context {
@@ -104,6 +105,16 @@ impl Context {
                 "there is no tenant {name}: `rollcall tenant list` shows those that there are"
             ))
         })
+    }
+
+    /// The id of the tenant's user who is called so. An id is taken as it is: the log knows those who are gone.
+    pub async fn user_id(&self, tenant: &Tenant, user: &str) -> Result<Uuid, Failure> {
+        if let Some(id) = shared::id::parse(user) {
+            return Ok(id);
+        }
+        let mut connection = self.pool.get().await?;
+        let id = users::id_by_name(&mut connection, tenant.id, user).await?;
+        id.ok_or_else(|| Failure::Refused(format!("{} has no such user", tenant.name)))
     }
 
     /// The tenant of this name; without a name the only one that there is.

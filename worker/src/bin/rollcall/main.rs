@@ -4,6 +4,7 @@
 mod context;
 mod dead;
 mod keys;
+mod link;
 mod migrate;
 mod output;
 mod reports;
@@ -52,6 +53,8 @@ enum Command {
     Report(reports::Arguments),
     /// Lists active accounts that no identity provider owns, why, and what to do.
     Unlinked(reports::Unlinked),
+    /// Links such accounts to the identity provider, many at once.
+    Link(link::Arguments),
     /// Shows who asked for what, when, and what came of it.
     Activity(reports::Activity),
     /// Messages that could not be dealt with.
@@ -88,6 +91,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::User(command) => users::run(&context, command).await,
         Command::Report(arguments) => reports::report(&context, arguments).await,
         Command::Unlinked(arguments) => reports::unlinked(&context, arguments).await,
+        Command::Link(arguments) => link::run(&context, arguments).await,
         Command::Activity(arguments) => reports::activity(&context, arguments).await,
         Command::Dead(command) => dead::run(&context, command).await,
         Command::Top(arguments) => top::run(&context, &arguments).await,

@@ -4,13 +4,12 @@ use std::io::{BufWriter, IsTerminal, Write};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
+use shared::postgres::Pool;
 use shared::postgres::activity::ActivityOf;
 use shared::postgres::reports::{PAGE, Paged, ReportOf};
-use shared::postgres::{Pool, users};
 use shared::report::{Filter, Format, Report};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
 use crate::context::{Context, Failure};
 use crate::output;
@@ -114,7 +113,7 @@ pub async fn activity(context: &Context, arguments: Activity) -> Result<(), Fail
     let tenant = context.tenant(&arguments.tenant).await?;
     let resource = match arguments.user {
         None => None,
-        Some(user) => Some(id_of(context, tenant.id, &user).await?),
+        Some(user) => Some(context.user_id(&tenant, &user).await?),
     };
     let since = arguments.since.unwrap_or_else(|| context.clock.now() - Duration::days(1));
     let what = ActivityOf { tenant: tenant.id, resource, since };
@@ -123,15 +122,6 @@ pub async fn activity(context: &Context, arguments: Activity) -> Result<(), Fail
     }
     let columns = ["at", "actor", "change", "outcome", "status", "reason", "resource"];
     table(&context.pool, &what, &columns, "nothing was asked for since then").await.map(drop)
-}
-
-async fn id_of(context: &Context, tenant: Uuid, user: &str) -> Result<Uuid, Failure> {
-    if let Some(id) = shared::id::parse(user) {
-        return Ok(id);
-    }
-    let mut connection = context.pool.get().await?;
-    let id = users::id_by_name(&mut connection, tenant, user).await?;
-    id.ok_or_else(|| Failure::Refused("the tenant has no such user".to_owned()))
 }
 
 /// Writes all rows to the standard output; whoever reads them may stop, as `head` does. Into a file or a pipe it tells on the

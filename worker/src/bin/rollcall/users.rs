@@ -24,6 +24,15 @@ use crate::output;
 pub enum Command {
     /// Makes an account by hand: its owner gets a welcome mail.
     Add(New),
+    /// Sets what somebody may do in the learning platform. No SCIM request undoes it.
+    Role {
+        /// The tenant's name.
+        tenant: String,
+        /// The userName, in any case, or the SCIM id.
+        user: String,
+        /// admin, manager, creator or learner.
+        role: Role,
+    },
     /// Shows an account.
     Show {
         /// The tenant's name.
@@ -69,6 +78,7 @@ fn address(text: &str) -> Result<String, String> {
 pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Add(new) => add(context, new).await,
+        Command::Role { tenant, user, role } => set_role(context, &tenant, &user, role).await,
         Command::Show { tenant, user } => show(context, &tenant, &user).await,
     }
 }
@@ -105,11 +115,23 @@ fn create(context: &Context, tenant: &Tenant, new: New) -> Result<command::Comma
     let refused = |error: scim::Error| Failure::Refused(error.detail);
     let body = scim::parse_json(text.as_bytes()).map_err(refused)?;
     let user = Resource::parse(ResourceType::user(), &body).map_err(refused)?;
+    let change = Change::CreateUser { user, origin: Origin::Manual, role: Some(new.role) };
+    Ok(command(context, tenant, shared::id::new(), "rollcall user add", text.as_bytes(), change))
+}
+
+/// An operator's change of a user, for the queue.
+pub fn command(
+    context: &Context,
+    tenant: &Tenant,
+    resource: Uuid,
+    call: &str,
+    body: &[u8],
+    change: Change,
+) -> command::Command {
     let (request, issued_at) = (shared::id::new(), context.clock.now());
     // By its request: the same call again is another change.
-    let fingerprint =
-        Fingerprint::of(tenant.id, "rollcall user add", &request.to_string(), text.as_bytes(), None);
-    Ok(command::Command {
+    let fingerprint = Fingerprint::of(tenant.id, call, &request.to_string(), body, None);
+    command::Command {
         version: command::VERSION,
         ticket: TicketClock::new(context.clock.clone()).issue(),
         tenant: tenant.id,
@@ -118,15 +140,57 @@ fn create(context: &Context, tenant: &Tenant, new: New) -> Result<command::Comma
         fingerprint,
         issued_at,
         deadline: issued_at + context.deadline,
-        resource: shared::id::new(),
+        resource,
         if_match: None,
         asynchronous: false,
-        change: Change::CreateUser { user, origin: Origin::Manual, role: Some(new.role) },
-    })
+        change,
+    }
+}
+
+async fn set_role(context: &Context, tenant: &str, user: &str, role: Role) -> Result<(), Failure> {
+    let tenant = context.tenant(tenant).await?;
+    let id = context.user_id(&tenant, user).await?;
+    let command = command(context, &tenant, id, "rollcall user role", &[], Change::SetRole { role });
+    match ask(context, &command).await? {
+        Outcome::Updated { record, .. } => {
+            if context.json {
+                output::json(
+                    &json!({ "id": record.id, "userName": record.resource.user_name(), "role": role }),
+                );
+            } else {
+                println!("user {} is {} now", record.resource.user_name(), role.as_str());
+            }
+            Ok(())
+        }
+        Outcome::Rejected { error } => Err(Failure::Refused(error.detail)),
+        other => Err(Failure::Refused(format!("unexpected verdict: {}", other.name()))),
+    }
 }
 
 async fn ask(context: &Context, command: &command::Command) -> Result<Outcome, Failure> {
-    let requester = Requester::new(context.link().await?, topology::COMMANDS);
+    Asking::start(context).await?.ask(context, command).await
+}
+
+/// The way to the workers, for many commands.
+pub struct Asking(Requester);
+
+impl Asking {
+    /// Connects.
+    pub async fn start(context: &Context) -> Result<Self, Failure> {
+        Ok(Self(Requester::new(context.link().await?, topology::COMMANDS)))
+    }
+
+    /// What comes of a command.
+    pub async fn ask(&self, context: &Context, command: &command::Command) -> Result<Outcome, Failure> {
+        ask_by(&self.0, context, command).await
+    }
+}
+
+async fn ask_by(
+    requester: &Requester,
+    context: &Context,
+    command: &command::Command,
+) -> Result<Outcome, Failure> {
     let body = serde_json::to_vec(command).expect("a command is made of strings, numbers and JSON");
     let answer = async {
         match requester.ask(&command.ticket.to_string(), "application/json", body).await {

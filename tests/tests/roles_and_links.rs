@@ -1,0 +1,123 @@
+//! What SCIM cannot do: roles; and the sore point, accounts that were there before the integration.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::okta::person;
+use tests::{Stack, eventually};
+
+async fn add(stack: &Stack, tenant: &str, name: &str) -> String {
+    let email = format!("{name}@{tenant}.example");
+    let new = ["user", "add", tenant, "--email", &email, "--given-name", "Old", "--family-name", "Timer"];
+    stack.rollcall_json(&new).await["id"].as_str().unwrap().to_owned()
+}
+
+fn linked(user_name: &str) -> Value {
+    let mut user = person(user_name, "Pat", "Doe");
+    user["externalId"] = json!(format!("00u-{user_name}"));
+    user
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_is_set_by_hand_or_by_an_event_and_no_scim_request_undoes_it() {
+    let stack = Stack::shared().await;
+    let tenant = stack.tenant("roles").await;
+    let okta = tenant.okta();
+    let user = linked("ada@roles.example");
+    let id = okta.create(&user).await.is(201).id();
+    let role = async || stack.db().user(&id).await.unwrap()["role"].as_str().unwrap().to_owned();
+    assert_eq!(role().await, "learner");
+
+    stack.rollcall(&["user", "role", "roles", "ADA@roles.example", "creator"]).await.well();
+    assert_eq!(role().await, "creator");
+    let mut pushed = user.clone();
+    pushed["title"] = json!("Boss");
+    pushed["roles"] = json!([{ "value": "admin" }]);
+    okta.put(&id, &pushed).await.is(200);
+    okta.set_active(&id, false).await.is(200);
+    okta.create(&user).await.is(201);
+    assert_eq!(role().await, "creator", "a SCIM request changed the role");
+
+    let told = |role: &str| {
+        json!({
+            "specversion": "1.0", "type": "role.changed", "source": "/platform", "id": shared::id::new(),
+            "data": { "user": { "id": id }, "role": role }
+        })
+    };
+    let refused = tenant.content().tell(&told("owner")).await;
+    assert_eq!((refused.status, refused.detail().contains("data.role")), (400, true), "{}", refused.detail());
+    tenant.content().tell(&told("manager")).await.is(202);
+    eventually("the event changes the role", Duration::from_secs(20), async || {
+        (role().await == "manager").then_some(())
+    })
+    .await;
+    let wrong = stack.rollcall(&["user", "role", "roles", "nobody@roles.example", "admin"]).await;
+    assert_eq!((wrong.code, wrong.err.contains("no such user")), (Some(1), true), "{}", wrong.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_shows_whom_the_identity_provider_owns_and_a_filter_finds_the_others() {
+    let stack = Stack::shared().await;
+    let okta = stack.tenant("owned").await.okta();
+    let old = add(&stack, "owned", "old").await;
+    okta.create(&linked("new@owned.example")).await.is(201);
+    let all = okta.get("/Users").await.is(200);
+    assert_eq!((all.total(), &all.resources()[0]["userName"]), (1, &json!("new@owned.example")));
+    assert_eq!(okta.find("old@owned.example").await.is(200).total(), 1);
+    assert_eq!(okta.filter("emails.value eq \"old@owned.example\"").await.is(200).total(), 1);
+    // Found, and so linked.
+    okta.put(&old, &linked("old@owned.example")).await.is(200);
+    assert_eq!(okta.get("/Users").await.is(200).total(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_accounts_are_linked_from_a_file_after_a_dry_run() {
+    let stack = Stack::shared().await;
+    let okta = stack.tenant("linking").await.okta();
+    for name in ["one", "two"] {
+        add(&stack, "linking", name).await;
+    }
+    okta.create(&linked("three@linking.example")).await.is(201);
+    let folder = std::env::temp_dir().join(format!("rollcall-link-{}", shared::id::new()));
+    std::fs::create_dir(&folder).unwrap();
+    let file = folder.join("links.csv");
+    std::fs::write(
+        &file,
+        "userName,externalId\none@linking.example,00u1\nTWO@linking.example,00u2\nthree@linking.example,00u3\nnobody@linking.example,00u4\n",
+    )
+    .unwrap();
+    let path = file.to_str().unwrap();
+    let unlinked = async || {
+        stack.rollcall(&["unlinked", "linking", "--json"]).await.well().out.matches("\"userName\"").count()
+    };
+
+    let dry = stack.rollcall(&["link", "linking", "--csv", path, "--dry-run"]).await;
+    assert_eq!(dry.code, Some(1), "two lines do not match");
+    assert!(dry.out.contains("2 accounts would be linked"), "{}", dry.out);
+    assert_eq!(unlinked().await, 2, "a dry run does nothing");
+
+    let done = stack.rollcall(&["link", "linking", "--csv", path]).await;
+    assert!(done.out.contains("2 accounts linked") && done.out.contains("no such account"), "{}", done.out);
+    assert_eq!(unlinked().await, 0);
+    let found = okta.filter("externalId eq \"00u2\"").await.is(200);
+    assert_eq!(found.resources()[0]["userName"], "two@linking.example");
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    let missing = stack.rollcall(&["link", "linking", "--csv", "/nowhere.csv"]).await;
+    assert_eq!((missing.code, missing.err.contains("--csv")), (Some(2), true), "{}", missing.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_may_take_a_post_of_somebody_who_is_there_for_an_update() {
+    let stack = Stack::shared().await;
+    let okta = stack.tenant("duplicates").await.okta();
+    let mut user = linked("ada@duplicates.example");
+    let id = okta.create(&user).await.is(201).id();
+    user["title"] = json!("Boss");
+    okta.create(&user).await.is_error_of(409, "uniqueness");
+
+    stack.rollcall(&["tenant", "set", "duplicates", "on_duplicate=update"]).await.well();
+    let again = okta.create(&user).await.is(201);
+    assert_eq!((again.id(), &again.body["title"]), (id.clone(), &json!("Boss")));
+    assert_eq!(stack.db().count(&format!("select 1 from users where id = '{id}' and version = 2")).await, 1);
+}
