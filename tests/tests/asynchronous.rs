@@ -89,8 +89,8 @@ async fn who_waits_gets_an_ordinary_answer_in_time() {
     let answer = send(&okta, "POST", "/Users", "respond-async, wait=10", &user).await.is(201);
     assert_eq!(okta.user(&answer.id()).await.is(200).body, answer.body);
     let states = format!("select state from commands where tenant_id = '{}'", tenant.id);
-    eventually("its row is decided", Duration::from_secs(5), async || {
-        (stack.db().one(&states).await["state"] == "decided").then_some(())
+    eventually("its row says that it was told", Duration::from_secs(5), async || {
+        (stack.db().one(&states).await["state"] == "claimed").then_some(())
     })
     .await;
     // The same request on purpose is a request of its own.
@@ -119,7 +119,7 @@ async fn what_takes_longer_than_the_client_waits_is_promised() {
     }
     tests::check::settled(&stack).await;
     assert_eq!(stack.db().count("select 1 from users").await, 2, "each took effect once");
-    assert_eq!(stack.db().count("select 1 from commands where state <> 'decided'").await, 0);
+    assert_eq!(stack.db().count("select 1 from commands where state <> 'claimed'").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
