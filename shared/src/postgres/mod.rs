@@ -7,6 +7,7 @@ pub mod keys;
 pub mod list;
 pub mod migrations;
 mod pool;
+pub mod pulls;
 pub mod schema;
 mod schemas;
 mod statement;

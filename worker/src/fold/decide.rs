@@ -121,9 +121,11 @@ fn validated<'a>(types: &Types, change: &'a Change) -> Result<Cow<'a, Change>, I
         Change::ReplaceUser { user: sent } => Cow::Owned(Change::ReplaceUser { user: user(sent)? }),
         Change::CreateGroup { group: sent } => Cow::Owned(Change::CreateGroup { group: group(sent)? }),
         Change::ReplaceGroup { group: sent } => Cow::Owned(Change::ReplaceGroup { group: group(sent)? }),
-        Change::PatchUser { .. } | Change::PatchGroup { .. } | Change::DeleteUser | Change::DeleteGroup => {
-            Cow::Borrowed(change)
-        }
+        Change::PatchUser { .. }
+        | Change::PatchGroup { .. }
+        | Change::DeleteUser
+        | Change::DeleteGroup
+        | Change::SupplementUser { .. } => Cow::Borrowed(change),
     })
 }
 
@@ -147,7 +149,7 @@ fn hand_out(state: &mut State, command: &Command, late: bool) -> Option<Outcome>
         Change::CreateGroup { .. } | Change::ReplaceGroup { .. } | Change::PatchGroup { .. } => {
             row::hand_out::<GroupRow>(state, command, late)
         }
-        Change::DeleteUser | Change::DeleteGroup => None,
+        Change::DeleteUser | Change::DeleteGroup | Change::SupplementUser { .. } => None,
     }
 }
 
@@ -163,6 +165,7 @@ fn apply(state: &mut State, command: &Command, change: &Change, late: bool) -> R
         Change::ReplaceUser { user } => user::replace(state, command, user),
         Change::PatchUser { patch } => user::patch(state, command, patch),
         Change::DeleteUser => user::delete(state, command),
+        Change::SupplementUser { supplement } => user::supplement(state, command, supplement),
         Change::CreateGroup { group } => group::create(state, command, group),
         Change::ReplaceGroup { group } => group::replace(state, command, group),
         Change::PatchGroup { patch } => group::patch(state, command, patch),

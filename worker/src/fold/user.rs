@@ -2,6 +2,7 @@
 //! a deleted user leaves.
 
 mod columns;
+mod supplement;
 mod tell;
 
 use shared::command::{Command, Origin, Role};
@@ -9,6 +10,8 @@ use shared::outcome::Outcome;
 use shared::postgres::users::UserRow;
 use shared::scim::{Error, Patch, Record, Resource, user_name_key};
 use uuid::Uuid;
+
+pub(super) use supplement::supplement;
 
 use super::State;
 use super::group;

@@ -6,6 +6,7 @@ mod dead;
 mod keys;
 mod migrate;
 mod output;
+mod pull;
 mod schemas;
 mod settings;
 mod tenants;
@@ -47,6 +48,9 @@ enum Command {
     /// People.
     #[command(subcommand)]
     User(users::Command),
+    /// The pull from Okta's API of what SCIM does not carry.
+    #[command(subcommand)]
+    Pull(pull::Command),
     /// Messages that could not be dealt with.
     #[command(subcommand)]
     Dead(dead::Command),
@@ -79,6 +83,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Schema(command) => schemas::run(&context, command).await,
         Command::Key(command) => keys::run(&context, command).await,
         Command::User(command) => users::run(&context, command).await,
+        Command::Pull(command) => pull::run(&context, command).await,
         Command::Dead(command) => dead::run(&context, command).await,
         Command::Top(arguments) => top::run(&context, &arguments).await,
     }
