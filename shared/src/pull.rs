@@ -109,9 +109,7 @@ mod told_date {
         date::serialize(&told.flatten(), serializer)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Option<Date>>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Date>>, D::Error> {
         date::deserialize(deserializer).map(Some)
     }
 }
@@ -154,7 +152,10 @@ mod tests {
     fn a_map_names_what_it_wants_and_the_rest_has_its_default() {
         let map = AttributeMap::parse(r#"{"hire_date":"startDate","custom_fields":{"Shirt":"shirtSize"}}"#);
         let map = map.unwrap();
-        assert_eq!((&*map.external_id, map.hire_date.as_deref(), map.region), ("id", Some("startDate"), None));
+        assert_eq!(
+            (&*map.external_id, map.hire_date.as_deref(), map.region),
+            ("id", Some("startDate"), None)
+        );
         assert_eq!(map.custom_fields["Shirt"], "shirtSize");
     }
 

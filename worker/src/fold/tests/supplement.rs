@@ -40,7 +40,10 @@ fn a_pull_sets_what_scim_does_not_carry_and_links_who_is_not_linked() {
     let after = ada(&state);
     assert_eq!((after.hire_date, after.region.as_deref()), (Some(date!(2024 - 02 - 29)), Some("EMEA")));
     assert_eq!(after.custom_fields, Some(json!({ "Shirt": "M" })));
-    assert_eq!((after.external_id.as_deref(), &after.resource["externalId"]), (Some(OKTA_ID), &json!(OKTA_ID)));
+    assert_eq!(
+        (after.external_id.as_deref(), &after.resource["externalId"]),
+        (Some(OKTA_ID), &json!(OKTA_ID))
+    );
     assert_eq!(kinds(&state), ["user.updated", "user.linked"]);
     let mut rest = after.resource.clone();
     rest.as_object_mut().unwrap().remove("externalId");

@@ -66,12 +66,7 @@ fn fill(row: &mut UserRow, supplement: &Supplement) {
 }
 
 /// Gives an account its `externalId`: one that still has the name by which it was found, if nobody else is linked to that person.
-fn link(
-    state: &State,
-    command: &Command,
-    row: &mut UserRow,
-    supplement: &Supplement,
-) -> Result<(), Refused> {
+fn link(state: &State, command: &Command, row: &mut UserRow, supplement: &Supplement) -> Result<(), Refused> {
     if row.user_name_key != user_name_key(&supplement.login) {
         return Err(Error::uniqueness("the User has another userName by now").into());
     }

@@ -44,7 +44,11 @@ pub struct Set {
 
 fn group(text: &str) -> Result<String, String> {
     let is_id = !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric());
-    if is_id { Ok(text.to_owned()) } else { Err("must be a group's id, such as 00g1emaKYZTWRYYRRTSK".to_owned()) }
+    if is_id {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a group's id, such as 00g1emaKYZTWRYYRRTSK".to_owned())
+    }
 }
 
 /// Runs `set`.

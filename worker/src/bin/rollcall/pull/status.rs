@@ -44,8 +44,17 @@ pub async fn status(context: &Context, tenant: Option<&str>) -> Result<(), Failu
         output::json(&Value::Array(shown));
         return Ok(());
     }
-    let headings =
-        ["tenant", "last run (UTC)", "state", "people", "changes", "strangers", "unreadable", "gone", "archived"];
+    let headings = [
+        "tenant",
+        "last run (UTC)",
+        "state",
+        "people",
+        "changes",
+        "strangers",
+        "unreadable",
+        "gone",
+        "archived",
+    ];
     let empty = "nobody is pulled from Okta yet: rollcall pull set TENANT";
     output::table(&headings, pulls.iter().map(|(name, _, run)| line(name, run.as_ref())).collect(), empty);
     for (name, row, run) in &pulls {
@@ -62,7 +71,8 @@ fn line(name: &str, run: Option<&RunRow>) -> Vec<String> {
     };
     let or_none = |count: Option<i64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
     let counts = [run.people, run.changes, run.strangers, run.unreadable].map(|count| count.to_string());
-    let mut line = vec![name.to_owned(), output::moment(run.started_at.or(Some(run.due_at))), run.state.clone()];
+    let mut line =
+        vec![name.to_owned(), output::moment(run.started_at.or(Some(run.due_at))), run.state.clone()];
     line.extend(counts);
     line.extend([or_none(run.gone), run.archiving.to_string()]);
     line
