@@ -50,6 +50,9 @@ async fn run() -> Result<(), Failure> {
     tokio::spawn(say_goodbye(health.clone(), stopping.leaving.clone()));
 
     info!(address = %config.listen, "listening");
+    if config.secret_key.is_none() {
+        info!("ROLLCALL_SECRET_KEY is not set: pulls from Okta are left to others");
+    }
     let pulls = config.secret_key.clone().map(|key| {
         let pulls = Pulls::new(pool.clone(), link.clone(), key, config.pull_at.clone(), Clock::System);
         tokio::spawn(pulls.run(stopping.stop.clone()))

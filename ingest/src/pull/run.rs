@@ -80,13 +80,12 @@ impl From<Unwritten> for End {
 impl From<postgres::Error> for End {
     /// What is written is all that counts: when Postgres is well again, the run is taken up from there.
     fn from(error: postgres::Error) -> Self {
-        match error {
-            postgres::Error::Refused(_) => Self::Failed(error.to_string()),
-            error => {
-                warn!(%error, "a pull stops until Postgres is back");
-                Self::LetGo
-            }
+        if error.is_transient() {
+            warn!(%error, "a pull stops until Postgres is back");
+            return Self::LetGo;
         }
+        // It would fail again, and Okta be asked for the same page all the time.
+        Self::Failed(error.to_string())
     }
 }
 
