@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use shared::config::{Env, Problems};
 use shared::redact::Masked;
+use shared::secret::SecretKey;
 use shared::telemetry::Format;
 
 use crate::http::base_url::PublicUrl;
+use crate::pull::schedule::Times;
 
 /// The server's configuration.
 #[derive(Clone, Debug)]
@@ -32,6 +34,10 @@ pub struct Config {
     pub db_connections: usize,
     /// The length of the command queue, in messages.
     pub queue_limit: u32,
+    /// The key under which tokens of Okta's API are kept; without it this ingest leaves pulls to others.
+    pub secret_key: Option<SecretKey>,
+    /// When pulls are due.
+    pub pull_at: Times,
     /// What is logged.
     pub log: String,
     /// How log lines look.
@@ -56,6 +62,8 @@ impl Config {
             drain: env.seconds("ROLLCALL_DRAIN", 0..=60),
             db_connections: size(env.number("ROLLCALL_DB_CONNECTIONS", 2..=200)),
             queue_limit: env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000),
+            secret_key: env.optional("ROLLCALL_SECRET_KEY"),
+            pull_at: env.get("ROLLCALL_PULL_AT"),
             log: env.log_filter(),
             log_format: env.get("ROLLCALL_LOG_FORMAT"),
         };
@@ -95,12 +103,23 @@ mod tests {
             ("ROLLCALL_PUBLIC_URL", "ftp://x"),
             ("ROLLCALL_LOG_FORMAT", "xml"),
             ("ROLLCALL_LOG", "a=b=c"),
+            ("ROLLCALL_SECRET_KEY", "c2VjcmV0"),
+            ("ROLLCALL_PULL_AT", "noon"),
         ]);
         let text = problems.unwrap_err().to_string();
-        for name in
-            ["DATABASE_URL", "AMQP_URL", "LISTEN", "DEADLINE", "PUBLIC_URL", "LOG_FORMAT", "ROLLCALL_LOG is"]
-        {
+        for name in [
+            "DATABASE_URL",
+            "AMQP_URL",
+            "LISTEN",
+            "DEADLINE",
+            "PUBLIC_URL",
+            "LOG_FORMAT",
+            "ROLLCALL_LOG is",
+            "SECRET_KEY must be 32 random bytes in base64",
+            "PULL_AT must be times of day",
+        ] {
             assert!(text.contains(name), "{name} in {text}");
         }
+        assert!(!text.contains("c2VjcmV0"), "{text}");
     }
 }

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use ingest::app::App;
 use ingest::config::Config;
+use ingest::pull::Pulls;
 use ingest::router;
 use shared::amqp::Link;
+use shared::clock::Clock;
 use shared::config::{self, Env, Problems, Service};
 use shared::health::Health;
 use shared::postgres::{self, Pool};
@@ -48,10 +50,21 @@ async fn run() -> Result<(), Failure> {
     tokio::spawn(say_goodbye(health.clone(), stopping.leaving.clone()));
 
     info!(address = %config.listen, "listening");
+    if config.secret_key.is_none() {
+        info!("ROLLCALL_SECRET_KEY is not set: pulls from Okta are left to others");
+    }
+    let pulls = config.secret_key.clone().map(|key| {
+        let pulls = Pulls::new(pool.clone(), link.clone(), key, config.pull_at.clone(), Clock::System);
+        tokio::spawn(pulls.run(stopping.stop.clone()))
+    });
     let app = App::new(config, pool, link);
     let router = router::router(app.clone(), &health);
     shared::http::serve(listener, router, stopping, shutdown::GRACE).await;
     app.road.finish().await;
+    if let Some(pulls) = pulls {
+        // A panic was logged where it happened.
+        let _ = pulls.await;
+    }
     drained.cancel();
     info!("stopped");
     Ok(())

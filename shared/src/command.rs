@@ -5,16 +5,19 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::pull::Supplement;
 use crate::scim::{Group, GroupPatch, Patch, Resource};
 use crate::ticket::Ticket;
 
 /// The envelope's version. A worker dead-letters a version that it does not know.
 pub const VERSION: u8 = 1;
+/// The version of what the pull sends: workers before it know neither [`Change::SupplementUser`] nor [`Actor::Pull`].
+pub const PULL_VERSION: u8 = 2;
 
 /// One change that somebody asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Command {
-    /// [`VERSION`] of the sender.
+    /// The least version that knows all that the command says.
     pub version: u8,
     /// Place in the order of commands, and the command's id.
     pub ticket: Ticket,
@@ -76,6 +79,11 @@ pub enum Change {
         /// From now on.
         role: Role,
     },
+    /// What SCIM does not carry. Nothing else changes, but that an account without an `externalId` is linked.
+    SupplementUser {
+        /// What the pull knows.
+        supplement: Supplement,
+    },
     /// RFC 7644 §3.3.
     CreateGroup {
         /// As validated at the door.
@@ -106,6 +114,7 @@ impl Change {
                 | Self::PatchUser { .. }
                 | Self::DeleteUser
                 | Self::SetRole { .. }
+                | Self::SupplementUser { .. }
         )
     }
 
@@ -118,6 +127,7 @@ impl Change {
             Self::PatchUser { .. } => "user.patch",
             Self::DeleteUser => "user.delete",
             Self::SetRole { .. } => "user.role",
+            Self::SupplementUser { .. } => "user.supplement",
             Self::CreateGroup { .. } => "group.create",
             Self::ReplaceGroup { .. } => "group.replace",
             Self::PatchGroup { .. } => "group.patch",
@@ -134,6 +144,19 @@ pub enum Actor {
     Key(Uuid),
     /// An operator at the CLI.
     Operator,
+    /// The pull from Okta's API.
+    Pull,
+}
+
+impl std::fmt::Display for Actor {
+    /// As it is stored: the key's id, or a word.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Key(id) => id.fmt(f),
+            Self::Operator => f.write_str("operator"),
+            Self::Pull => f.write_str("pull"),
+        }
+    }
 }
 
 /// Where an account comes from: decides whether it is welcomed by mail.

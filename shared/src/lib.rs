@@ -1,7 +1,7 @@
 //! The words that Rollcall's services share, from the leaves up.
 //!
 //! Imports run downward only: services → the rims ([`amqp`], [`postgres`], never each other) → the
-//! envelope ([`command`], [`outcome`], [`event`], [`report`], [`settings`], [`ticket`]) → [`scim`] → leaves.
+//! envelope ([`command`], [`outcome`], [`event`], [`pull`], [`report`], [`settings`], [`ticket`]) → [`scim`] → leaves.
 
 // Leaves: they know nothing of Rollcall.
 pub mod clock;
@@ -11,8 +11,10 @@ pub mod http;
 pub mod id;
 pub mod redact;
 pub mod retry;
+pub mod secret;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 
 // SCIM itself: no queue, no database.
 pub mod scim;
@@ -21,6 +23,7 @@ pub mod scim;
 pub mod command;
 pub mod event;
 pub mod outcome;
+pub mod pull;
 pub mod report;
 pub mod settings;
 pub mod ticket;

@@ -25,6 +25,7 @@ pub mod answer;
 pub mod content;
 pub mod load;
 pub mod okta;
+pub mod okta_api;
 pub mod raw;
 
 // Where it shows.

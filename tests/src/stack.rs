@@ -22,6 +22,9 @@ use crate::{programs, reaper};
 const SHOWN: usize = 3;
 const WARNINGS: usize = 8;
 
+/// The key under which stacks keep tokens: 32 bytes in base64.
+const SECRET_KEY: &str = "cm9sbGNhbGwncyB0ZXN0cyBrZWVwIG5vIHNlY3JldHM=";
+
 /// What a stack is made of.
 pub struct Options {
     /// How many ingests.
@@ -136,6 +139,7 @@ impl Stack {
         let mut common = vec![
             ("DATABASE_URL", database_url.clone()),
             ("AMQP_URL", amqp_url.clone()),
+            ("ROLLCALL_SECRET_KEY", SECRET_KEY.to_owned()),
             ("ROLLCALL_LOG", "info".to_owned()),
             ("ROLLCALL_LOG_FORMAT", "json".to_owned()),
         ];
@@ -243,6 +247,7 @@ impl Stack {
             .env_clear()
             .env("DATABASE_URL", &self.database_url)
             .env("AMQP_URL", &self.amqp_url)
+            .env("ROLLCALL_SECRET_KEY", SECRET_KEY)
             .env(reaper::MARK, reaper::run())
             .current_dir(&self.folder)
             .args(arguments);

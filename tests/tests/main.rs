@@ -19,6 +19,8 @@ mod keys;
 mod lists;
 mod odd_but_allowed;
 mod okta_conversation;
+mod pull;
+mod pull_gone;
 mod reports;
 mod roles_and_links;
 mod schemas_registered;

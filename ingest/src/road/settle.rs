@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use shared::command::{Actor, Command};
+use shared::command::Command;
 use shared::outcome::Outcome;
 use shared::postgres::schema::commands;
 use shared::postgres::{Constant, Error, Pool, verdicts};
@@ -112,10 +112,7 @@ impl Mark {
             tenant_id: command.tenant,
             change: command.change.name(),
             resource_id: command.resource,
-            actor: match command.actor {
-                Actor::Key(id) => id.to_string(),
-                Actor::Operator => "operator".to_owned(),
-            },
+            actor: command.actor.to_string(),
             request_id: command.request,
             fingerprint: command.fingerprint.as_str().to_owned(),
             state,

@@ -151,6 +151,20 @@ pub static VARIABLES: &[Variable] = &[
         used_by: &[Notifier],
     },
     Variable {
+        name: "ROLLCALL_SECRET_KEY",
+        unit: "32 random bytes in base64 (openssl rand -base64 32)",
+        default: None,
+        what: "The key under which tokens of Okta's API are kept encrypted. The same for all; an ingest without it leaves pulls to others.",
+        used_by: &[Ingest, Cli],
+    },
+    Variable {
+        name: "ROLLCALL_PULL_AT",
+        unit: "times of day in UTC, HH:MM or HH:MM:SS, separated by commas",
+        default: Some("06:00,15:00"),
+        what: "When people are pulled from Okta's API. Must be the same for all.",
+        used_by: &[Ingest],
+    },
+    Variable {
         name: "ROLLCALL_LOG",
         unit: "level (error, warn, info, debug, trace) or filter",
         default: Some("info"),

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod list;
 pub mod migrations;
 mod pool;
+pub mod pulls;
 pub mod reports;
 pub mod schema;
 mod schemas;

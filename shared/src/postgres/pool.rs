@@ -1,6 +1,5 @@
 //! The pool of connections: bounded in number and in every wait, with TLS where the URL asks for it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::ConnectionError;
@@ -130,18 +129,7 @@ fn settings(url: &str) -> Result<(tokio_postgres::Config, Tls), String> {
         config.ssl_mode(SslMode::Disable);
         return Ok((config, None));
     }
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(
-            "asks for TLS, but this machine has no root certificates: install ca-certificates".to_owned()
-        );
-    }
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let tls = crate::tls::client()?;
     Ok((config, Some(tokio_postgres_rustls::MakeRustlsConnect::new(tls))))
 }
 

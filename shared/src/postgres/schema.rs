@@ -64,6 +64,10 @@ diesel::table! {
         modified_at -> Timestamptz,
         folded -> Jsonb,
         folded_version -> BigInt,
+        hire_date -> Nullable<Date>,
+        region -> Nullable<Text>,
+        custom_fields -> Nullable<Jsonb>,
+        pull_ticket -> Nullable<Uuid>,
     }
 }
 
@@ -203,6 +207,71 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    pulls (tenant_id) {
+        tenant_id -> Uuid,
+        okta_url -> Text,
+        group_id -> Text,
+        token -> Bytea,
+        map -> Jsonb,
+        archive_missing -> Bool,
+        limit_percent -> SmallInt,
+        set_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    pull_requests (id) {
+        id -> Uuid,
+        tenant_id -> Uuid,
+        confirms -> Nullable<Uuid>,
+        requested_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    pull_runs (id) {
+        id -> Uuid,
+        tenant_id -> Uuid,
+        slot -> Text,
+        state -> Text,
+        phase -> Text,
+        holder -> Nullable<Uuid>,
+        lease_until -> Nullable<Timestamptz>,
+        next_link -> Nullable<Text>,
+        pages -> Integer,
+        people -> BigInt,
+        strangers -> BigInt,
+        changes -> BigInt,
+        unreadable -> BigInt,
+        roster -> Nullable<BigInt>,
+        gone -> Nullable<BigInt>,
+        archiving -> BigInt,
+        confirmed -> Bool,
+        reason -> Nullable<Text>,
+        due_at -> Timestamptz,
+        started_at -> Nullable<Timestamptz>,
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    pull_seen (run_id, external_id) {
+        run_id -> Uuid,
+        external_id -> Text,
+        user_name_key -> Text,
+    }
+}
+
+diesel::table! {
+    pull_gone (run_id, user_id) {
+        run_id -> Uuid,
+        user_id -> Uuid,
+        version -> BigInt,
+        queued -> Bool,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     tenants,
     api_keys,
@@ -219,4 +288,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     notifications,
     received_events,
     parked_events,
+    pulls,
+    pull_requests,
+    pull_runs,
+    pull_seen,
+    pull_gone,
 );

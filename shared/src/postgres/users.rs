@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use serde_json::Value;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use super::Error;
@@ -37,6 +37,11 @@ pub struct UserRow {
     pub origin: String,
     #[serde(with = "time::serde::rfc3339::option")]
     pub archived_at: Option<OffsetDateTime>,
+    #[serde(with = "crate::pull::date")]
+    pub hire_date: Option<Date>,
+    pub region: Option<String>,
+    pub custom_fields: Option<Value>,
+    pub pull_ticket: Option<Uuid>,
     pub resource: Value,
     pub version: i64,
     pub ticket: Uuid,

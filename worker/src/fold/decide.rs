@@ -125,7 +125,8 @@ fn validated<'a>(types: &Types, change: &'a Change) -> Result<Cow<'a, Change>, I
         | Change::PatchGroup { .. }
         | Change::DeleteUser
         | Change::DeleteGroup
-        | Change::SetRole { .. } => Cow::Borrowed(change),
+        | Change::SetRole { .. }
+        | Change::SupplementUser { .. } => Cow::Borrowed(change),
     })
 }
 
@@ -150,7 +151,7 @@ fn hand_out(state: &mut State, command: &Command, late: bool) -> Option<Outcome>
         Change::CreateGroup { .. } | Change::ReplaceGroup { .. } | Change::PatchGroup { .. } => {
             row::hand_out::<GroupRow>(state, command, late)
         }
-        Change::DeleteUser | Change::DeleteGroup => None,
+        Change::DeleteUser | Change::DeleteGroup | Change::SupplementUser { .. } => None,
     }
 }
 
@@ -167,6 +168,7 @@ fn apply(state: &mut State, command: &Command, change: &Change, late: bool) -> R
         Change::PatchUser { patch } => user::patch(state, command, patch),
         Change::DeleteUser => user::delete(state, command),
         Change::SetRole { role } => user::set_role(state, command, *role),
+        Change::SupplementUser { supplement } => user::supplement(state, command, supplement),
         Change::CreateGroup { group } => group::create(state, command, group),
         Change::ReplaceGroup { group } => group::replace(state, command, group),
         Change::PatchGroup { patch } => group::patch(state, command, patch),

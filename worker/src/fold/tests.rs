@@ -6,6 +6,7 @@ mod known;
 mod late;
 mod members;
 mod order;
+mod supplement;
 mod tenants;
 mod users;
 

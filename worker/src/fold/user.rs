@@ -2,6 +2,7 @@
 //! a deleted user leaves.
 
 mod columns;
+mod supplement;
 mod tell;
 
 use shared::command::{Command, Origin, Role};
@@ -10,6 +11,8 @@ use shared::postgres::users::UserRow;
 use shared::scim::{Error, Patch, Record, Resource, user_name_key};
 use shared::settings::OnDuplicate;
 use uuid::Uuid;
+
+pub(super) use supplement::supplement;
 
 use super::State;
 use super::group;

@@ -64,6 +64,11 @@ impl Keys {
             Change::PatchUser { .. } | Change::SetRole { .. } => {
                 self.users.insert(id);
             }
+            Change::SupplementUser { supplement } => {
+                self.users.insert(id);
+                // Linking must find who else has the externalId.
+                self.external_ids.insert((command.tenant, supplement.external_id.clone()));
+            }
             Change::DeleteUser => {
                 self.users.insert(id);
                 self.deleted.insert(id);

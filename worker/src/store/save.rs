@@ -31,7 +31,8 @@ const UPDATE_USERS: &str = "update users u set user_name = i.user_name, user_nam
     department = i.department, job_title = i.job_title, manager_name = i.manager_name, \
     employee_number = i.employee_number, locale = i.locale, timezone = i.timezone, role = i.role, \
     origin = i.origin, archived_at = i.archived_at, resource = i.resource, folded = i.folded, \
-    folded_version = i.version, version = i.version, ticket = i.ticket, modified_at = i.modified_at \
+    folded_version = i.version, version = i.version, ticket = i.ticket, modified_at = i.modified_at, \
+    hire_date = i.hire_date, region = i.region, custom_fields = i.custom_fields, pull_ticket = i.pull_ticket \
     from input i where u.id = i.id";
 
 const INSERT_GROUPS: &str = "insert into groups (id, tenant_id, display_name, external_id, resource, folded, \

@@ -10,6 +10,7 @@ use shared::clock::Clock;
 use shared::config::{Env, Problems, Service};
 use shared::postgres::tenants::{self, Tenant};
 use shared::postgres::{self, Pool, schema, users};
+use shared::secret::SecretKey;
 use uuid::Uuid;
 
 /// What every command needs.
@@ -22,6 +23,8 @@ pub struct Context {
     pub clock: Clock,
     /// How long to wait for an outcome.
     pub deadline: Duration,
+    /// The key under which tokens are kept.
+    pub secret_key: Option<SecretKey>,
     amqp_url: Option<String>,
     queue_limit: u32,
 }
@@ -83,12 +86,13 @@ impl Context {
         // Most commands need no broker: a migration runs where only the database is known.
         let amqp_url = env.optional("AMQP_URL");
         let deadline = env.seconds("ROLLCALL_DEADLINE", 2..=50);
+        let secret_key = env.optional("ROLLCALL_SECRET_KEY");
         let queue_limit = env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000);
         let log = env.log_filter();
         env.finish()?;
         shared::telemetry::init(&log.replace("info", "warn"), shared::telemetry::Format::Text);
         let pool = Pool::new(&database_url, 2).map_err(|e| Failure::Usage(format!("DATABASE_URL {e}")))?;
-        Ok(Self { pool, json, clock: Clock::System, deadline, amqp_url, queue_limit })
+        Ok(Self { pool, json, clock: Clock::System, deadline, secret_key, amqp_url, queue_limit })
     }
 
     /// Connects to the broker.

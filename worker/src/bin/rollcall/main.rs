@@ -7,6 +7,7 @@ mod keys;
 mod link;
 mod migrate;
 mod output;
+mod pull;
 mod reports;
 mod schemas;
 mod settings;
@@ -57,6 +58,9 @@ enum Command {
     Link(link::Arguments),
     /// Shows who asked for what, when, and what came of it.
     Activity(reports::Activity),
+    /// The pull from Okta's API of what SCIM does not carry.
+    #[command(subcommand)]
+    Pull(pull::Command),
     /// Messages that could not be dealt with.
     #[command(subcommand)]
     Dead(dead::Command),
@@ -93,6 +97,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Unlinked(arguments) => reports::unlinked(&context, arguments).await,
         Command::Link(arguments) => link::run(&context, arguments).await,
         Command::Activity(arguments) => reports::activity(&context, arguments).await,
+        Command::Pull(command) => pull::run(&context, command).await,
         Command::Dead(command) => dead::run(&context, command).await,
         Command::Top(arguments) => top::run(&context, &arguments).await,
     }

@@ -20,7 +20,11 @@ pub(super) fn changed(state: &mut State, command: &Command, before: &UserRow, af
         (Some(_), None) => tell(state, command, after, UserEvent::Restored, after.version),
         _ => {}
     }
-    if without_active(&before.resource) != without_active(&after.resource) || before.role != after.role {
+    let supplemented = |row: &UserRow| (row.hire_date, row.region.clone(), row.custom_fields.clone());
+    if without_active(&before.resource) != without_active(&after.resource)
+        || supplemented(before) != supplemented(after)
+        || before.role != after.role
+    {
         tell(state, command, after, UserEvent::Updated, after.version);
     }
     if before.external_id.is_none() && after.external_id.is_some() {

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use shared::command::Actor;
 use shared::outcome::Outcome;
 use shared::ticket::Ticket;
 use time::OffsetDateTime;
@@ -63,10 +62,7 @@ pub(super) fn changes(state: &State) -> Changes {
             changes.new.push(Decided {
                 tenant_id: command.tenant,
                 change: command.change.name(),
-                actor: match command.actor {
-                    Actor::Key(id) => id.to_string(),
-                    Actor::Operator => "operator".to_owned(),
-                },
+                actor: command.actor.to_string(),
                 request_id: command.request,
                 fingerprint: command.fingerprint.as_str().to_owned(),
                 issued_at: command.issued_at,

@@ -1,0 +1,195 @@
+//! From an Okta user to what is pulled of them, by the tenant's attribute map. Pure: what cannot be read is left out and counted.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use shared::pull::{AttributeMap, Supplement};
+use time::Date;
+use time::macros::format_description;
+
+/// The longest text that is taken, in bytes.
+const MAX_TEXT: usize = 1_000;
+/// What a person who left is at Okta.
+const DEPROVISIONED: &str = "DEPROVISIONED";
+
+/// Somebody in Okta's group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Person {
+    /// What is pulled.
+    pub supplement: Supplement,
+    /// Whether the `externalId` is told: without it nobody is matched by this one, but they count as in the group.
+    pub is_known: bool,
+    /// How many values could not be read.
+    pub unreadable: usize,
+}
+
+impl Person {
+    /// Reads one; `None` is somebody who has left.
+    ///
+    /// # Errors
+    /// When it is no user: whoever cannot be told from others must not count as gone.
+    pub fn read(user: &Value, map: &AttributeMap) -> Result<Option<Self>, NoUser> {
+        let id = user["id"].as_str().filter(|id| fits(id)).ok_or(NoUser)?;
+        let profile = user["profile"].as_object().ok_or(NoUser)?;
+        if user["status"] == DEPROVISIONED {
+            return Ok(None);
+        }
+        let get = |name: &str| match name {
+            "id" => &user["id"],
+            _ => profile.get(name).unwrap_or(&Value::Null),
+        };
+        let mut unreadable = 0;
+        let external_id =
+            noted(text(get(&map.external_id)).and_then(|id| id.ok_or(Unreadable)), &mut unreadable);
+        let login = profile.get("login").and_then(Value::as_str).filter(|login| fits(login));
+        let region = map.region.as_deref().and_then(|name| noted(text(get(name)), &mut unreadable));
+        let hire_date = map.hire_date.as_deref().and_then(|name| noted(date(get(name)), &mut unreadable));
+        let mut custom_fields = BTreeMap::new();
+        for (field, name) in &map.custom_fields {
+            custom_fields
+                .extend(noted(custom(get(name)), &mut unreadable).map(|value| (field.clone(), value)));
+        }
+        let is_known = external_id.is_some();
+        let supplement = Supplement {
+            external_id: external_id.unwrap_or_else(|| id.to_owned()),
+            login: login.unwrap_or_default().to_owned(),
+            hire_date,
+            region,
+            custom_fields,
+        };
+        Ok(Some(Self { supplement, is_known, unreadable }))
+    }
+}
+
+/// Something that is no Okta user.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NoUser;
+
+/// A value that is not what it should be.
+#[derive(Debug, PartialEq, Eq)]
+struct Unreadable;
+
+/// The value, or a count more.
+fn noted<T>(read: Result<T, Unreadable>, unreadable: &mut usize) -> Option<T> {
+    *unreadable += usize::from(read.is_err());
+    read.ok()
+}
+
+fn fits(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_TEXT && !text.contains('\0')
+}
+
+/// A text, or that there is none.
+fn text(value: &Value) -> Result<Option<String>, Unreadable> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) if text.trim().is_empty() => Ok(None),
+        Value::String(text) if fits(text) => Ok(Some(text.trim().to_owned())),
+        Value::Number(number) => Ok(Some(number.to_string())),
+        _ => Err(Unreadable),
+    }
+}
+
+/// A date, or the day of a time, or that there is none.
+fn date(value: &Value) -> Result<Option<Date>, Unreadable> {
+    let Some(text) = text(value)? else { return Ok(None) };
+    let day = text.split(['T', ' ']).next().unwrap_or_default();
+    Date::parse(day, format_description!("[year]-[month]-[day]")).map(Some).map_err(|_| Unreadable)
+}
+
+/// A custom field: a plain value or a list of them; null is that there is none.
+fn custom(value: &Value) -> Result<Value, Unreadable> {
+    match value {
+        Value::String(_) => Ok(text(value)?.map_or(Value::Null, Value::String)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(value.clone()),
+        Value::Array(values) if values.is_empty() => Ok(Value::Null),
+        Value::Array(values) => {
+            let is_plain = |value: &Value| match value {
+                Value::String(text) => !text.contains('\0'),
+                _ => value.is_number() || value.is_boolean(),
+            };
+            let size = values.iter().map(|value| value.as_str().map_or(8, str::len)).sum::<usize>();
+            if values.iter().all(is_plain) && size <= MAX_TEXT { Ok(value.clone()) } else { Err(Unreadable) }
+        }
+        Value::Object(_) => Err(Unreadable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::macros::date;
+
+    use super::*;
+
+    fn map() -> AttributeMap {
+        let map =
+            json!({ "hire_date": "startDate", "region": "region", "custom_fields": { "Shirt": "shirt" } });
+        AttributeMap::parse(&map.to_string()).unwrap()
+    }
+
+    fn read(profile: Value) -> Person {
+        Person::read(&json!({ "id": "00u1", "status": "ACTIVE", "profile": profile }), &map())
+            .unwrap()
+            .unwrap()
+    }
+
+    #[test]
+    fn what_the_map_names_is_taken_and_nothing_else() {
+        let person = read(json!({
+            "login": "ada@acme.example", "startDate": "2024-02-29T00:00:00Z", "region": " EMEA ",
+            "shirt": ["M", "L"], "department": "R&D"
+        }));
+        let Supplement { external_id, login, hire_date, region, custom_fields } = person.supplement;
+        assert_eq!((&*external_id, &*login), ("00u1", "ada@acme.example"));
+        assert_eq!((hire_date, region), (Some(Some(date!(2024 - 02 - 29))), Some(Some("EMEA".to_owned()))));
+        assert_eq!(custom_fields, BTreeMap::from([("Shirt".to_owned(), json!(["M", "L"]))]));
+        assert_eq!(person.unreadable, 0);
+    }
+
+    #[test]
+    fn what_is_empty_at_okta_is_none_here() {
+        for profile in [json!({}), json!({ "startDate": null, "region": "", "shirt": [] })] {
+            let told = read(profile).supplement;
+            assert_eq!((told.hire_date, told.region), (Some(None), Some(None)));
+            assert_eq!(told.custom_fields["Shirt"], Value::Null);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted_and_left_as_it_is() {
+        let long = "x".repeat(MAX_TEXT + 1);
+        for (profile, unreadable) in [
+            (json!({ "startDate": "29.02.2024", "region": "EMEA", "shirt": "M" }), 1),
+            (json!({ "startDate": "2023-02-29", "region": {}, "shirt": { "size": "M" } }), 3),
+            (json!({ "startDate": true, "region": long, "shirt": [["M"]] }), 3),
+            (json!({ "startDate": "", "region": "a\0b", "shirt": ["a\0b"] }), 2),
+        ] {
+            let person = read(profile.clone());
+            assert_eq!(person.unreadable, unreadable, "{profile}");
+            assert_eq!(person.supplement.hire_date.is_none(), profile["startDate"] != "", "{profile}");
+        }
+    }
+
+    #[test]
+    fn whoever_has_left_is_not_in_the_group_and_what_is_no_user_is_no_answer() {
+        let user = |status: &str| json!({ "id": "00u1", "status": status, "profile": {} });
+        assert_eq!(Person::read(&user(DEPROVISIONED), &map()), Ok(None));
+        for status in ["ACTIVE", "SUSPENDED", "STAGED", "LOCKED_OUT"] {
+            assert!(Person::read(&user(status), &map()).unwrap().is_some(), "{status}");
+        }
+        for wrong in [json!({}), json!(7), json!({ "id": "", "profile": {} }), json!({ "id": "00u1" })] {
+            assert_eq!(Person::read(&wrong, &map()), Err(NoUser), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn people_are_known_by_another_attribute_where_the_map_says_so() {
+        let map = AttributeMap { external_id: "employeeNumber".to_owned(), ..map() };
+        let user = |number: Value| json!({ "id": "00u1", "profile": { "employeeNumber": number } });
+        let known = |number| Person::read(&user(number), &map).unwrap().unwrap();
+        assert_eq!(known(json!(4711)).supplement.external_id, "4711");
+        let unknown = known(json!(""));
+        assert_eq!((unknown.is_known, unknown.unreadable), (false, 1));
+    }
+}

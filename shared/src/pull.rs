@@ -1,0 +1,222 @@
+//! The words of the pull from Okta's API: which of Okta's attributes is which of ours, and what is learned of a person.
+//!
+//! Before it: an operator's file, and Okta's group. After it: a command that sets what SCIM does not carry.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+use time::Date;
+use url::{Host, Url};
+
+/// The most custom fields.
+const MAX_FIELDS: usize = 50;
+/// The longest name of a field or an attribute, in bytes.
+const MAX_NAME: usize = 64;
+
+/// A date as it is stored and sent: `2026-01-05`.
+#[allow(missing_docs, clippy::allow_attributes, reason = "the macro's items are those of `time::serde`")]
+mod iso {
+    time::serde::format_description!(iso_date, Date, "[year]-[month]-[day]");
+    pub use iso_date::option as date;
+}
+
+pub use iso::date;
+
+/// Which attribute of an Okta user is which of ours: the names are those of the user's `profile`, or `id`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttributeMap {
+    /// What SCIM's `externalId` is made of, by which people are known again; Okta's own id unless the app maps another.
+    #[serde(default = "id")]
+    pub external_id: String,
+    /// The hire date's attribute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hire_date: Option<String>,
+    /// The region's attribute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The attributes of the custom fields, by the fields' names.
+    #[serde(default)]
+    pub custom_fields: BTreeMap<String, String>,
+}
+
+fn id() -> String {
+    "id".to_owned()
+}
+
+impl AttributeMap {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// What is wrong with it, in a sentence.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        // By way of an object: serde would take a list for the fields in their order.
+        let object = serde_json::from_str::<Map<String, Value>>(text);
+        let map = object.and_then(|object| serde_json::from_value::<Self>(Value::Object(object)));
+        let map = map.map_err(|error| format!("is no attribute map: {error}"))?;
+        if map.custom_fields.len() > MAX_FIELDS {
+            return Err(format!("has more than {MAX_FIELDS} custom fields"));
+        }
+        let attributes = [Some(&map.external_id), map.hire_date.as_ref(), map.region.as_ref()];
+        let attributes = attributes.into_iter().flatten().chain(map.custom_fields.values());
+        for attribute in attributes {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if attribute.is_empty() || attribute.len() > MAX_NAME || !attribute.chars().all(is_name) {
+                return Err(format!("names {attribute:?}, which is no attribute of an Okta profile"));
+            }
+        }
+        for field in map.custom_fields.keys() {
+            if field.trim().is_empty() || field.len() > MAX_NAME || field.chars().any(char::is_control) {
+                return Err(format!("names the custom field {field:?}: that must be 1 to {MAX_NAME} bytes"));
+            }
+        }
+        Ok(map)
+    }
+}
+
+/// What the pull knows of a person. What it does not tell of stays as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Supplement {
+    /// What `externalId` is in SCIM: an account without one is linked by it.
+    pub external_id: String,
+    /// The name by which an account without an `externalId` is known.
+    pub login: String,
+    /// The hire date, or that there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "told_date")]
+    pub hire_date: Option<Option<Date>>,
+    /// The region, or that there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "told")]
+    pub region: Option<Option<String>>,
+    /// The custom fields by name; null is that there is none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub custom_fields: BTreeMap<String, Value>,
+}
+
+/// A value that is there is told, also where it is null.
+fn told<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// The same of a date.
+mod told_date {
+    use serde::{Deserializer, Serializer};
+    use time::Date;
+
+    use super::date;
+
+    pub fn serialize<S: Serializer>(told: &Option<Option<Date>>, serializer: S) -> Result<S::Ok, S::Error> {
+        date::serialize(&told.flatten(), serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Date>>, D::Error> {
+        date::deserialize(deserializer).map(Some)
+    }
+}
+
+/// Where an Okta is: its URL, brought into one form.
+///
+/// # Errors
+/// What is wrong with it, in a sentence.
+pub fn okta_url(text: &str) -> Result<String, String> {
+    let url = Url::parse(text).map_err(|_| "must be a URL, such as https://acme.okta.com".to_owned())?;
+    let is_bare = url.username().is_empty() && url.password().is_none();
+    if !is_bare || url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err("must be scheme and host alone, such as https://acme.okta.com".to_owned());
+    }
+    if !is_safe(&url) {
+        return Err("must begin with https://: the token would go over the network unencrypted".to_owned());
+    }
+    Ok(url.origin().ascii_serialization())
+}
+
+/// Whether what is sent there cannot be read on the way.
+fn is_safe(url: &Url) -> bool {
+    let is_loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "https" || url.scheme() == "http" && is_loopback
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::macros::date;
+
+    use super::*;
+
+    #[test]
+    fn a_map_names_what_it_wants_and_the_rest_has_its_default() {
+        let map = AttributeMap::parse(r#"{"hire_date":"startDate","custom_fields":{"Shirt":"shirtSize"}}"#);
+        let map = map.unwrap();
+        assert_eq!(
+            (&*map.external_id, map.hire_date.as_deref(), map.region),
+            ("id", Some("startDate"), None)
+        );
+        assert_eq!(map.custom_fields["Shirt"], "shirtSize");
+    }
+
+    #[test]
+    fn a_map_that_cannot_be_meant_is_refused_with_the_reason() {
+        let many: BTreeMap<String, &str> = (0..51).map(|n| (n.to_string(), "x")).collect();
+        for (wrong, word) in [
+            (json!([]), "no attribute map"),
+            (json!({ "hire": "startDate" }), "hire"),
+            (json!({ "hire_date": 7 }), "no attribute map"),
+            (json!({ "hire_date": "" }), "attribute"),
+            (json!({ "region": "profile.region" }), "profile.region"),
+            (json!({ "custom_fields": { "": "x" } }), "custom field"),
+            (json!({ "custom_fields": many }), "50"),
+        ] {
+            let said = AttributeMap::parse(&wrong.to_string()).unwrap_err();
+            assert!(said.contains(word), "{wrong}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_supplement_tells_nothing_from_none() {
+        let mut told = Supplement {
+            external_id: "00u1".to_owned(),
+            login: "ada".to_owned(),
+            hire_date: Some(Some(date!(2024 - 02 - 29))),
+            region: Some(None),
+            custom_fields: BTreeMap::from([("Shirt".to_owned(), Value::Null)]),
+        };
+        for expected in [
+            json!({ "external_id": "00u1", "login": "ada", "hire_date": "2024-02-29", "region": null,
+                    "custom_fields": { "Shirt": null } }),
+            json!({ "external_id": "00u1", "login": "ada", "hire_date": null }),
+            json!({ "external_id": "00u1", "login": "ada" }),
+        ] {
+            assert_eq!(serde_json::to_value(&told).unwrap(), expected);
+            assert_eq!(serde_json::from_value::<Supplement>(expected).unwrap(), told);
+            told.hire_date = if told.region.is_some() { Some(None) } else { None };
+            (told.region, told.custom_fields) = (None, BTreeMap::new());
+        }
+    }
+
+    #[test]
+    fn only_what_is_encrypted_or_stays_on_the_machine_is_an_okta() {
+        for (text, expected) in [
+            ("https://acme.okta.com", Ok("https://acme.okta.com")),
+            ("https://Acme.okta.com:443/", Ok("https://acme.okta.com")),
+            ("http://127.0.0.1:9999", Ok("http://127.0.0.1:9999")),
+            ("http://[::1]:1", Ok("http://[::1]:1")),
+            ("http://acme.okta.com", Err("https://")),
+            ("http://127.0.0.1.example.com", Err("https://")),
+            ("https://me:secret@acme.okta.com", Err("alone")),
+            ("https://acme.okta.com/api/v1", Err("alone")),
+            ("ftp://acme.okta.com", Err("https://")),
+            ("acme", Err("a URL")),
+        ] {
+            match (okta_url(text), expected) {
+                (Ok(url), Ok(expected)) => assert_eq!(url, expected),
+                (Err(said), Err(word)) => assert!(said.contains(word) && !said.contains("secret"), "{said}"),
+                (got, _) => panic!("{text}: {got:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Okta's own API, faked: a group of users in pages, with its limits and its faults. The other direction is [`crate::okta`].
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shared::clock::Clock;
+use time::format_description::well_known::Rfc2822;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::stack::Stack;
+
+/// The group that there is.
+pub const GROUP: &str = "00g1emaKYZTWRYYRRTSK";
+/// The token that opens it.
+pub const TOKEN: &str = "00-read-only-token_of-okta";
+
+/// The server; it ends with the test's runtime.
+#[derive(Clone)]
+pub struct OktaApi {
+    port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+/// What goes wrong with the next answer.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// It breaks off in the middle.
+    BreaksOff,
+    /// It comes so late.
+    Slow(Duration),
+    /// It is this status.
+    Status(u16),
+}
+
+/// A request that was made.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The position of the page's first user.
+    pub after: usize,
+    /// What was answered.
+    pub status: u16,
+    /// Whether the limit of the window was used up: the client had been told so.
+    pub too_early: bool,
+}
+
+struct State {
+    users: Vec<Value>,
+    /// Requests in a window, and its length in seconds.
+    limit: (u32, i64),
+    window: i64,
+    used: u32,
+    faults: Vec<(usize, VecDeque<Fault>)>,
+    asked: Vec<Asked>,
+}
+
+impl OktaApi {
+    /// Starts one with these users.
+    ///
+    /// # Panics
+    /// When no port is free.
+    pub async fn start(users: Vec<Value>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let state =
+            State { users, limit: (u32::MAX, 60), window: 0, used: 0, faults: Vec::new(), asked: Vec::new() };
+        let api = Self { port: listener.local_addr().unwrap().port(), state: Arc::new(Mutex::new(state)) };
+        let serving = api.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let api = serving.clone();
+                // A client that goes away in the middle is no matter.
+                tokio::spawn(async move { api.converse(stream).await });
+            }
+        });
+        api
+    }
+
+    /// Its URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// From now on it takes so many requests in a window of so many seconds.
+    pub fn limit(&self, requests: u32, seconds: i64) {
+        self.state().limit = (requests, seconds);
+    }
+
+    /// The next requests for the page that begins at a position go wrong, in this order.
+    pub fn break_page(&self, after: usize, faults: &[Fault]) {
+        self.state().faults.push((after, faults.iter().copied().collect()));
+    }
+
+    /// Changes who is in the group.
+    pub fn change(&self, change: impl FnOnce(&mut Vec<Value>)) {
+        change(&mut self.state().users);
+    }
+
+    /// Configures a tenant's pull from here, with the map that [`user`] is made for.
+    ///
+    /// # Panics
+    /// When the CLI refuses.
+    pub async fn set(&self, stack: &Stack, tenant: &str, more: &[&str]) {
+        let file = |name: &str, text: String| {
+            let path = stack.folder().join(format!("{tenant}-{name}"));
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let map = json!({
+            "hire_date": "startDate", "region": "region",
+            "custom_fields": { "Shirt": "shirtSize", "Skills": "skills" },
+        });
+        let (map, token) = (file("map.json", map.to_string()), file("token", format!("{TOKEN}\n")));
+        let url = self.url();
+        let arguments = ["pull", "set", tenant, "--okta-url", &url, "--group", GROUP];
+        let files = ["--map", &map, "--token-file", &token];
+        stack.rollcall(&[&arguments[..], &files, more].concat()).await.well();
+    }
+
+    /// All requests so far.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Asked> {
+        self.state().asked.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn converse(&self, stream: TcpStream) -> std::io::Result<()> {
+        let (reader, mut writer) = stream.into_split();
+        let mut lines = BufReader::new(reader).lines();
+        while let Some(request) = lines.next_line().await? {
+            let mut is_allowed = false;
+            while let Some(header) = lines.next_line().await?.filter(|line| !line.is_empty()) {
+                let (name, value) = header.split_once(':').unwrap_or_default();
+                is_allowed |=
+                    name.eq_ignore_ascii_case("authorization") && value.trim() == format!("SSWS {TOKEN}");
+            }
+            let (answer, fault) = self.answer(request.split(' ').nth(1).unwrap_or_default(), is_allowed);
+            match fault {
+                Some(Fault::BreaksOff) => {
+                    return writer.write_all(&answer.as_bytes()[..answer.len() / 2]).await;
+                }
+                Some(Fault::Slow(delay)) => tokio::time::sleep(delay).await,
+                Some(Fault::Status(_)) | None => {}
+            }
+            writer.write_all(answer.as_bytes()).await?;
+        }
+        Ok(())
+    }
+
+    fn answer(&self, target: &str, is_allowed: bool) -> (String, Option<Fault>) {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let parameter = |name: &str| {
+            let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs.filter(|(known, _)| *known == name).map(|(_, value)| value).next_back()
+        };
+        let after = parameter("after").and_then(|after| after.parse().ok()).unwrap_or(0);
+        let limit = parameter("limit").and_then(|limit| limit.parse().ok()).unwrap_or(200_usize).min(200);
+        let mut state = self.state();
+        let limits = state.count();
+        let (mut status, mut fault) = (200, None);
+        if !is_allowed {
+            status = 401;
+        } else if path != format!("/api/v1/groups/{GROUP}/users") {
+            status = 404;
+        } else if limits.is_over {
+            status = 429;
+        } else if let Some((_, faults)) =
+            state.faults.iter_mut().find(|(at, faults)| *at == after && !faults.is_empty())
+        {
+            fault = faults.pop_front();
+            if let Some(Fault::Status(broken)) = fault {
+                status = broken;
+            }
+        }
+        state.asked.push(Asked { after, status, too_early: limits.is_over });
+        let mut headers = limits.headers;
+        let body = if status == 200 {
+            headers += &format!("Link: <{}{target}>; rel=\"self\"\r\n", self.url());
+            let end = (after + limit).min(state.users.len());
+            if end < state.users.len() {
+                let next = format!("{}{path}?after={end}&limit={limit}", self.url());
+                headers += &format!("Link: <{next}>; rel=\"next\"\r\n");
+            }
+            Value::from(&state.users[after.min(end)..end]).to_string()
+        } else {
+            json!({ "errorCode": "E0000047", "errorSummary": "something that nobody may see in a log" })
+                .to_string()
+        };
+        let head = format!("HTTP/1.1 {status} Said\r\nContent-Type: application/json\r\n{headers}");
+        (format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()), fault)
+    }
+}
+
+/// What is said of the limit.
+struct Limits {
+    headers: String,
+    is_over: bool,
+}
+
+impl State {
+    /// Counts a request in its window.
+    fn count(&mut self) -> Limits {
+        let (limit, seconds) = self.limit;
+        let now = Clock::System.now();
+        let window = now.unix_timestamp() / seconds;
+        if window != self.window {
+            (self.window, self.used) = (window, 0);
+        }
+        self.used = self.used.saturating_add(1);
+        let (remaining, reset) = (limit.saturating_sub(self.used), (window + 1) * seconds);
+        let date = now.format(&Rfc2822).unwrap_or_default().replace("+0000", "GMT");
+        let headers = format!(
+            "Date: {date}\r\nX-Rate-Limit-Limit: {limit}\r\nX-Rate-Limit-Remaining: {remaining}\r\nX-Rate-Limit-Reset: {reset}\r\n"
+        );
+        Limits { headers, is_over: self.used > limit }
+    }
+}
+
+/// The n-th user of a company, as Okta shows them: the one that [`crate::load::somebody`] pushes.
+#[must_use]
+pub fn user(company: &str, n: usize) -> Value {
+    let login = format!("person-{n:05}@{company}.example");
+    let region = ["EMEA", "APAC", "AMER"][n % 3];
+    json!({
+        "id": format!("00u-{login}"),
+        "status": "ACTIVE",
+        "profile": {
+            "login": login, "email": login, "firstName": "Pat", "lastName": format!("Number {n}"),
+            "startDate": format!("2024-{:02}-{:02}", n % 12 + 1, n % 28 + 1),
+            "region": region,
+            "shirtSize": "M", "skills": ["ladder", "rope"],
+        },
+    })
+}

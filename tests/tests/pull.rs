@@ -1,0 +1,271 @@
+//! The pull from Okta's API: what SCIM does not carry, at its times and by hand, whatever is in the way.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shared::clock::Clock;
+use tests::load::{push, somebody};
+use tests::okta::person;
+use tests::okta_api::{Fault, OktaApi, TOKEN, user};
+use tests::servers::Servers;
+use tests::stack::Options;
+use tests::{Stack, check, eventually};
+use time::macros::format_description;
+
+const PEOPLE: usize = 5_000;
+
+/// The requests that were answered well, by the position of their page.
+fn pages(api: &OktaApi) -> Vec<usize> {
+    api.asked().iter().filter(|asked| asked.status == 200).map(|asked| asked.after).collect()
+}
+
+async fn supplemented(stack: &Stack, people: usize) {
+    let (db, people) = (stack.db(), i64::try_from(people).unwrap());
+    eventually("what was pulled is applied", Duration::from_secs(120), async || {
+        (db.count("select 1 from users where hire_date is not null").await == people).then_some(())
+    })
+    .await;
+    check::settled(stack).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_of_5000_people_obeys_rate_limits_and_survives_a_429_a_broken_page_and_a_slow_one() {
+    let stack = Stack::start(Options { ingests: 2, workers: 2, ..Options::default() }).await;
+    let okta = stack.tenant("large").await.okta();
+    push(&okta, "large", PEOPLE, 32).await;
+    let witness = stack.broker().await.witness().await;
+    let api = OktaApi::start((0..PEOPLE).map(|n| user("large", n)).collect()).await;
+    api.set(&stack, "large", &[]).await;
+    api.limit(10, 5);
+    api.break_page(400, &[Fault::BreaksOff]);
+    api.break_page(800, &[Fault::Status(429)]);
+    api.break_page(1_200, &[Fault::Status(503), Fault::BreaksOff]);
+    // Longer than a lease lasts: it is renewed meanwhile.
+    api.break_page(1_600, &[Fault::Slow(Duration::from_secs(20))]);
+
+    let run = stack.rollcall_json(&["pull", "run", "large"]).await;
+    assert_eq!(
+        (&run["state"], &run["people"], &run["changes"]),
+        (&json!("done"), &json!(PEOPLE), &json!(PEOPLE))
+    );
+    assert_eq!((&run["strangers"], &run["unreadable"], &run["gone"]), (&json!(0), &json!(0), &json!(0)));
+    let asked = api.asked();
+    assert!(asked.iter().all(|asked| !asked.too_early), "the limit was used up, and it asked all the same");
+    let expected: HashSet<usize> = (0..PEOPLE).step_by(200).collect();
+    let pages = pages(&api);
+    assert_eq!(pages.iter().copied().collect::<HashSet<_>>(), expected);
+    // Two of them broke off, and were asked for again; those that were refused too.
+    assert_eq!((pages.len(), asked.len()), (expected.len() + 2, expected.len() + 4));
+
+    supplemented(&stack, PEOPLE).await;
+    let row = stack.db().one("select * from users where user_name = 'person-00007@large.example'").await;
+    assert_eq!((&row["hire_date"], &row["region"]), (&json!("2024-08-08"), &json!("APAC")));
+    assert_eq!(row["custom_fields"], json!({ "Shirt": "M", "Skills": ["ladder", "rope"] }));
+    let mut told: HashMap<String, usize> = HashMap::new();
+    for event in witness.events(&stack.broker().await).await {
+        assert_eq!(event["type"], "user.updated");
+        *told.entry(event["data"]["user"]["id"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    assert!(told.len() == PEOPLE && told.values().all(|times| *times == 1), "one event each");
+
+    // Again: nothing is new.
+    api.limit(u32::MAX, 5);
+    let again = stack.rollcall_json(&["pull", "run", "large"]).await;
+    assert_eq!((&again["state"], &again["changes"]), (&json!("done"), &json!(0)));
+    check::settled(&stack).await;
+    assert_eq!(witness.events(&stack.broker().await).await, [] as [Value; 0]);
+    for service in stack.services() {
+        let log = service.log();
+        assert!(!log.contains(TOKEN) && !log.contains("@large.example"), "in the log of {}", service.name());
+        assert!(!log.contains("nobody may see"), "what Okta said is in the log of {}", service.name());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_ingests_and_one_clock_that_strikes_make_one_pull() {
+    let servers = Servers::shared().await;
+    let due = Clock::System.now() + time::Duration::seconds(20);
+    let at = due.format(format_description!("[hour]:[minute]:[second]")).unwrap();
+    let environment = vec![("ROLLCALL_PULL_AT", at)];
+    let options = Options { ingests: 2, environment, servers: Some(servers), ..Options::default() };
+    let stack = Stack::start(options).await;
+    let okta = stack.tenant("clock").await.okta();
+    okta.create(&somebody("clock", 0)).await.is(201);
+    let api = OktaApi::start((0..450).map(|n| user("clock", n)).collect()).await;
+    api.set(&stack, "clock", &[]).await;
+    assert!(Clock::System.now() < due, "it took too long to start");
+    assert_eq!(api.asked().len(), 0, "before its time");
+    supplemented(&stack, 1).await;
+    let done = "select * from pull_runs where state = 'done'";
+    eventually("the run is done", Duration::from_secs(30), async || {
+        (stack.db().count(done).await == 1).then_some(())
+    })
+    .await;
+    // Both have looked since, several times.
+    let still = tests::holds_for(Duration::from_secs(3), async || pages(&api) == [0, 200, 400]).await;
+    assert!(still, "pulled {:?}", pages(&api));
+    assert_eq!(stack.db().count("select 1 from pull_runs").await, 1);
+    assert_eq!(stack.db().one(done).await["strangers"], 449);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_goes_on_where_a_crash_left_it() {
+    let stack = Stack::own().await;
+    let okta = stack.tenant("crash").await.okta();
+    for n in [0, 250, 450, 799] {
+        okta.create(&somebody("crash", n)).await.is(201);
+    }
+    let api = OktaApi::start((0..800).map(|n| user("crash", n)).collect()).await;
+    api.set(&stack, "crash", &[]).await;
+    api.break_page(400, &[Fault::Slow(Duration::from_secs(60))]);
+    stack.rollcall(&["pull", "run", "crash", "--no-wait"]).await.well();
+    eventually("the third page is asked for", Duration::from_secs(20), async || {
+        pages(&api).contains(&400).then_some(())
+    })
+    .await;
+    stack.ingests[0].restart().await;
+    supplemented(&stack, 4).await;
+    eventually("the run is done", Duration::from_secs(60), async || {
+        let status = stack.rollcall_json(&["pull", "status", "crash"]).await;
+        (status[0]["last_run"]["state"] == "done").then_some(status)
+    })
+    .await;
+    assert_eq!(pages(&api), [0, 200, 400, 400, 600], "what was read before the crash is not read again");
+    let run = stack.db().one("select * from pull_runs").await;
+    assert_eq!((&run["people"], &run["strangers"], &run["changes"]), (&json!(800), &json!(796), &json!(4)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_touches_only_what_scim_does_not_own_and_links_who_was_not_linked() {
+    const OWNED_BY_THE_PULL: [&str; 5] =
+        ["hire_date", "region", "custom_fields", "pull_ticket", "external_id"];
+    const COUNTS: [&str; 4] = ["version", "modified_at", "folded_version", "folded"];
+    let stack = Stack::shared().await;
+    let okta = stack.tenant("border").await.okta();
+    let linked = okta.create(&somebody("border", 0)).await.is(201).id();
+    let mut other = person("person-00001@border.example", "Eve", "Else");
+    other["externalId"] = json!("00u-somebody-else");
+    let foreign = okta.create(&other).await.is(201).id();
+    let arguments = ["--email", "person-00002@border.example", "--given-name", "Ann", "--family-name", "Old"];
+    let manual =
+        stack.rollcall_json(&[&["user", "add", "border"], &arguments[..]].concat()).await["id"].clone();
+    let manual = manual.as_str().unwrap();
+    let all = async || {
+        let mut rows = Vec::new();
+        for id in [&linked, &foreign, manual] {
+            rows.push(stack.db().user(id).await.unwrap());
+        }
+        rows
+    };
+    let before = all().await;
+    // Everything else at Okta is different, and none of it is taken.
+    let changed = |n: usize| {
+        let mut user = user("border", n);
+        for name in ["firstName", "lastName", "department", "title", "costCenter"] {
+            user["profile"][name] = json!("Changed");
+        }
+        user
+    };
+    let api = OktaApi::start((0..3).map(changed).collect()).await;
+    api.set(&stack, "border", &[]).await;
+    let run = stack.rollcall_json(&["pull", "run", "border"]).await;
+    assert_eq!((&run["people"], &run["changes"], &run["strangers"]), (&json!(3), &json!(2), &json!(1)));
+    eventually("both are told", Duration::from_secs(30), async || {
+        let rows = all().await;
+        (rows[0]["hire_date"] == "2024-01-01" && rows[2]["hire_date"] == "2024-03-03").then_some(())
+    })
+    .await;
+    let mut after = all().await;
+    assert_eq!(after[1], before[1], "who is linked to somebody else is left alone");
+    assert_eq!(after[2]["external_id"], "00u-person-00002@border.example");
+    assert_eq!(after[2]["resource"]["externalId"], "00u-person-00002@border.example");
+    after[2]["resource"].as_object_mut().unwrap().remove("externalId");
+    for (mut after, mut before) in after.into_iter().zip(before) {
+        for name in OWNED_BY_THE_PULL.iter().chain(&COUNTS) {
+            after.as_object_mut().unwrap().remove(*name);
+            before.as_object_mut().unwrap().remove(*name);
+        }
+        assert_eq!(after, before, "this is SCIM's");
+    }
+    // And SCIM leaves to the pull what is the pull's.
+    okta.update(&linked, &json!({ "title": "Diver" })).await.is(200);
+    let row = stack.db().user(&linked).await.unwrap();
+    assert_eq!((&row["job_title"], &row["hire_date"]), (&json!("Diver"), &json!("2024-01-01")));
+    let shown = stack.rollcall_json(&["user", "show", "border", &linked]).await;
+    assert_eq!((&shown["hire_date"], &shown["region"]), (&json!("2024-01-01"), &json!("EMEA")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_is_kept_encrypted_and_every_refusal_is_one_clear_sentence() {
+    let stack = Stack::shared().await;
+    let tenant = stack.tenant("vault").await;
+    let api = OktaApi::start(vec![user("vault", 0)]).await;
+    for (arguments, code, word) in [
+        (vec!["pull", "run", "vault"], 1, "no pull"),
+        (vec!["pull", "status", "vault"], 1, "no pull"),
+        (vec!["pull", "confirm", "vault"], 1, "no pull"),
+        (vec!["pull", "unset", "vault"], 1, "no pull"),
+        (
+            vec!["pull", "set", "vault", "--okta-url", "http://acme.okta.com", "--group", "g", "--map", "x"],
+            2,
+            "https://",
+        ),
+        (
+            vec![
+                "pull",
+                "set",
+                "vault",
+                "--okta-url",
+                "https://acme.okta.com",
+                "--group",
+                "../g",
+                "--map",
+                "x",
+            ],
+            2,
+            "id",
+        ),
+        (
+            vec![
+                "pull",
+                "set",
+                "vault",
+                "--okta-url",
+                "https://acme.okta.com",
+                "--group",
+                "g",
+                "--map",
+                "/no",
+            ],
+            2,
+            "cannot be read",
+        ),
+    ] {
+        let said = stack.rollcall(&arguments).await;
+        assert!(
+            said.code == Some(code) && said.err.contains(word),
+            "{arguments:?}: {:?} {}",
+            said.code,
+            said.err
+        );
+    }
+    api.set(&stack, "vault", &["--limit-percent", "7"]).await;
+    let stored = stack.db().one(&format!("select * from pulls where tenant_id = '{}'", tenant.id)).await;
+    let hex: String = TOKEN.bytes().map(|byte| format!("{byte:02x}")).collect();
+    assert!(!stored.to_string().contains(&hex) && !stored.to_string().contains(TOKEN));
+    let status = stack.rollcall_json(&["pull", "status", "vault"]).await;
+    assert_eq!((&status[0]["limit_percent"], &status[0]["last_run"]), (&json!(7), &Value::Null));
+    assert!(!status.to_string().contains(TOKEN));
+
+    // Moved to another Okta it does not open.
+    let elsewhere = OktaApi::start(vec![user("vault", 0)]).await;
+    let moved =
+        format!("update pulls set okta_url = '{}' where tenant_id = '{}'", elsewhere.url(), tenant.id);
+    stack.db().execute(&moved).await;
+    let said = stack.rollcall(&["pull", "run", "vault"]).await;
+    assert!(said.code == Some(1) && said.err.contains("ROLLCALL_SECRET_KEY"), "{}", said.err);
+    assert_eq!(elsewhere.asked().len(), 0);
+    stack.rollcall(&["pull", "unset", "vault"]).await.well();
+    assert_eq!(stack.db().count(&format!("select 1 from pulls where tenant_id = '{}'", tenant.id)).await, 0);
+}

@@ -1,0 +1,140 @@
+//! Reconciliation: who is active here and gone at Okta is reported; archived only where the tenant wants it, and within a limit.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::load::{push, somebody};
+use tests::okta_api::{OktaApi, user};
+use tests::{Okta, Stack, eventually};
+
+/// A tenant with ten people who came by SCIM and one who was made by hand, and an Okta that knows the ten.
+async fn company(stack: &Stack, name: &str) -> (Okta, OktaApi, Vec<String>) {
+    let okta = stack.tenant(name).await.okta();
+    let mut pushed = push(&okta, name, 10, 4).await;
+    pushed.sort_by(|a, b| a.user_name.cmp(&b.user_name));
+    let email = format!("by-hand@{name}.example");
+    let arguments = ["user", "add", name, "--email", &email, "--given-name", "By", "--family-name", "Hand"];
+    stack.rollcall_json(&arguments).await;
+    let api = OktaApi::start((0..10).map(|n| user(name, n)).collect()).await;
+    (okta, api, pushed.iter().map(|person| person.answer.id()).collect())
+}
+
+fn gone(run: &Value) -> BTreeSet<String> {
+    run["gone_ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect()
+}
+
+/// The last run, once it is over.
+async fn last_run(stack: &Stack, tenant: &str) -> Value {
+    stack.rollcall_json(&["pull", "status", tenant]).await[0]["last_run"].clone()
+}
+
+async fn inactive(okta: &Okta, ids: &[String]) {
+    eventually("they are archived", Duration::from_secs(30), async || {
+        for id in ids {
+            if okta.user(id).await.is(200).body["active"] != false {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_active_here_and_gone_there_is_reported_and_nobody_is_archived_unasked() {
+    let stack = Stack::shared().await;
+    let (okta, api, ids) = company(&stack, "report").await;
+    api.set(&stack, "report", &[]).await;
+    api.change(|users| {
+        // One has left the group, one has left the company, one is suspended, which is no leaving.
+        users[1]["status"] = json!("DEPROVISIONED");
+        users[2]["status"] = json!("SUSPENDED");
+        users.remove(0);
+    });
+    // Somebody who is archived here already is not to be reported.
+    okta.set_active(&ids[9], false).await.is(200);
+    api.change(|users| drop(users.pop()));
+    let run = stack.rollcall_json(&["pull", "run", "report"]).await;
+    assert_eq!((&run["state"], &run["gone"], &run["archived"]), (&json!("done"), &json!(2), &json!(0)));
+    assert_eq!(run["roster"], json!(10), "nine who came by SCIM, and the one by hand");
+    assert_eq!(gone(&run), [ids[0].clone(), ids[1].clone()].into());
+    assert_eq!(last_run(&stack, "report").await, run);
+    for id in &ids[..9] {
+        assert_eq!(okta.user(id).await.is(200).body["active"], true);
+    }
+    let table = stack.rollcall(&["pull", "status", "report"]).await.well();
+    assert!(table.out.contains("report") && table.out.contains("done"), "{}", table.out);
+    let said = stack.rollcall(&["pull", "confirm", "report"]).await;
+    assert!(said.code == Some(1) && said.err.contains("does not ask"), "{}", said.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_gone_is_archived_where_the_tenant_wants_it_and_comes_back_by_scim() {
+    let stack = Stack::shared().await;
+    let (okta, api, ids) = company(&stack, "opted").await;
+    api.set(&stack, "opted", &["--archive-missing"]).await;
+    api.change(|users| drop(users.drain(..2)));
+    let run = stack.rollcall_json(&["pull", "run", "opted"]).await;
+    assert_eq!((&run["state"], &run["gone"], &run["archived"]), (&json!("done"), &json!(2), &json!(2)));
+    inactive(&okta, &ids[..2]).await;
+    for id in &ids[2..] {
+        assert_eq!(okta.user(id).await.is(200).body["active"], true);
+    }
+    let by_hand = stack.rollcall_json(&["user", "show", "opted", "by-hand@opted.example"]).await;
+    assert_eq!(by_hand["active"], true, "nobody is gone who was never there");
+    // The same account comes back, and the next pull, which sees them again, leaves them alone.
+    okta.set_active(&ids[0], true).await.is(200);
+    api.change(|users| users.push(user("opted", 0)));
+    let run = stack.rollcall_json(&["pull", "run", "opted"]).await;
+    assert_eq!((&run["state"], &run["gone"]), (&json!("done"), &json!(0)));
+    assert_eq!(okta.user(&ids[0]).await.is(200).body["active"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn above_the_limit_a_pull_stops_and_asks_and_goes_on_when_it_may() {
+    let stack = Stack::shared().await;
+    let (okta, api, ids) = company(&stack, "limit").await;
+    api.set(&stack, "limit", &["--archive-missing"]).await;
+    api.change(|users| drop(users.drain(..3)));
+    let said = stack.rollcall(&["pull", "run", "limit", "--json"]).await;
+    assert!(said.code == Some(1) && said.err.contains("3 of 11"), "{:?}: {}", said.code, said.err);
+    assert!(said.err.contains("rollcall pull confirm limit") && said.err.contains("20 %"), "{}", said.err);
+    let run = last_run(&stack, "limit").await;
+    assert_eq!((&run["state"], &run["gone"], &run["archived"]), (&json!("asks"), &json!(3), &json!(0)));
+    for id in &ids {
+        assert_eq!(
+            okta.user(id).await.is(200).body["active"],
+            true,
+            "nobody is archived before it is confirmed"
+        );
+    }
+    // One of them is changed while it asks: whoever has changed since is not archived.
+    okta.update(&ids[2], &json!({ "title": "Still here" })).await.is(200);
+    let run = stack.rollcall_json(&["pull", "confirm", "limit"]).await;
+    assert_eq!(
+        (&run["state"], &run["archived"], &run["confirmed"]),
+        (&json!("done"), &json!(3), &json!(true))
+    );
+    inactive(&okta, &ids[..2]).await;
+    let verdicts = "select 1 from commands where actor = 'pull' and status = 412";
+    eventually("the third is refused", Duration::from_secs(30), async || {
+        (stack.db().count(verdicts).await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(okta.user(&ids[2]).await.is(200).body["active"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_that_fails_archives_nobody() {
+    let stack = Stack::shared().await;
+    let (okta, api, ids) = company(&stack, "refused-pull").await;
+    api.set(&stack, "refused-pull", &["--archive-missing", "--limit-percent", "100"]).await;
+    api.break_page(0, &[tests::okta_api::Fault::Status(403)]);
+    let said = stack.rollcall(&["pull", "run", "refused-pull"]).await;
+    assert!(said.code == Some(1) && said.err.contains("refuses the token"), "{}", said.err);
+    assert!(!said.err.contains("nobody may see"), "{}", said.err);
+    assert_eq!(last_run(&stack, "refused-pull").await["gone"], Value::Null);
+    assert_eq!(okta.user(&ids[0]).await.is(200).body["active"], true);
+    okta.create(&somebody("refused-pull", 77)).await.is(201);
+}
