@@ -8,9 +8,10 @@ use shared::event::ContentEvent;
 use shared::postgres::Error;
 use time::OffsetDateTime;
 use uuid::Uuid;
+use wording::Kind;
 
 use crate::apply::{Addressed, parking_pause};
-use crate::decide::{Effect, Kind};
+use crate::decide::Effect;
 use crate::intake::What;
 use crate::store::assignments::{self, AssignedRow, CompletedRow};
 use crate::store::ledger::{self, Cancelled};

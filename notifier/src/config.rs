@@ -1,11 +1,13 @@
 //! The notifier's configuration, out of the environment: everything that is wrong is told at once, by name.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use lettre::message::Mailbox;
 use shared::config::{Env, Problems};
 use shared::postgres::Pool;
 use shared::telemetry::Format;
+use wording::Templates;
 
 use crate::mail::transport::{SCHEMES, Transport};
 use crate::sender::AT_ONCE;
@@ -26,6 +28,8 @@ pub struct Config {
     pub from: Mailbox,
     /// The learning platform, as it is linked in mail.
     pub learning_url: String,
+    /// What mail says.
+    pub templates: Templates,
     /// What is logged.
     pub log: String,
     /// How it looks.
@@ -55,6 +59,10 @@ impl Config {
         let from = env.get::<String>("ROLLCALL_MAIL_FROM");
         let from = checked(&mut env, "ROLLCALL_MAIL_FROM", &from, sender);
         let learning_url = env.url("ROLLCALL_LEARNING_URL", &["http", "https"]);
+        let folder = env.optional::<PathBuf>("ROLLCALL_MAIL_TEMPLATES");
+        let templates = Templates::load(folder.as_deref())
+            .map_err(|what| env.problem("ROLLCALL_MAIL_TEMPLATES", format!("is wrong: {what}")))
+            .ok();
         let log = env.log_filter();
         let log_format = env.get("ROLLCALL_LOG_FORMAT");
         env.finish()?;
@@ -67,6 +75,7 @@ impl Config {
             transport: transport.expect(proof),
             from: from.expect(proof),
             learning_url,
+            templates: templates.expect(proof),
             log,
             log_format,
         })
@@ -128,6 +137,7 @@ mod tests {
             ("ROLLCALL_MAIL_URL", "smtp://me:secret@mail.example?tls=perhaps"),
             ("ROLLCALL_MAIL_FROM", "nobody"),
             ("ROLLCALL_LEARNING_URL", "ftp://learn.example"),
+            ("ROLLCALL_MAIL_TEMPLATES", "/nowhere/at/all"),
             ("ROLLCALL_LOG", "a=b=c"),
             ("ROLLCALL_LOG_FORMAT", "xml"),
         ])
@@ -140,6 +150,7 @@ mod tests {
             "ROLLCALL_MAIL_URL",
             "ROLLCALL_MAIL_FROM",
             "ROLLCALL_LEARNING_URL",
+            "ROLLCALL_MAIL_TEMPLATES",
             "ROLLCALL_LOG",
             "ROLLCALL_LOG_FORMAT",
         ];

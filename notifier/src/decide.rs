@@ -3,6 +3,7 @@
 
 use shared::command::Origin;
 use shared::event::{ContentEvent, UserEvent};
+use wording::Kind;
 
 use crate::intake::What;
 
@@ -13,37 +14,11 @@ pub const ARCHIVED: &str = "the user is archived";
 /// Why nothing is sent: the person is gone.
 pub const DELETED: &str = "the user was deleted";
 
-/// The kinds of mail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// To somebody whose account was made by hand.
-    Welcome,
-    /// To somebody to whom content is assigned for the first time.
-    FirstAssignment,
-}
-
-impl Kind {
-    /// As it is stored.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Welcome => "welcome",
-            Self::FirstAssignment => "first_assignment",
-        }
-    }
-
-    /// From storage.
-    #[must_use]
-    pub fn stored(text: &str) -> Option<Self> {
-        [Self::Welcome, Self::FirstAssignment].into_iter().find(|kind| kind.as_str() == text)
-    }
-
-    /// Why nothing is sent: each kind is sent once.
-    fn had(self) -> &'static str {
-        match self {
-            Self::Welcome => "already had the welcome mail",
-            Self::FirstAssignment => "already had the first-assignment mail",
-        }
+/// Why nothing is sent: each kind is sent once.
+fn had(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Welcome => "already had the welcome mail",
+        Kind::FirstAssignment => "already had the first-assignment mail",
     }
 }
 
@@ -128,7 +103,7 @@ fn mail(kind: Kind, silent: Option<&'static str>, user: Option<User>, mailed: Ma
         Some(User { archived: true }) => Some(ARCHIVED),
         Some(User { archived: false }) => None,
     };
-    let had = mailed.has(kind).then(|| kind.had());
+    let had = mailed.has(kind).then(|| had(kind));
     silent.or(gone).or(had).map_or(Effect::Send(kind), |reason| Effect::Suppress(kind, reason))
 }
 
@@ -243,13 +218,5 @@ mod tests {
         ] {
             assert_eq!(decide(&what, user, mailed), expected, "{rule}");
         }
-    }
-
-    #[test]
-    fn kinds_are_stored_under_their_names() {
-        for kind in [Kind::Welcome, Kind::FirstAssignment] {
-            assert_eq!(Kind::stored(kind.as_str()), Some(kind));
-        }
-        assert_eq!(Kind::stored("reminder"), None);
     }
 }

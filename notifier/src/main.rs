@@ -34,7 +34,6 @@ use consumer::Consumer;
 use mail::folder::Folder;
 use mail::message::Writer;
 use mail::transport::Transport;
-use mail::words::Templates;
 use office::Office;
 use sender::Sender;
 
@@ -80,7 +79,7 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
 
     let office = Arc::new(Office::new(config.pool, Clock::System));
     let publisher = Arc::new(Publisher::new(link.clone()));
-    let writer = Writer::new(config.from, Templates::new(config.learning_url)?);
+    let writer = Writer::new(config.from, config.learning_url, config.templates);
     let mut work = JoinSet::new();
     work.spawn(Consumer::new(office.clone(), publisher.clone(), stop.clone()).run(link.clone()));
     work.spawn(Sender::new(office.clone(), writer, config.transport, stop.clone()).run());

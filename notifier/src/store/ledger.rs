@@ -9,8 +9,8 @@ use shared::postgres::schema::notifications;
 use shared::postgres::{Error, Rows};
 use time::OffsetDateTime;
 use uuid::Uuid;
+use wording::{Item, Kind};
 
-use crate::decide::Kind;
 use crate::intake::{Incoming, What};
 
 /// Due times are Postgres' own, so that the clocks of several notifiers have no say in whose turn it is. The same event,
@@ -30,22 +30,10 @@ pub struct Context {
     pub request_id: Option<String>,
     /// What was assigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub assigned: Option<Content>,
-}
-
-/// What was assigned.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Content {
-    /// Whether it is a learning path; otherwise it is a lesson.
-    pub path: bool,
-    /// For people.
-    pub title: String,
-    /// Where to find it.
-    pub url: String,
-    /// When it is due.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
-    pub due_by: Option<OffsetDateTime>,
+    pub assigned: Option<Item>,
+    /// What else was assigned. (Beside the first, because an older notifier knows only that.)
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<Item>,
 }
 
 impl Context {
@@ -53,7 +41,7 @@ impl Context {
     #[must_use]
     pub fn of(incoming: &Incoming) -> Self {
         let assigned = match &incoming.what {
-            What::Content(ContentEvent::Assigned(assigned)) => Some(Content {
+            What::Content(ContentEvent::Assigned(assigned)) => Some(Item {
                 path: assigned.content.kind == ContentKind::Path,
                 title: assigned.content.title.clone(),
                 url: assigned.content.url.clone(),
@@ -61,7 +49,13 @@ impl Context {
             }),
             _ => None,
         };
-        Self { request_id: incoming.event.requestid.clone(), assigned }
+        Self { request_id: incoming.event.requestid.clone(), assigned, more: Vec::new() }
+    }
+
+    /// All that was assigned.
+    #[must_use]
+    pub fn items(&self) -> Vec<Item> {
+        self.assigned.iter().chain(&self.more).cloned().collect()
     }
 }
 

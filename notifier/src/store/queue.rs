@@ -15,9 +15,11 @@ use crate::decide::{ARCHIVED, DELETED};
 
 /// Rows that another notifier is claiming are skipped, not waited for. Whose person is gone since is suppressed.
 const CLAIM: &str = "with due as (
-    select n.id, u.given_name, u.family_name, u.display_name, u.user_name, u.email,
+    select n.id, u.given_name, u.family_name, u.display_name, u.user_name, u.email, u.locale, u.timezone,
+           t.name as tenant, t.settings,
            case when u.id is null then $1 when u.archived_at is not null then $2 end as gone
-    from notifications n left join users u on u.id = n.user_id and u.tenant_id = n.tenant_id
+    from notifications n join tenants t on t.id = n.tenant_id
+      left join users u on u.id = n.user_id and u.tenant_id = n.tenant_id
     where n.state in ('pending', 'claimed') and n.due_at <= now()
     order by n.due_at limit $3
     for update of n skip locked)
@@ -28,6 +30,7 @@ const CLAIM: &str = "with due as (
     due_at = now() + $4 * interval '1 second'
   from due where n.id = due.id
   returning n.id, n.user_id, n.kind, n.reason, n.event_id, n.context, n.attempts, n.decided_at,
+            due.tenant, due.settings, due.locale, due.timezone,
             due.given_name, due.family_name, due.display_name, due.user_name, due.email";
 
 /// A mail that is this notifier's to send, or that was found suppressed when it was claimed.
@@ -57,6 +60,16 @@ pub struct Claim {
     /// When it was decided: its Date.
     #[diesel(sql_type = Timestamptz)]
     pub decided_at: OffsetDateTime,
+    /// The tenant's name.
+    #[diesel(sql_type = Text)]
+    pub tenant: String,
+    /// What the tenant chose, see [`shared::settings::Settings`].
+    #[diesel(sql_type = Jsonb)]
+    pub settings: Value,
+    #[diesel(sql_type = Nullable<Text>)]
+    locale: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    timezone: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     given_name: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -82,6 +95,10 @@ pub struct Person {
     pub user_name: String,
     /// SCIM's primary email.
     pub email: String,
+    /// SCIM's `locale`.
+    pub locale: Option<String>,
+    /// SCIM's `timezone`.
+    pub timezone: Option<String>,
 }
 
 impl Claim {
@@ -94,6 +111,8 @@ impl Claim {
             display_name: self.display_name.clone(),
             user_name: self.user_name.clone().unwrap_or_default(),
             email: self.email.clone().unwrap_or_default(),
+            locale: self.locale.clone(),
+            timezone: self.timezone.clone(),
         }
     }
 }

@@ -7,8 +7,9 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use shared::postgres::Error;
 use shared::postgres::schema::{notifications, tenants, users};
 use uuid::Uuid;
+use wording::Kind;
 
-use crate::decide::{Kind, Mailed, User};
+use crate::decide::{Mailed, User};
 
 /// The ids of those of these tenants that there are, by name.
 ///

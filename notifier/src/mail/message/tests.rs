@@ -1,17 +1,19 @@
 //! Mails, read back by somebody else's parser.
 
 use mail_parser::{HeaderValue as Parsed, MessageParser, MimeHeaders};
+use serde_json::json;
 use time::macros::datetime;
 
+use wording::Item;
+
 use super::*;
-use crate::store::ledger::Content;
 
 const ID: Uuid = Uuid::from_u128(0x0192_aaaa_0000_7000_8000_0000_0000_0001);
 const AT: OffsetDateTime = datetime!(2026-11-24 1:02:03 UTC);
 
 fn writer() -> Writer {
-    let templates = Templates::new("https://learn.example".to_owned()).unwrap();
-    Writer::new("Learning <learning@rollcall.example>".parse().unwrap(), templates)
+    let from = "Learning <learning@rollcall.example>".parse().unwrap();
+    Writer::new(from, "https://learn.example".to_owned(), Templates::load(None).unwrap())
 }
 
 fn person() -> Person {
@@ -21,20 +23,25 @@ fn person() -> Person {
         display_name: None,
         user_name: "zoe@acme.example".to_owned(),
         email: "zoe@acme.example".to_owned(),
+        locale: None,
+        timezone: None,
     }
 }
 
 fn said(title: &str) -> Context {
     let url = "https://learn.example/c1".to_owned();
     let due_by = Some(datetime!(2026-12-04 12:00 UTC));
-    Context {
-        request_id: None,
-        assigned: Some(Content { path: false, title: title.to_owned(), url, due_by }),
-    }
+    let assigned = Some(Item { path: false, title: title.to_owned(), url, due_by });
+    Context { assigned, ..Context::default() }
+}
+
+fn write(person: &Person, mail: &settings::Mail, title: &str) -> Mail {
+    let draft = Draft { id: ID, decided_at: AT, tenant: "acme", mail, person, said: &said(title) };
+    writer().compose(Kind::FirstAssignment, &draft).unwrap()
 }
 
 fn formatted(person: &Person, title: &str) -> Vec<u8> {
-    writer().compose(ID, Kind::FirstAssignment, AT, person, &said(title)).unwrap().message.formatted()
+    write(person, &settings::Mail::default(), title).message.formatted()
 }
 
 #[test]
@@ -60,6 +67,31 @@ fn a_mail_has_its_headers_and_both_parts() {
 }
 
 #[test]
+fn a_mail_comes_from_the_tenants_sender_and_keeps_its_message_id() {
+    let chosen = |settings: serde_json::Value| {
+        let settings: Settings = serde_json::from_value(settings).unwrap();
+        let person = Person { locale: Some("de-DE".to_owned()), ..person() };
+        write(&person, &settings.mail, "Brandschutz").message.formatted()
+    };
+    for (settings, name, address) in [
+        (json!({ "mail_sender": "Lernen <lernen@acme.example>" }), "Lernen", "lernen@acme.example"),
+        (json!({ "mail_sender": "a@acme.example", "brand_name": "Acme" }), "Acme", "a@acme.example"),
+        (json!({ "brand_name": "Acmé, Söhne" }), "Acmé, Söhne", "learning@rollcall.example"),
+        (json!({}), "Learning", "learning@rollcall.example"),
+    ] {
+        let bytes = chosen(settings);
+        let mail = MessageParser::new().parse(&bytes).unwrap();
+        let from = mail.from().unwrap().first().unwrap();
+        assert_eq!((from.name(), from.address()), (Some(name), Some(address)));
+        assert_eq!(mail.message_id(), Some("0192aaaa-0000-7000-8000-000000000001@rollcall.example"));
+        assert_eq!(mail.subject(), Some("Neu für Sie: Brandschutz"));
+    }
+    let bytes = chosen(json!({ "mail_reply_to": "HR <hr@acme.example>" }));
+    let mail = MessageParser::new().parse(&bytes).unwrap();
+    assert_eq!(mail.reply_to().unwrap().first().unwrap().address(), Some("hr@acme.example"));
+}
+
+#[test]
 fn no_value_can_add_a_header() {
     let evil = "Safety\r\nBcc: eve@acme.example\r\n\r\n<script>alert(1)</script>";
     let person =
@@ -75,7 +107,7 @@ fn no_value_can_add_a_header() {
 
 #[test]
 fn a_resend_is_the_same_mail_under_the_same_name() {
-    let write = || writer().compose(ID, Kind::FirstAssignment, AT, &person(), &said("Fire safety")).unwrap();
+    let write = || write(&person(), &settings::Mail::default(), "Fire safety");
     assert_eq!(write().message.formatted(), write().message.formatted());
     assert_eq!(
         write().file_name,
@@ -101,7 +133,10 @@ fn an_address_that_is_none_is_refused_without_being_repeated() {
         "ada@acme.example,eve@acme.example",
     ] {
         let person = Person { email: email.to_owned(), ..person() };
-        let error = writer().compose(ID, Kind::Welcome, AT, &person, &Context::default()).unwrap_err();
+        let (mail, said) = (settings::Mail::default(), Context::default());
+        let draft =
+            Draft { id: ID, decided_at: AT, tenant: "acme", mail: &mail, person: &person, said: &said };
+        let error = writer().compose(Kind::Welcome, &draft).unwrap_err();
         assert_eq!(error.reason(), "the address is no valid mail address", "{email:?}");
         assert!(email.is_empty() || !error.to_string().contains(email));
     }

@@ -4,6 +4,7 @@
 mod context;
 mod dead;
 mod keys;
+mod mail;
 mod migrate;
 mod output;
 mod schemas;
@@ -47,6 +48,9 @@ enum Command {
     /// People.
     #[command(subcommand)]
     User(users::Command),
+    /// What people are written, and what it looks like.
+    #[command(subcommand)]
+    Mail(mail::Command),
     /// Messages that could not be dealt with.
     #[command(subcommand)]
     Dead(dead::Command),
@@ -79,6 +83,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Schema(command) => schemas::run(&context, command).await,
         Command::Key(command) => keys::run(&context, command).await,
         Command::User(command) => users::run(&context, command).await,
+        Command::Mail(command) => mail::run(&context, command).await,
         Command::Dead(command) => dead::run(&context, command).await,
         Command::Top(arguments) => top::run(&context, &arguments).await,
     }
