@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lettre::message::Mailbox;
 use shared::config::{Env, Problems};
@@ -10,7 +11,6 @@ use shared::telemetry::Format;
 use wording::Templates;
 
 use crate::mail::transport::{SCHEMES, Transport};
-use crate::sender::AT_ONCE;
 
 /// All that the notifier is told from outside.
 pub struct Config {
@@ -24,10 +24,14 @@ pub struct Config {
     pub health: Option<SocketAddr>,
     /// Where mail goes.
     pub transport: Transport,
+    /// How long sending one mail may take.
+    pub mail_timeout: Duration,
     /// The sender of all mail.
     pub from: Mailbox,
     /// The learning platform, as it is linked in mail.
     pub learning_url: String,
+    /// How long mail about assignments waits for more to say.
+    pub gather: Duration,
     /// What mail says.
     pub templates: Templates,
     /// What is logged.
@@ -54,11 +58,13 @@ impl Config {
         let queue_limit = env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000);
         let health = env.health_address();
         let mail_url = env.url("ROLLCALL_MAIL_URL", &SCHEMES);
+        let mail_timeout = env.seconds("ROLLCALL_MAIL_TIMEOUT", 1..=600);
         let transport =
-            checked(&mut env, "ROLLCALL_MAIL_URL", &mail_url, |url| Transport::open(url, AT_ONCE));
+            checked(&mut env, "ROLLCALL_MAIL_URL", &mail_url, |url| Transport::open(url, mail_timeout));
         let from = env.get::<String>("ROLLCALL_MAIL_FROM");
         let from = checked(&mut env, "ROLLCALL_MAIL_FROM", &from, sender);
         let learning_url = env.url("ROLLCALL_LEARNING_URL", &["http", "https"]);
+        let gather = env.seconds("ROLLCALL_MAIL_GATHER", 0..=3_600);
         let folder = env.optional::<PathBuf>("ROLLCALL_MAIL_TEMPLATES");
         let templates = Templates::load(folder.as_deref())
             .map_err(|what| env.problem("ROLLCALL_MAIL_TEMPLATES", format!("is wrong: {what}")))
@@ -73,8 +79,10 @@ impl Config {
             queue_limit,
             health,
             transport: transport.expect(proof),
+            mail_timeout,
             from: from.expect(proof),
             learning_url,
+            gather,
             templates: templates.expect(proof),
             log,
             log_format,

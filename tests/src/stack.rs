@@ -138,6 +138,8 @@ impl Stack {
             ("AMQP_URL", amqp_url.clone()),
             ("ROLLCALL_LOG", "info".to_owned()),
             ("ROLLCALL_LOG_FORMAT", "json".to_owned()),
+            // So that silence need not be listened to for longer.
+            ("ROLLCALL_MAIL_GATHER", "0".to_owned()),
         ];
         common.extend(options.environment);
         let (worker, fault) = match options.sabotage {

@@ -31,6 +31,7 @@ mod bad_requests;
 
 // Mail.
 mod mail_by_smtp;
+mod mail_settings;
 mod silence_and_mail;
 
 // Load, misuse and restart.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// This program's own. A name's ending decides how values are escaped.
-pub const OWN: [(&str, &str); 12] = [
+pub const OWN: [(&str, &str); 16] = [
     ("layout.html", include_str!("../templates/layout.html")),
     ("layout.txt", include_str!("../templates/layout.txt")),
     ("items.html", include_str!("../templates/items.html")),
@@ -13,6 +13,10 @@ pub const OWN: [(&str, &str); 12] = [
     ("welcome.txt", include_str!("../templates/welcome.txt")),
     ("first_assignment.html", include_str!("../templates/first_assignment.html")),
     ("first_assignment.txt", include_str!("../templates/first_assignment.txt")),
+    ("assignment.html", include_str!("../templates/assignment.html")),
+    ("assignment.txt", include_str!("../templates/assignment.txt")),
+    ("digest.html", include_str!("../templates/digest.html")),
+    ("digest.txt", include_str!("../templates/digest.txt")),
     ("words.en.json", include_str!("../templates/words.en.json")),
     ("words.de.json", include_str!("../templates/words.de.json")),
     ("words.fr.json", include_str!("../templates/words.fr.json")),

@@ -7,11 +7,15 @@ pub enum Kind {
     Welcome,
     /// To somebody to whom content is assigned for the first time.
     FirstAssignment,
+    /// Of an assignment after the first.
+    Assignment,
+    /// Of the assignments after the first, once a day.
+    Digest,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Welcome, Self::FirstAssignment];
+    pub const ALL: [Self; 4] = [Self::Welcome, Self::FirstAssignment, Self::Assignment, Self::Digest];
 
     /// As it is stored, and as its templates are called.
     #[must_use]
@@ -19,6 +23,8 @@ impl Kind {
         match self {
             Self::Welcome => "welcome",
             Self::FirstAssignment => "first_assignment",
+            Self::Assignment => "assignment",
+            Self::Digest => "digest",
         }
     }
 

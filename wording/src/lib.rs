@@ -4,7 +4,7 @@
 //! Pure but for [`templates::Templates::load`], which reads a folder once.
 
 pub mod brand;
-mod calendar;
+pub mod calendar;
 mod files;
 pub mod kind;
 pub mod letter;

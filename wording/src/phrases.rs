@@ -9,7 +9,7 @@ use shared::settings::Locale;
 use crate::calendar::Calendar;
 
 /// The phrases that every language has, in no mail's particular order.
-pub const KEYS: [&str; 21] = [
+pub const KEYS: [&str; 22] = [
     "subject_welcome",
     "subject_one",
     "subject_several",
@@ -22,6 +22,7 @@ pub const KEYS: [&str; 21] = [
     "assigned_path",
     "assigned_several",
     "digest",
+    "and_more",
     "due",
     "start_lesson",
     "start_path",

@@ -16,6 +16,8 @@ use crate::{phrases, sample};
 
 /// The longest title that is shown, in characters.
 const MAX_TITLE: usize = 150;
+/// The most things that one mail shows.
+const MAX_ITEMS: usize = 20;
 /// The phrases that are said about one thing that was assigned.
 const OF_AN_ITEM: [&str; 4] = ["due", "start_lesson", "start_path", "date"];
 
@@ -73,7 +75,7 @@ impl Set {
         let mail = Mail::default();
         for (kind, locale) in Kind::ALL.into_iter().flat_map(|kind| Locale::ALL.map(|locale| (kind, locale)))
         {
-            for count in [1, 2, 4] {
+            for count in [1, 2, 4, 2 * MAX_ITEMS + 4] {
                 let items = sample::items(count);
                 for unsubscribe_url in [None, Some("https://learn.example/unsubscribe")] {
                     let letter = sample::letter(kind, tenant, &mail, locale, &items[count / 2..]);
@@ -113,6 +115,7 @@ impl Set {
             user_name => one_line(letter.user_name, usize::MAX),
             title => first.map(|item| one_line(&item.title, MAX_TITLE)).unwrap_or_default(),
             count => letter.items.len(), more => letter.items.len().saturating_sub(1),
+            hidden => letter.items.len().saturating_sub(MAX_ITEMS),
         };
         let mut say = BTreeMap::new();
         for key in phrases::KEYS.into_iter().filter(|key| !OF_AN_ITEM.contains(key)) {
@@ -155,7 +158,7 @@ impl Set {
                 context! { title => one_line(&item.title, MAX_TITLE), url => item.url, path => item.path, due, start },
             )
         };
-        letter.items.iter().map(item).collect()
+        letter.items.iter().take(MAX_ITEMS).map(item).collect()
     }
 
     fn say(&self, locale: Locale, key: &str, values: impl serde::Serialize) -> Result<String, Error> {

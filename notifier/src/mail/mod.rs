@@ -2,5 +2,6 @@
 
 pub mod folder;
 pub mod message;
+pub mod server;
 pub mod smtp;
 pub mod transport;

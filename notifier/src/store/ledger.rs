@@ -1,6 +1,8 @@
 //! `notifications` as the ledger of decisions: what is to be sent, what is not, and why. What the sender does with
 //! it stands in [`super::queue`].
 
+use std::collections::BTreeMap;
+
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::{Deserialize, Serialize};
@@ -14,12 +16,23 @@ use wording::{Item, Kind};
 use crate::intake::{Incoming, What};
 
 /// Due times are Postgres' own, so that the clocks of several notifiers have no say in whose turn it is. The same event,
-/// come again after `received_events` forgot it, changes nothing; a second mail of the kind violates `notifications_once`.
+/// come again after `received_events` forgot it, changes nothing; a second mail of the kind violates `notifications_once` or
+/// `notifications_waiting`.
 const INSERT: &str = "insert into notifications
-  (id, tenant_id, user_id, kind, state, reason, event_source, event_id, context, decided_at, due_at)
-  select id, tenant_id, user_id, kind, state, reason, event_source, event_id, context, decided_at, now()
+  (id, tenant_id, user_id, kind, state, reason, event_source, event_id, context, decided_at, due_at,
+   give_up_at)
+  select id, tenant_id, user_id, kind, state, reason, event_source, event_id, context, decided_at,
+    now() + (due_at - decided_at), now() + (due_at - decided_at) + interval '72 hours'
   from input order by user_id, kind
   on conflict (tenant_id, event_source, event_id, kind) do nothing";
+
+/// What was sent meanwhile stays as it is; rows are locked in one order everywhere, so that batches do not deadlock.
+const GATHER: &str = ", waiting as (
+    select n.id from notifications n join input using (id) where n.state = 'pending' and n.attempts = 0
+    order by n.id for update of n)
+  update notifications n
+  set context = jsonb_set(n.context, '{more}', coalesce(n.context->'more', '[]') || input.context)
+  from input, waiting where n.id = input.id and n.id = waiting.id";
 
 /// What a mail says beside the person's name, and what its log lines say.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -74,30 +87,51 @@ pub struct Row<'a> {
     context: Context,
     #[serde(with = "time::serde::rfc3339")]
     decided_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    due_at: OffsetDateTime,
+}
+
+/// What a decision says of a mail.
+#[derive(Clone, Copy, Debug)]
+pub enum Verdict {
+    /// It is to be sent, at this time by the notifier's clock.
+    Send(OffsetDateTime),
+    /// It is not to be sent, for this reason.
+    Suppress(&'static str),
 }
 
 impl<'a> Row<'a> {
-    /// A decision to send, or with a `reason` not to send.
+    /// A decision.
     #[must_use]
     pub fn new(
         tenant_id: Uuid,
         incoming: &'a Incoming,
         kind: Kind,
-        reason: Option<&'static str>,
+        verdict: Verdict,
         at: OffsetDateTime,
     ) -> Self {
+        let (state, reason, due_at) = match verdict {
+            Verdict::Send(due_at) => ("pending", None, due_at),
+            Verdict::Suppress(reason) => ("suppressed", Some(reason), at),
+        };
         Self {
             id: shared::id::new(),
             tenant_id,
             user_id: incoming.user(),
             kind: kind.as_str(),
-            state: if reason.is_none() { "pending" } else { "suppressed" },
+            state,
             reason,
             event_source: &incoming.event.source,
             event_id: &incoming.event.id,
             context: Context::of(incoming),
             decided_at: at,
+            due_at,
         }
+    }
+
+    /// Lets the mail say more.
+    pub fn gather(&mut self, item: Item) {
+        self.context.more.push(item);
     }
 }
 
@@ -107,6 +141,27 @@ impl<'a> Row<'a> {
 /// [`Error::Taken`] when somebody else has decided to send the same person the same kind of mail meanwhile.
 pub async fn insert(connection: &mut AsyncPgConnection, rows: &[Row<'_>]) -> Result<(), Error> {
     Rows::new("notifications", rows, INSERT)?.execute(connection).await?;
+    Ok(())
+}
+
+/// What mails that wait are to say more.
+pub type Gathered = BTreeMap<Uuid, Vec<Item>>;
+
+/// Lets mails that wait say more.
+///
+/// # Errors
+/// [`Error::Contention`] when one of them does not wait any more.
+pub async fn gather(connection: &mut AsyncPgConnection, gathered: &Gathered) -> Result<(), Error> {
+    #[derive(Serialize)]
+    struct More<'a> {
+        id: Uuid,
+        context: &'a [Item],
+    }
+    let rows: Vec<_> = gathered.iter().map(|(id, items)| More { id: *id, context: items }).collect();
+    let told = Rows::new("notifications", &rows, GATHER)?.execute(connection).await?;
+    if told < rows.len() {
+        return Err(Error::Contention("a mail went out before it could say more"));
+    }
     Ok(())
 }
 

@@ -151,6 +151,20 @@ pub static VARIABLES: &[Variable] = &[
         used_by: &[Notifier, Cli],
     },
     Variable {
+        name: "ROLLCALL_MAIL_TIMEOUT",
+        unit: "seconds, 1 to 600",
+        default: Some("60"),
+        what: "How long sending one mail may take, from connecting to the mail server's answer to the final dot.",
+        used_by: &[Notifier],
+    },
+    Variable {
+        name: "ROLLCALL_MAIL_GATHER",
+        unit: "seconds, 0 to 3600",
+        default: Some("2"),
+        what: "How long a mail about an assignment waits: what is assigned to the same person meanwhile is told in it too.",
+        used_by: &[Notifier],
+    },
+    Variable {
         name: "ROLLCALL_MAIL_TEMPLATES",
         unit: "folder",
         default: None,

@@ -178,6 +178,8 @@ diesel::table! {
         decided_at -> Timestamptz,
         due_at -> Timestamptz,
         sent_at -> Nullable<Timestamptz>,
+        give_up_at -> Nullable<Timestamptz>,
+        last_attempt -> Nullable<Jsonb>,
     }
 }
 
