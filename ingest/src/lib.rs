@@ -17,3 +17,4 @@ pub mod router;
 pub mod scim;
 pub mod tenants;
 pub mod turns;
+pub mod unsubscribe;

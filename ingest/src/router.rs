@@ -16,7 +16,7 @@ use crate::http::answer::Refusal;
 use crate::http::{observe, panics};
 use crate::scim::kind::Kind;
 use crate::scim::{BASE_PATH, asynchronous, bulk, discovery, list, resources};
-use crate::{events, scim};
+use crate::{events, scim, unsubscribe};
 
 /// Everything that the server answers.
 pub fn router(app: Shared, health: &Health) -> Router {
@@ -34,6 +34,7 @@ pub fn router(app: Shared, health: &Health) -> Router {
         .merge(scim_at("/Schemas/{id}", get(discovery::schema)))
         .merge(scim_at("/Me", any(scim::not_implemented)))
         .route("/events", post(events::take))
+        .route("/unsubscribe/{token}", get(unsubscribe::ask).post(unsubscribe::take))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(CatchPanicLayer::custom(panics::answer))

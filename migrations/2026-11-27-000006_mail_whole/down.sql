@@ -11,3 +11,4 @@ comment on column notifications.context is 'What the mail says beside the person
 drop index notifications_recent;
 alter table notifications drop column give_up_at, drop column last_attempt;
 comment on table notifications is 'The mail ledger: every decision to send or not to send, and what came of it. Written by notifier.';
+drop table unsubscribed;

@@ -1,4 +1,5 @@
--- Mail about assignments after the first, several assignments in one mail, and what became of each attempt to send one.
+-- Mail about assignments after the first, several assignments in one mail, what became of each attempt to send one,
+-- and who wants no more mail about assignments.
 -- Runs beside: any version of ingest and worker. A notifier of the version before sends of several assignments the first
 -- alone, and gives up the kinds of mail that it does not know: update the notifiers before a tenant's assignment_mail is set.
 
@@ -23,3 +24,11 @@ comment on column notifications.give_up_at is 'Until when it is tried; null: 72 
 comment on column notifications.last_attempt is 'The last attempt: at; ended: sent, refused (for good), put_off (not for now), unknown (nobody knows whether it arrived) or unwritten (it could not be put together); why.';
 comment on table notifications is 'The mail ledger: every decision to send or not to send, and what came of it. Written by notifier; `rollcall mail resend` makes pending again what was sent or given up.';
 create index notifications_recent on notifications (decided_at desc, id);
+
+create table unsubscribed (
+    tenant_id uuid not null references tenants,
+    user_id   uuid not null,
+    since     timestamptz not null default now(),
+    primary key (tenant_id, user_id)
+);
+comment on table unsubscribed is 'Who wants no more mail about assignments after the first. Written by ingest.';

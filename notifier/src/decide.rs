@@ -18,6 +18,8 @@ pub const DELETED: &str = "the user was deleted";
 
 /// Why nothing is sent: the tenant wants no welcomes.
 pub const UNWELCOMED: &str = "the company has welcome mail switched off";
+/// Why nothing is sent: the person said so.
+pub const UNSUBSCRIBED: &str = "the user wants no more mail about assignments";
 /// Why no mail of its own is sent: another one, that was waiting, says it too.
 pub const GATHERED: &str = "told in a mail that was waiting to be sent";
 
@@ -30,6 +32,12 @@ fn had(kind: Kind) -> &'static str {
     }
 }
 
+/// Whether a person can do without this kind of mail, and may say so.
+#[must_use]
+pub fn is_optional(kind: Kind) -> bool {
+    matches!(kind, Kind::Assignment | Kind::Digest)
+}
+
 /// A user whom the tenant has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
@@ -37,6 +45,8 @@ pub struct User {
     pub archived: bool,
     /// Where they are (IANA).
     pub timezone: Option<String>,
+    /// Whether they want no more mail about assignments than the first.
+    pub unsubscribed: bool,
 }
 
 /// The kinds of mail that the ledger holds for a user; those that never reached them (suppressed, failed) left out.
@@ -130,6 +140,9 @@ fn assignment(user: Option<&User>, mailed: &Mailed, chosen: AssignmentMail) -> E
         AssignmentMail::Every => Kind::Assignment,
         AssignmentMail::Digest => Kind::Digest,
     };
+    if is_optional(kind) && user.is_some_and(|user| user.unsubscribed && !user.archived) {
+        return Effect::Suppress(kind, UNSUBSCRIBED);
+    }
     match (mailed.waits(kind), user) {
         (Some(id), Some(User { archived: false, .. })) => Effect::Gather(kind, id),
         _ => mail(kind, None, user, mailed),

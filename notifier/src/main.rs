@@ -80,7 +80,8 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
 
     let office = Arc::new(Office::new(config.pool, config.gather, Clock::System));
     let publisher = Arc::new(Publisher::new(link.clone()));
-    let writer = Writer::new(config.from, config.learning_url, config.templates);
+    let writer =
+        Writer::new(config.from, config.learning_url, config.templates, config.signer, config.unsubscribe);
     let mut work = JoinSet::new();
     work.spawn(Consumer::new(office.clone(), publisher.clone(), stop.clone()).run(link.clone()));
     work.spawn(

@@ -23,6 +23,7 @@ pub mod event;
 pub mod outcome;
 pub mod settings;
 pub mod ticket;
+pub mod unsubscribe;
 
 // The rims.
 pub mod amqp;

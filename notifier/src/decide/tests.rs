@@ -5,8 +5,8 @@ use time::OffsetDateTime;
 
 use super::*;
 
-const LIVES: Option<User> = Some(User { archived: false, timezone: None });
-const SLEEPS: Option<User> = Some(User { archived: true, timezone: None });
+const LIVES: Option<User> = Some(User { archived: false, timezone: None, unsubscribed: false });
+const SLEEPS: Option<User> = Some(User { archived: true, timezone: None, unsubscribed: false });
 const NOTHING: Mailed = Mailed { welcome: false, first_assignment: false, waiting: Vec::new() };
 const WELCOMED: Mailed = Mailed { welcome: true, first_assignment: false, waiting: Vec::new() };
 const ASSIGNED: Mailed = Mailed { welcome: true, first_assignment: true, waiting: Vec::new() };
@@ -151,6 +151,20 @@ fn the_tenant_chooses_what_is_mailed_after_the_first_assignment() {
     ] {
         let mail = Mail { assignment_mail: chosen, ..Mail::default() };
         assert_eq!(decide(&assigned(), user.as_ref(), &mailed, &mail), [Effect::Assign, expected], "{rule}");
+    }
+}
+
+#[test]
+fn who_wants_no_more_gets_the_first_alone() {
+    let user = Some(User { archived: false, timezone: None, unsubscribed: true });
+    let waiting = Mailed { waiting: vec![(Kind::Digest, Uuid::from_u128(1))], ..ASSIGNED };
+    for (chosen, mailed, expected) in [
+        (AssignmentMail::Every, NOTHING, Effect::Send(Kind::FirstAssignment)),
+        (AssignmentMail::Every, ASSIGNED, Effect::Suppress(Kind::Assignment, UNSUBSCRIBED)),
+        (AssignmentMail::Digest, waiting, Effect::Suppress(Kind::Digest, UNSUBSCRIBED)),
+    ] {
+        let mail = Mail { assignment_mail: chosen, ..Mail::default() };
+        assert_eq!(decide(&assigned(), user.as_ref(), &mailed, &mail), [Effect::Assign, expected]);
     }
 }
 

@@ -7,12 +7,15 @@ use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use lettre::{Address, Message};
 use shared::settings::{self, Settings};
+use shared::unsubscribe::Key;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 use wording::line::one_line;
 use wording::{Kind, Letter, Templates, templates};
 
+use super::dkim::Signer;
+use crate::decide::is_optional;
 use crate::store::ledger::Context;
 use crate::store::queue::{Claim, Person};
 
@@ -73,6 +76,10 @@ pub struct Draft<'a> {
     pub id: Uuid,
     /// When it was decided: its Date.
     pub decided_at: OffsetDateTime,
+    /// The tenant.
+    pub tenant_id: Uuid,
+    /// The person, by SCIM id.
+    pub user: Uuid,
     /// The tenant's name.
     pub tenant: &'a str,
     /// What the tenant chose.
@@ -89,13 +96,21 @@ pub struct Writer {
     from: Mailbox,
     learning_url: String,
     templates: Templates,
+    signer: Option<Signer>,
+    unsubscribe: Option<(Key, String)>,
 }
 
 impl Writer {
     /// A writer of mail from this sender, about the learning platform at `learning_url`, unless a tenant chose others.
     #[must_use]
-    pub fn new(from: Mailbox, learning_url: String, templates: Templates) -> Self {
-        Self { from, learning_url, templates }
+    pub fn new(
+        from: Mailbox,
+        learning_url: String,
+        templates: Templates,
+        signer: Option<Signer>,
+        unsubscribe: Option<(Key, String)>,
+    ) -> Self {
+        Self { from, learning_url, templates, signer, unsubscribe }
     }
 
     /// Writes the mail of a claimed row.
@@ -109,6 +124,8 @@ impl Writer {
         let draft = Draft {
             id: claim.id,
             decided_at: claim.decided_at,
+            tenant_id: claim.tenant_id,
+            user: claim.user_id,
             tenant: &claim.tenant,
             mail: &settings.mail,
             person: &claim.person(),
@@ -124,6 +141,7 @@ impl Writer {
     pub fn compose(&self, kind: Kind, draft: &Draft<'_>) -> Result<Mail, Error> {
         let Draft { id, decided_at, mail, person, said, .. } = *draft;
         let to: Address = person.email.trim().parse().map_err(Error::Address)?;
+        let unsubscribe_url = self.unsubscribe_url(kind, draft);
         let words = self.templates.words(&Letter {
             kind,
             tenant: draft.tenant,
@@ -134,7 +152,7 @@ impl Writer {
             given_name: &person.given_name,
             user_name: &person.user_name,
             items: &said.items(),
-            unsubscribe_url: None,
+            unsubscribe_url: unsubscribe_url.as_deref(),
         })?;
         // RFC 3834 §5: so that no auto-responder answers.
         let automatic = raw("Auto-Submitted", "auto-generated");
@@ -156,7 +174,23 @@ impl Writer {
         if let Some((name, address)) = mail.mail_reply_to.parts() {
             builder = builder.reply_to(mailbox(name, address)?);
         }
-        Ok(Mail { file_name: file_name(id, kind, decided_at), message: builder.multipart(parts)? })
+        if let Some(url) = unsubscribe_url {
+            // RFC 8058 §3.1.
+            builder = builder
+                .raw_header(raw("List-Unsubscribe", &format!("<{url}>")))
+                .raw_header(raw("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"));
+        }
+        let mut message = builder.multipart(parts)?;
+        if let Some(signer) = &self.signer {
+            signer.sign(&mut message);
+        }
+        Ok(Mail { file_name: file_name(id, kind, decided_at), message })
+    }
+
+    /// Where the person can stop this kind of mail: all after the first.
+    fn unsubscribe_url(&self, kind: Kind, draft: &Draft<'_>) -> Option<String> {
+        let (key, base) = self.unsubscribe.as_ref()?;
+        is_optional(kind).then(|| key.link(base, draft.tenant_id, draft.user))
     }
 
     /// The tenant's sender; its name alone is that of its brand, or our own.

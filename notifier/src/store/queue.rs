@@ -12,13 +12,15 @@ use shared::postgres::schema::notifications;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::decide::{ARCHIVED, DELETED};
+use crate::decide::{ARCHIVED, DELETED, UNSUBSCRIBED};
 
-/// Rows that another notifier is claiming are skipped, not waited for. Whose person is gone since is suppressed.
+/// Rows that another notifier is claiming are skipped, not waited for. What its person cannot get, or does not want, any more is suppressed.
 const CLAIM: &str = "with due as (
     select n.id, u.given_name, u.family_name, u.display_name, u.user_name, u.email, u.locale, u.timezone,
            t.name as tenant, t.settings,
-           case when u.id is null then $1 when u.archived_at is not null then $2 end as gone
+           case when u.id is null then $1 when u.archived_at is not null then $2
+                when n.kind in ('assignment', 'digest') and exists (select 1 from unsubscribed o
+                  where o.tenant_id = n.tenant_id and o.user_id = n.user_id) then $6 end as gone
     from notifications n join tenants t on t.id = n.tenant_id
       left join users u on u.id = n.user_id and u.tenant_id = n.tenant_id
     where n.state in ('pending', 'claimed') and n.due_at <= now() and n.tenant_id <> all($5)
@@ -140,7 +142,8 @@ pub async fn claim(
         .bind::<Text, _>(ARCHIVED)
         .bind::<BigInt, _>(limit)
         .bind::<Double, _>(lease.as_secs_f64())
-        .bind::<Array<diesel::sql_types::Uuid>, _>(paused);
+        .bind::<Array<diesel::sql_types::Uuid>, _>(paused)
+        .bind::<Text, _>(UNSUBSCRIBED);
     Ok(claim.get_results(connection).await?)
 }
 

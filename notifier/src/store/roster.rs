@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 use shared::postgres::Error;
-use shared::postgres::schema::{notifications, tenants, users};
+use shared::postgres::schema::{notifications, tenants, unsubscribed, users};
 use shared::settings::{Mail, Settings};
 use uuid::Uuid;
 use wording::Kind;
@@ -51,7 +51,15 @@ impl People {
             users::timezone,
         ));
         for (tenant, id, archived, timezone) in query.load(connection).await? {
-            people.users.insert((tenant, id), User { archived, timezone });
+            people.users.insert((tenant, id), User { archived, timezone, unsubscribed: false });
+        }
+        let query = unsubscribed::table
+            .filter(unsubscribed::tenant_id.eq_any(tenants).and(unsubscribed::user_id.eq_any(ids)))
+            .select((unsubscribed::tenant_id, unsubscribed::user_id));
+        for key in query.load::<(Uuid, Uuid)>(connection).await? {
+            if let Some(user) = people.users.get_mut(&key) {
+                user.unsubscribed = true;
+            }
         }
         let untried = notifications::state.eq("pending").and(notifications::attempts.eq(0));
         let query = notifications::table

@@ -85,7 +85,7 @@ pub static VARIABLES: &[Variable] = &[
         unit: "URL",
         default: None,
         what: "What clients see in front of /scim/v2, e.g. https://scim.example.com. Unset: taken from each request's Host and X-Forwarded-Proto.",
-        used_by: &[Ingest],
+        used_by: &[Ingest, Notifier],
     },
     Variable {
         name: "ROLLCALL_BODY_LIMIT",
@@ -149,6 +149,34 @@ pub static VARIABLES: &[Variable] = &[
         default: Some("https://learn.example"),
         what: "The learning platform's front page, as it is linked in mail; a tenant may have its own.",
         used_by: &[Notifier, Cli],
+    },
+    Variable {
+        name: "ROLLCALL_DKIM_KEY",
+        unit: "file",
+        default: None,
+        what: "The private RSA key, in PEM, that mail is signed with (DKIM). Unset: mail is not signed.",
+        used_by: &[Notifier],
+    },
+    Variable {
+        name: "ROLLCALL_DKIM_SELECTOR",
+        unit: "name",
+        default: Some("rollcall"),
+        what: "Under which name the public key stands in the DNS: NAME._domainkey.DOMAIN.",
+        used_by: &[Notifier],
+    },
+    Variable {
+        name: "ROLLCALL_DKIM_DOMAIN",
+        unit: "domain",
+        default: None,
+        what: "Whose signature it is. Unset: the domain of ROLLCALL_MAIL_FROM.",
+        used_by: &[Notifier],
+    },
+    Variable {
+        name: "ROLLCALL_UNSUBSCRIBE_KEY",
+        unit: "secret of at least 32 bytes",
+        default: None,
+        what: "Signs the links by which people stop mail about new assignments (RFC 8058); the same for ingest and the notifier. Unset, or without ROLLCALL_PUBLIC_URL: mail has no such link.",
+        used_by: &[Ingest, Notifier],
     },
     Variable {
         name: "ROLLCALL_MAIL_TIMEOUT",

@@ -164,6 +164,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    unsubscribed (tenant_id, user_id) {
+        tenant_id -> Uuid,
+        user_id -> Uuid,
+        since -> Timestamptz,
+    }
+}
+
+diesel::table! {
     notifications (id) {
         id -> Uuid,
         tenant_id -> Uuid,

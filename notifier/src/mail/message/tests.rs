@@ -13,7 +13,8 @@ const AT: OffsetDateTime = datetime!(2026-11-24 1:02:03 UTC);
 
 fn writer() -> Writer {
     let from = "Learning <learning@rollcall.example>".parse().unwrap();
-    Writer::new(from, "https://learn.example".to_owned(), Templates::load(None).unwrap())
+    let unsubscribe = Some(("k".repeat(32).parse().unwrap(), "https://scim.example".to_owned()));
+    Writer::new(from, "https://learn.example".to_owned(), Templates::load(None).unwrap(), None, unsubscribe)
 }
 
 fn person() -> Person {
@@ -35,8 +36,14 @@ fn said(title: &str) -> Context {
     Context { assigned, ..Context::default() }
 }
 
+fn draft<'a>(person: &'a Person, mail: &'a settings::Mail, said: &'a Context) -> Draft<'a> {
+    let (tenant_id, user) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    Draft { id: ID, decided_at: AT, tenant_id, user, tenant: "acme", mail, person, said }
+}
+
 fn write(person: &Person, mail: &settings::Mail, title: &str) -> Mail {
-    let draft = Draft { id: ID, decided_at: AT, tenant: "acme", mail, person, said: &said(title) };
+    let said = said(title);
+    let draft = draft(person, mail, &said);
     writer().compose(Kind::FirstAssignment, &draft).unwrap()
 }
 
@@ -134,10 +141,30 @@ fn an_address_that_is_none_is_refused_without_being_repeated() {
     ] {
         let person = Person { email: email.to_owned(), ..person() };
         let (mail, said) = (settings::Mail::default(), Context::default());
-        let draft =
-            Draft { id: ID, decided_at: AT, tenant: "acme", mail: &mail, person: &person, said: &said };
+        let draft = draft(&person, &mail, &said);
         let error = writer().compose(Kind::Welcome, &draft).unwrap_err();
         assert_eq!(error.reason(), "the address is no valid mail address", "{email:?}");
         assert!(email.is_empty() || !error.to_string().contains(email));
+    }
+}
+
+#[test]
+fn only_mail_after_the_first_can_be_stopped_and_by_one_click() {
+    let (person, mail, said) = (person(), settings::Mail::default(), said("Fire safety"));
+    for (kind, stops) in [
+        (Kind::Welcome, false),
+        (Kind::FirstAssignment, false),
+        (Kind::Assignment, true),
+        (Kind::Digest, true),
+    ] {
+        let bytes = writer().compose(kind, &draft(&person, &mail, &said)).unwrap().message.formatted();
+        let parsed = MessageParser::new().parse(&bytes).unwrap();
+        let post = parsed.header_raw("List-Unsubscribe-Post").map(str::trim);
+        assert_eq!(post, stops.then_some("List-Unsubscribe=One-Click"), "{kind:?}");
+        let text = parsed.body_text(0).unwrap();
+        assert_eq!(text.contains("https://scim.example/unsubscribe/"), stops, "{kind:?}: {text}");
+        let header =
+            parsed.header_raw("List-Unsubscribe").map(|url| url.split_whitespace().collect::<String>());
+        assert_eq!(header.is_some_and(|url| text.contains(url.trim_matches(['<', '>']))), stops, "{kind:?}");
     }
 }
