@@ -24,6 +24,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What clients see in front of `/scim/v2`, where that is fixed.
     pub public_url: Option<PublicUrl>,
+    /// By which the links are known that stop mail.
+    pub unsubscribe_key: Option<shared::unsubscribe::Key>,
     /// The largest body that is taken, in bytes.
     pub body_limit: usize,
     /// How long an answer may take.
@@ -57,6 +59,7 @@ impl Config {
             amqp_url: Masked(env.url("AMQP_URL", &["amqp", "amqps"])),
             listen: SocketAddr::new(address, u16::try_from(port).expect("the bounds are those of a port")),
             public_url: env.optional("ROLLCALL_PUBLIC_URL"),
+            unsubscribe_key: env.optional("ROLLCALL_UNSUBSCRIBE_KEY"),
             body_limit: size(env.number("ROLLCALL_BODY_LIMIT", 1_024..=10_485_760)),
             deadline: env.seconds("ROLLCALL_DEADLINE", 2..=50),
             drain: env.seconds("ROLLCALL_DRAIN", 0..=60),

@@ -19,3 +19,4 @@ pub mod router;
 pub mod scim;
 pub mod tenants;
 pub mod turns;
+pub mod unsubscribe;

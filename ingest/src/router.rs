@@ -16,7 +16,7 @@ use crate::http::answer::Refusal;
 use crate::http::{observe, panics};
 use crate::scim::kind::Kind;
 use crate::scim::{BASE_PATH, asynchronous, bulk, discovery, list, resources};
-use crate::{events, reports, scim};
+use crate::{events, reports, scim, unsubscribe};
 
 /// Everything that the server answers.
 pub fn router(app: Shared, health: &Health) -> Router {
@@ -36,6 +36,7 @@ pub fn router(app: Shared, health: &Health) -> Router {
         .route("/events", post(events::take))
         .route("/reports/{name}", get(reports::report))
         .route("/activity", get(reports::activity))
+        .route("/unsubscribe/{token}", get(unsubscribe::ask).post(unsubscribe::take))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(CatchPanicLayer::custom(panics::answer))

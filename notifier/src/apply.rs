@@ -81,11 +81,11 @@ pub async fn take(office: &Office, events: &[Addressed]) -> Result<(), Error> {
 }
 
 async fn try_take(office: &Office, events: &[Addressed]) -> Result<Done, Error> {
-    let now = office.clock.now();
+    let (now, gather) = (office.clock.now(), office.gather);
     // Bounded, and its connection is not used again after a time-out; a commit that was not heard of is found by
     // the next attempt, in `received_events`.
     let transaction = async |connection: &mut AsyncPgConnection| {
-        connection.transaction(async |connection| take_new(connection, events, now).await).await
+        connection.transaction(async |connection| take_new(connection, events, now, gather).await).await
     };
     office.pool.bounded(transaction).await
 }
@@ -94,16 +94,18 @@ async fn take_new(
     connection: &mut AsyncPgConnection,
     events: &[Addressed],
     now: OffsetDateTime,
+    gather: Duration,
 ) -> Result<Done, Error> {
     let mut fresh = received::insert(connection, events.iter().map(Addressed::key).collect()).await?;
     // Removed when met: of two in one batch the first is taken.
     let new: Vec<&Addressed> = events.iter().filter(|event| fresh.remove(&event.key())).collect();
-    let mut done = apply(connection, &new, now).await?;
+    let mut done = apply(connection, &new, now, gather).await?;
     done.duplicates = events.len() - new.len();
     Ok(done)
 }
 
-/// Decides about events and saves their effects; within a transaction of the caller's.
+/// Decides about events and saves their effects; within a transaction of the caller's. Mail waits for so long as
+/// `gather` for more to say.
 ///
 /// # Errors
 /// See [`Error`].
@@ -111,6 +113,7 @@ pub async fn apply(
     connection: &mut AsyncPgConnection,
     events: &[&Addressed],
     now: OffsetDateTime,
+    gather: Duration,
 ) -> Result<Done, Error> {
     if events.is_empty() {
         return Ok(Done::default());
@@ -118,16 +121,21 @@ pub async fn apply(
     let mut ids: Vec<Uuid> = events.iter().map(|event| event.incoming.user()).collect();
     ids.sort_unstable();
     ids.dedup();
-    let mut people = People::load(connection, &ids).await?;
-    let mut changes = Changes::default();
+    let mut tenants: Vec<Uuid> = events.iter().map(|event| event.tenant).collect();
+    tenants.sort_unstable();
+    tenants.dedup();
+    let mut people = People::load(connection, &tenants, &ids).await?;
+    let mut changes = Changes::new(gather, now);
     let mut notes = Vec::new();
     for event in events {
-        let user = event.incoming.user();
-        for effect in decide(&event.incoming.what, people.user(event.tenant, user), people.mailed(user)) {
+        let id = event.incoming.user();
+        let (mailed, chosen) = (people.mailed(id).clone(), people.chosen(event.tenant));
+        let user = people.user(event.tenant, id).cloned();
+        for effect in decide(&event.incoming.what, user.as_ref(), &mailed, &chosen) {
+            let row = changes.add(event, effect, user.as_ref());
             if let Effect::Send(kind) = effect {
-                people.mail(user, kind);
+                people.mail(id, kind, row);
             }
-            changes.add(event, effect, now);
             notes.push(Note::new(event, effect));
         }
     }
@@ -185,6 +193,9 @@ impl Note {
         match effect {
             Effect::Send(kind) => {
                 info!(kind = kind.as_str(), %tenant, user.id = %user, event.id = event, request.id = request, "decided to send mail");
+            }
+            Effect::Gather(kind, mail) => {
+                info!(kind = kind.as_str(), notification.id = %mail, %tenant, user.id = %user, event.id = event, request.id = request, "added to a mail that waits");
             }
             Effect::Suppress(kind, reason) => {
                 info!(kind = kind.as_str(), reason, %tenant, user.id = %user, event.id = event, request.id = request, "suppressed mail");

@@ -2,37 +2,68 @@
 //! batch's size. Before it: [`crate::decide`]; after it: the commit.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
 use shared::event::ContentEvent;
 use shared::postgres::Error;
 use time::OffsetDateTime;
 use uuid::Uuid;
+use wording::Kind;
+use wording::calendar::next_morning;
 
 use crate::apply::{Addressed, parking_pause};
-use crate::decide::{Effect, Kind};
+use crate::decide::{Effect, GATHERED, User};
 use crate::intake::What;
 use crate::store::assignments::{self, AssignedRow, CompletedRow};
-use crate::store::ledger::{self, Cancelled};
+use crate::store::ledger::{self, Cancelled, Gathered, Verdict};
 use crate::store::parked::{self, Awaited};
 
 /// What is to be saved.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Changes<'a> {
+    gather: Duration,
+    now: OffsetDateTime,
     assigned: Vec<AssignedRow<'a>>,
     completed: Vec<CompletedRow<'a>>,
     decisions: Vec<ledger::Row<'a>>,
+    gathered: Gathered,
     cancels: BTreeMap<(Uuid, &'static str), Vec<Uuid>>,
     parked: Vec<parked::Row>,
     awaited: Vec<Awaited>,
 }
 
 impl<'a> Changes<'a> {
-    /// Adds what one effect of an event leads to.
-    pub fn add(&mut self, event: &'a Addressed, effect: Effect, now: OffsetDateTime) {
+    /// None yet; mail about assignments waits for so long as `gather`.
+    #[must_use]
+    pub fn new(gather: Duration, now: OffsetDateTime) -> Self {
+        Self {
+            gather,
+            now,
+            assigned: Vec::new(),
+            completed: Vec::new(),
+            decisions: Vec::new(),
+            gathered: Gathered::new(),
+            cancels: BTreeMap::new(),
+            parked: Vec::new(),
+            awaited: Vec::new(),
+        }
+    }
+
+    /// Adds what one effect of an event leads to. Returns the id of the mail that is to be sent, if one is.
+    pub fn add(&mut self, event: &'a Addressed, effect: Effect, user: Option<&User>) -> Option<Uuid> {
         match effect {
-            Effect::Send(kind) => self.decided(event, kind, None, now),
-            Effect::Suppress(kind, reason) => self.decided(event, kind, Some(reason), now),
+            Effect::Send(kind) => {
+                let due = self.due(kind, user);
+                return Some(self.decided(event, kind, Verdict::Send(due)));
+            }
+            Effect::Gather(kind, mail) => {
+                self.gather(event, mail);
+                self.decided(event, kind, Verdict::Suppress(GATHERED));
+            }
+            Effect::Suppress(kind, reason) => {
+                self.decided(event, kind, Verdict::Suppress(reason));
+            }
             Effect::Assign | Effect::Complete => match &event.incoming.what {
                 What::Content(ContentEvent::Assigned(a)) => {
                     self.assigned.push(AssignedRow::new(event.tenant, a));
@@ -45,21 +76,36 @@ impl<'a> Changes<'a> {
             Effect::Cancel(reason) => {
                 self.cancels.entry((event.tenant, reason)).or_default().push(event.incoming.user());
             }
-            Effect::Park => self.parked.push(parked_row(event, now)),
+            Effect::Park => self.parked.push(parked_row(event, self.now)),
             Effect::Unpark => {
                 self.awaited.push(Awaited { tenant_id: event.tenant, user_id: event.incoming.user() });
             }
         }
+        None
     }
 
-    fn decided(
-        &mut self,
-        event: &'a Addressed,
-        kind: Kind,
-        reason: Option<&'static str>,
-        now: OffsetDateTime,
-    ) {
-        self.decisions.push(ledger::Row::new(event.tenant, &event.incoming, kind, reason, now));
+    fn decided(&mut self, event: &'a Addressed, kind: Kind, verdict: Verdict) -> Uuid {
+        let row = ledger::Row::new(event.tenant, &event.incoming, kind, verdict, self.now);
+        let id = row.id;
+        self.decisions.push(row);
+        id
+    }
+
+    fn due(&self, kind: Kind, user: Option<&User>) -> OffsetDateTime {
+        match kind {
+            Kind::Welcome => self.now,
+            Kind::FirstAssignment | Kind::Assignment => self.now + self.gather,
+            Kind::Digest => next_morning(self.now, user.and_then(|user| user.timezone.as_deref())),
+        }
+    }
+
+    /// Lets a mail say more that is decided in this batch, or was before it.
+    fn gather(&mut self, event: &Addressed, mail: Uuid) {
+        let Some(item) = ledger::Context::of(&event.incoming).assigned else { return };
+        match self.decisions.iter_mut().find(|row| row.id == mail) {
+            Some(row) => row.gather(item),
+            None => self.gathered.entry(mail).or_default().push(item),
+        }
     }
 
     /// Saves all; returns the mails that were pending and are suppressed now, each with its reason.
@@ -79,6 +125,9 @@ impl<'a> Changes<'a> {
         }
         if !self.decisions.is_empty() {
             ledger::insert(connection, &self.decisions).await?;
+        }
+        if !self.gathered.is_empty() {
+            ledger::gather(connection, &self.gathered).await?;
         }
         let mut cancelled = Vec::new();
         for ((tenant, reason), users) in &self.cancels {

@@ -1,14 +1,18 @@
 //! The notifier's configuration, out of the environment: everything that is wrong is told at once, by name.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use lettre::message::Mailbox;
 use shared::config::{Env, Problems};
 use shared::postgres::Pool;
 use shared::telemetry::Format;
+use shared::unsubscribe::Key;
+use wording::Templates;
 
+use crate::mail::dkim::Signer;
 use crate::mail::transport::{SCHEMES, Transport};
-use crate::sender::AT_ONCE;
 
 /// All that the notifier is told from outside.
 pub struct Config {
@@ -22,10 +26,20 @@ pub struct Config {
     pub health: Option<SocketAddr>,
     /// Where mail goes.
     pub transport: Transport,
+    /// Who signs mail.
+    pub signer: Option<Signer>,
+    /// How people stop mail: the key of the links, and what they begin with.
+    pub unsubscribe: Option<(Key, String)>,
+    /// How long sending one mail may take.
+    pub mail_timeout: Duration,
     /// The sender of all mail.
     pub from: Mailbox,
     /// The learning platform, as it is linked in mail.
     pub learning_url: String,
+    /// How long mail about assignments waits for more to say.
+    pub gather: Duration,
+    /// What mail says.
+    pub templates: Templates,
     /// What is logged.
     pub log: String,
     /// How it looks.
@@ -50,11 +64,21 @@ impl Config {
         let queue_limit = env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000);
         let health = env.health_address();
         let mail_url = env.url("ROLLCALL_MAIL_URL", &SCHEMES);
+        let mail_timeout = env.seconds("ROLLCALL_MAIL_TIMEOUT", 1..=600);
         let transport =
-            checked(&mut env, "ROLLCALL_MAIL_URL", &mail_url, |url| Transport::open(url, AT_ONCE));
+            checked(&mut env, "ROLLCALL_MAIL_URL", &mail_url, |url| Transport::open(url, mail_timeout));
         let from = env.get::<String>("ROLLCALL_MAIL_FROM");
         let from = checked(&mut env, "ROLLCALL_MAIL_FROM", &from, sender);
+        let signer = signer(&mut env, from.as_ref());
+        let (key, base) =
+            (env.optional("ROLLCALL_UNSUBSCRIBE_KEY"), env.optional::<url::Url>("ROLLCALL_PUBLIC_URL"));
+        let unsubscribe = key.zip(base.map(|url| url.to_string()));
         let learning_url = env.url("ROLLCALL_LEARNING_URL", &["http", "https"]);
+        let gather = env.seconds("ROLLCALL_MAIL_GATHER", 0..=3_600);
+        let folder = env.optional::<PathBuf>("ROLLCALL_MAIL_TEMPLATES");
+        let templates = Templates::load(folder.as_deref())
+            .map_err(|what| env.problem("ROLLCALL_MAIL_TEMPLATES", format!("is wrong: {what}")))
+            .ok();
         let log = env.log_filter();
         let log_format = env.get("ROLLCALL_LOG_FORMAT");
         env.finish()?;
@@ -65,8 +89,13 @@ impl Config {
             queue_limit,
             health,
             transport: transport.expect(proof),
+            signer,
+            unsubscribe,
+            mail_timeout,
             from: from.expect(proof),
             learning_url,
+            gather,
+            templates: templates.expect(proof),
             log,
             log_format,
         })
@@ -84,6 +113,20 @@ fn checked<T>(
         return None;
     }
     check(value).map_err(|what| env.problem(name, what)).ok()
+}
+
+/// Who signs mail, if a key is configured.
+fn signer(env: &mut Env, from: Option<&Mailbox>) -> Option<Signer> {
+    let selector = env.get::<String>("ROLLCALL_DKIM_SELECTOR");
+    let domain = env.optional::<String>("ROLLCALL_DKIM_DOMAIN");
+    let file = env.optional::<PathBuf>("ROLLCALL_DKIM_KEY")?;
+    let domain = domain.or_else(|| from.map(|from| from.email.domain().to_owned()))?;
+    for (name, value) in [("ROLLCALL_DKIM_SELECTOR", &selector), ("ROLLCALL_DKIM_DOMAIN", &domain)] {
+        if !value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_')) {
+            env.problem(name, "must be a name of the DNS");
+        }
+    }
+    Signer::open(&file, &selector, &domain).map_err(|what| env.problem("ROLLCALL_DKIM_KEY", what)).ok()
 }
 
 /// A sender whose domain can stand in a Message-ID.
@@ -127,7 +170,11 @@ mod tests {
             ("DATABASE_URL", "postgres://me:secret@127.0.0.1:port/x"),
             ("ROLLCALL_MAIL_URL", "smtp://me:secret@mail.example?tls=perhaps"),
             ("ROLLCALL_MAIL_FROM", "nobody"),
+            ("ROLLCALL_DKIM_DOMAIN", "acme.example; x=y"),
+            ("ROLLCALL_DKIM_KEY", "/nowhere/at/all"),
+            ("ROLLCALL_UNSUBSCRIBE_KEY", "short and secret"),
             ("ROLLCALL_LEARNING_URL", "ftp://learn.example"),
+            ("ROLLCALL_MAIL_TEMPLATES", "/nowhere/at/all"),
             ("ROLLCALL_LOG", "a=b=c"),
             ("ROLLCALL_LOG_FORMAT", "xml"),
         ])
@@ -139,7 +186,11 @@ mod tests {
             "AMQP_URL",
             "ROLLCALL_MAIL_URL",
             "ROLLCALL_MAIL_FROM",
+            "ROLLCALL_DKIM_DOMAIN",
+            "ROLLCALL_DKIM_KEY",
+            "ROLLCALL_UNSUBSCRIBE_KEY",
             "ROLLCALL_LEARNING_URL",
+            "ROLLCALL_MAIL_TEMPLATES",
             "ROLLCALL_LOG",
             "ROLLCALL_LOG_FORMAT",
         ];

@@ -3,6 +3,9 @@
 
 use shared::command::Origin;
 use shared::event::{ContentEvent, UserEvent};
+use shared::settings::{AssignmentMail, Mail, Welcome};
+use uuid::Uuid;
+use wording::Kind;
 
 use crate::intake::What;
 
@@ -13,70 +16,71 @@ pub const ARCHIVED: &str = "the user is archived";
 /// Why nothing is sent: the person is gone.
 pub const DELETED: &str = "the user was deleted";
 
-/// The kinds of mail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// To somebody whose account was made by hand.
-    Welcome,
-    /// To somebody to whom content is assigned for the first time.
-    FirstAssignment,
+/// Why nothing is sent: the tenant wants no welcomes.
+pub const UNWELCOMED: &str = "the company has welcome mail switched off";
+/// Why nothing is sent: the person said so.
+pub const UNSUBSCRIBED: &str = "the user wants no more mail about assignments";
+/// Why no mail of its own is sent: another one, that was waiting, says it too.
+pub const GATHERED: &str = "told in a mail that was waiting to be sent";
+
+/// Why nothing is sent: each of these kinds is sent once.
+fn had(kind: Kind) -> &'static str {
+    if kind == Kind::Welcome {
+        "already had the welcome mail"
+    } else {
+        "already had the first-assignment mail"
+    }
 }
 
-impl Kind {
-    /// As it is stored.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Welcome => "welcome",
-            Self::FirstAssignment => "first_assignment",
-        }
-    }
-
-    /// From storage.
-    #[must_use]
-    pub fn stored(text: &str) -> Option<Self> {
-        [Self::Welcome, Self::FirstAssignment].into_iter().find(|kind| kind.as_str() == text)
-    }
-
-    /// Why nothing is sent: each kind is sent once.
-    fn had(self) -> &'static str {
-        match self {
-            Self::Welcome => "already had the welcome mail",
-            Self::FirstAssignment => "already had the first-assignment mail",
-        }
-    }
+/// Whether a person can do without this kind of mail, and may say so.
+#[must_use]
+pub fn is_optional(kind: Kind) -> bool {
+    matches!(kind, Kind::Assignment | Kind::Digest)
 }
 
 /// A user whom the tenant has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// Whether the account is deactivated.
     pub archived: bool,
+    /// Where they are (IANA).
+    pub timezone: Option<String>,
+    /// Whether they want no more mail about assignments than the first.
+    pub unsubscribed: bool,
 }
 
 /// The kinds of mail that the ledger holds for a user; those that never reached them (suppressed, failed) left out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mailed {
     /// A welcome.
     pub welcome: bool,
     /// A first assignment.
     pub first_assignment: bool,
+    /// Mails about assignments that nobody has tried to send yet: they can say more.
+    pub waiting: Vec<(Kind, Uuid)>,
 }
 
 impl Mailed {
-    fn has(self, kind: Kind) -> bool {
+    fn has(&self, kind: Kind) -> bool {
         match kind {
             Kind::Welcome => self.welcome,
             Kind::FirstAssignment => self.first_assignment,
+            Kind::Assignment | Kind::Digest => false,
         }
     }
 
-    /// Notes one more.
-    pub fn add(&mut self, kind: Kind) {
+    /// Notes one more; with its id if it can still say more.
+    pub fn add(&mut self, kind: Kind, waiting: Option<Uuid>) {
         match kind {
             Kind::Welcome => self.welcome = true,
             Kind::FirstAssignment => self.first_assignment = true,
+            Kind::Assignment | Kind::Digest => {}
         }
+        self.waiting.extend(waiting.filter(|_| kind != Kind::Welcome).map(|id| (kind, id)));
+    }
+
+    fn waits(&self, kind: Kind) -> Option<Uuid> {
+        self.waiting.iter().find(|(waiting, _)| *waiting == kind).map(|(_, id)| *id)
     }
 }
 
@@ -85,6 +89,8 @@ impl Mailed {
 pub enum Effect {
     /// A mail is to be sent.
     Send(Kind),
+    /// A mail that waits says this too.
+    Gather(Kind, Uuid),
     /// A mail is not sent, for this reason.
     Suppress(Kind, &'static str),
     /// The assignment is noted.
@@ -101,155 +107,58 @@ pub enum Effect {
 
 /// Decides. `user` is `None` if the tenant has no such user; another tenant's is none of its.
 #[must_use]
-pub fn decide(what: &What, user: Option<User>, mailed: Mailed) -> Vec<Effect> {
+pub fn decide(what: &What, user: Option<&User>, mailed: &Mailed, chosen: &Mail) -> Vec<Effect> {
     match (what, user) {
         (What::User(UserEvent::Created, data), _) => {
             let silent = (data.origin == Origin::Scim).then_some(SILENT);
-            vec![mail(Kind::Welcome, silent, user, mailed), Effect::Unpark]
+            let unwelcomed = (chosen.welcome == Welcome::None).then_some(UNWELCOMED);
+            vec![mail(Kind::Welcome, silent.or(unwelcomed), user, mailed), Effect::Unpark]
         }
         (What::User(UserEvent::Restored, _), _) => vec![Effect::Unpark],
         // Events may come late and out of order: what the roster says now is what counts.
-        (What::User(UserEvent::Archived | UserEvent::Deleted, _), Some(User { archived: false })) => vec![],
+        (What::User(UserEvent::Archived | UserEvent::Deleted, _), Some(User { archived: false, .. })) => {
+            vec![]
+        }
         (What::User(UserEvent::Archived | UserEvent::Deleted, _), Some(_)) => vec![Effect::Cancel(ARCHIVED)],
         (What::User(UserEvent::Archived | UserEvent::Deleted, _), None) => vec![Effect::Cancel(DELETED)],
         (What::User(UserEvent::Updated | UserEvent::Linked, _), _) => vec![],
         (What::Content(_), None) => vec![Effect::Park],
         (What::Content(ContentEvent::Assigned(_)), Some(_)) => {
-            vec![Effect::Assign, mail(Kind::FirstAssignment, None, user, mailed)]
+            vec![Effect::Assign, assignment(user, mailed, chosen.assignment_mail)]
         }
         (What::Content(ContentEvent::Completed(_)), Some(_)) => vec![Effect::Complete],
     }
 }
 
+/// The first assignment is mailed always; what comes while its mail waits stands in it; for the rest the tenant chose.
+fn assignment(user: Option<&User>, mailed: &Mailed, chosen: AssignmentMail) -> Effect {
+    let kind = match chosen {
+        _ if !mailed.first_assignment || mailed.waits(Kind::FirstAssignment).is_some() => {
+            Kind::FirstAssignment
+        }
+        AssignmentMail::First => Kind::FirstAssignment,
+        AssignmentMail::Every => Kind::Assignment,
+        AssignmentMail::Digest => Kind::Digest,
+    };
+    if is_optional(kind) && user.is_some_and(|user| user.unsubscribed && !user.archived) {
+        return Effect::Suppress(kind, UNSUBSCRIBED);
+    }
+    match (mailed.waits(kind), user) {
+        (Some(id), Some(User { archived: false, .. })) => Effect::Gather(kind, id),
+        _ => mail(kind, None, user, mailed),
+    }
+}
+
 /// To send or not to send, for the first reason that holds.
-fn mail(kind: Kind, silent: Option<&'static str>, user: Option<User>, mailed: Mailed) -> Effect {
+fn mail(kind: Kind, silent: Option<&'static str>, user: Option<&User>, mailed: &Mailed) -> Effect {
     let gone = match user {
         None => Some(DELETED),
-        Some(User { archived: true }) => Some(ARCHIVED),
-        Some(User { archived: false }) => None,
+        Some(User { archived: true, .. }) => Some(ARCHIVED),
+        Some(_) => None,
     };
-    let had = mailed.has(kind).then(|| kind.had());
+    let had = mailed.has(kind).then(|| had(kind));
     silent.or(gone).or(had).map_or(Effect::Send(kind), |reason| Effect::Suppress(kind, reason))
 }
 
 #[cfg(test)]
-mod tests {
-    use shared::event::{
-        Assigned, Assignment, Completed, Completion, Content, ContentKind, UserData, UserRef,
-    };
-    use time::OffsetDateTime;
-    use uuid::Uuid;
-
-    use super::*;
-
-    const LIVES: Option<User> = Some(User { archived: false });
-    const SLEEPS: Option<User> = Some(User { archived: true });
-    const NOTHING: Mailed = Mailed { welcome: false, first_assignment: false };
-    const WELCOMED: Mailed = Mailed { welcome: true, first_assignment: false };
-    const ASSIGNED: Mailed = Mailed { welcome: true, first_assignment: true };
-
-    fn user(kind: UserEvent, origin: Origin) -> What {
-        What::User(kind, UserData { id: Uuid::nil(), origin, active: true })
-    }
-
-    fn assigned() -> What {
-        What::Content(ContentEvent::Assigned(Assigned {
-            user: UserRef { id: Uuid::nil() },
-            assignment: Assignment {
-                id: "a".to_owned(),
-                assigned_at: OffsetDateTime::UNIX_EPOCH,
-                due_by: None,
-            },
-            content: Content {
-                id: "c".to_owned(),
-                kind: ContentKind::Lesson,
-                title: "Fire safety".to_owned(),
-                url: "https://learn.example/c".to_owned(),
-            },
-        }))
-    }
-
-    fn completed() -> What {
-        let assignment =
-            Completion { id: "a".to_owned(), completed_at: OffsetDateTime::UNIX_EPOCH, score: None };
-        What::Content(ContentEvent::Completed(Completed { user: UserRef { id: Uuid::nil() }, assignment }))
-    }
-
-    #[test]
-    fn every_rule_holds() {
-        use Effect::{Assign, Cancel, Complete, Park, Send, Suppress, Unpark};
-        use Kind::{FirstAssignment, Welcome};
-        use Origin::{Manual, Scim};
-        use UserEvent::{Archived, Created, Deleted, Linked, Restored, Updated};
-        let had_first = Suppress(FirstAssignment, "already had the first-assignment mail");
-        for (rule, what, user, mailed, expected) in [
-            ("scim is silent", user(Created, Scim), LIVES, NOTHING, vec![Suppress(Welcome, SILENT), Unpark]),
-            (
-                "scim is silent, archived or not",
-                user(Created, Scim),
-                SLEEPS,
-                NOTHING,
-                vec![Suppress(Welcome, SILENT), Unpark],
-            ),
-            ("manual is welcomed", user(Created, Manual), LIVES, NOTHING, vec![Send(Welcome), Unpark]),
-            (
-                "manual is welcomed once",
-                user(Created, Manual),
-                LIVES,
-                WELCOMED,
-                vec![Suppress(Welcome, "already had the welcome mail"), Unpark],
-            ),
-            (
-                "the archived are not welcomed",
-                user(Created, Manual),
-                SLEEPS,
-                NOTHING,
-                vec![Suppress(Welcome, ARCHIVED), Unpark],
-            ),
-            (
-                "the deleted are not welcomed",
-                user(Created, Manual),
-                None,
-                NOTHING,
-                vec![Suppress(Welcome, DELETED), Unpark],
-            ),
-            ("an update needs no mail", user(Updated, Manual), LIVES, NOTHING, vec![]),
-            ("a link needs no mail", user(Linked, Manual), LIVES, NOTHING, vec![]),
-            ("archiving cancels", user(Archived, Scim), SLEEPS, WELCOMED, vec![Cancel(ARCHIVED)]),
-            ("late news of archiving does not cancel", user(Archived, Scim), LIVES, WELCOMED, vec![]),
-            ("archived, and deleted since", user(Archived, Scim), None, WELCOMED, vec![Cancel(DELETED)]),
-            ("deleting cancels", user(Deleted, Scim), None, WELCOMED, vec![Cancel(DELETED)]),
-            ("restoring lets the waiting go on", user(Restored, Scim), LIVES, NOTHING, vec![Unpark]),
-            ("the first assignment", assigned(), LIVES, NOTHING, vec![Assign, Send(FirstAssignment)]),
-            (
-                "a welcome is no first assignment",
-                assigned(),
-                LIVES,
-                WELCOMED,
-                vec![Assign, Send(FirstAssignment)],
-            ),
-            ("the second assignment", assigned(), LIVES, ASSIGNED, vec![Assign, had_first]),
-            (
-                "the archived get none, but the assignment stands",
-                assigned(),
-                SLEEPS,
-                NOTHING,
-                vec![Assign, Suppress(FirstAssignment, ARCHIVED)],
-            ),
-            ("assigned to nobody known", assigned(), None, NOTHING, vec![Park]),
-            ("completed", completed(), LIVES, NOTHING, vec![Complete]),
-            ("completed by the archived", completed(), SLEEPS, NOTHING, vec![Complete]),
-            ("completed by nobody known", completed(), None, NOTHING, vec![Park]),
-        ] {
-            assert_eq!(decide(&what, user, mailed), expected, "{rule}");
-        }
-    }
-
-    #[test]
-    fn kinds_are_stored_under_their_names() {
-        for kind in [Kind::Welcome, Kind::FirstAssignment] {
-            assert_eq!(Kind::stored(kind.as_str()), Some(kind));
-        }
-        assert_eq!(Kind::stored("reminder"), None);
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ mod decide;
 mod intake;
 mod mail;
 mod office;
+mod pace;
 mod parking;
 mod sender;
 mod store;
@@ -34,7 +35,6 @@ use consumer::Consumer;
 use mail::folder::Folder;
 use mail::message::Writer;
 use mail::transport::Transport;
-use mail::words::Templates;
 use office::Office;
 use sender::Sender;
 
@@ -78,12 +78,15 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     }
     shared::health::serve(config.health, &health, &down).await?;
 
-    let office = Arc::new(Office::new(config.pool, Clock::System));
+    let office = Arc::new(Office::new(config.pool, config.gather, Clock::System));
     let publisher = Arc::new(Publisher::new(link.clone()));
-    let writer = Writer::new(config.from, Templates::new(config.learning_url)?);
+    let writer =
+        Writer::new(config.from, config.learning_url, config.templates, config.signer, config.unsubscribe);
     let mut work = JoinSet::new();
     work.spawn(Consumer::new(office.clone(), publisher.clone(), stop.clone()).run(link.clone()));
-    work.spawn(Sender::new(office.clone(), writer, config.transport, stop.clone()).run());
+    work.spawn(
+        Sender::new(office.clone(), writer, config.transport, config.mail_timeout, stop.clone()).run(),
+    );
     work.spawn(parking::run(office.clone(), publisher, stop.clone()));
     work.spawn(cleaner::run(office, stop.clone()));
     info!("started");

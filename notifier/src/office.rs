@@ -1,5 +1,7 @@
 //! What the loops of the notifier share: the database, the clock, and the bells by which they wake each other.
 
+use std::time::Duration;
+
 use shared::clock::Clock;
 use shared::postgres::Pool;
 use tokio::sync::Notify;
@@ -8,6 +10,8 @@ use tokio::sync::Notify;
 pub struct Office {
     /// Connections to Postgres.
     pub pool: Pool,
+    /// How long mail about assignments waits for more to say.
+    pub gather: Duration,
     /// The time of day.
     pub clock: Clock,
     /// Rings when a mail was decided: the sender looks at once.
@@ -19,7 +23,7 @@ pub struct Office {
 impl Office {
     /// An office over these.
     #[must_use]
-    pub fn new(pool: Pool, clock: Clock) -> Self {
-        Self { pool, clock, mail: Notify::new(), parked: Notify::new() }
+    pub fn new(pool: Pool, gather: Duration, clock: Clock) -> Self {
+        Self { pool, gather, clock, mail: Notify::new(), parked: Notify::new() }
     }
 }

@@ -117,7 +117,7 @@ async fn try_due(
         Ok(incoming) => {
             let parked = Some((row.attempts, row.parked_at));
             let event = Addressed { tenant: row.tenant_id, incoming, parked };
-            let done = apply::apply(connection, &[&event], now).await?;
+            let done = apply::apply(connection, &[&event], now, office.gather).await?;
             if !done.has_parked() {
                 parked::delete(connection, &key).await?;
                 return Ok(Outcome::Taken(done));

@@ -7,8 +7,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
 use shared::postgres::Error;
 use shared::retry::Delays;
+use shared::settings::Settings;
 use shared::shutdown::pause;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
@@ -17,23 +19,21 @@ use tracing::{info, warn};
 
 use crate::backoff;
 use crate::mail::message::Writer;
-use crate::mail::smtp;
 use crate::mail::transport::{Failure, Transport};
 use crate::office::Office;
-use crate::store::queue::{self, Claim, Settlement};
+use crate::pace::Pace;
+use crate::store::queue::{self, Attempt, Claim, Settlement};
 
 /// The most mails that are sent at once.
 pub const AT_ONCE: u32 = 8;
-/// How long a claim lasts: the longest time that sending takes, and half of that again to settle it.
-const LEASE: Duration = Duration::from_secs(smtp::TIMEOUT.as_secs() / 2 * 3);
+/// How much longer a claim lasts than sending takes: to settle it.
+const TO_SETTLE: Duration = Duration::from_secs(30);
 /// How often to look for mail that is due.
 const LOOK: Duration = Duration::from_secs(1);
 /// The pause after the first attempt that failed.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The pause after the first attempt of which nobody knows how it ended.
 const UNKNOWN_PAUSE: Duration = Duration::from_secs(30);
-/// How long a mail is tried.
-const PATIENCE: time::Duration = time::Duration::hours(72);
 /// Why it is given up then.
 const GIVEN_UP: &str = "it could not be sent within 72 hours";
 
@@ -42,24 +42,31 @@ pub struct Sender {
     office: Arc<Office>,
     writer: Writer,
     transport: Transport,
+    timeout: Duration,
     stop: CancellationToken,
 }
 
 impl Sender {
-    /// A sender of what `writer` writes, by `transport`.
+    /// A sender of what `writer` writes, by `transport`, which takes at most `timeout` for each.
     #[must_use]
-    pub fn new(office: Arc<Office>, writer: Writer, transport: Transport, stop: CancellationToken) -> Self {
-        Self { office, writer, transport, stop }
+    pub fn new(
+        office: Arc<Office>,
+        writer: Writer,
+        transport: Transport,
+        timeout: Duration,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { office, writer, transport, timeout, stop }
     }
 
     /// Claims as much as it can send at once; when told to stop, finishes what it has claimed.
     pub async fn run(self) {
         let sender = Arc::new(self);
-        let mut sending = JoinSet::new();
+        let (mut sending, mut pace) = (JoinSet::new(), Pace::default());
         let (mut delays, mut complained) = (Delays::reconnect(), false);
         while !sender.stop.is_cancelled() {
             let free = AT_ONCE as usize - sending.len();
-            let wait = match sender.claim(free).await {
+            let wait = match sender.claim(free, &mut pace).await {
                 Ok(claims) => {
                     delays.reset();
                     complained = false;
@@ -90,10 +97,11 @@ impl Sender {
         while sending.join_next().await.is_some() {}
     }
 
-    async fn claim(&self, free: usize) -> Result<Vec<Claim>, Error> {
+    async fn claim(&self, free: usize, pace: &mut Pace) -> Result<Vec<Claim>, Error> {
         let Some(limit) = i64::try_from(free).ok().filter(|free| *free > 0) else { return Ok(Vec::new()) };
-        let claims =
-            self.office.pool.bounded(async |connection| queue::claim(connection, limit, LEASE).await).await?;
+        let (lease, paused) = (self.timeout + TO_SETTLE, pace.paused(Instant::now()));
+        let claim = async |connection: &mut _| queue::claim(connection, limit, lease, &paused).await;
+        let claims = self.office.pool.bounded(claim).await?;
         let (suppressed, claimed): (Vec<_>, Vec<_>) =
             claims.into_iter().partition(|claim| claim.reason.is_some());
         for claim in &suppressed {
@@ -102,6 +110,9 @@ impl Sender {
         if !suppressed.is_empty() {
             // They took places that others may be waiting for.
             self.office.mail.notify_one();
+        }
+        for claim in &claimed {
+            pace.take(claim.tenant_id, claim.mails_per_minute(), Instant::now());
         }
         Ok(claimed)
     }
@@ -113,20 +124,21 @@ impl Sender {
             Err(error) => Err(Trouble::Words(error.reason())),
         };
         let now = self.office.clock.now();
-        let settlement = settlement(&outcome, now, now - claim.decided_at, claim.attempts);
-        claim.tell(&settlement, outcome.err().as_ref(), started.elapsed());
-        self.settle(&claim, &settlement).await;
+        let settlement = settlement(&outcome, now, claim.is_last, claim.attempts);
+        let attempt = attempt(&outcome, now);
+        claim.tell(&settlement, &attempt, started.elapsed());
+        self.settle(&claim, &settlement, &attempt).await;
     }
 
     /// Writes down what became of a claim, for as long as that takes: otherwise the mail would be sent again.
-    async fn settle(&self, claim: &Claim, settlement: &Settlement) {
+    async fn settle(&self, claim: &Claim, settlement: &Settlement, attempt: &Attempt) {
         let mut delays = Delays::reconnect();
         let mut waits = false;
         loop {
             let settled = self
                 .office
                 .pool
-                .bounded(async |connection| queue::settle(connection, claim, settlement).await);
+                .bounded(async |connection| queue::settle(connection, claim, settlement, attempt).await);
             match settled.await {
                 Ok(()) => return,
                 Err(error) if !waits => {
@@ -151,40 +163,52 @@ enum Trouble {
 fn settlement(
     outcome: &Result<(), Trouble>,
     now: OffsetDateTime,
-    age: time::Duration,
+    is_last: bool,
     attempts: i32,
 ) -> Settlement {
     // The first attempt is number one, and its failure the first step of the pauses.
     let step = attempts.saturating_sub(1);
     match outcome {
         Ok(()) => Settlement::Sent(now),
-        Err(Trouble::Words(reason)) => Settlement::Failed(reason),
-        Err(Trouble::Failure(Failure::Refused(code))) => Settlement::Refused(*code),
-        Err(Trouble::Failure(_)) if age > PATIENCE => Settlement::Failed(GIVEN_UP),
+        Err(Trouble::Words(reason)) => Settlement::Failed((*reason).to_owned()),
+        Err(Trouble::Failure(Failure::Refused(code))) => Settlement::Failed(refused(*code)),
+        Err(Trouble::Failure(_)) if is_last => Settlement::Failed(GIVEN_UP.to_owned()),
         Err(Trouble::Failure(Failure::Again(_))) => Settlement::Again(backoff::pause(FIRST_PAUSE, step)),
-        Err(Trouble::Failure(Failure::Unknown)) => Settlement::Unknown(backoff::pause(UNKNOWN_PAUSE, step)),
+        Err(Trouble::Failure(Failure::Unknown(_))) => {
+            Settlement::Unknown(backoff::pause(UNKNOWN_PAUSE, step))
+        }
     }
 }
 
+fn attempt(outcome: &Result<(), Trouble>, at: OffsetDateTime) -> Attempt {
+    let (ended, why) = match outcome {
+        Ok(()) => ("sent", None),
+        Err(Trouble::Words(reason)) => ("unwritten", Some((*reason).to_owned())),
+        Err(Trouble::Failure(Failure::Refused(code))) => ("refused", Some(refused(*code))),
+        Err(Trouble::Failure(Failure::Again(reason))) => ("put_off", Some(reason.clone())),
+        Err(Trouble::Failure(Failure::Unknown(reason))) => ("unknown", Some((*reason).to_owned())),
+    };
+    Attempt { at, ended, why }
+}
+
+fn refused(code: u16) -> String {
+    format!("the mail server refused it for good ({code})")
+}
+
 impl Claim {
-    fn tell(&self, settlement: &Settlement, trouble: Option<&Trouble>, took: Duration) {
-        let code;
-        let why = match trouble {
-            None => None,
-            Some(Trouble::Words(reason)) => Some(*reason),
-            Some(Trouble::Failure(Failure::Again(reason))) => Some(reason.as_str()),
-            Some(Trouble::Failure(Failure::Unknown)) => Some("the mail server did not answer in time"),
-            Some(Trouble::Failure(Failure::Refused(number))) => {
-                code = format!("the mail server refused it for good ({number})");
-                Some(code.as_str())
-            }
-        };
+    /// The most mails in a minute that the tenant wants sent; 0 is without a limit.
+    fn mails_per_minute(&self) -> u32 {
+        // What cannot be read is found when the mail is written.
+        Settings::deserialize(&self.settings).map_or(0, |settings| settings.mail.mails_per_minute)
+    }
+
+    fn tell(&self, settlement: &Settlement, attempt: &Attempt, took: Duration) {
         let sentence = match settlement {
             Settlement::Sent(_) => "sent mail",
             Settlement::Again(_) | Settlement::Unknown(_) => "failed to send mail: trying again later",
-            Settlement::Failed(_) | Settlement::Refused(_) => "gave up a mail",
+            Settlement::Failed(_) => "gave up a mail",
         };
-        self.log(sentence, why, Some(took));
+        self.log(sentence, attempt.why.as_deref(), Some(took));
     }
 
     fn log(&self, sentence: &str, reason: Option<&str>, took: Option<Duration>) {
@@ -204,23 +228,23 @@ mod tests {
     #[test]
     fn every_end_of_an_attempt_is_settled_as_it_must_be() {
         let now = OffsetDateTime::UNIX_EPOCH;
-        let (young, old) = (time::Duration::hours(71), time::Duration::hours(73));
+        let given_up = Settlement::Failed(GIVEN_UP.to_owned());
         let again = || Err(Trouble::Failure(Failure::Again("away".to_owned())));
-        let unknown = || Err(Trouble::Failure(Failure::Unknown));
-        assert_eq!(settlement(&Ok(()), now, old, 9), Settlement::Sent(now));
-        assert_eq!(settlement(&Err(Trouble::Words("x")), now, young, 1), Settlement::Failed("x"));
-        let refused = Err(Trouble::Failure(Failure::Refused(550)));
-        assert_eq!(settlement(&refused, now, young, 1), Settlement::Refused(550));
-        assert_eq!(settlement(&again(), now, old, 90), Settlement::Failed(GIVEN_UP));
-        assert_eq!(settlement(&unknown(), now, old, 90), Settlement::Failed(GIVEN_UP));
-        let Settlement::Again(pause) = settlement(&again(), now, young, 1) else { panic!("again") };
+        let unknown = || Err(Trouble::Failure(Failure::Unknown("silence")));
+        assert_eq!(settlement(&Ok(()), now, true, 9), Settlement::Sent(now));
+        assert_eq!(settlement(&Err(Trouble::Words("x")), now, false, 1), Settlement::Failed("x".to_owned()));
+        let no = Err(Trouble::Failure(Failure::Refused(550)));
+        assert_eq!(settlement(&no, now, false, 1), Settlement::Failed(refused(550)));
+        assert_eq!(settlement(&again(), now, true, 90), given_up);
+        assert_eq!(settlement(&unknown(), now, true, 90), given_up);
+        let Settlement::Again(pause) = settlement(&again(), now, false, 1) else { panic!("again") };
         assert!(pause < FIRST_PAUSE * 2);
-        let Settlement::Unknown(pause) = settlement(&unknown(), now, young, 60) else { panic!("unknown") };
+        let Settlement::Unknown(pause) = settlement(&unknown(), now, false, 60) else { panic!("unknown") };
         assert!(pause > backoff::LONGEST / 2);
-    }
-
-    #[test]
-    fn a_claim_outlasts_the_longest_attempt() {
-        assert!(LEASE > smtp::TIMEOUT + Duration::from_secs(20));
+        for (outcome, ended) in
+            [(Ok(()), "sent"), (no, "refused"), (again(), "put_off"), (unknown(), "unknown")]
+        {
+            assert_eq!(attempt(&outcome, now).ended, ended);
+        }
     }
 }

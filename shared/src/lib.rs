@@ -27,6 +27,7 @@ pub mod pull;
 pub mod report;
 pub mod settings;
 pub mod ticket;
+pub mod unsubscribe;
 
 // The rims.
 pub mod amqp;

@@ -41,6 +41,7 @@ pub mod chaos;
 // All of it, as pages that a reader can follow.
 pub mod page;
 
+pub mod dkim;
 mod eventually;
 
 pub use answer::Answer;

@@ -30,6 +30,10 @@ pub enum Mood {
     Stern,
     /// It says nothing after the final dot, and has not taken the letter.
     Silent,
+    /// It takes every letter, and hangs up after the final dot without a word.
+    Forgetful,
+    /// It takes connections, and says nothing at all.
+    Mute,
 }
 
 /// How often a silent server looks whether it may hang up.
@@ -96,10 +100,16 @@ impl SmtpServer {
         if self.state().mood == Mood::Closed {
             return Ok(());
         }
+        if self.state().mood == Mood::Mute {
+            return self.say_nothing(Mood::Mute).await;
+        }
         let (reader, mut writer) = stream.into_split();
         let mut lines = BufReader::new(reader).lines();
         writer.write_all(b"220 mail.example ESMTP\r\n").await?;
         while let Some(line) = lines.next_line().await? {
+            if self.state().mood == Mood::Mute {
+                return self.say_nothing(Mood::Mute).await;
+            }
             let verb = line.split([' ', ':']).next().unwrap_or("").to_ascii_uppercase();
             let answer = match verb.as_str() {
                 "EHLO" => "250-mail.example\r\n250 8BITMIME",
@@ -113,7 +123,7 @@ impl SmtpServer {
                     }
                     match self.receive(&letter) {
                         Some(answer) => answer,
-                        None => return self.be_silent().await,
+                        None => return self.say_nothing(Mood::Silent).await,
                     }
                 }
                 "QUIT" => "221 bye",
@@ -135,7 +145,11 @@ impl SmtpServer {
             return Some(refusal);
         }
         match state.mood {
-            Mood::Silent => return None,
+            Mood::Silent | Mood::Mute => return None,
+            Mood::Forgetful => {
+                state.taken.push(Mail::parse(letter.as_bytes()));
+                return None;
+            }
             Mood::Closed | Mood::Busy => return Some("451 come back later"),
             Mood::Stern => {
                 state.refused.push(Mail::parse(letter.as_bytes()));
@@ -147,8 +161,9 @@ impl SmtpServer {
         Some("250 taken")
     }
 
-    async fn be_silent(&self) -> std::io::Result<()> {
-        while self.state().mood == Mood::Silent {
+    /// For as long as it is in that mood; then it hangs up.
+    async fn say_nothing(&self, mood: Mood) -> std::io::Result<()> {
+        while self.state().mood == mood {
             tokio::time::sleep(SILENCE).await;
         }
         Ok(())

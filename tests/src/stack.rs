@@ -142,6 +142,8 @@ impl Stack {
             ("ROLLCALL_SECRET_KEY", SECRET_KEY.to_owned()),
             ("ROLLCALL_LOG", "info".to_owned()),
             ("ROLLCALL_LOG_FORMAT", "json".to_owned()),
+            // So that silence need not be listened to for longer.
+            ("ROLLCALL_MAIL_GATHER", "0".to_owned()),
         ];
         common.extend(options.environment);
         let (worker, fault) = match options.sabotage {

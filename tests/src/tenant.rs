@@ -54,6 +54,14 @@ impl Tenant {
         Okta::basic(origin, &self.key.username, &self.key.api_key)
     }
 
+    /// Changes settings of this tenant.
+    ///
+    /// # Panics
+    /// When the CLI refuses them.
+    pub async fn set(&self, stack: &Stack, changes: &[&str]) {
+        stack.rollcall_json(&[&["tenant", "set", &self.name], changes].concat()).await;
+    }
+
     /// The content service of this tenant.
     #[must_use]
     pub fn content(&self) -> ContentService {

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tests::okta::person;
-use tests::smtp::SmtpServer;
+use tests::smtp::{Mood, SmtpServer};
 use tests::stack::Options;
-use tests::{Stack, eventually};
+use tests::{Stack, eventually, holds_for};
 
 async fn stack(server: &SmtpServer) -> Stack {
     let mail_url = Some(format!("smtp://127.0.0.1:{}", server.port));
-    Stack::start(Options { mail_url, ..Options::default() }).await
+    let environment = vec![("ROLLCALL_MAIL_TIMEOUT", "3".to_owned())];
+    Stack::start(Options { mail_url, environment, ..Options::default() }).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,4 +61,116 @@ async fn ledger(db: &tests::db::Db, user: &str, state: &str) -> serde_json::Valu
             .find(|line| line["kind"] == "first_assignment" && line["state"] == state)
     })
     .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_an_attempt_ended_is_told_apart_and_the_next_one_is_the_same_mail() {
+    let server = SmtpServer::start().await;
+    let stack = stack(&server).await;
+    let tenant = stack.tenant("apart").await;
+    let (okta, content) = (tenant.okta(), tenant.content());
+    // What is broken, in which state the ledger is then, and what it says of the attempt.
+    for (n, (mood, state, ended)) in [
+        (Mood::Closed, "pending", "put_off"),
+        (Mood::Mute, "pending", "put_off"),
+        (Mood::Busy, "pending", "put_off"),
+        (Mood::Silent, "claimed", "unknown"),
+        (Mood::Forgetful, "claimed", "unknown"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let address = format!("a{n}@apart.example");
+        let id = okta.create(&person(&address, "Pat", "Smith")).await.is(201).id();
+        server.set_mood(mood);
+        content.tell(&content.assigned(&id, "Apart")).await.is(202);
+        let line = eventually(format!("{mood:?} is noted"), Duration::from_secs(20), async || {
+            let line = stack.db().ledger(&id).await.into_iter().find(|l| l["kind"] == "first_assignment")?;
+            line["last_attempt"].is_object().then_some(line)
+        })
+        .await;
+        assert_eq!(
+            (&line["state"], &line["last_attempt"]["ended"]),
+            (&json!(state), &json!(ended)),
+            "{mood:?}"
+        );
+        let mail = line["id"].as_str().unwrap();
+        let shown = stack.rollcall_json(&["mail", "show", mail]).await;
+        assert_eq!(shown["last_attempt"]["ended"], ended);
+        assert!(!shown.to_string().contains(&address), "{shown}");
+
+        server.set_mood(Mood::Well);
+        let due = format!("update notifications set due_at = now() where id = '{mail}'");
+        stack.db().execute(&due).await;
+        let sent = ledger(&stack.db(), &id, "sent").await;
+        assert!(sent["attempts"].as_i64().is_some_and(|attempts| attempts >= 2), "{sent}");
+        let copies: Vec<_> = server.taken().into_iter().filter(|mail| mail.to == address).collect();
+        assert!(
+            copies.iter().all(|copy| copy.message_id.contains(mail) && copy.raw == copies[0].raw),
+            "the same mail"
+        );
+        assert_eq!(copies.len(), if mood == Mood::Forgetful { 2 } else { 1 }, "{mood:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_or_sent_is_sent_again_when_the_operator_says_so() {
+    let server = SmtpServer::start().await;
+    let stack = stack(&server).await;
+    let tenant = stack.tenant("again").await;
+    let (okta, content) = (tenant.okta(), tenant.content());
+    let address = "pat@again.example";
+    let id = okta.create(&person(address, "Pat", "Smith")).await.is(201).id();
+    server.set_mood(Mood::Stern);
+    content.tell(&content.assigned(&id, "Again")).await.is(202);
+    let line = ledger(&stack.db(), &id, "failed").await;
+    let mail = line["id"].as_str().unwrap();
+    let listed = stack.rollcall_json(&["mail", "list", "--tenant", "again", "--state", "failed"]).await;
+    assert_eq!((&listed[0]["id"], listed.as_array().unwrap().len()), (&json!(mail), 1), "{listed}");
+    assert!(listed[0]["why"].as_str().unwrap().contains("550"), "{listed}");
+
+    server.set_mood(Mood::Well);
+    for copies in 1..=2 {
+        stack.rollcall(&["mail", "resend", mail]).await.well();
+        let taken = eventually("it is taken", Duration::from_secs(20), async || {
+            Some(server.taken()).filter(|taken| taken.len() == copies)
+        })
+        .await;
+        assert!(taken.iter().all(|copy| copy.message_id.contains(mail)), "the same Message-ID");
+        ledger(&stack.db(), &id, "sent").await;
+    }
+    // What was decided against is not sent, nor to whom has left.
+    let suppressed = stack.rollcall_json(&["mail", "list", "--user", &id, "--state", "suppressed"]).await;
+    let refused = stack.rollcall(&["mail", "resend", suppressed[0]["id"].as_str().unwrap()]).await;
+    assert_eq!(refused.code, Some(1), "{}", refused.err);
+    okta.set_active(&id, false).await.is(200);
+    assert_eq!(stack.rollcall(&["mail", "resend", mail]).await.code, Some(1));
+    let nothing = shared::id::new().to_string();
+    assert_eq!(stack.rollcall(&["mail", "show", &nothing]).await.code, Some(1));
+    assert_eq!(server.taken().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_company_that_wants_it_slow_does_not_slow_the_others() {
+    let server = SmtpServer::start().await;
+    let stack = stack(&server).await;
+    let (slow, quick) = (stack.tenant("slow").await, stack.tenant("quick").await);
+    slow.set(&stack, &["mails_per_minute=1", "assignment_mail=every"]).await;
+    let to = async |tenant: &tests::tenant::Tenant, address: &str| {
+        let id = tenant.okta().create(&person(address, "Pat", "Smith")).await.is(201).id();
+        tenant.content().tell(&tenant.content().assigned(&id, "Pace")).await.is(202);
+    };
+    let of = |address: &str| server.taken().iter().filter(|mail| mail.to == address).count();
+    to(&slow, "first@slow.example").await;
+    eventually("the first goes out", Duration::from_secs(20), async || {
+        (of("first@slow.example") == 1).then_some(())
+    })
+    .await;
+    to(&slow, "second@slow.example").await;
+    to(&quick, "other@quick.example").await;
+    eventually("the other company's goes out", Duration::from_secs(20), async || {
+        (of("other@quick.example") == 1).then_some(())
+    })
+    .await;
+    assert!(holds_for(Duration::from_secs(3), async || of("second@slow.example") == 0).await);
 }

@@ -35,7 +35,10 @@ mod bad_requests;
 
 // Mail.
 mod mail_by_smtp;
+mod mail_settings;
+mod mail_signed;
 mod silence_and_mail;
+mod unsubscribe;
 
 // Load, misuse and restart.
 mod back_pressure;

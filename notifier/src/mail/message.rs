@@ -1,17 +1,21 @@
-//! A mail as RFC 5322 has it: headers and both parts. All of it follows from the ledger's row and the roster, so that a
-//! resend is the same mail. Before it: [`super::words`]; after it: [`super::transport`].
+//! A mail as it goes over the wire: addresses, headers, both bodies. Everything in it comes from the ledger's row, so that every
+//! attempt is the same mail. Before it: a claimed row; after it: [`super::transport`].
 
 use std::time::SystemTime;
 
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use lettre::{Address, Message};
+use shared::settings::{self, Settings};
+use shared::unsubscribe::Key;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
+use wording::line::one_line;
+use wording::{Kind, Letter, Templates, templates};
 
-use super::words::{self, Templates, one_line};
-use crate::decide::Kind;
+use super::dkim::Signer;
+use crate::decide::is_optional;
 use crate::store::ledger::Context;
 use crate::store::queue::{Claim, Person};
 
@@ -30,7 +34,7 @@ pub struct Mail {
 /// Why a claimed row cannot be made into a mail: it never can.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The person's address.
+    /// An address.
     #[error("the address is no valid mail address")]
     Address(#[source] lettre::address::AddressError),
     /// The kind is of another version of this program.
@@ -39,9 +43,12 @@ pub enum Error {
     /// The row's context is of another version of this program.
     #[error("the ledger does not say what the mail is about")]
     Context(#[source] serde_json::Error),
+    /// The tenant's settings are of another version of this program.
+    #[error("the tenant's settings have another shape than expected")]
+    Settings(#[source] serde_json::Error),
     /// There are no words for it.
     #[error("the mail could not be written")]
-    Words(#[from] words::Error),
+    Words(#[from] templates::Error),
     /// lettre refuses it.
     #[error("the mail could not be put together")]
     Message(#[from] lettre::error::Error),
@@ -55,25 +62,55 @@ impl Error {
             Self::Address(_) => "the address is no valid mail address",
             Self::Kind => "the kind of mail is not known",
             Self::Context(_) => "the ledger does not say what the mail is about",
-            Self::Words(words::Error::Incomplete) => "the ledger does not say what was assigned",
-            Self::Words(words::Error::Template(_)) => "the mail's template could not be filled",
+            Self::Settings(_) => "the tenant's settings have another shape than expected",
+            Self::Words(templates::Error::Incomplete) => "the ledger does not say what was assigned",
+            Self::Words(templates::Error::Template(_)) => "the mail's template could not be filled",
             Self::Message(_) => "the mail could not be put together",
         }
     }
 }
 
-/// Writes mail: the same sender, the same templates for all.
+/// What a mail is made from, beside its kind.
+pub struct Draft<'a> {
+    /// The ledger's row.
+    pub id: Uuid,
+    /// When it was decided: its Date.
+    pub decided_at: OffsetDateTime,
+    /// The tenant.
+    pub tenant_id: Uuid,
+    /// The person, by SCIM id.
+    pub user: Uuid,
+    /// The tenant's name.
+    pub tenant: &'a str,
+    /// What the tenant chose.
+    pub mail: &'a settings::Mail,
+    /// To whom it goes.
+    pub person: &'a Person,
+    /// What it is about.
+    pub said: &'a Context,
+}
+
+/// Writes mail: the same templates for all, and a sender for those who have none of their own.
 #[derive(Debug)]
 pub struct Writer {
     from: Mailbox,
+    learning_url: String,
     templates: Templates,
+    signer: Option<Signer>,
+    unsubscribe: Option<(Key, String)>,
 }
 
 impl Writer {
-    /// A writer of mail from this sender.
+    /// A writer of mail from this sender, about the learning platform at `learning_url`, unless a tenant chose others.
     #[must_use]
-    pub fn new(from: Mailbox, templates: Templates) -> Self {
-        Self { from, templates }
+    pub fn new(
+        from: Mailbox,
+        learning_url: String,
+        templates: Templates,
+        signer: Option<Signer>,
+        unsubscribe: Option<(Key, String)>,
+    ) -> Self {
+        Self { from, learning_url, templates, signer, unsubscribe }
     }
 
     /// Writes the mail of a claimed row.
@@ -83,41 +120,97 @@ impl Writer {
     pub fn write(&self, claim: &Claim) -> Result<Mail, Error> {
         let kind = Kind::stored(&claim.kind).ok_or(Error::Kind)?;
         let said: Context = serde_json::from_value(claim.context.clone()).map_err(Error::Context)?;
-        self.compose(claim.id, kind, claim.decided_at, &claim.person(), &said)
+        let settings: Settings = serde_json::from_value(claim.settings.clone()).map_err(Error::Settings)?;
+        let draft = Draft {
+            id: claim.id,
+            decided_at: claim.decided_at,
+            tenant_id: claim.tenant_id,
+            user: claim.user_id,
+            tenant: &claim.tenant,
+            mail: &settings.mail,
+            person: &claim.person(),
+            said: &said,
+        };
+        self.compose(kind, &draft)
     }
 
     /// Writes a mail.
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn compose(
-        &self,
-        id: Uuid,
-        kind: Kind,
-        decided_at: OffsetDateTime,
-        person: &Person,
-        said: &Context,
-    ) -> Result<Mail, Error> {
+    pub fn compose(&self, kind: Kind, draft: &Draft<'_>) -> Result<Mail, Error> {
+        let Draft { id, decided_at, mail, person, said, .. } = *draft;
         let to: Address = person.email.trim().parse().map_err(Error::Address)?;
-        let words = self.templates.words(kind, person, said)?;
+        let unsubscribe_url = self.unsubscribe_url(kind, draft);
+        let words = self.templates.words(&Letter {
+            kind,
+            tenant: draft.tenant,
+            mail,
+            learning_url: &self.learning_url,
+            locale: person.locale.as_deref(),
+            timezone: person.timezone.as_deref(),
+            given_name: &person.given_name,
+            user_name: &person.user_name,
+            items: &said.items(),
+            unsubscribe_url: unsubscribe_url.as_deref(),
+        })?;
         // RFC 3834 §5: so that no auto-responder answers.
-        let automatic =
-            HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
+        let automatic = raw("Auto-Submitted", "auto-generated");
+        let language = raw("Content-Language", words.locale.as_str());
         let parts = MultiPart::alternative()
             // lettre's own would be another one for every attempt.
             .boundary(format!("=_{}", id.simple()))
             .singlepart(SinglePart::plain(words.text))
             .singlepart(SinglePart::html(words.html));
-        let message = Message::builder()
-            .from(self.from.clone())
+        let mut builder = Message::builder()
+            .from(self.sender(mail)?)
             .to(Mailbox::new(display_name(person), to))
             .subject(words.subject)
             .date(SystemTime::from(decided_at))
+            // Of our own domain, whatever sender a tenant may choose between two attempts.
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
             .raw_header(automatic)
-            .multipart(parts)?;
+            .raw_header(language);
+        if let Some((name, address)) = mail.mail_reply_to.parts() {
+            builder = builder.reply_to(mailbox(name, address)?);
+        }
+        if let Some(url) = unsubscribe_url {
+            // RFC 8058 §3.1.
+            builder = builder
+                .raw_header(raw("List-Unsubscribe", &format!("<{url}>")))
+                .raw_header(raw("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"));
+        }
+        let mut message = builder.multipart(parts)?;
+        if let Some(signer) = &self.signer {
+            signer.sign(&mut message);
+        }
         Ok(Mail { file_name: file_name(id, kind, decided_at), message })
     }
+
+    /// Where the person can stop this kind of mail: all after the first.
+    fn unsubscribe_url(&self, kind: Kind, draft: &Draft<'_>) -> Option<String> {
+        let (key, base) = self.unsubscribe.as_ref()?;
+        is_optional(kind).then(|| key.link(base, draft.tenant_id, draft.user))
+    }
+
+    /// The tenant's sender; its name alone is that of its brand, or our own.
+    fn sender(&self, mail: &settings::Mail) -> Result<Mailbox, Error> {
+        match mail.mail_sender.parts() {
+            Some((name, address)) => mailbox(name.or(mail.brand_name.get()), address),
+            None => {
+                let name = mail.brand_name.get().map(str::to_owned).or_else(|| self.from.name.clone());
+                Ok(Mailbox::new(name, self.from.email.clone()))
+            }
+        }
+    }
+}
+
+fn raw(name: &'static str, value: &str) -> HeaderValue {
+    HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
+}
+
+fn mailbox(name: Option<&str>, address: &str) -> Result<Mailbox, Error> {
+    Ok(Mailbox::new(name.map(str::to_owned), address.parse().map_err(Error::Address)?))
 }
 
 fn display_name(person: &Person) -> Option<String> {

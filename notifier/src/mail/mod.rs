@@ -1,7 +1,8 @@
-//! The mail itself: what it says ([`words`]), how it looks on the wire ([`message`]), where it goes ([`transport`]).
+//! The mail itself: how it looks on the wire ([`message`]), where it goes ([`transport`]). What it says is `wording`'s.
 
+pub mod dkim;
 pub mod folder;
 pub mod message;
+pub mod server;
 pub mod smtp;
 pub mod transport;
-pub mod words;

@@ -1,43 +1,51 @@
-//! Mail by SMTP: a bounded pool of connections, a bounded time for each mail, and what a server's answer means.
+//! Mail by SMTP: connections that are used again, a bounded time for each mail, and what the way that a conversation ends means.
+//!
+//! The conversation is held here, command by command, because what matters is where it broke off: before the final dot the
+//! server cannot have taken the mail, after it nobody knows.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lettre::transport::smtp::{AsyncSmtpTransportBuilder, Error, PoolConfig};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use lettre::address::Envelope;
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::client::AsyncSmtpConnection;
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::{Extension, MailParameter};
+use lettre::{Address, Message};
 
+use super::server::{Connections, Server};
 use super::transport::Failure;
 
-/// How long sending one mail may take, from connecting to the server's answer to the final dot.
-pub const TIMEOUT: Duration = Duration::from_secs(60);
-/// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(15);
 /// Replies that are about the server or our account there, not about the mail: RFC 5321 §4.2.3 (500 to 504),
 /// RFC 4954 §6 (530 and up).
 const NOT_THE_MAIL: [u16; 9] = [500, 501, 502, 503, 504, 530, 534, 535, 538];
 
-type Transport = AsyncSmtpTransport<Tokio1Executor>;
-
 /// A mail server.
 pub struct Smtp {
-    builder: AsyncSmtpTransportBuilder,
-    current: RwLock<Transport>,
+    connections: Connections,
+    timeout: Duration,
+}
+
+/// Where a conversation broke off.
+enum Broken {
+    /// Before the mail was spoken of: while connecting, greeting, logging in.
+    Greeting(Error),
+    /// Before the final dot, or with an answer to it.
+    Mail(Error),
+    /// After the final dot, without an answer.
+    Dot,
+    /// The server cannot take addresses beyond ASCII (RFC 6531).
+    Address,
 }
 
 impl Smtp {
-    /// The mail server of this URL, over at most `connections` at once. It is not connected to yet.
+    /// The mail server of this URL; each mail takes at most `timeout`, from connecting to the server's answer to the final
+    /// dot. It is not connected to yet.
     ///
     /// # Errors
     /// Says what is wrong with the URL, and repeats nothing of it.
-    pub fn new(url: &str, connections: u32) -> Result<Self, String> {
-        let builder = Transport::from_url(url)
-            .map_err(|_| {
-                "must be like smtp://user:password@host:587?tls=required or smtps://host:465".to_owned()
-            })?
-            .timeout(Some(CONNECT))
-            .pool_config(PoolConfig::new().max_size(connections));
-        let current = RwLock::new(builder.clone().build());
-        Ok(Self { builder, current })
+    pub fn new(url: &url::Url, timeout: Duration) -> Result<Self, String> {
+        Ok(Self { connections: Connections::new(Server::of(url)?), timeout })
     }
 
     /// Sends a mail.
@@ -45,41 +53,84 @@ impl Smtp {
     /// # Errors
     /// See [`Failure`].
     pub async fn send(&self, message: &Message) -> Result<(), Failure> {
-        let transport = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
         let (envelope, bytes) = (message.envelope(), message.formatted());
-        // lettre itself bounds only the connecting.
-        match tokio::time::timeout(TIMEOUT, transport.send_raw(envelope, &bytes)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => {
-                Err(failure(&error, envelope.to().iter().all(|to| AsRef::<str>::as_ref(to).is_ascii())))
+        let dotted = AtomicBool::new(false);
+        match tokio::time::timeout(self.timeout, self.converse(envelope, &bytes, &dotted)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(broken)) => Err(failure(&broken)),
+            // The connection went with the conversation: nobody takes the answers to this mail for those to theirs.
+            Err(_) if dotted.load(Ordering::Relaxed) => {
+                Err(Failure::Unknown("the mail server did not answer in time"))
             }
-            Err(_) => {
-                // The connection goes back into its pool in the middle of a conversation: whoever used it next would take
-                // the answers to this mail for the answers to theirs. So the pool is given up.
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = self.builder.clone().build();
-                Err(Failure::Unknown)
+            Err(_) => Err(Failure::Again("the mail server did not answer in time".to_owned())),
+        }
+    }
+
+    async fn converse(&self, envelope: &Envelope, bytes: &[u8], dotted: &AtomicBool) -> Result<(), Broken> {
+        let mut connection = self.connections.get().await.map_err(Broken::Greeting)?;
+        match transmit(&mut connection, envelope, bytes, dotted).await {
+            Ok(()) => {
+                self.connections.put_back(connection);
+                Ok(())
+            }
+            Err(broken) => {
+                Connections::close(connection);
+                Err(broken)
             }
         }
     }
 }
 
-fn failure(error: &Error, ascii: bool) -> Failure {
-    if error.is_timeout() {
-        return Failure::Again("the mail server did not answer in time".to_owned());
+async fn transmit(
+    connection: &mut AsyncSmtpConnection,
+    envelope: &Envelope,
+    bytes: &[u8],
+    dotted: &AtomicBool,
+) -> Result<(), Broken> {
+    let mut parameters = Vec::new();
+    let is_ascii = |address: &Address| AsRef::<str>::as_ref(address).is_ascii();
+    if !envelope.to().iter().chain(envelope.from()).all(is_ascii) {
+        if !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
+            return Err(Broken::Address);
+        }
+        parameters.push(MailParameter::SmtpUtfEight);
     }
+    connection.command(Mail::new(envelope.from().cloned(), parameters)).await.map_err(Broken::Mail)?;
+    for to in envelope.to() {
+        connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(Broken::Mail)?;
+    }
+    connection.command(Data).await.map_err(Broken::Mail)?;
+    dotted.store(true, Ordering::Relaxed);
+    match connection.message(bytes).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.status().is_some() => Err(Broken::Mail(error)),
+        Err(_) => Err(Broken::Dot),
+    }
+}
+
+fn failure(broken: &Broken) -> Failure {
+    let (error, speaks_of_the_mail) = match broken {
+        Broken::Dot => return Failure::Unknown("the connection broke after the final dot"),
+        Broken::Address => return Failure::Refused(553),
+        Broken::Greeting(error) => (error, false),
+        Broken::Mail(error) => (error, true),
+    };
     // lettre's own words for a reply hold the reply, and that holds the address.
     match error.status().map(u16::from) {
-        Some(code) if error.is_permanent() && is_about_the_mail(code, &error.to_string()) => {
+        Some(code)
+            if speaks_of_the_mail && error.is_permanent() && is_about_the_mail(code, &error.to_string()) =>
+        {
             Failure::Refused(code)
         }
         Some(code) => Failure::Again(format!("the mail server answered {code}")),
-        // RFC 6531: the one fault that lettre finds by itself and that another attempt does not mend.
-        None if error.is_client() && !ascii => Failure::Refused(553),
         None if error.is_tls() => Failure::Again("the TLS handshake with the mail server failed".to_owned()),
         None if error.is_client() => Failure::Again(
             "the mail server lacks what the URL asks for (STARTTLS, a way to log in)".to_owned(),
         ),
-        None if error.is_response() => Failure::Again("the mail server does not speak SMTP".to_owned()),
+        None if error.is_timeout() => Failure::Again("the mail server did not answer in time".to_owned()),
+        None if error.is_response() => {
+            Failure::Again("the mail server hung up, or does not speak SMTP".to_owned())
+        }
         None => Failure::Again("the mail server cannot be reached".to_owned()),
     }
 }
@@ -107,14 +158,5 @@ mod tests {
         ] {
             assert_eq!(is_about_the_mail(code, words), expected, "{words}");
         }
-    }
-
-    #[tokio::test]
-    async fn urls_are_refused_without_being_repeated() {
-        for url in ["smtp://me:secret@mail.example:587?tls=maybe", "smtps://"] {
-            let complaint = Smtp::new(url, 2).err().unwrap();
-            assert!(!complaint.contains("secret"), "{complaint}");
-        }
-        assert!(Smtp::new("smtp://mail.example:25", 2).is_ok());
     }
 }

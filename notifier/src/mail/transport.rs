@@ -1,6 +1,8 @@
 //! Where mail goes: into a folder or to a mail server, chosen by one URL. Before it: [`super::message`]; after it: the
 //! sender settles the ledger's row.
 
+use std::time::Duration;
+
 use super::folder::Folder;
 use super::message::Mail;
 use super::smtp::Smtp;
@@ -15,8 +17,8 @@ pub enum Failure {
     Refused(u16),
     /// It may be taken later. Says why not now, without personal data.
     Again(String),
-    /// Nobody knows whether it was sent: the time was up before the server's last word.
-    Unknown,
+    /// Nobody knows whether it was sent: there was no last word from the server. Says why.
+    Unknown(&'static str),
 }
 
 /// Where mail goes.
@@ -28,15 +30,15 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// The transport of a URL, for at most `at_once` mails at a time. A mail server that is away is no error.
+    /// The transport of a URL; a mail server is given `timeout` for each mail. One that is away is no error.
     ///
     /// # Errors
     /// Says what is wrong with the URL or the folder, and repeats no secret.
-    pub fn open(url: &str, at_once: u32) -> Result<Self, String> {
+    pub fn open(url: &str, timeout: Duration) -> Result<Self, String> {
         let parsed = url::Url::parse(url).map_err(|_| "is no URL".to_owned())?;
         match parsed.scheme() {
             "file" => Folder::open(&parsed).map(Self::Folder),
-            _ => Smtp::new(url, at_once).map(|smtp| Self::Smtp(Box::new(smtp))),
+            _ => Smtp::new(&parsed, timeout).map(|smtp| Self::Smtp(Box::new(smtp))),
         }
     }
 
@@ -56,7 +58,7 @@ impl Transport {
                     Ok(Err(error)) => {
                         Err(Failure::Again(format!("the mail folder cannot be written: {error}")))
                     }
-                    Err(_) => Err(Failure::Unknown),
+                    Err(_) => Err(Failure::Unknown("writing it was broken off")),
                 }
             }
         }

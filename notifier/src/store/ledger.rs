@@ -1,6 +1,8 @@
 //! `notifications` as the ledger of decisions: what is to be sent, what is not, and why. What the sender does with
 //! it stands in [`super::queue`].
 
+use std::collections::BTreeMap;
+
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::{Deserialize, Serialize};
@@ -9,17 +11,28 @@ use shared::postgres::schema::notifications;
 use shared::postgres::{Error, Rows};
 use time::OffsetDateTime;
 use uuid::Uuid;
+use wording::{Item, Kind};
 
-use crate::decide::Kind;
 use crate::intake::{Incoming, What};
 
 /// Due times are Postgres' own, so that the clocks of several notifiers have no say in whose turn it is. The same event,
-/// come again after `received_events` forgot it, changes nothing; a second mail of the kind violates `notifications_once`.
+/// come again after `received_events` forgot it, changes nothing; a second mail of the kind violates `notifications_once` or
+/// `notifications_waiting`.
 const INSERT: &str = "insert into notifications
-  (id, tenant_id, user_id, kind, state, reason, event_source, event_id, context, decided_at, due_at)
-  select id, tenant_id, user_id, kind, state, reason, event_source, event_id, context, decided_at, now()
+  (id, tenant_id, user_id, kind, state, reason, event_source, event_id, context, decided_at, due_at,
+   give_up_at)
+  select id, tenant_id, user_id, kind, state, reason, event_source, event_id, context, decided_at,
+    now() + (due_at - decided_at), now() + (due_at - decided_at) + interval '72 hours'
   from input order by user_id, kind
   on conflict (tenant_id, event_source, event_id, kind) do nothing";
+
+/// What was sent meanwhile stays as it is; rows are locked in one order everywhere, so that batches do not deadlock.
+const GATHER: &str = ", waiting as (
+    select n.id from notifications n join input using (id) where n.state = 'pending' and n.attempts = 0
+    order by n.id for update of n)
+  update notifications n
+  set context = jsonb_set(n.context, '{more}', coalesce(n.context->'more', '[]') || input.context)
+  from input, waiting where n.id = input.id and n.id = waiting.id";
 
 /// What a mail says beside the person's name, and what its log lines say.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,22 +43,10 @@ pub struct Context {
     pub request_id: Option<String>,
     /// What was assigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub assigned: Option<Content>,
-}
-
-/// What was assigned.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Content {
-    /// Whether it is a learning path; otherwise it is a lesson.
-    pub path: bool,
-    /// For people.
-    pub title: String,
-    /// Where to find it.
-    pub url: String,
-    /// When it is due.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
-    pub due_by: Option<OffsetDateTime>,
+    pub assigned: Option<Item>,
+    /// What else was assigned. (Beside the first, because an older notifier knows only that.)
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<Item>,
 }
 
 impl Context {
@@ -53,7 +54,7 @@ impl Context {
     #[must_use]
     pub fn of(incoming: &Incoming) -> Self {
         let assigned = match &incoming.what {
-            What::Content(ContentEvent::Assigned(assigned)) => Some(Content {
+            What::Content(ContentEvent::Assigned(assigned)) => Some(Item {
                 path: assigned.content.kind == ContentKind::Path,
                 title: assigned.content.title.clone(),
                 url: assigned.content.url.clone(),
@@ -61,7 +62,13 @@ impl Context {
             }),
             _ => None,
         };
-        Self { request_id: incoming.event.requestid.clone(), assigned }
+        Self { request_id: incoming.event.requestid.clone(), assigned, more: Vec::new() }
+    }
+
+    /// All that was assigned.
+    #[must_use]
+    pub fn items(&self) -> Vec<Item> {
+        self.assigned.iter().chain(&self.more).cloned().collect()
     }
 }
 
@@ -80,30 +87,51 @@ pub struct Row<'a> {
     context: Context,
     #[serde(with = "time::serde::rfc3339")]
     decided_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    due_at: OffsetDateTime,
+}
+
+/// What a decision says of a mail.
+#[derive(Clone, Copy, Debug)]
+pub enum Verdict {
+    /// It is to be sent, at this time by the notifier's clock.
+    Send(OffsetDateTime),
+    /// It is not to be sent, for this reason.
+    Suppress(&'static str),
 }
 
 impl<'a> Row<'a> {
-    /// A decision to send, or with a `reason` not to send.
+    /// A decision.
     #[must_use]
     pub fn new(
         tenant_id: Uuid,
         incoming: &'a Incoming,
         kind: Kind,
-        reason: Option<&'static str>,
+        verdict: Verdict,
         at: OffsetDateTime,
     ) -> Self {
+        let (state, reason, due_at) = match verdict {
+            Verdict::Send(due_at) => ("pending", None, due_at),
+            Verdict::Suppress(reason) => ("suppressed", Some(reason), at),
+        };
         Self {
             id: shared::id::new(),
             tenant_id,
             user_id: incoming.user(),
             kind: kind.as_str(),
-            state: if reason.is_none() { "pending" } else { "suppressed" },
+            state,
             reason,
             event_source: &incoming.event.source,
             event_id: &incoming.event.id,
             context: Context::of(incoming),
             decided_at: at,
+            due_at,
         }
+    }
+
+    /// Lets the mail say more.
+    pub fn gather(&mut self, item: Item) {
+        self.context.more.push(item);
     }
 }
 
@@ -113,6 +141,27 @@ impl<'a> Row<'a> {
 /// [`Error::Taken`] when somebody else has decided to send the same person the same kind of mail meanwhile.
 pub async fn insert(connection: &mut AsyncPgConnection, rows: &[Row<'_>]) -> Result<(), Error> {
     Rows::new("notifications", rows, INSERT)?.execute(connection).await?;
+    Ok(())
+}
+
+/// What mails that wait are to say more.
+pub type Gathered = BTreeMap<Uuid, Vec<Item>>;
+
+/// Lets mails that wait say more.
+///
+/// # Errors
+/// [`Error::Contention`] when one of them does not wait any more.
+pub async fn gather(connection: &mut AsyncPgConnection, gathered: &Gathered) -> Result<(), Error> {
+    #[derive(Serialize)]
+    struct More<'a> {
+        id: Uuid,
+        context: &'a [Item],
+    }
+    let rows: Vec<_> = gathered.iter().map(|(id, items)| More { id: *id, context: items }).collect();
+    let told = Rows::new("notifications", &rows, GATHER)?.execute(connection).await?;
+    if told < rows.len() {
+        return Err(Error::Contention("a mail went out before it could say more"));
+    }
     Ok(())
 }
 

@@ -1,14 +1,17 @@
-//! What the notifier reads of the roster: tenants by name, users by id, and what the ledger has for them.
+//! What the notifier reads of the roster: tenants by name, what they chose, users by id, and what the ledger has for them.
 
 use std::collections::HashMap;
 
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde_json::Value;
 use shared::postgres::Error;
-use shared::postgres::schema::{notifications, tenants, users};
+use shared::postgres::schema::{notifications, tenants, unsubscribed, users};
+use shared::settings::{Mail, Settings};
 use uuid::Uuid;
+use wording::Kind;
 
-use crate::decide::{Kind, Mailed, User};
+use crate::decide::{Mailed, User};
 
 /// The ids of those of these tenants that there are, by name.
 ///
@@ -22,36 +25,52 @@ pub async fn tenants(
     Ok(query.load::<(String, Uuid)>(connection).await?.into_iter().collect())
 }
 
-/// What is known of the people whom a batch is about.
+/// What is known of the people whom a batch is about, and what their tenants chose.
 #[derive(Debug, Default)]
 pub struct People {
     users: HashMap<(Uuid, Uuid), User>,
     mailed: HashMap<Uuid, Mailed>,
+    chosen: HashMap<Uuid, Mail>,
 }
 
 impl People {
-    /// Loads these people, by id.
+    /// Loads these people of these tenants, by id.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn load(connection: &mut AsyncPgConnection, ids: &[Uuid]) -> Result<Self, Error> {
+    pub async fn load(
+        connection: &mut AsyncPgConnection,
+        tenants: &[Uuid],
+        ids: &[Uuid],
+    ) -> Result<Self, Error> {
+        let mut people = Self { chosen: chosen(connection, tenants).await?, ..Self::default() };
         let query = users::table.filter(users::id.eq_any(ids)).select((
             users::tenant_id,
             users::id,
             users::archived_at.is_not_null(),
+            users::timezone,
         ));
-        let rows = query.load::<(Uuid, Uuid, bool)>(connection).await?;
-        let users =
-            rows.into_iter().map(|(tenant, id, archived)| ((tenant, id), User { archived })).collect();
+        for (tenant, id, archived, timezone) in query.load(connection).await? {
+            people.users.insert((tenant, id), User { archived, timezone, unsubscribed: false });
+        }
+        let query = unsubscribed::table
+            .filter(unsubscribed::tenant_id.eq_any(tenants).and(unsubscribed::user_id.eq_any(ids)))
+            .select((unsubscribed::tenant_id, unsubscribed::user_id));
+        for key in query.load::<(Uuid, Uuid)>(connection).await? {
+            if let Some(user) = people.users.get_mut(&key) {
+                user.unsubscribed = true;
+            }
+        }
+        let untried = notifications::state.eq("pending").and(notifications::attempts.eq(0));
         let query = notifications::table
             .filter(
                 notifications::user_id.eq_any(ids).and(notifications::state.ne_all(["suppressed", "failed"])),
             )
-            .select((notifications::user_id, notifications::kind));
-        let mut people = Self { users, mailed: HashMap::new() };
-        for (user, kind) in query.load::<(Uuid, String)>(connection).await? {
+            .order((notifications::decided_at, notifications::id))
+            .select((notifications::user_id, notifications::kind, notifications::id, untried));
+        for (user, kind, id, untried) in query.load::<(Uuid, String, Uuid, bool)>(connection).await? {
             if let Some(kind) = Kind::stored(&kind) {
-                people.mail(user, kind);
+                people.mail(user, kind, untried.then_some(id));
             }
         }
         Ok(people)
@@ -59,18 +78,33 @@ impl People {
 
     /// A tenant's user; another tenant's is unknown to it.
     #[must_use]
-    pub fn user(&self, tenant: Uuid, id: Uuid) -> Option<User> {
-        self.users.get(&(tenant, id)).copied()
+    pub fn user(&self, tenant: Uuid, id: Uuid) -> Option<&User> {
+        self.users.get(&(tenant, id))
     }
 
     /// What the ledger has for a user.
-    #[must_use]
-    pub fn mailed(&self, id: Uuid) -> Mailed {
-        self.mailed.get(&id).copied().unwrap_or_default()
+    pub fn mailed(&mut self, id: Uuid) -> &Mailed {
+        self.mailed.entry(id).or_default()
     }
 
-    /// Notes that a mail of this kind is in the ledger now.
-    pub fn mail(&mut self, user: Uuid, kind: Kind) {
-        self.mailed.entry(user).or_default().add(kind);
+    /// What a tenant chose.
+    pub fn chosen(&self, tenant: Uuid) -> Mail {
+        self.chosen.get(&tenant).cloned().unwrap_or_default()
     }
+
+    /// Notes that a mail of this kind is in the ledger now; with its id if it can still say more.
+    pub fn mail(&mut self, user: Uuid, kind: Kind, waiting: Option<Uuid>) {
+        self.mailed.entry(user).or_default().add(kind, waiting);
+    }
+}
+
+async fn chosen(connection: &mut AsyncPgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, Mail>, Error> {
+    let query = tenants::table.filter(tenants::id.eq_any(ids)).select((tenants::id, tenants::settings));
+    let read = |(id, settings): (Uuid, Value)| match serde_json::from_value::<Settings>(settings) {
+        Ok(settings) => Ok((id, settings.mail)),
+        Err(_) => {
+            Err(Error::Refused("a tenant's stored settings have another shape than expected".to_owned()))
+        }
+    };
+    query.load(connection).await?.into_iter().map(read).collect()
 }

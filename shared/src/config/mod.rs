@@ -231,6 +231,6 @@ mod tests {
     #[test]
     fn help_shows_every_variable_of_the_service() {
         let text = help(Service::Notifier, "x");
-        assert!(text.contains("ROLLCALL_MAIL_URL") && !text.contains("ROLLCALL_PUBLIC_URL"), "{text}");
+        assert!(text.contains("ROLLCALL_MAIL_URL") && !text.contains("ROLLCALL_BODY_LIMIT"), "{text}");
     }
 }

@@ -168,6 +168,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    unsubscribed (tenant_id, user_id) {
+        tenant_id -> Uuid,
+        user_id -> Uuid,
+        since -> Timestamptz,
+    }
+}
+
+diesel::table! {
     notifications (id) {
         id -> Uuid,
         tenant_id -> Uuid,
@@ -182,6 +190,8 @@ diesel::table! {
         decided_at -> Timestamptz,
         due_at -> Timestamptz,
         sent_at -> Nullable<Timestamptz>,
+        give_up_at -> Nullable<Timestamptz>,
+        last_attempt -> Nullable<Jsonb>,
     }
 }
 

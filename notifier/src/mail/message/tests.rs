@@ -1,17 +1,20 @@
 //! Mails, read back by somebody else's parser.
 
 use mail_parser::{HeaderValue as Parsed, MessageParser, MimeHeaders};
+use serde_json::json;
 use time::macros::datetime;
 
+use wording::Item;
+
 use super::*;
-use crate::store::ledger::Content;
 
 const ID: Uuid = Uuid::from_u128(0x0192_aaaa_0000_7000_8000_0000_0000_0001);
 const AT: OffsetDateTime = datetime!(2026-11-24 1:02:03 UTC);
 
 fn writer() -> Writer {
-    let templates = Templates::new("https://learn.example".to_owned()).unwrap();
-    Writer::new("Learning <learning@rollcall.example>".parse().unwrap(), templates)
+    let from = "Learning <learning@rollcall.example>".parse().unwrap();
+    let unsubscribe = Some(("k".repeat(32).parse().unwrap(), "https://scim.example".to_owned()));
+    Writer::new(from, "https://learn.example".to_owned(), Templates::load(None).unwrap(), None, unsubscribe)
 }
 
 fn person() -> Person {
@@ -21,20 +24,31 @@ fn person() -> Person {
         display_name: None,
         user_name: "zoe@acme.example".to_owned(),
         email: "zoe@acme.example".to_owned(),
+        locale: None,
+        timezone: None,
     }
 }
 
 fn said(title: &str) -> Context {
     let url = "https://learn.example/c1".to_owned();
     let due_by = Some(datetime!(2026-12-04 12:00 UTC));
-    Context {
-        request_id: None,
-        assigned: Some(Content { path: false, title: title.to_owned(), url, due_by }),
-    }
+    let assigned = Some(Item { path: false, title: title.to_owned(), url, due_by });
+    Context { assigned, ..Context::default() }
+}
+
+fn draft<'a>(person: &'a Person, mail: &'a settings::Mail, said: &'a Context) -> Draft<'a> {
+    let (tenant_id, user) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    Draft { id: ID, decided_at: AT, tenant_id, user, tenant: "acme", mail, person, said }
+}
+
+fn write(person: &Person, mail: &settings::Mail, title: &str) -> Mail {
+    let said = said(title);
+    let draft = draft(person, mail, &said);
+    writer().compose(Kind::FirstAssignment, &draft).unwrap()
 }
 
 fn formatted(person: &Person, title: &str) -> Vec<u8> {
-    writer().compose(ID, Kind::FirstAssignment, AT, person, &said(title)).unwrap().message.formatted()
+    write(person, &settings::Mail::default(), title).message.formatted()
 }
 
 #[test]
@@ -60,6 +74,31 @@ fn a_mail_has_its_headers_and_both_parts() {
 }
 
 #[test]
+fn a_mail_comes_from_the_tenants_sender_and_keeps_its_message_id() {
+    let chosen = |settings: serde_json::Value| {
+        let settings: Settings = serde_json::from_value(settings).unwrap();
+        let person = Person { locale: Some("de-DE".to_owned()), ..person() };
+        write(&person, &settings.mail, "Brandschutz").message.formatted()
+    };
+    for (settings, name, address) in [
+        (json!({ "mail_sender": "Lernen <lernen@acme.example>" }), "Lernen", "lernen@acme.example"),
+        (json!({ "mail_sender": "a@acme.example", "brand_name": "Acme" }), "Acme", "a@acme.example"),
+        (json!({ "brand_name": "Acmé, Söhne" }), "Acmé, Söhne", "learning@rollcall.example"),
+        (json!({}), "Learning", "learning@rollcall.example"),
+    ] {
+        let bytes = chosen(settings);
+        let mail = MessageParser::new().parse(&bytes).unwrap();
+        let from = mail.from().unwrap().first().unwrap();
+        assert_eq!((from.name(), from.address()), (Some(name), Some(address)));
+        assert_eq!(mail.message_id(), Some("0192aaaa-0000-7000-8000-000000000001@rollcall.example"));
+        assert_eq!(mail.subject(), Some("Neu für Sie: Brandschutz"));
+    }
+    let bytes = chosen(json!({ "mail_reply_to": "HR <hr@acme.example>" }));
+    let mail = MessageParser::new().parse(&bytes).unwrap();
+    assert_eq!(mail.reply_to().unwrap().first().unwrap().address(), Some("hr@acme.example"));
+}
+
+#[test]
 fn no_value_can_add_a_header() {
     let evil = "Safety\r\nBcc: eve@acme.example\r\n\r\n<script>alert(1)</script>";
     let person =
@@ -75,7 +114,7 @@ fn no_value_can_add_a_header() {
 
 #[test]
 fn a_resend_is_the_same_mail_under_the_same_name() {
-    let write = || writer().compose(ID, Kind::FirstAssignment, AT, &person(), &said("Fire safety")).unwrap();
+    let write = || write(&person(), &settings::Mail::default(), "Fire safety");
     assert_eq!(write().message.formatted(), write().message.formatted());
     assert_eq!(
         write().file_name,
@@ -101,8 +140,31 @@ fn an_address_that_is_none_is_refused_without_being_repeated() {
         "ada@acme.example,eve@acme.example",
     ] {
         let person = Person { email: email.to_owned(), ..person() };
-        let error = writer().compose(ID, Kind::Welcome, AT, &person, &Context::default()).unwrap_err();
+        let (mail, said) = (settings::Mail::default(), Context::default());
+        let draft = draft(&person, &mail, &said);
+        let error = writer().compose(Kind::Welcome, &draft).unwrap_err();
         assert_eq!(error.reason(), "the address is no valid mail address", "{email:?}");
         assert!(email.is_empty() || !error.to_string().contains(email));
+    }
+}
+
+#[test]
+fn only_mail_after_the_first_can_be_stopped_and_by_one_click() {
+    let (person, mail, said) = (person(), settings::Mail::default(), said("Fire safety"));
+    for (kind, stops) in [
+        (Kind::Welcome, false),
+        (Kind::FirstAssignment, false),
+        (Kind::Assignment, true),
+        (Kind::Digest, true),
+    ] {
+        let bytes = writer().compose(kind, &draft(&person, &mail, &said)).unwrap().message.formatted();
+        let parsed = MessageParser::new().parse(&bytes).unwrap();
+        let post = parsed.header_raw("List-Unsubscribe-Post").map(str::trim);
+        assert_eq!(post, stops.then_some("List-Unsubscribe=One-Click"), "{kind:?}");
+        let text = parsed.body_text(0).unwrap();
+        assert_eq!(text.contains("https://scim.example/unsubscribe/"), stops, "{kind:?}: {text}");
+        let header =
+            parsed.header_raw("List-Unsubscribe").map(|url| url.split_whitespace().collect::<String>());
+        assert_eq!(header.is_some_and(|url| text.contains(url.trim_matches(['<', '>']))), stops, "{kind:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! What every command needs: the configuration, the database, the broker, and how a command fails.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,6 +26,10 @@ pub struct Context {
     pub deadline: Duration,
     /// The key under which tokens are kept.
     pub secret_key: Option<SecretKey>,
+    /// The learning platform, as it is linked in mail.
+    pub learning_url: String,
+    /// The folder of templates that replace our own.
+    pub mail_templates: Option<PathBuf>,
     amqp_url: Option<String>,
     queue_limit: u32,
 }
@@ -88,11 +93,23 @@ impl Context {
         let deadline = env.seconds("ROLLCALL_DEADLINE", 2..=50);
         let secret_key = env.optional("ROLLCALL_SECRET_KEY");
         let queue_limit = env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000);
+        let learning_url = env.url("ROLLCALL_LEARNING_URL", &["http", "https"]);
+        let mail_templates = env.optional("ROLLCALL_MAIL_TEMPLATES");
         let log = env.log_filter();
         env.finish()?;
         shared::telemetry::init(&log.replace("info", "warn"), shared::telemetry::Format::Text);
         let pool = Pool::new(&database_url, 2).map_err(|e| Failure::Usage(format!("DATABASE_URL {e}")))?;
-        Ok(Self { pool, json, clock: Clock::System, deadline, secret_key, amqp_url, queue_limit })
+        Ok(Self {
+            pool,
+            json,
+            clock: Clock::System,
+            deadline,
+            secret_key,
+            learning_url,
+            mail_templates,
+            amqp_url,
+            queue_limit,
+        })
     }
 
     /// Connects to the broker.

@@ -5,6 +5,7 @@ mod context;
 mod dead;
 mod keys;
 mod link;
+mod mail;
 mod migrate;
 mod output;
 mod pull;
@@ -61,6 +62,9 @@ enum Command {
     /// The pull from Okta's API of what SCIM does not carry.
     #[command(subcommand)]
     Pull(pull::Command),
+    /// What people are written, and what it looks like.
+    #[command(subcommand)]
+    Mail(mail::Command),
     /// Messages that could not be dealt with.
     #[command(subcommand)]
     Dead(dead::Command),
@@ -98,6 +102,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Link(arguments) => link::run(&context, arguments).await,
         Command::Activity(arguments) => reports::activity(&context, arguments).await,
         Command::Pull(command) => pull::run(&context, command).await,
+        Command::Mail(command) => mail::run(&context, command).await,
         Command::Dead(command) => dead::run(&context, command).await,
         Command::Top(arguments) => top::run(&context, &arguments).await,
     }

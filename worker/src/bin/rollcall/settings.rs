@@ -3,7 +3,7 @@
 //! Before it: `rollcall tenant set`. After it: the column `tenants.settings`.
 
 use serde_json::{Map, Value};
-use shared::settings::Settings;
+use shared::settings::{DESCRIBED, Settings};
 
 use crate::context::Failure;
 
@@ -14,6 +14,12 @@ pub fn shown(settings: &Settings) -> Map<String, Value> {
         // A struct of plain values is always an object.
         _ => Map::new(),
     }
+}
+
+/// The list of all settings, for `--help`.
+pub fn help() -> String {
+    let lines: Vec<String> = DESCRIBED.iter().map(|(key, what)| format!("  {key}: {what}")).collect();
+    format!("Settings:\n{}", lines.join("\n"))
 }
 
 /// The stored settings with these changes made. What is stored under keys that this version does not know stays.
@@ -57,6 +63,12 @@ mod tests {
         assert_eq!(shown(&Settings::default())["unknown_members"], "reject");
         let numbers = change(json!({}), &["requests_per_second=25"]);
         assert_eq!(numbers, Ok(json!({ "requests_per_second": 25 })));
+        let mail = change(json!({ "locale": "fr" }), &["mail_sender=Acme <a@acme.example>", "locale=de"]);
+        assert_eq!(mail, Ok(json!({ "mail_sender": "Acme <a@acme.example>", "locale": "de" })));
+        assert_eq!(
+            change(json!({ "brand_name": "Acme" }), &["brand_name="]),
+            Ok(json!({ "brand_name": "" }))
+        );
     }
 
     #[test]
@@ -70,6 +82,13 @@ mod tests {
             ("requests_per_second=1.5", ["requests_per_second", "u32"]),
             ("requests_per_second=", ["requests_per_second", "u32"]),
             ("requests_per_second=null", ["requests_per_second", "u32"]),
+            ("mail_sender=nobody", ["mail_sender", "a mail address"]),
+            ("brand_logo=http://acme.example/l.png", ["brand_logo", "https"]),
+            ("brand_colour=blue", ["brand_colour", "#1f5fd6"]),
+            ("locale=it", ["locale", "`de`"]),
+            ("assignment_mail=never", ["assignment_mail", "`digest`"]),
+            ("welcome=scim", ["welcome", "`manual`"]),
+            ("learning_url=acme", ["learning_url", "https"]),
         ] {
             let said = change(json!({}), &[wrong]).unwrap_err();
             assert!(words.iter().all(|word| said.contains(word)), "{said}");

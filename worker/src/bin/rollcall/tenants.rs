@@ -29,6 +29,7 @@ pub enum Command {
         name: String,
     },
     /// Changes settings; they are in force within a second.
+    #[command(after_help = settings::help())]
     Set {
         /// The tenant's name.
         name: String,

@@ -1,0 +1,49 @@
+//! Mail that is signed (DKIM), as a receiver checks it.
+
+use std::time::Duration;
+
+use rsa::pkcs8::{EncodePrivateKey, LineEnding};
+use rsa::rand_core::OsRng;
+use rsa::{RsaPrivateKey, RsaPublicKey};
+use tests::dkim::verify;
+use tests::okta::person;
+use tests::smtp::SmtpServer;
+use tests::stack::Options;
+use tests::{Stack, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_finds_the_signature_good_and_sees_what_was_changed() {
+    let key = RsaPrivateKey::new(&mut OsRng, 1_024).unwrap();
+    let file = std::env::temp_dir().join(format!("rollcall-dkim-{}.pem", shared::id::new()));
+    std::fs::write(&file, key.to_pkcs8_pem(LineEnding::LF).unwrap().as_bytes()).unwrap();
+    let server = SmtpServer::start().await;
+    let environment = vec![
+        ("ROLLCALL_DKIM_KEY", file.to_str().unwrap().to_owned()),
+        ("ROLLCALL_DKIM_SELECTOR", "2026a".to_owned()),
+    ];
+    let mail_url = Some(format!("smtp://127.0.0.1:{}", server.port));
+    let stack = Stack::start(Options { mail_url, environment, ..Options::default() }).await;
+    let tenant = stack.tenant("signed").await;
+    tenant.set(&stack, &["locale=de", "brand_name=Acme Söhne & Töchter"]).await;
+    let id = tenant.okta().create(&person("zoe@signed.example", "Zoë", "Weiß")).await.is(201).id();
+    let title = "Ein langer Titel über Brandschutz, Erste Hilfe und alles, was sonst noch zu wissen ist .";
+    tenant.content().tell(&tenant.content().assigned(&id, title)).await.is(202);
+    let mail = eventually("it is taken", Duration::from_secs(20), async || server.taken().pop()).await;
+    std::fs::remove_file(file).unwrap();
+
+    let public = RsaPublicKey::from(&key);
+    let signature = verify(&mail.raw, &public).unwrap_or_else(|e| panic!("{e}: {}", mail.raw));
+    assert_eq!((signature.domain.as_str(), signature.selector.as_str()), ("rollcall.example", "2026a"));
+    for name in ["from", "to", "subject", "date", "message-id", "list-unsubscribe", "list-unsubscribe-post"] {
+        assert!(signature.headers.iter().any(|signed| signed == name), "{name}");
+    }
+    for (from, to) in [
+        ("zoe@signed.example", "eve@signed.example"),
+        ("Content-Type: text/html", "Content-Type: text/plain"),
+    ] {
+        assert!(mail.raw.contains(from), "{}", mail.raw);
+        verify(&mail.raw.replacen(from, to, 1), &public).unwrap_err();
+    }
+    let added = format!("List-Unsubscribe: <https://eve.example>\r\n{}", mail.raw);
+    verify(&added, &public).unwrap_err();
+}

@@ -1,0 +1,110 @@
+//! The company's brand as templates use it: its name, its logo, and colours that can be read on each other.
+
+use serde::Serialize;
+use shared::settings::Mail;
+
+/// The colour of those who chose none.
+const BLUE: [u8; 3] = [0x1f, 0x5f, 0xd6];
+/// What is written on a dark colour.
+const WHITE: &str = "#ffffff";
+/// What is written on a light colour.
+const INK: &str = "#1b2330";
+/// The least luminance of what is to be seen on a dark page.
+const SEEN: f64 = 0.25;
+
+/// A brand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Brand {
+    /// The company's name.
+    pub name: Option<String>,
+    /// The URL of its logo.
+    pub logo: Option<String>,
+    /// Its colour, of buttons.
+    pub colour: String,
+    /// What can be read on that colour.
+    pub on_colour: &'static str,
+    /// The colour as it can be seen on a dark page.
+    pub accent: String,
+}
+
+impl Brand {
+    /// The brand of a tenant.
+    #[must_use]
+    pub fn of(mail: &Mail) -> Self {
+        let rgb = mail.brand_colour.rgb().unwrap_or(BLUE);
+        Self {
+            name: mail.brand_name.get().map(str::to_owned),
+            logo: mail.brand_logo.get().map(str::to_owned),
+            colour: css(rgb),
+            on_colour: if against(rgb, 1.0) >= against(rgb, luminance([0x1b, 0x23, 0x30])) {
+                WHITE
+            } else {
+                INK
+            },
+            accent: css(lightened(rgb)),
+        }
+    }
+}
+
+fn css([red, green, blue]: [u8; 3]) -> String {
+    format!("#{red:02x}{green:02x}{blue:02x}")
+}
+
+/// The relative luminance of WCAG 2.2.
+fn luminance(rgb: [u8; 3]) -> f64 {
+    let linear = |part: u8| {
+        let part = f64::from(part) / 255.0;
+        if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+    };
+    let [red, green, blue] = rgb.map(linear);
+    0.2126 * red + 0.7152 * green + 0.0722 * blue
+}
+
+/// The contrast of WCAG 2.2 between a colour and a luminance.
+fn against(rgb: [u8; 3], other: f64) -> f64 {
+    let own = luminance(rgb);
+    (own.max(other) + 0.05) / (own.min(other) + 0.05)
+}
+
+fn lightened(rgb: [u8; 3]) -> [u8; 3] {
+    let mut light = rgb;
+    // Each step takes every part at least one nearer to white, until it is seen.
+    while luminance(light) < SEEN {
+        light = light.map(|part| part.saturating_add((255 - part) / 8 + 1));
+    }
+    light
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::settings::BrandColour;
+
+    use super::*;
+
+    fn brand(colour: &str) -> Brand {
+        Brand::of(&Mail {
+            brand_colour: BrandColour::try_from(colour.to_owned()).unwrap(),
+            ..Mail::default()
+        })
+    }
+
+    #[test]
+    fn what_is_written_on_a_colour_can_be_read() {
+        for (colour, on_colour) in
+            [("#000000", WHITE), ("#1f5fd6", WHITE), ("#b00020", WHITE), ("#ffcc00", INK), ("#ffffff", INK)]
+        {
+            let brand = brand(colour);
+            assert_eq!((brand.colour.as_str(), brand.on_colour), (colour, on_colour));
+        }
+        assert_eq!(brand("").colour, "#1f5fd6");
+    }
+
+    #[test]
+    fn every_colour_is_seen_on_a_dark_page() {
+        for colour in ["#000000", "#00003f", "#1f5fd6", "#7f0000"] {
+            let accent = BrandColour::try_from(brand(colour).accent).unwrap();
+            assert!(luminance(accent.rgb().unwrap()) >= SEEN, "{colour}");
+        }
+        assert_eq!(brand("#ffcc00").accent, "#ffcc00");
+    }
+}

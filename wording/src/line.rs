@@ -1,0 +1,31 @@
+//! Text that others wrote, made fit for one line.
+
+/// A text that cannot break out of its line: control characters are gone, white space is single, the length bounded.
+#[must_use]
+pub fn one_line(text: &str, most: usize) -> String {
+    let separator = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let words: Vec<&str> = text.split(separator).filter(|word| !word.is_empty()).collect();
+    let line = words.join(" ");
+    if line.chars().count() <= most {
+        return line;
+    }
+    let short: String = line.chars().take(most.saturating_sub(1)).collect();
+    format!("{}…", short.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_have_no_breaks_and_an_end() {
+        for (text, most, expected) in [
+            ("  a\r\n\tb\u{2028}c\u{7}d ", 10, "a b c d"),
+            ("abcdef", 6, "abcdef"),
+            ("abc defg", 5, "abc…"),
+            ("", 5, ""),
+        ] {
+            assert_eq!(one_line(text, most), expected);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! People and assignments that there are not: to try templates with, and to show them.
+
+use shared::settings::{Locale, Mail};
+use time::macros::datetime;
+
+use crate::kind::Kind;
+use crate::letter::{Item, Letter};
+
+/// So many things to learn.
+#[must_use]
+pub fn items(count: usize) -> Vec<Item> {
+    let item = |n: usize| Item {
+        path: n % 2 == 1,
+        title: ["Fire safety", "Data protection in daily work", "First aid & <evacuation>"][n % 3].to_owned(),
+        url: format!("https://learn.example/c/{n}?from=mail&lang=en"),
+        due_by: (n % 3 != 2).then_some(datetime!(2026-12-24 18:00 UTC)),
+    };
+    (0..count).map(item).collect()
+}
+
+/// A mail to somebody who reads this language.
+#[must_use]
+pub fn letter<'a>(
+    kind: Kind,
+    tenant: &'a str,
+    mail: &'a Mail,
+    locale: Locale,
+    items: &'a [Item],
+) -> Letter<'a> {
+    Letter {
+        kind,
+        tenant,
+        mail,
+        learning_url: "https://learn.example",
+        locale: Some(locale.as_str()),
+        timezone: Some("Europe/Berlin"),
+        given_name: "Ada",
+        user_name: "ada@example.com",
+        items,
+        unsubscribe_url: None,
+    }
+}
