@@ -74,12 +74,8 @@ pub async fn activity(
     rows::answer(&app.pool, place, "activity", what, format).await
 }
 
-/// The id of a user who is called so. An id is taken as it is: the log knows those who are gone.
 async fn id_of(app: &Shared, tenant: uuid::Uuid, user: &str) -> Result<uuid::Uuid, Refusal> {
-    if let Some(id) = shared::id::parse(user) {
-        return Ok(id);
-    }
-    let found = app.pool.bounded(async |connection| users::id_by_name(connection, tenant, user).await).await;
+    let found = app.pool.bounded(async |connection| users::id_of(connection, tenant, user).await).await;
     let id = found.map_err(|error| Refusal::unread(&error))?;
     Ok(id.ok_or_else(|| Error::not_found("there is no user of this name"))?)
 }

@@ -22,26 +22,24 @@ create view reporting.assignments as
 comment on view reporting.assignments is 'What was assigned to whoever is not archived, and what came of it.';
 comment on column reporting.assignments.status is 'Completed, Overdue or Incomplete.';
 
+create view reporting.progress as
+    select l.tenant_id, l.tenant, l.id, l.location, l.business_unit, count(a.id) as assigned,
+           count(a.id) filter (where a.status = 'Completed') as completed,
+           count(a.id) filter (where a.status = 'Overdue') as overdue
+    from reporting.learners l left join reporting.assignments a on a.user_id = l.id and a.tenant_id = l.tenant_id
+    group by l.tenant_id, l.tenant, l.id, l.location, l.business_unit;
+comment on view reporting.progress is 'How far everybody is with what was assigned to them: what the next two add up.';
+
 create view reporting.locations as
-    select l.tenant_id, l.tenant, l.location, count(*) as learners, coalesce(sum(a.assigned), 0)::bigint as assigned,
-           coalesce(sum(a.completed), 0)::bigint as completed, coalesce(sum(a.overdue), 0)::bigint as overdue
-    from reporting.learners l
-    left join (select user_id, count(*) as assigned, count(*) filter (where status = 'Completed') as completed,
-                      count(*) filter (where status = 'Overdue') as overdue
-               from reporting.assignments group by user_id) a on a.user_id = l.id
-    where l.location is not null
-    group by l.tenant_id, l.tenant, l.location;
+    select tenant_id, tenant, location, count(*) as learners, sum(assigned)::bigint as assigned,
+           sum(completed)::bigint as completed, sum(overdue)::bigint as overdue
+    from reporting.progress where location is not null group by tenant_id, tenant, location;
 comment on view reporting.locations is 'For each location how many live there, and how far they are with what was assigned to them.';
 
 create view reporting.business_units as
-    select l.tenant_id, l.tenant, l.business_unit, count(*) as learners, coalesce(sum(a.assigned), 0)::bigint as assigned,
-           coalesce(sum(a.completed), 0)::bigint as completed, coalesce(sum(a.overdue), 0)::bigint as overdue
-    from reporting.learners l
-    left join (select user_id, count(*) as assigned, count(*) filter (where status = 'Completed') as completed,
-                      count(*) filter (where status = 'Overdue') as overdue
-               from reporting.assignments group by user_id) a on a.user_id = l.id
-    where l.business_unit is not null
-    group by l.tenant_id, l.tenant, l.business_unit;
+    select tenant_id, tenant, business_unit, count(*) as learners, sum(assigned)::bigint as assigned,
+           sum(completed)::bigint as completed, sum(overdue)::bigint as overdue
+    from reporting.progress where business_unit is not null group by tenant_id, tenant, business_unit;
 comment on view reporting.business_units is 'The same for each business unit.';
 
 create view reporting.unlinked as
@@ -53,16 +51,21 @@ create index users_unlinked on users (tenant_id, id) where external_id is null a
 
 -- Whoever reads reports by SQL is made a member of this role. Where the database's user may not make roles, its administrator does.
 do $$ begin
-    if not exists (select from pg_roles where rolname = 'rollcall_reporting') then
-        create role rollcall_reporting nologin;
-    end if;
-    grant usage on schema reporting to rollcall_reporting;
-    grant select on all tables in schema reporting to rollcall_reporting;
-exception
-    when insufficient_privilege then
-        raise notice 'the role rollcall_reporting was not made: this needs a user who may make roles';
-    -- Another database of the same server makes it at this moment.
-    when unique_violation or duplicate_object then
-        grant usage on schema reporting to rollcall_reporting;
-        grant select on all tables in schema reporting to rollcall_reporting;
+    for attempt in 1..50 loop
+        begin
+            if not exists (select from pg_roles where rolname = 'rollcall_reporting') then
+                create role rollcall_reporting nologin;
+            end if;
+            grant usage on schema reporting to rollcall_reporting;
+            grant select on all tables in schema reporting to rollcall_reporting;
+            exit;
+        exception
+            when insufficient_privilege then
+                raise notice 'the role rollcall_reporting was not made: this needs a user who may make roles';
+                exit;
+            -- Another database of the same server makes it at this moment: it is there a moment later.
+            when unique_violation or duplicate_object or undefined_object then
+                perform pg_sleep(0.1);
+        end;
+    end loop;
 end $$;

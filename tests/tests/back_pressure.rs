@@ -20,8 +20,9 @@ async fn a_broker_that_is_short_of_memory_refuses_soon_and_not_for_longer_than_t
     let tenant = stack.tenant("alarm").await;
     let witness = stack.broker().await.witness().await;
     let okta = tenant.okta();
+    // Before the push: the broker tells a connection that it is blocked when something is published on it.
+    servers.rabbitmqctl(&["set_vm_memory_high_watermark", "0.0000001"]).await;
     let saboteur = async {
-        servers.rabbitmqctl(&["set_vm_memory_high_watermark", "0.0000001"]).await;
         let post = async |n: usize| {
             let user = person(&format!("refused-{n}@alarm.example"), "Re", "Fused");
             let began = Instant::now();

@@ -51,14 +51,6 @@ pub struct Scim {
     pub place: Place,
 }
 
-/// A caller whose key opens the events intake.
-pub struct Events {
-    /// The key.
-    pub key: Arc<Key>,
-    /// The request's place.
-    pub place: Place,
-}
-
 /// The gate.
 pub struct Auth {
     keyring: Keyring,
@@ -155,22 +147,6 @@ async fn admit(parts: &Parts, app: &Shared, scope: &str) -> Result<Scim, Refusal
     Ok(Scim { key, tenant, place })
 }
 
-/// A caller whose key opens reports.
-pub struct Reports {
-    /// The key.
-    pub key: Arc<Key>,
-    /// The request's place.
-    pub place: Place,
-}
-
-/// A caller whose key opens the activity log.
-pub struct Activity {
-    /// The key.
-    pub key: Arc<Key>,
-    /// The request's place.
-    pub place: Place,
-}
-
 impl FromRequestParts<Shared> for Scim {
     type Rejection = Refusal;
 
@@ -179,29 +155,28 @@ impl FromRequestParts<Shared> for Scim {
     }
 }
 
-impl FromRequestParts<Shared> for Events {
-    type Rejection = Refusal;
+// A caller whose key opens one scope, and who needs nothing else.
+macro_rules! caller {
+    ($name:ident, $scope:literal, $what:literal) => {
+        #[doc = concat!("A caller whose key opens ", $what, ".")]
+        pub struct $name {
+            /// The key.
+            pub key: Arc<Key>,
+            /// The request's place.
+            pub place: Place,
+        }
 
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        let Scim { key, place, .. } = admit(parts, app, "events").await?;
-        Ok(Self { key, place })
-    }
+        impl FromRequestParts<Shared> for $name {
+            type Rejection = Refusal;
+
+            async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+                let Scim { key, place, .. } = admit(parts, app, $scope).await?;
+                Ok(Self { key, place })
+            }
+        }
+    };
 }
 
-impl FromRequestParts<Shared> for Reports {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        let Scim { key, place, .. } = admit(parts, app, "reports").await?;
-        Ok(Self { key, place })
-    }
-}
-
-impl FromRequestParts<Shared> for Activity {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        let Scim { key, place, .. } = admit(parts, app, "activity").await?;
-        Ok(Self { key, place })
-    }
-}
+caller!(Events, "events", "the events intake");
+caller!(Reports, "reports", "reports");
+caller!(Activity, "activity", "the activity log");

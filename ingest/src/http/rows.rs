@@ -7,7 +7,7 @@ use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYP
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use shared::postgres::reports::{PAGE, Paged, Row};
+use shared::postgres::reports::{Paged, Row, goes_on};
 use shared::postgres::{Error, Pool};
 use shared::report::Format;
 use shared::retry::Delays;
@@ -97,12 +97,11 @@ async fn write<P: Paged>(rest: Option<Rest<P>>) -> Result<Option<(Bytes, Option<
         text.push_str(&rest.format.row(columns, rest.written, &row.object));
         rest.written += 1;
     }
-    let is_full = i64::try_from(page.len()) == Ok(PAGE);
-    let Some(last) = page.last().filter(|_| is_full) else {
+    let Some(last) = goes_on(&page) else {
         text.push_str(rest.format.end());
         return Ok(Some((text.into(), None)));
     };
-    rest.page = Some(read_again(&rest, &last.key).await?);
+    rest.page = Some(read_again(&rest, last).await?);
     Ok(Some((text.into(), Some(rest))))
 }
 

@@ -172,13 +172,12 @@ impl Road {
         let road = Arc::clone(self);
         let travel = async move {
             let reached = road.run(errand, patience, &mut client).await;
-            let (ticket, verdict) = match reached {
-                Ok((ticket, outcome)) => (Some(ticket), Ok(outcome)),
-                Err(unanswered) => (None, Err(unanswered)),
+            let made = match &reached {
+                Ok((ticket, Outcome::Created { .. })) => Some(*ticket),
+                _ => None,
             };
-            let is_create = matches!(verdict, Ok(Outcome::Created { .. }));
-            let is_told = end(client, verdict, Outcome::name);
-            if let Some(ticket) = ticket.filter(|_| is_told && is_create) {
+            let is_told = end(client, reached.map(|(_, outcome)| outcome), Outcome::name);
+            if let Some(ticket) = made.filter(|_| is_told) {
                 road.told.note(ticket);
             }
         };

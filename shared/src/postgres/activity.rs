@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Error;
-use super::reports::{PAGE, Paged, Row};
+use super::reports::{PAGE, Paged, Row, object};
 use crate::report::Column;
 use crate::ticket::Ticket;
 
@@ -49,15 +49,13 @@ impl Paged for ActivityOf {
 
     /// The oldest first.
     async fn page(&self, connection: &mut AsyncPgConnection, after: Option<&str>) -> Result<Vec<Row>, Error> {
-        let columns: Vec<String> =
-            COLUMNS.iter().map(|(name, column)| format!("'{name}', {column}")).collect();
-        let goes_on = if after.is_some() { "c.id > $3::uuid" } else { "$3::text is null" };
+        let later = if after.is_some() { "c.id > $3::uuid" } else { "$3::text is null" };
         let statement = format!(
-            "select json_build_object({})::text as object, c.id::text as key from commands c \
+            "select {}, c.id::text as key from commands c \
              left join api_keys k on k.id::text = c.actor \
-             where c.tenant_id = $1 and c.id >= $2 and {goes_on} and ($4::uuid is null or c.resource_id = $4) \
+             where c.tenant_id = $1 and c.id >= $2 and {later} and ($4::uuid is null or c.resource_id = $4) \
              order by c.id limit $5",
-            columns.join(", ")
+            object(COLUMNS)
         );
         let query = diesel::sql_query(statement)
             .bind::<SqlUuid, _>(self.tenant)

@@ -11,7 +11,7 @@ use super::Error;
 use crate::report::{Column, Filter, Report};
 
 /// The rows of one page.
-pub const PAGE: i64 = 1_000;
+pub(super) const PAGE: i64 = 1_000;
 
 /// A row.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
@@ -29,7 +29,7 @@ pub trait Paged: Send + Sync {
     /// Its columns.
     fn columns(&self) -> &'static [Column];
 
-    /// The rows after the one with this key, at most [`PAGE`] of them; fewer are the last.
+    /// The rows after the one with this key: a page of them; [`goes_on`] says whether more may follow.
     ///
     /// # Errors
     /// See [`Error`].
@@ -38,6 +38,18 @@ pub trait Paged: Send + Sync {
         connection: &mut AsyncPgConnection,
         after: Option<&str>,
     ) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
+}
+
+/// The key after which the rows of the next page come; `None` after the last one.
+#[must_use]
+pub fn goes_on(page: &[Row]) -> Option<&str> {
+    page.last().filter(|_| i64::try_from(page.len()) == Ok(PAGE)).map(|row| row.key.as_str())
+}
+
+/// A row with these columns as a JSON object.
+pub(super) fn object(columns: &[Column]) -> String {
+    let members: Vec<String> = columns.iter().map(|(name, column)| format!("'{name}', {column}")).collect();
+    format!("json_build_object({})::text as object", members.join(", "))
 }
 
 /// A tenant's report.
@@ -70,9 +82,7 @@ impl Paged for ReportOf {
 }
 
 /// Of our own constants alone; what was asked for is bound.
-fn statement(report: Report, filter: &Filter, goes_on: bool) -> String {
-    let columns: Vec<String> =
-        report.columns().iter().map(|(name, column)| format!("'{name}', {column}")).collect();
+fn statement(report: Report, filter: &Filter, is_later: bool) -> String {
     let key = report.key();
     let kind = match report {
         Report::Learners | Report::Unlinked => "uuid",
@@ -84,11 +94,11 @@ fn statement(report: Report, filter: &Filter, goes_on: bool) -> String {
         None => format!(" and ${nth}::text is null"),
     };
     // A statement each, so that the index leads to the place where it goes on.
-    let after = if goes_on { format!("{key} > $2::{kind}") } else { "$2::text is null".to_owned() };
+    let after = if is_later { format!("{key} > $2::{kind}") } else { "$2::text is null".to_owned() };
     format!(
-        "select json_build_object({})::text as object, {key}::text as key from reporting.{} \
+        "select {}, {key}::text as key from reporting.{} \
          where tenant_id = $1 and {after}{}{}{} order by {key} limit $6",
-        columns.join(", "),
+        object(report.columns()),
         report.name(),
         condition("location", 3, &filter.location),
         condition("business_unit", 4, &filter.business_unit),

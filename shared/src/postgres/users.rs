@@ -88,16 +88,19 @@ pub async fn find(
     query.first::<Columns>(connection).await.optional()?.map(record).transpose()
 }
 
-/// The id of the tenant's user of this name, written in whatever case.
+/// The id of the tenant's user of this name, written in whatever case. An id is taken as it is: the log knows those who are gone.
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn id_by_name(
+pub async fn id_of(
     connection: &mut AsyncPgConnection,
     tenant: Uuid,
-    user_name: &str,
+    user: &str,
 ) -> Result<Option<Uuid>, Error> {
-    let named = users::user_name_key.eq(user_name_key(user_name));
+    if let Some(id) = crate::id::parse(user) {
+        return Ok(Some(id));
+    }
+    let named = users::user_name_key.eq(user_name_key(user));
     let query = users::table.filter(users::tenant_id.eq(tenant)).filter(named).select(users::id);
     Ok(query.first(connection).await.optional()?)
 }

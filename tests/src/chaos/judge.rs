@@ -1,7 +1,7 @@
 //! When all is quiet: everything that must hold, whatever was broken. Before it: the histories. After it: the verdict.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use shared::amqp::{dead, topology};
@@ -16,6 +16,10 @@ use crate::{check, eventually};
 
 /// How long mail may take: the notifier's lease after a kill, and its pauses after a silent server.
 const MAIL: Duration = Duration::from_secs(400);
+
+/// How long what workers have in hand may take, when nothing is broken any more: the longest lock of a worker that was paused,
+/// several times over.
+const IN_HAND: Duration = Duration::from_secs(90);
 
 /// Waits until nothing is under way any more.
 pub async fn quiet(stack: &Stack) {
@@ -134,12 +138,22 @@ pub async fn mail_is_right(stack: &Stack, people: &[Lived], smtp: &SmtpServer) -
     wrong
 }
 
-/// What the broker confirmed has a verdict, though nobody waited for it any more.
+/// What the broker confirmed has a verdict, though nobody waited for it any more. A queue shows as empty while a worker has
+/// messages in hand, so they are given their time.
 pub async fn what_was_queued_is_decided(stack: &Stack, queued: &[String]) -> Vec<String> {
-    let rows = stack.db().rows("select distinct request_id from commands where status is not null").await;
-    let decided: HashSet<&str> = rows.iter().filter_map(|row| row["request_id"].as_str()).collect();
-    let silent = queued.iter().filter(|request| !decided.contains(request.as_str()));
-    silent.map(|request| format!("the command of request {request} was queued and has no verdict")).collect()
+    let db = stack.db();
+    let until = Instant::now() + IN_HAND;
+    loop {
+        let rows = db.rows("select distinct request_id from commands where status is not null").await;
+        let decided: HashSet<&str> = rows.iter().filter_map(|row| row["request_id"].as_str()).collect();
+        let silent: Vec<&String> =
+            queued.iter().filter(|request| !decided.contains(request.as_str())).collect();
+        if silent.is_empty() || Instant::now() > until {
+            let told = |request| format!("the command of request {request} was queued and has no verdict");
+            return silent.into_iter().map(told).collect();
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// Of every request that was acknowledged one command took effect, and the log says so.

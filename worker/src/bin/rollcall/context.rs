@@ -128,13 +128,10 @@ impl Context {
         })
     }
 
-    /// The id of the tenant's user who is called so. An id is taken as it is: the log knows those who are gone.
+    /// The id of the tenant's user who is called so, by name or id.
     pub async fn user_id(&self, tenant: &Tenant, user: &str) -> Result<Uuid, Failure> {
-        if let Some(id) = shared::id::parse(user) {
-            return Ok(id);
-        }
         let mut connection = self.pool.get().await?;
-        let id = users::id_by_name(&mut connection, tenant.id, user).await?;
+        let id = users::id_of(&mut connection, tenant.id, user).await?;
         id.ok_or_else(|| Failure::Refused(format!("{} has no such user", tenant.name)))
     }
 

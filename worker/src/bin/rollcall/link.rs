@@ -2,7 +2,7 @@
 //!
 //! Each line goes through the queue as a PATCH of `externalId`, like all else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -122,8 +122,8 @@ fn plan(lines: Vec<Line>, everybody: &[Known]) -> Vec<Planned> {
         by_email.entry(user_name_key(&known.2)).or_default().push(known);
         taken.extend(known.3.clone().map(|external_id| (external_id, known.0)));
     }
-    let mut seen: HashMap<Uuid, usize> = HashMap::new();
-    let fate = |line: Line| {
+    let mut seen = HashSet::new();
+    let mut fate = |line: Line| {
         let key = user_name_key(&line.user);
         let known = match (by_name.get(key.as_str()), by_email.get(&key).map(Vec::as_slice)) {
             (Some(known), _) => *known,
@@ -144,20 +144,13 @@ fn plan(lines: Vec<Line>, everybody: &[Known]) -> Vec<Planned> {
             (None, Some(_)) => return Fate::Not("another account has this externalId"),
             (None, None) => {}
         }
-        if seen.insert(known.0, 1).is_some() {
+        if !seen.insert(known.0) {
             return Fate::Not("an earlier line is about the same account");
         }
         taken.insert(line.external_id.clone(), known.0);
         Fate::Link(known.0, line.external_id)
     };
-    lines
-        .into_iter()
-        .zip(2..)
-        .map({
-            let mut fate = fate;
-            move |(line, number)| Planned { line: number, fate: fate(line) }
-        })
-        .collect()
+    (2..).zip(lines).map(|(number, line)| Planned { line: number, fate: fate(line) }).collect()
 }
 
 /// Links them; returns those that were refused, with the reason.

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 use shared::postgres::Pool;
 use shared::postgres::activity::ActivityOf;
-use shared::postgres::reports::{PAGE, Paged, ReportOf};
+use shared::postgres::reports::{Paged, ReportOf, Row, goes_on};
 use shared::report::{Filter, Format, Report};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -124,55 +124,64 @@ pub async fn activity(context: &Context, arguments: Activity) -> Result<(), Fail
     table(&context.pool, &what, &columns, "nothing was asked for since then").await.map(drop)
 }
 
-/// Writes all rows to the standard output; whoever reads them may stop, as `head` does. Into a file or a pipe it tells on the
+/// Writes all rows to the standard output; whoever reads them may stop, as `head` does. Where they are many it tells on the
 /// standard error how far it is.
 async fn write(pool: &Pool, what: &impl Paged, format: Format) -> Result<(), Failure> {
-    let (columns, shows_progress) = (what.columns(), std::io::stderr().is_terminal());
+    let columns = what.columns();
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let (mut after, mut written) = (None::<String>, 0);
-    let mut wanted = out.write_all(format.begin(columns).as_bytes()).is_ok();
-    while wanted {
-        let rows = {
-            let mut connection = pool.get().await?;
-            what.page(&mut connection, after.as_deref()).await?
-        };
-        for row in &rows {
-            wanted &= out.write_all(format.row(columns, written, &row.object).as_bytes()).is_ok();
+    let (mut written, mut is_told) = (0, false);
+    let mut is_wanted = out.write_all(format.begin(columns).as_bytes()).is_ok();
+    each_page(pool, what, |page| {
+        for row in page {
+            is_wanted &= out.write_all(format.row(columns, written, &row.object).as_bytes()).is_ok();
             written += 1;
         }
-        if shows_progress && written > rows.len() {
+        if goes_on(page).is_some() && std::io::stderr().is_terminal() {
             eprint!("\r{written} rows");
+            is_told = true;
         }
-        after = rows.last().map(|row| row.key.clone());
-        if i64::try_from(rows.len()) != Ok(PAGE) {
-            wanted &= out.write_all(format.end().as_bytes()).is_ok();
-            break;
-        }
+        is_wanted
+    })
+    .await?;
+    if is_told {
+        eprintln!("\r{written} rows");
     }
-    if shows_progress && i64::try_from(written).is_ok_and(|written| written >= PAGE) {
-        eprintln!();
-    }
+    is_wanted &= out.write_all(format.end().as_bytes()).is_ok();
     match out.flush() {
-        Err(error) if wanted => Err(Failure::Refused(format!("the rows cannot be written: {error}"))),
+        Err(error) if is_wanted => Err(Failure::Refused(format!("the rows cannot be written: {error}"))),
         _ => Ok(()),
     }
 }
 
 /// Shows all rows as a table with these columns; returns how many they are.
 async fn table(pool: &Pool, what: &impl Paged, columns: &[&str], empty: &str) -> Result<usize, Failure> {
-    let (mut rows, mut after) = (Vec::new(), None::<String>);
-    loop {
-        let mut connection = pool.get().await?;
-        let page = what.page(&mut connection, after.as_deref()).await?;
+    let mut rows = Vec::new();
+    each_page(pool, what, |page| {
         rows.extend(page.iter().map(|row| cells(columns, &row.object)));
-        after = page.last().map(|row| row.key.clone());
-        if i64::try_from(page.len()) != Ok(PAGE) {
-            break;
-        }
-    }
+        true
+    })
+    .await?;
     let count = rows.len();
     output::table(columns, rows, empty);
     Ok(count)
+}
+
+/// Hands out one page after the other, until the last one, or until `deal` wants no more.
+async fn each_page(
+    pool: &Pool,
+    what: &impl Paged,
+    mut deal: impl FnMut(&[Row]) -> bool,
+) -> Result<(), Failure> {
+    let mut after = None;
+    loop {
+        let mut connection = pool.get().await?;
+        let page = what.page(&mut connection, after.as_deref()).await?;
+        drop(connection);
+        after = goes_on(&page).map(str::to_owned);
+        if !deal(&page) || after.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 fn cells(columns: &[&str], row: &str) -> Vec<String> {

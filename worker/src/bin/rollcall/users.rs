@@ -12,7 +12,7 @@ use shared::postgres::tenants::Tenant;
 use shared::postgres::users::UserRow;
 use shared::postgres::verdicts;
 use shared::retry::Delays;
-use shared::scim::{self, Resource, ResourceType, USER_URN};
+use shared::scim::{self, Record, Resource, ResourceType, USER_URN};
 use shared::ticket::TicketClock;
 use uuid::Uuid;
 
@@ -87,19 +87,27 @@ async fn add(context: &Context, new: New) -> Result<(), Failure> {
     let tenant = context.tenant(&new.tenant).await?;
     let role = new.role;
     let command = create(context, &tenant, new)?;
-    match ask(context, &command).await? {
-        Outcome::Created { record, .. } => {
-            if context.json {
-                output::json(
-                    &json!({ "id": record.id, "userName": record.resource.user_name(), "role": role }),
-                );
-            } else {
-                println!("user {} added as {}, id {}", record.resource.user_name(), role.as_str(), record.id);
-            }
-            Ok(())
-        }
+    let record = applied(ask(context, &command).await?)?;
+    let told = |name: &str| format!("user {name} added as {}, id {}", role.as_str(), record.id);
+    tell(context, &record, role, told);
+    Ok(())
+}
+
+/// The user after an operator's change.
+fn applied(outcome: Outcome) -> Result<Record, Failure> {
+    match outcome {
+        Outcome::Created { record, .. } | Outcome::Updated { record, .. } => Ok(record),
         Outcome::Rejected { error } => Err(Failure::Refused(error.detail)),
         other => Err(Failure::Refused(format!("unexpected verdict: {}", other.name()))),
+    }
+}
+
+fn tell(context: &Context, record: &Record, role: Role, told: impl Fn(&str) -> String) {
+    let name = record.resource.user_name();
+    if context.json {
+        output::json(&json!({ "id": record.id, "userName": name, "role": role }));
+    } else {
+        println!("{}", told(name));
     }
 }
 
@@ -151,20 +159,9 @@ async fn set_role(context: &Context, tenant: &str, user: &str, role: Role) -> Re
     let tenant = context.tenant(tenant).await?;
     let id = context.user_id(&tenant, user).await?;
     let command = command(context, &tenant, id, "rollcall user role", &[], Change::SetRole { role });
-    match ask(context, &command).await? {
-        Outcome::Updated { record, .. } => {
-            if context.json {
-                output::json(
-                    &json!({ "id": record.id, "userName": record.resource.user_name(), "role": role }),
-                );
-            } else {
-                println!("user {} is {} now", record.resource.user_name(), role.as_str());
-            }
-            Ok(())
-        }
-        Outcome::Rejected { error } => Err(Failure::Refused(error.detail)),
-        other => Err(Failure::Refused(format!("unexpected verdict: {}", other.name()))),
-    }
+    let record = applied(ask(context, &command).await?)?;
+    tell(context, &record, role, |name| format!("user {name} is {} now", role.as_str()));
+    Ok(())
 }
 
 async fn ask(context: &Context, command: &command::Command) -> Result<Outcome, Failure> {
@@ -182,35 +179,27 @@ impl Asking {
 
     /// What comes of a command.
     pub async fn ask(&self, context: &Context, command: &command::Command) -> Result<Outcome, Failure> {
-        ask_by(&self.0, context, command).await
+        let body = serde_json::to_vec(command).expect("a command is made of strings, numbers and JSON");
+        let answer = async {
+            match self.0.ask(&command.ticket.to_string(), "application/json", body).await {
+                Answer::Reply(reply) => serde_json::from_slice(&reply).map_err(|_| {
+                    Failure::Refused(
+                        "the worker's reply is not understood: are the versions the same?".to_owned(),
+                    )
+                }),
+                Answer::NotQueued(error) => Err(error.into()),
+                Answer::Lost => read_verdict(context, command).await,
+            }
+        };
+        let late = |_| {
+            Err(Failure::Late(format!(
+                "no worker answered within {} s; the change is queued, as command {}, and will be applied",
+                context.deadline.as_secs(),
+                command.ticket
+            )))
+        };
+        tokio::time::timeout(context.deadline, answer).await.unwrap_or_else(late)
     }
-}
-
-async fn ask_by(
-    requester: &Requester,
-    context: &Context,
-    command: &command::Command,
-) -> Result<Outcome, Failure> {
-    let body = serde_json::to_vec(command).expect("a command is made of strings, numbers and JSON");
-    let answer = async {
-        match requester.ask(&command.ticket.to_string(), "application/json", body).await {
-            Answer::Reply(reply) => serde_json::from_slice(&reply).map_err(|_| {
-                Failure::Refused(
-                    "the worker's reply is not understood: are the versions the same?".to_owned(),
-                )
-            }),
-            Answer::NotQueued(error) => Err(error.into()),
-            Answer::Lost => read_verdict(context, command).await,
-        }
-    };
-    let late = |_| {
-        Err(Failure::Late(format!(
-            "no worker answered within {} s; the change is queued, as command {}, and will be applied",
-            context.deadline.as_secs(),
-            command.ticket
-        )))
-    };
-    tokio::time::timeout(context.deadline, answer).await.unwrap_or_else(late)
 }
 
 async fn read_verdict(context: &Context, command: &command::Command) -> Result<Outcome, Failure> {
