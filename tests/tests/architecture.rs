@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tests::programs::checkout;
 
-const CRATES: [&str; 6] = ["shared", "wording", "ingest", "worker", "notifier", "tests"];
+const CRATES: [&str; 5] = ["shared", "ingest", "worker", "notifier", "tests"];
 const LONGEST: usize = 400;
 
 /// A source file: its path in the checkout, and its text.
