@@ -28,7 +28,7 @@ read_settings() {
   local name value
   [[ -r $1 ]] || return 0
   while IFS='=' read -r name value; do
-    if [[ $name =~ ^[A-Z]+_(PORT|PASSWORD|COOKIE)$ ]]; then printf -v "$name" '%s' "$value"; fi
+    if [[ $name =~ ^[A-Z]+_(PORT|PASSWORD|COOKIE|KEY)$ ]]; then printf -v "$name" '%s' "$value"; fi
   done <"$1"
 }
 

@@ -6,7 +6,8 @@ export_settings() {
   # No balancer stands in front that would have to be told.
   : "${ROLLCALL_DRAIN:=0}"
   : "${ROLLCALL_PORT:=8080}" "${ROLLCALL_MAIL_URL:=file://${RUN// /%20}/mail}"
-  export DATABASE_URL AMQP_URL ROLLCALL_DRAIN ROLLCALL_PORT ROLLCALL_MAIL_URL
+  : "${ROLLCALL_SECRET_KEY:=$SECRET_KEY}" "${ROLLCALL_UNSUBSCRIBE_KEY:=$UNSUBSCRIBE_KEY}"
+  export DATABASE_URL AMQP_URL ROLLCALL_DRAIN ROLLCALL_PORT ROLLCALL_MAIL_URL ROLLCALL_SECRET_KEY ROLLCALL_UNSUBSCRIBE_KEY
   # Mail is for its readers only.
   mkdir -p "$RUN/mail"
   chmod 700 "$RUN/mail"
@@ -29,7 +30,11 @@ start_named() {
       local_url "$ROLLCALL_PORT" >"$RUN/health/ingest"
       spawn ingest "$CHECKOUT/target/release/ingest"
       ;;
-    notifier) spawn_with_health notifier "$CHECKOUT/target/release/notifier" ;;
+    notifier)
+      # Links in mail lead to where ingest answers on this machine, unless it has a name of its own.
+      ROLLCALL_PUBLIC_URL=${ROLLCALL_PUBLIC_URL:-$(local_url "$ROLLCALL_PORT")} \
+        spawn_with_health notifier "$CHECKOUT/target/release/notifier"
+      ;;
     worker-*) spawn_with_health "$1" "$CHECKOUT/target/release/worker" ;;
   esac
 }

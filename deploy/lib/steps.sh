@@ -57,7 +57,7 @@ prepare_broker() {
     want rabbitmq
     AMQP_URL=$(private_amqp_url)
   fi
-  write_known servers.env DATABASE_URL AMQP_URL
+  write_servers_env
   export_settings
 }
 

@@ -1,19 +1,21 @@
 //! `POST /events`: the content service's CloudEvents over HTTP, one in structured mode or a batch.
 //!
-//! Before it: a caller with the scope `events`. After it: the exchange `rollcall.events`, and for a changed role the queue of
+//! Before it: a caller with the scope `events`. After it: the exchange `rollcall.events`, and for a changed role the road of
 //! commands. A request whose events are not all taken is answered by an error, and may be sent again.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use shared::amqp::{Message, topology};
-use shared::command::{Actor, Change, Fingerprint, Role};
+use shared::command::{Actor, Role};
 use shared::event::{self, Event};
-use shared::postgres::keys::Key;
+use shared::outcome::Outcome;
 use shared::scim::Error;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use crate::app::Shared;
@@ -22,16 +24,19 @@ use crate::http::answer::{Answer, Refusal, scim_json};
 use crate::http::body;
 use crate::http::observe::RequestId;
 use crate::road::Errand;
+use crate::roles;
 
 /// The most events in one request.
 const MAX_EVENTS: usize = 1_000;
+/// The most roles of one request that are under way at a time.
+const AT_ONCE: usize = 32;
 /// What a client may call plain JSON, in which either form is taken.
 const JSON: &str = "application/json";
 
 /// Takes events; 202 when the broker has confirmed all of them.
 ///
 /// # Errors
-/// 400 that names the field, 413, 415, 429 while the broker takes nothing.
+/// 400 that names the field, 404 for the role of somebody who is not there, 413, 415, 429 while the broker takes nothing.
 pub async fn take(
     Events { key, place: _place }: Events,
     RequestId(id): RequestId,
@@ -44,25 +49,48 @@ pub async fn take(
     let body = body::receive(&parts.headers, body, app.config.body_limit).await?;
     let taken = events(media_type, &body)?;
     let accepted = taken.len();
-    let (mut roles, mut events) = (Vec::new(), Vec::new());
+    let (mut roles, mut events) = (BTreeMap::new(), Vec::new());
     for one in taken {
         match one {
             Taken::Content(event) => events.push(event),
-            Taken::Role(user, role) => roles.push(errand(&key, id, user, role)),
+            // Of several roles of a person the last one stands.
+            Taken::Role(user, role) => drop(roles.insert(user, role)),
         }
     }
     let messages = events.into_iter().map(|event| message(event, &key.tenant_name, id));
     let messages: Vec<Message> =
         messages.collect::<Result<_, _>>().map_err(|_| Refusal::bug("an event cannot be written as JSON"))?;
-    // Sent again after a 429, each takes effect once: a content event by its id, a role because it is that already.
-    for errand in roles {
-        app.road.promise(Duration::ZERO, errand).await?;
-    }
-    if !messages.is_empty() {
-        publish(&app, &messages).await?;
-    }
+    let errands =
+        roles.into_iter().map(|(user, role)| roles::errand(key.tenant, Actor::Key(key.id), id, user, role));
+    // In a task of its own: a client that hangs up must not leave half a batch behind.
+    let all = pass_on(app.clone(), errands.collect(), messages);
+    tokio::spawn(all.instrument(Span::current()))
+        .await
+        .unwrap_or_else(|_| Err(Refusal::bug("passing events on panicked")))?;
     // JSON, though no SCIM resource: one form for everything that this server says.
     Ok(scim_json(StatusCode::ACCEPTED, &json!({ "accepted": accepted })))
+}
+
+/// Sent again after a 429, each event takes effect once: one of content by its id, a role because it is that already.
+async fn pass_on(app: Shared, roles: Vec<Errand>, events: Vec<Message>) -> Result<(), Refusal> {
+    let road = &app.road;
+    let changes = stream::iter(roles).map(Ok::<_, Refusal>);
+    changes
+        .try_for_each_concurrent(AT_ONCE, async |errand| {
+            let user = errand.resource;
+            match road.travel(errand).await? {
+                Outcome::Rejected { error } if error.status == 404 => {
+                    Err(Error::not_found(format!("data.user.id: there is no user {user}")).into())
+                }
+                Outcome::Rejected { error } => Err(error.into()),
+                _ => Ok(()),
+            }
+        })
+        .await?;
+    if events.is_empty() {
+        return Ok(());
+    }
+    app.events.publish(&events).await.map_err(|error| Refusal::not_queued(&error))
 }
 
 /// What an event is taken for.
@@ -72,31 +100,6 @@ enum Taken {
     Content(Box<Event>),
     /// For the worker: whose role, and which.
     Role(Uuid, Role),
-}
-
-/// A changed role is a change of the roster like any other.
-fn errand(key: &Key, request: Uuid, user: Uuid, role: Role) -> Errand {
-    let fingerprint =
-        Fingerprint::of(key.tenant, event::ROLE_CHANGED, &user.to_string(), role.as_str().as_bytes(), None);
-    let actor = Actor::Key(key.id);
-    Errand {
-        tenant: key.tenant,
-        actor,
-        request,
-        fingerprint,
-        resource: user,
-        if_match: None,
-        change: Change::SetRole { role },
-    }
-}
-
-/// In a task of its own: a client that hangs up must not leave half a batch behind.
-async fn publish(app: &Shared, messages: &[Message]) -> Result<(), Refusal> {
-    let (app, messages) = (app.clone(), messages.to_vec());
-    match tokio::spawn(async move { app.events.publish(&messages).await }).await {
-        Ok(published) => published.map_err(|error| Refusal::not_queued(&error)),
-        Err(_) => Err(Refusal::bug("publishing panicked")),
-    }
 }
 
 /// The events in a body, each of them valid.

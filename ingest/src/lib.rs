@@ -15,6 +15,7 @@ pub mod pull;
 pub mod recent;
 pub mod reports;
 pub mod road;
+pub mod roles;
 pub mod router;
 pub mod scim;
 pub mod tenants;

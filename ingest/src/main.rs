@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use ingest::app::App;
 use ingest::config::Config;
 use ingest::pull::Pulls;
-use ingest::router;
+use ingest::{roles, router};
 use shared::amqp::Link;
 use shared::clock::Clock;
 use shared::config::{self, Env, Problems, Service};
@@ -57,12 +57,14 @@ async fn run() -> Result<(), Failure> {
         let pulls = Pulls::new(pool.clone(), link.clone(), key, config.pull_at.clone(), Clock::System);
         tokio::spawn(pulls.run(stopping.stop.clone()))
     });
-    let app = App::new(config, pool, link);
+    let app = App::new(config, pool, link.clone());
+    let roles = tokio::spawn(roles::run(app.clone(), link, stopping.stop.clone()));
     let router = router::router(app.clone(), &health);
     shared::http::serve(listener, router, stopping, shutdown::GRACE).await;
+    // A panic was logged where it happened.
+    let _ = roles.await;
     app.road.finish().await;
     if let Some(pulls) = pulls {
-        // A panic was logged where it happened.
         let _ = pulls.await;
     }
     drained.cancel();

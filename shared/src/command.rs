@@ -9,10 +9,8 @@ use crate::pull::Supplement;
 use crate::scim::{Group, GroupPatch, Patch, Resource};
 use crate::ticket::Ticket;
 
-/// The envelope's version. A worker dead-letters a version that it does not know.
-pub const VERSION: u8 = 1;
-/// The version of what the pull sends: workers before it know neither [`Change::SupplementUser`] nor [`Actor::Pull`].
-pub const PULL_VERSION: u8 = 2;
+/// The newest version of the envelope. A worker dead-letters a version that it does not know.
+pub const VERSION: u8 = 2;
 
 /// One change that somebody asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -146,6 +144,19 @@ pub enum Actor {
     Operator,
     /// The pull from Okta's API.
     Pull,
+    /// The learning platform, by an event over AMQP.
+    Platform,
+}
+
+impl Actor {
+    /// The least version of the envelope that knows this actor, and what only this actor asks for.
+    #[must_use]
+    pub fn version(&self) -> u8 {
+        match self {
+            Self::Key(_) | Self::Operator => 1,
+            Self::Pull | Self::Platform => 2,
+        }
+    }
 }
 
 impl std::fmt::Display for Actor {
@@ -155,6 +166,7 @@ impl std::fmt::Display for Actor {
             Self::Key(id) => id.fmt(f),
             Self::Operator => f.write_str("operator"),
             Self::Pull => f.write_str("pull"),
+            Self::Platform => f.write_str("platform"),
         }
     }
 }

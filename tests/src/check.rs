@@ -13,7 +13,7 @@ use crate::stack::Stack;
 use crate::tenant::Tenant;
 
 /// The queues that are empty when all is done.
-const QUEUES: [&str; 3] = [topology::COMMANDS, topology::BULK, topology::NOTIFIER];
+const QUEUES: [&str; 4] = [topology::COMMANDS, topology::BULK, topology::NOTIFIER, topology::ROLES];
 /// How long what is queued may take to be done once all runs again.
 const SETTLES: Duration = Duration::from_secs(60);
 

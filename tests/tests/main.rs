@@ -42,6 +42,7 @@ mod unsubscribe;
 
 // Load, misuse and restart.
 mod back_pressure;
+mod events;
 mod fairness;
 mod misbehaving_clients;
 mod request_limits;

@@ -2,7 +2,7 @@
 
 use lapin::message::Delivery;
 use lapin::types::AMQPValue;
-use shared::command::{Command, PULL_VERSION, VERSION};
+use shared::command::{Command, VERSION};
 use shared::scim;
 
 /// A command as it was delivered.
@@ -22,10 +22,10 @@ pub struct Incoming<'a> {
 pub fn read(delivery: &Delivery) -> Result<Incoming<'_>, String> {
     let value = scim::parse_json(&delivery.data).map_err(|e| format!("no command: {}", e.detail))?;
     let version = value.get("version").and_then(serde_json::Value::as_u64);
-    let known = u64::from(VERSION)..=u64::from(PULL_VERSION);
+    let known = 1..=u64::from(VERSION);
     if version.is_some_and(|version| !known.contains(&version)) {
         return Err(format!(
-            "a command of another version than {VERSION} to {PULL_VERSION}, those that this worker knows"
+            "a command of another version than 1 to {VERSION}, those that this worker knows"
         ));
     }
     let command: Command = serde_json::from_value(value)

@@ -9,7 +9,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::{Value, json};
 use shared::amqp::{Message, topology};
 use shared::clock::Clock;
-use shared::command::{Actor, Change, Command, Fingerprint, IfMatch, PULL_VERSION};
+use shared::command::{Actor, Change, Command, Fingerprint, IfMatch};
 use shared::postgres::schema::users;
 use shared::postgres::{Constant, Error};
 use shared::pull::Supplement;
@@ -134,7 +134,7 @@ impl Commands<'_> {
         let (ticket, issued_at) = (self.tickets.issue(), self.clock.now());
         let place = format!("{} {user}", self.run);
         let command = Command {
-            version: PULL_VERSION,
+            version: Actor::Pull.version(),
             ticket,
             tenant: self.tenant,
             actor: Actor::Pull,

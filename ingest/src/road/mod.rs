@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use shared::amqp::{self, Link, Publisher, Requester, topology};
 use shared::clock::Clock;
-use shared::command::{self, Actor, Change, Command, Fingerprint, IfMatch};
+use shared::command::{Actor, Change, Command, Fingerprint, IfMatch};
 use shared::outcome::Outcome;
 use shared::postgres::{self, Pool};
 use shared::retry::Delays;
@@ -250,7 +250,7 @@ impl Road {
         let issued_at = self.clock.now();
         let Errand { tenant, actor, request, fingerprint, resource, if_match, change } = errand;
         Command {
-            version: command::VERSION,
+            version: actor.version(),
             ticket,
             tenant,
             actor,

@@ -12,7 +12,7 @@ const WELCOMED: Mailed = Mailed { welcome: true, first_assignment: false, waitin
 const ASSIGNED: Mailed = Mailed { welcome: true, first_assignment: true, waiting: Vec::new() };
 
 fn user(kind: UserEvent, origin: Origin) -> What {
-    What::User(kind, UserData { id: Uuid::nil(), origin, active: true })
+    What::User(kind, UserData { id: Uuid::nil(), origin, active: true, role: None })
 }
 
 fn assigned() -> What {

@@ -14,6 +14,8 @@ pub const BULK: &str = "rollcall.commands.bulk";
 pub const EVENTS: &str = "rollcall.events";
 /// The notifier's queue of events.
 pub const NOTIFIER: &str = "rollcall.events";
+/// The queue of roles that the learning platform changed: ingest puts them among the commands.
+pub const ROLES: &str = "rollcall.roles";
 /// What could not be dealt with, with its reason.
 pub const DEAD: &str = "rollcall.dead";
 /// Direct reply-to: RabbitMQ's pseudo-queue.
@@ -21,6 +23,8 @@ pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
 /// The events that the notifier follows.
 const NOTIFIER_BINDINGS: [&str; 2] = ["user.#", "content.#"];
+/// The events that tell of a role.
+const ROLES_BINDINGS: [&str; 1] = [crate::event::ROLE_CHANGED];
 /// From RabbitMQ 4.0 a quorum queue gives a message up after 20 deliveries unless told otherwise; a message is
 /// given up by us, with a reason, not by a count.
 const DELIVERY_LIMIT: i64 = 1_000_000;
@@ -43,12 +47,14 @@ pub async fn declare(connection: &Connection, queue_limit: u32) -> Result<(), Er
         declare_queue(connection, queue, limited(queue_limit)).await?;
     }
     declare_queue(connection, NOTIFIER, quorum()).await?;
+    declare_queue(connection, ROLES, one_after_the_other()).await?;
 
     let channel = connection.create_channel().await?;
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     channel.exchange_declare(EVENTS.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
-    for key in NOTIFIER_BINDINGS {
-        let (queue, exchange) = (NOTIFIER.into(), EVENTS.into());
+    let of_notifier = NOTIFIER_BINDINGS.map(|key| (NOTIFIER, key));
+    for (queue, key) in of_notifier.into_iter().chain(ROLES_BINDINGS.map(|key| (ROLES, key))) {
+        let (queue, exchange) = (queue.into(), EVENTS.into());
         channel
             .queue_bind(queue, exchange, key.into(), QueueBindOptions::default(), FieldTable::default())
             .await?;
@@ -79,6 +85,13 @@ fn limited(queue_limit: u32) -> FieldTable {
     insert(&mut arguments, "x-dead-letter-exchange", text(""));
     insert(&mut arguments, "x-dead-letter-routing-key", text(DEAD));
     insert(&mut arguments, "x-dead-letter-strategy", text("at-least-once"));
+    arguments
+}
+
+/// A queue of which one consumer at a time gets messages: of two roles of a person the later one stands.
+fn one_after_the_other() -> FieldTable {
+    let mut arguments = quorum();
+    insert(&mut arguments, "x-single-active-consumer", AMQPValue::Boolean(true));
     arguments
 }
 

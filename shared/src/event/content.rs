@@ -119,9 +119,7 @@ pub fn decode(value: &Value) -> Result<(Event, ContentEvent), String> {
         "content.assigned" => ContentEvent::Assigned(assigned(&data)?),
         "content.completed" => ContentEvent::Completed(completed(&data)?),
         _ => {
-            return Err(format!(
-                "type must be content.assigned or content.completed, or over HTTP {ROLE_CHANGED}"
-            ));
+            return Err(format!("type must be content.assigned, content.completed or {ROLE_CHANGED}"));
         }
     };
     // Only extension attributes of our own names can still be of the wrong type.

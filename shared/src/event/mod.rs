@@ -110,6 +110,9 @@ pub struct UserData {
     pub origin: crate::command::Origin,
     /// Whether the account lives.
     pub active: bool,
+    /// What the person may do in the learning platform; missing in events of a version before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<crate::command::Role>,
 }
 
 /// What happened to a group.

@@ -140,7 +140,7 @@ pub fn command(
     // By its request: the same call again is another change.
     let fingerprint = Fingerprint::of(tenant.id, call, &request.to_string(), body, None);
     command::Command {
-        version: command::VERSION,
+        version: Actor::Operator.version(),
         ticket: TicketClock::new(context.clock.clone()).issue(),
         tenant: tenant.id,
         actor: Actor::Operator,

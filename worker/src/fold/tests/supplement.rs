@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use shared::command::{Actor, Change, Command, PULL_VERSION};
+use shared::command::{Actor, Change, Command};
 use shared::outcome::Outcome;
 use shared::pull::Supplement;
 use time::macros::date;
@@ -25,7 +25,7 @@ fn supplement() -> Supplement {
 
 fn pulled(n: u128, supplement: Supplement) -> Command {
     let command = command(n, ADA, Change::SupplementUser { supplement });
-    Command { version: PULL_VERSION, actor: Actor::Pull, asynchronous: true, ..command }
+    Command { version: Actor::Pull.version(), actor: Actor::Pull, asynchronous: true, ..command }
 }
 
 fn ada(state: &State) -> shared::postgres::users::UserRow {

@@ -47,7 +47,8 @@ fn without_active(resource: &Value) -> Value {
 
 fn tell(state: &mut State, command: &Command, row: &UserRow, kind: UserEvent, version: i64) {
     let origin = if row.origin == Origin::Manual.as_str() { Origin::Manual } else { Origin::Scim };
-    let data = UserData { id: row.id, origin, active: row.archived_at.is_none() };
+    let data =
+        UserData { id: row.id, origin, active: row.archived_at.is_none(), role: row.role.parse().ok() };
     let event = Event::user(kind, &data, version, state.cause(command));
     state.events.push(event);
 }

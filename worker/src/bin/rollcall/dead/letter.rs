@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// The queues that a letter can come from.
-const ORIGINS: [&str; 3] = [topology::COMMANDS, topology::BULK, topology::NOTIFIER];
+const ORIGINS: [&str; 4] = [topology::COMMANDS, topology::BULK, topology::NOTIFIER, topology::ROLES];
 
 /// Its id; one made of its body where its sender gave it none.
 pub fn id(letter: &Delivery) -> String {

@@ -18,7 +18,8 @@ use uuid::Uuid;
 use crate::context::{Context, Failure};
 
 /// The queues that are shown.
-const QUEUES: [&str; 4] = [topology::COMMANDS, topology::BULK, topology::NOTIFIER, topology::DEAD];
+const QUEUES: [&str; 5] =
+    [topology::COMMANDS, topology::BULK, topology::NOTIFIER, topology::ROLES, topology::DEAD];
 /// How long the broker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
