@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use shared::command::Command;
 use shared::outcome::Outcome;
 use shared::postgres::schema::commands;
@@ -132,32 +132,52 @@ async fn mark(pool: &Pool, mark: Mark) -> Result<bool, Error> {
 /// The command's verdict, if it has one. What took effect is claimed: no outcome of this request stays unclaimed,
 /// whichever of its tries it came from, or a later request on purpose would be handed it.
 ///
-/// Claimed first and read then: if a repeated request was faster, the row says what was left for this one.
+/// Read first: what is claimed without being told (Postgres did it, and its answer was lost) is handed to nobody any more, and a
+/// repeated request would make a second resource. Once it is read it is told, whatever becomes of the claim.
 ///
 /// # Errors
-/// When Postgres does not answer in time.
+/// When Postgres does not answer in time: nothing was claimed.
 pub(super) async fn claim(pool: &Pool, command: &Command, until: Instant) -> Result<Option<Outcome>, Error> {
-    let ticket = command.ticket;
-    let own = diesel::alias!(commands as own);
-    let took_effect =
-        own.filter(own.field(commands::id).eq(ticket.0)).filter(own.field(commands::status).lt(300_i16));
-    let unclaimed = commands::table
-        .filter(Constant("commands.state = 'unclaimed'"))
-        .filter(commands::tenant_id.eq(command.tenant))
-        .filter(commands::fingerprint.eq(command.fingerprint.as_str().to_owned()))
-        .filter(diesel::dsl::exists(took_effect));
-    let update = diesel::update(unclaimed).set(commands::state.eq("claimed"));
-    let pool = pool.clone();
-    let work = async move {
-        pool.bounded(async |c| {
-            // Of a verdict that was stored late the worker must know that it was read here all the same.
-            verdicts::claim(c, &[ticket]).await?;
-            update.execute(c).await?;
-            verdicts::find(c, ticket).await
-        })
-        .await
+    let (reading, ticket) = (pool.clone(), command.ticket);
+    let read = async move { reading.bounded(async |c| verdicts::find(c, ticket).await).await };
+    let Some(verdict) = within(until, read).await? else { return Ok(None) };
+    // It goes on if Postgres does not answer now.
+    let claiming = tokio::spawn(claim_read(
+        pool.clone(),
+        ticket,
+        command.tenant,
+        command.fingerprint.as_str().to_owned(),
+    ));
+    let claimed = tokio::time::timeout(WAIT, claiming).await;
+    Ok(claimed.ok().and_then(Result::ok).flatten().or(Some(verdict)))
+}
+
+/// Claims a verdict that was read, and reads it again: if a repeated request was faster, the row says what was left for this one.
+async fn claim_read(pool: Pool, ticket: Ticket, tenant: Uuid, fingerprint: String) -> Option<Outcome> {
+    let claim = async |c: &mut AsyncPgConnection| {
+        // Of a verdict that was stored late the worker must know that it was read here all the same.
+        verdicts::claim(c, &[ticket]).await?;
+        let own = diesel::alias!(commands as own);
+        let took_effect =
+            own.filter(own.field(commands::id).eq(ticket.0)).filter(own.field(commands::status).lt(300_i16));
+        let unclaimed = commands::table
+            .filter(Constant("commands.state = 'unclaimed'"))
+            .filter(commands::tenant_id.eq(tenant))
+            .filter(commands::fingerprint.eq(&fingerprint))
+            .filter(diesel::dsl::exists(took_effect));
+        diesel::update(unclaimed).set(commands::state.eq("claimed")).execute(c).await?;
+        verdicts::find(c, ticket).await
     };
-    within(until, work).await
+    let until = Instant::now() + PERSISTENCE;
+    let mut delays = Delays::reconnect();
+    while Instant::now() < until {
+        match pool.bounded(claim).await {
+            Ok(verdict) => return verdict,
+            Err(_) => delays.pause().await,
+        }
+    }
+    warn!(command = %ticket, "a verdict that was told stays for a repeated request: Postgres is away for too long");
+    None
 }
 
 /// Waits for work until then. The work is not cut off in the middle: the pool bounds it and minds its connection.

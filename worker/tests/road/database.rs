@@ -59,17 +59,23 @@ impl Database {
 
     /// Who was first is settled here: the verdict, if there is one after all.
     pub fn settle(&mut self, command: &Command) -> Option<Outcome> {
-        if let Some(outcome) = self.inbox.get(&command.ticket).map(|entry| entry.outcome.clone()) {
-            if outcome.as_ref().is_some_and(Outcome::is_applied) {
-                // It is answered now: no outcome of this request stays unclaimed, whichever try it came from.
-                for (ticket, _) in self.marks.iter().filter(|(_, mark)| **mark == command.fingerprint) {
-                    self.inbox.entry(*ticket).and_modify(|entry| entry.standing = Standing::Claimed);
-                }
-            }
-            return outcome;
+        if let Some(entry) = self.inbox.get(&command.ticket) {
+            return entry.outcome.clone();
         }
         self.insert(command);
         None
+    }
+
+    /// The verdict is answered: no outcome of this request stays unclaimed, whichever try it came from.
+    pub fn claim(&mut self, command: &Command) {
+        self.told(command);
+        let took_effect = |entry: &Entry| entry.outcome.as_ref().is_some_and(Outcome::is_applied);
+        if !self.inbox.get(&command.ticket).is_some_and(took_effect) {
+            return;
+        }
+        for (ticket, _) in self.marks.iter().filter(|(_, mark)| **mark == command.fingerprint) {
+            self.inbox.entry(*ticket).and_modify(|entry| entry.standing = Standing::Claimed);
+        }
     }
 
     /// After a late commit: the verdict waits for the repeated request.

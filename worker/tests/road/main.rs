@@ -36,7 +36,7 @@ fn every_history_is_linearizable() {
 
 #[test]
 fn without_a_rule_a_violation_is_found() {
-    for rule in [Rule::Tickets, Rule::Inbox, Rule::Truth, Rule::CommitFirst, Rule::Told] {
+    for rule in [Rule::Tickets, Rule::Inbox, Rule::Truth, Rule::CommitFirst, Rule::Told, Rule::ReadFirst] {
         assert!(!violations(Some(rule), 20_000).is_empty(), "no violation without {rule:?}");
     }
 }

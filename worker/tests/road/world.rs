@@ -37,6 +37,8 @@ pub enum Rule {
     CommitFirst,
     /// A create that nobody was told of is handed to the repeated request.
     Told,
+    /// At the deadline a verdict is read before it is claimed, and then told whatever becomes of the claim.
+    ReadFirst,
 }
 
 /// A call under way.
@@ -245,7 +247,7 @@ impl World {
         } else if waiting.reply.is_none() && overdue {
             // Now and then ingest cannot reach Postgres, of all times: nobody settles then who was first.
             if self.random.random_bool(0.8) {
-                waiting.reply = self.database.settle(&waiting.command);
+                waiting.reply = self.settle(&waiting.command);
             }
         }
         self.clients[client].waiting = match waiting.reply.take() {
@@ -269,6 +271,15 @@ impl World {
             None if overdue => self.too_late(&waiting),
             None => Some(waiting),
         };
+    }
+
+    /// Who was first, the deadline or the worker. Now and then the answer of Postgres is lost: what was read already is told then,
+    /// and claimed a moment later.
+    fn settle(&mut self, command: &Command) -> Option<Outcome> {
+        let verdict = self.database.settle(command)?;
+        self.database.claim(command);
+        let is_lost = self.random.random_bool(0.2) && self.without == Some(Rule::ReadFirst);
+        Some(verdict).filter(|_| !is_lost)
     }
 
     /// 429: the client tries again, or gives up.
