@@ -1,10 +1,9 @@
 //! What SCIM cannot do: roles; and the sore point, accounts that were there before the integration.
 
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::okta::person;
-use tests::{Stack, eventually};
+use tests::Stack;
 
 async fn add(stack: &Stack, tenant: &str, name: &str) -> String {
     let email = format!("{name}@{tenant}.example");
