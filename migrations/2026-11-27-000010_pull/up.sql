@@ -58,10 +58,13 @@ create table pull_runs (
     changes     bigint not null default 0,
     unreadable  bigint not null default 0,
     roster      bigint,
+    linked      bigint,
     gone        bigint,
     archiving   bigint not null default 0,
     confirmed   boolean not null default false,
     reason      text,
+    set_at      timestamptz,
+    rests_until timestamptz,
     due_at      timestamptz not null,
     started_at  timestamptz,
     finished_at timestamptz,
@@ -80,19 +83,28 @@ comment on column pull_runs.people is 'In Okta''s group.';
 comment on column pull_runs.strangers is 'Of those, who has no account here.';
 comment on column pull_runs.changes is 'Commands queued.';
 comment on column pull_runs.unreadable is 'Values that could not be taken, such as a hire date that is no date.';
+comment on column pull_runs.reason is 'Why it failed, or why it asks.';
+comment on column pull_runs.set_at is 'That of the configuration it began with (pulls.set_at): under another one it does not go on.';
+comment on column pull_runs.rests_until is 'Until then Okta''s rate limit is used up, and nobody goes on with it.';
 comment on column pull_runs.roster is 'Active here when it was compared.';
-comment on column pull_runs.gone is 'Of those, linked to Okta and not in the group.';
+comment on column pull_runs.linked is 'Of those, linked to Okta or made by SCIM.';
+comment on column pull_runs.gone is 'Of those, who is not in the group.';
 comment on column pull_runs.archiving is 'Of those, for whom a command to archive was queued.';
 
 create table pull_seen (
     run_id        uuid not null references pull_runs on delete cascade,
+    okta_id       text collate "C" not null,
     external_id   text collate "C" not null,
     user_name_key text collate "C" not null,
-    primary key (run_id, external_id)
+    is_known      boolean not null,
+    primary key (run_id, okta_id)
 );
+create index pull_seen_external_ids on pull_seen (run_id, external_id);
 create index pull_seen_names on pull_seen (run_id, user_name_key);
 comment on table pull_seen is 'Who is in Okta''s group, while a run reads it. Written by ingest.';
+comment on column pull_seen.external_id is 'What the attribute map makes externalId of; Okta''s own id where that is empty.';
 comment on column pull_seen.user_name_key is 'The login, folded as users.user_name_key.';
+comment on column pull_seen.is_known is 'Whether external_id was told, and by nobody before.';
 
 create table pull_gone (
     run_id  uuid not null references pull_runs on delete cascade,

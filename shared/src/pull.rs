@@ -2,10 +2,13 @@
 //!
 //! Before it: an operator's file, and Okta's group. After it: a command that sets what SCIM does not carry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use time::Date;
 use url::{Host, Url};
 
@@ -49,29 +52,104 @@ impl AttributeMap {
     /// Reads a file.
     ///
     /// # Errors
-    /// What is wrong with it, in a sentence.
+    /// What is wrong with it, in a sentence that names the field.
     pub fn parse(text: &str) -> Result<Self, String> {
-        // By way of an object: serde would take a list for the fields in their order.
-        let object = serde_json::from_str::<Map<String, Value>>(text);
-        let map = object.and_then(|object| serde_json::from_value::<Self>(Value::Object(object)));
-        let map = map.map_err(|error| format!("is no attribute map: {error}"))?;
-        if map.custom_fields.len() > MAX_FIELDS {
-            return Err(format!("has more than {MAX_FIELDS} custom fields"));
-        }
-        let attributes = [Some(&map.external_id), map.hire_date.as_ref(), map.region.as_ref()];
-        let attributes = attributes.into_iter().flatten().chain(map.custom_fields.values());
-        for attribute in attributes {
-            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            if attribute.is_empty() || attribute.len() > MAX_NAME || !attribute.chars().all(is_name) {
-                return Err(format!("names {attribute:?}, which is no attribute of an Okta profile"));
+        let Object(told) = serde_json::from_str::<Object<Told>>(text)
+            .map_err(|error| format!("is no attribute map, which is a JSON object: {error}"))?;
+        let mut map =
+            Self { external_id: id(), hire_date: None, region: None, custom_fields: BTreeMap::new() };
+        let mut known = BTreeSet::new();
+        for (name, told) in told {
+            if !known.insert(name.clone()) {
+                return Err(format!("has {name} twice"));
             }
-        }
-        for field in map.custom_fields.keys() {
-            if field.trim().is_empty() || field.len() > MAX_NAME || field.chars().any(char::is_control) {
-                return Err(format!("names the custom field {field:?}: that must be 1 to {MAX_NAME} bytes"));
+            match (&*name, told) {
+                ("external_id", Told::Other(value)) => map.external_id = attribute(&name, &value)?,
+                // As if they were not there.
+                ("hire_date" | "region", Told::Other(Value::Null)) => {}
+                ("hire_date", Told::Other(value)) => map.hire_date = Some(attribute(&name, &value)?),
+                ("region", Told::Other(value)) => map.region = Some(attribute(&name, &value)?),
+                ("custom_fields", Told::Object(fields)) => map.custom_fields = custom_fields(fields)?,
+                ("custom_fields", Told::Other(_)) => {
+                    return Err("has custom_fields that are no object".to_owned());
+                }
+                ("external_id" | "hire_date" | "region", Told::Object(_)) => {
+                    return Err(format!("has a {name} that is no attribute's name but an object"));
+                }
+                _ => {
+                    let known = "external_id, hire_date, region, custom_fields";
+                    return Err(format!("has {name:?}, which is none of {known}"));
+                }
             }
         }
         Ok(map)
+    }
+}
+
+/// The attributes of the custom fields, by the fields' names.
+fn custom_fields(Object(told): Object<Value>) -> Result<BTreeMap<String, String>, String> {
+    let mut fields = BTreeMap::new();
+    for (field, value) in told {
+        if field.trim().is_empty() || field.len() > MAX_NAME || field.chars().any(char::is_control) {
+            return Err(format!("has the custom field {field:?}, whose name must be 1 to {MAX_NAME} bytes"));
+        }
+        let attribute = attribute(&format!("custom_fields.{field}"), &value)?;
+        if fields.insert(field.clone(), attribute).is_some() {
+            return Err(format!("has custom_fields.{field} twice"));
+        }
+    }
+    if fields.len() > MAX_FIELDS {
+        return Err(format!("has more than {MAX_FIELDS} custom_fields"));
+    }
+    Ok(fields)
+}
+
+/// The name of an attribute of Okta's.
+fn attribute(place: &str, value: &Value) -> Result<String, String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let is_name = |text: &&str| !text.is_empty() && text.len() <= MAX_NAME && text.chars().all(is_part);
+    let name = value.as_str().filter(is_name);
+    let name = name.ok_or_else(|| {
+        let form = "letters, digits and _, without `profile.` before it";
+        format!(
+            "has a {place} that is {value}, and must be the name of an attribute of Okta's profile ({form})"
+        )
+    })?;
+    Ok(name.to_owned())
+}
+
+/// An object with its fields as they stand in a file: a name may be there twice.
+struct Object<T>(Vec<(String, T)>);
+
+/// A field's value.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Told {
+    /// An object.
+    Object(Object<Value>),
+    /// Anything else.
+    Other(Value),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Object(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields(PhantomData))
     }
 }
 
@@ -162,18 +240,30 @@ mod tests {
     #[test]
     fn a_map_that_cannot_be_meant_is_refused_with_the_reason() {
         let many: BTreeMap<String, &str> = (0..51).map(|n| (n.to_string(), "x")).collect();
+        let many = json!({ "custom_fields": many }).to_string();
         for (wrong, word) in [
-            (json!([]), "no attribute map"),
-            (json!({ "hire": "startDate" }), "hire"),
-            (json!({ "hire_date": 7 }), "no attribute map"),
-            (json!({ "hire_date": "" }), "attribute"),
-            (json!({ "region": "profile.region" }), "profile.region"),
-            (json!({ "custom_fields": { "": "x" } }), "custom field"),
-            (json!({ "custom_fields": many }), "50"),
+            ("[]", "no attribute map"),
+            ("{", "no attribute map"),
+            (r#"{"hire":"startDate"}"#, r#""hire""#),
+            (r#"{"hire_date":7}"#, "hire_date"),
+            (r#"{"hire_date":""}"#, "hire_date"),
+            (r#"{"hire_date":["a"]}"#, "hire_date"),
+            (r#"{"hire_date":{"a":"b"}}"#, "hire_date"),
+            (r#"{"external_id":null}"#, "external_id"),
+            (r#"{"region":"profile.region"}"#, "region"),
+            (r#"{"custom_fields":{"":"x"}}"#, "custom field"),
+            (r#"{"custom_fields":["x"]}"#, "custom_fields"),
+            (r#"{"custom_fields":{"Shirt":7}}"#, "custom_fields.Shirt"),
+            (r#"{"custom_fields":{"Shirt":{"a":"b"}}}"#, "custom_fields.Shirt"),
+            (r#"{"region":"a","region":"b"}"#, "region twice"),
+            (r#"{"custom_fields":{"Shirt":"a","Shirt":"b"}}"#, "custom_fields.Shirt twice"),
+            (&many, "50"),
         ] {
-            let said = AttributeMap::parse(&wrong.to_string()).unwrap_err();
+            let said = AttributeMap::parse(wrong).unwrap_err();
             assert!(said.contains(word), "{wrong}: {said}");
         }
+        let map = AttributeMap::parse(r#"{"hire_date":null}"#).unwrap();
+        assert_eq!((map.hire_date, &*map.external_id), (None, "id"));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct OktaApi {
 }
 
 /// What goes wrong with the next answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Fault {
     /// It breaks off in the middle.
     BreaksOff,
@@ -33,6 +33,10 @@ pub enum Fault {
     Slow(Duration),
     /// It is this status.
     Status(u16),
+    /// It sends the client elsewhere.
+    Redirect(String),
+    /// Its `Link` header is this.
+    Link(String),
 }
 
 /// A request that was made.
@@ -77,6 +81,12 @@ impl OktaApi {
         api
     }
 
+    /// The URL of the group's page that begins at a position.
+    #[must_use]
+    pub fn page(&self, after: usize) -> String {
+        format!("{}/api/v1/groups/{GROUP}/users?after={after}&limit=200", self.url())
+    }
+
     /// Its URL.
     #[must_use]
     pub fn url(&self) -> String {
@@ -90,7 +100,7 @@ impl OktaApi {
 
     /// The next requests for the page that begins at a position go wrong, in this order.
     pub fn break_page(&self, after: usize, faults: &[Fault]) {
-        self.state().faults.push((after, faults.iter().copied().collect()));
+        self.state().faults.push((after, faults.iter().cloned().collect()));
     }
 
     /// Changes who is in the group.
@@ -145,7 +155,7 @@ impl OktaApi {
                     return writer.write_all(&answer.as_bytes()[..answer.len() / 2]).await;
                 }
                 Some(Fault::Slow(delay)) => tokio::time::sleep(delay).await,
-                Some(Fault::Status(_)) | None => {}
+                Some(Fault::Status(_) | Fault::Redirect(_) | Fault::Link(_)) | None => {}
             }
             writer.write_all(answer.as_bytes()).await?;
         }
@@ -173,16 +183,23 @@ impl OktaApi {
             state.faults.iter_mut().find(|(at, faults)| *at == after && !faults.is_empty())
         {
             fault = faults.pop_front();
-            if let Some(Fault::Status(broken)) = fault {
-                status = broken;
+            match &fault {
+                Some(Fault::Status(broken)) => status = *broken,
+                Some(Fault::Redirect(_)) => status = 302,
+                _ => {}
             }
         }
         state.asked.push(Asked { after, status, too_early: limits.is_over });
         let mut headers = limits.headers;
+        if let Some(Fault::Redirect(elsewhere)) = &fault {
+            headers += &format!("Location: {elsewhere}\r\n");
+        }
         let body = if status == 200 {
             headers += &format!("Link: <{}{target}>; rel=\"self\"\r\n", self.url());
             let end = (after + limit).min(state.users.len());
-            if end < state.users.len() {
+            if let Some(Fault::Link(link)) = &fault {
+                headers += &format!("Link: {link}\r\n");
+            } else if end < state.users.len() {
                 let next = format!("{}{path}?after={end}&limit={limit}", self.url());
                 headers += &format!("Link: <{next}>; rel=\"next\"\r\n");
             }

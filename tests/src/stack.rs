@@ -23,7 +23,7 @@ const SHOWN: usize = 3;
 const WARNINGS: usize = 8;
 
 /// The key under which stacks keep tokens: 32 bytes in base64.
-const SECRET_KEY: &str = "cm9sbGNhbGwncyB0ZXN0cyBrZWVwIG5vIHNlY3JldHM=";
+pub const SECRET_KEY: &str = "cm9sbGNhbGwncyB0ZXN0cyBrZWVwIG5vIHNlY3JldHM=";
 
 /// What a stack is made of.
 pub struct Options {

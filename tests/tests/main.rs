@@ -21,6 +21,7 @@ mod odd_but_allowed;
 mod okta_conversation;
 mod pull;
 mod pull_gone;
+mod pull_safety;
 mod reports;
 mod roles_and_links;
 mod schemas_registered;

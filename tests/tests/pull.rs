@@ -3,15 +3,21 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use ingest::pull::Pulls;
+use ingest::pull::schedule::Times;
 use serde_json::{Value, json};
+use shared::amqp::{Link, topology};
 use shared::clock::Clock;
+use shared::health::Health;
+use shared::postgres::Pool;
 use tests::load::{push, somebody};
 use tests::okta::person;
 use tests::okta_api::{Fault, OktaApi, TOKEN, user};
 use tests::servers::Servers;
-use tests::stack::Options;
+use tests::stack::{Options, SECRET_KEY};
 use tests::{Stack, check, eventually};
-use time::macros::format_description;
+use time::macros::{format_description, time};
+use tokio_util::sync::CancellationToken;
 
 const PEOPLE: usize = 5_000;
 
@@ -109,9 +115,78 @@ async fn two_ingests_and_one_clock_that_strikes_make_one_pull() {
     assert_eq!(stack.db().one(done).await["strangers"], 449);
 }
 
+/// The pulls of two ingests, in this process, so that their one clock can be set; the servers and everybody else are real.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pull_goes_on_where_a_crash_left_it() {
+async fn two_ingests_and_one_clock_that_comes_to_six_make_one_pull() {
+    // Its own ingest, which goes by the machine's clock, leaves pulls to these.
+    let environment = vec![("ROLLCALL_SECRET_KEY", String::new())];
+    let stack = Stack::start(Options { environment, ..Options::default() }).await;
+    stack.tenant("six").await.okta().create(&somebody("six", 0)).await.is(201);
+    let api = OktaApi::start((0..450).map(|n| user("six", n)).collect()).await;
+    api.set(&stack, "six", &[]).await;
+    let six = (Clock::System.now() + time::Duration::DAY).replace_time(time!(06:00));
+    let clock = Clock::manual(six - time::Duration::SECOND);
+    let text = shared::scim::timestamp(clock.now());
+    stack.db().execute(&format!("update pulls set set_at = '{text}'")).await;
+    let stop = CancellationToken::new();
+    let ingests = [1, 2].map(|_| {
+        let pool = Pool::new(&stack.database_url, 4).unwrap();
+        let health = Health::new(&["rabbitmq"]);
+        let link = Link::start(&stack.amqp_url, "ingest", 100_000, health, CancellationToken::new()).unwrap();
+        let key = SECRET_KEY.parse().unwrap();
+        tokio::spawn(Pulls::new(pool, link, key, Times::default(), clock.clone()).run(stop.clone()))
+    });
+    let quiet = tests::holds_for(Duration::from_secs(3), async || api.asked().is_empty()).await;
+    assert!(quiet, "a second before its time: {:?}", api.asked());
+    clock.advance(time::Duration::SECOND);
+    let done = "select slot from pull_runs where state = 'done'";
+    let slot =
+        eventually("the pull is done", Duration::from_secs(30), async || stack.db().rows(done).await.pop())
+            .await;
+    assert_eq!(slot["slot"], shared::scim::timestamp(six));
+    supplemented(&stack, 1).await;
+    // Both have looked since, several times; and the hours go by.
+    clock.advance(time::Duration::hours(8));
+    let still = tests::holds_for(Duration::from_secs(3), async || pages(&api) == [0, 200, 400]).await;
+    assert!(still, "pulled {:?}", pages(&api));
+    assert_eq!(stack.db().count("select 1 from pull_runs").await, 1);
+    stop.cancel();
+    for ingest in ingests {
+        ingest.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_pull_brings_goes_through_the_queue_of_what_nobody_waits_for() {
     let stack = Stack::own().await;
+    let okta = stack.tenant("bulk").await.okta();
+    for n in 0..3 {
+        okta.create(&somebody("bulk", n)).await.is(201);
+    }
+    let api = OktaApi::start((0..2).map(|n| user("bulk", n)).collect()).await;
+    api.set(&stack, "bulk", &["--archive-missing", "--limit-percent", "50"]).await;
+    stack.workers[0].terminate().await;
+    stack.rollcall(&["pull", "run", "bulk", "--no-wait"]).await.well();
+    let done = "select 1 from pull_runs where state = 'done'";
+    eventually("the run is done", Duration::from_secs(20), async || {
+        (stack.db().count(done).await == 1).then_some(())
+    })
+    .await;
+    let broker = stack.broker().await;
+    let queued = (broker.ready(topology::BULK).await, broker.ready(topology::COMMANDS).await);
+    assert_eq!(
+        queued,
+        (3, 0),
+        "two are told something, one is archived, and no person's change waits behind it"
+    );
+    stack.workers[0].start();
+    supplemented(&stack, 2).await;
+    assert_eq!(stack.db().count("select 1 from users where archived_at is not null").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_goes_on_where_a_crash_left_it_in_whichever_ingest_is_left() {
+    let stack = Stack::start(Options { ingests: 2, ..Options::default() }).await;
     let okta = stack.tenant("crash").await.okta();
     for n in [0, 250, 450, 799] {
         okta.create(&somebody("crash", n)).await.is(201);
@@ -124,7 +199,10 @@ async fn a_pull_goes_on_where_a_crash_left_it() {
         pages(&api).contains(&400).then_some(())
     })
     .await;
-    stack.ingests[0].restart().await;
+    let holds = |service: &&tests::process::Service| service.log().contains("a page was read");
+    let holders: Vec<_> = stack.ingests.iter().filter(holds).collect();
+    assert_eq!(holders.len(), 1, "one ingest has the run");
+    holders[0].kill();
     supplemented(&stack, 4).await;
     eventually("the run is done", Duration::from_secs(60), async || {
         let status = stack.rollcall_json(&["pull", "status", "crash"]).await;
@@ -241,8 +319,11 @@ async fn the_token_is_kept_encrypted_and_every_refusal_is_one_clear_sentence() {
             2,
             "cannot be read",
         ),
+        (vec!["pull", "set", "vault", "--okta-url", "https://me:hush@acme.okta.com"], 2, "--okta-url"),
+        (vec!["pull", "set", "vault", "--group", "00g1"], 2, "--okta-url must be given"),
     ] {
         let said = stack.rollcall(&arguments).await;
+        assert!(!said.err.contains("hush"), "{}", said.err);
         assert!(
             said.code == Some(code) && said.err.contains(word),
             "{arguments:?}: {:?} {}",
@@ -257,6 +338,18 @@ async fn the_token_is_kept_encrypted_and_every_refusal_is_one_clear_sentence() {
     let status = stack.rollcall_json(&["pull", "status", "vault"]).await;
     assert_eq!((&status[0]["limit_percent"], &status[0]["last_run"]), (&json!(7), &Value::Null));
     assert!(!status.to_string().contains(TOKEN));
+
+    // What is not given stays, and so does the token: it still opens Okta.
+    stack.rollcall(&["pull", "set", "vault", "--archive-missing"]).await.well();
+    let map = stack.folder().join("twice.json");
+    std::fs::write(&map, r#"{"region":"a","region":"b"}"#).unwrap();
+    let said = stack.rollcall(&["pull", "set", "vault", "--map", map.to_str().unwrap()]).await;
+    assert!(said.code == Some(2) && said.err.contains("region twice"), "{:?}: {}", said.code, said.err);
+    let kept = stack.rollcall_json(&["pull", "status", "vault"]).await;
+    assert_eq!((&kept[0]["limit_percent"], &kept[0]["archive_missing"]), (&json!(7), &json!(true)));
+    assert_eq!((&kept[0]["map"], &kept[0]["group"]), (&status[0]["map"], &status[0]["group"]));
+    let run = stack.rollcall(&["pull", "run", "vault", "--json"]).await.well();
+    assert!(run.err.contains("pages read") || run.err.is_empty(), "{}", run.err);
 
     // Moved to another Okta it does not open.
     let elsewhere = OktaApi::start(vec![user("vault", 0)]).await;

@@ -65,6 +65,10 @@ async fn who_is_active_here_and_gone_there_is_reported_and_nobody_is_archived_un
     }
     let table = stack.rollcall(&["pull", "status", "report"]).await.well();
     assert!(table.out.contains("report") && table.out.contains("done"), "{}", table.out);
+    for n in [0, 1] {
+        let name = format!("person-{n:05}@report.example");
+        assert!(table.out.contains(&ids[n]) && table.out.contains(&name), "{n} is not told: {}", table.out);
+    }
     let said = stack.rollcall(&["pull", "confirm", "report"]).await;
     assert!(said.code == Some(1) && said.err.contains("does not ask"), "{}", said.err);
 }
@@ -101,6 +105,8 @@ async fn above_the_limit_a_pull_stops_and_asks_and_goes_on_when_it_may() {
     assert!(said.code == Some(1) && said.err.contains("3 of 11"), "{:?}: {}", said.code, said.err);
     assert!(said.err.contains("rollcall pull confirm limit") && said.err.contains("20 %"), "{}", said.err);
     let run = last_run(&stack, "limit").await;
+    let another = stack.rollcall(&["pull", "confirm", "limit", &ids[0]]).await;
+    assert!(another.code == Some(1) && another.err.contains("the last pull"), "{}", another.err);
     assert_eq!((&run["state"], &run["gone"], &run["archived"]), (&json!("asks"), &json!(3), &json!(0)));
     for id in &ids {
         assert_eq!(
@@ -111,10 +117,15 @@ async fn above_the_limit_a_pull_stops_and_asks_and_goes_on_when_it_may() {
     }
     // One of them is changed while it asks: whoever has changed since is not archived.
     okta.update(&ids[2], &json!({ "title": "Still here" })).await.is(200);
-    let run = stack.rollcall_json(&["pull", "confirm", "limit"]).await;
+    let run = stack.rollcall_json(&["pull", "confirm", "limit", run["id"].as_str().unwrap()]).await;
     assert_eq!(
-        (&run["state"], &run["archived"], &run["confirmed"]),
+        (&run["state"], &run["archiving"], &run["confirmed"]),
         (&json!("done"), &json!(3), &json!(true))
+    );
+    assert_eq!(
+        (&run["archived"], &run["kept"]),
+        (&json!(2), &json!(1)),
+        "what came of them, not what was queued"
     );
     inactive(&okta, &ids[..2]).await;
     let verdicts = "select 1 from commands where actor = 'pull' and status = 412";

@@ -7,69 +7,121 @@ use diesel::sql_types::{BigInt, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use shared::postgres::Error;
 use shared::postgres::pulls::{PullRow, RunRow};
-use shared::postgres::schema::{pull_gone, users};
+use shared::postgres::schema::pull_gone;
 use uuid::Uuid;
 
 use super::store::{Lease, Store, Unwritten, count, owned};
 
-/// Those who are linked to Okta, and whom the run has seen neither by their external id nor by their name. Whoever has changed since
-/// it began may have joined the group behind its back.
+/// Those who are linked to Okta or were made by SCIM, and whom the run has seen neither by their external id nor by their name.
+/// Whoever has changed since it began may have joined the group behind its back.
 const COMPARE: &str = "insert into pull_gone (run_id, user_id, version) select $1, u.id, u.version from users u \
-    where u.tenant_id = $2 and u.archived_at is null and u.external_id is not null and u.modified_at < $3 \
+    where u.tenant_id = $2 and u.archived_at is null and (u.external_id is not null or u.origin = 'scim') \
+    and u.modified_at < $3 \
     and not exists (select 1 from pull_seen s where s.run_id = $1 and s.external_id = u.external_id) \
     and not exists (select 1 from pull_seen s where s.run_id = $1 and s.user_name_key = u.user_name_key) \
     on conflict do nothing";
-const NOTE: &str = "update pull_runs set phase = 'archive', roster = $3, gone = $4 \
+/// Of people without an external id of their own, and whose name nobody here has, it is not known whether they are here.
+const COUNT: &str = "select count(*) as roster, \
+    count(*) filter (where external_id is not null or origin = 'scim') as linked, \
+    (select count(*) from pull_gone where run_id = $1) as gone, \
+    (select count(*) from pull_seen where run_id = $1) as people, \
+    (select count(*) from pull_seen s where s.run_id = $1 and not s.is_known and not exists \
+        (select 1 from users u where u.tenant_id = $2 and u.user_name_key = s.user_name_key)) as unidentified \
+    from users where tenant_id = $2 and archived_at is null";
+const NOTE: &str = "update pull_runs set phase = 'archive', roster = $3, linked = $4, gone = $5 \
     where id = $1 and holder = $2 and state = 'running'";
 const QUEUED: &str = "update pull_runs set archiving = archiving + $3 \
     where id = $1 and holder = $2 and state = 'running'";
 
+/// What the comparison came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
+pub struct Compared {
+    /// Active here.
+    #[diesel(sql_type = BigInt)]
+    pub roster: i64,
+    /// Of those, linked to Okta or made by SCIM.
+    #[diesel(sql_type = BigInt)]
+    pub linked: i64,
+    /// Of those, who is not in the group.
+    #[diesel(sql_type = BigInt)]
+    pub gone: i64,
+    /// In the group.
+    #[diesel(sql_type = BigInt)]
+    pub people: i64,
+    /// Of those, who cannot be told from others: they may be one of the gone.
+    #[diesel(sql_type = BigInt)]
+    pub unidentified: i64,
+}
+
 /// What is to be done about those who are gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing: there is nobody, or the tenant wants a report alone.
     Report,
-    /// More than the limit: an operator is asked.
-    Ask,
+    /// An operator is asked, for this reason.
+    Ask(String),
     /// They are archived.
     Archive,
 }
 
-/// What is to be done. Pure.
+/// What is to be done. Pure. The limit holds for the roster and, since accounts that Okta never knew say nothing about it, for
+/// the linked among it too.
 #[must_use]
-pub fn judge(pull: &PullRow, roster: i64, gone: i64, confirmed: bool) -> Verdict {
-    let is_within = gone.saturating_mul(100) <= roster.saturating_mul(pull.limit_percent.into());
-    match pull.archive_missing && gone > 0 {
-        false => Verdict::Report,
-        true if confirmed || is_within => Verdict::Archive,
-        true => Verdict::Ask,
+pub fn judge(pull: &PullRow, compared: Compared, confirmed: bool) -> Verdict {
+    let Compared { roster, linked, gone, people, unidentified } = compared;
+    if !pull.archive_missing || gone == 0 {
+        return Verdict::Report;
+    }
+    let told = format!("{gone} of {roster} active people ({linked} of them linked) are gone at Okta");
+    let limit = pull.limit_percent;
+    let is_within = |whole: i64| gone.saturating_mul(100) <= whole.saturating_mul(limit.into());
+    if confirmed {
+        Verdict::Archive
+    } else if people == 0 {
+        Verdict::Ask(format!("{told}: the group is empty"))
+    } else if !is_within(roster) || !is_within(linked) {
+        Verdict::Ask(format!("{told}, more than {limit} %"))
+    } else if unidentified > 0 {
+        let why = "may be some of them: they have no external id of their own there";
+        Verdict::Ask(format!("{told}, but {unidentified} of the group {why}"))
+    } else {
+        Verdict::Archive
     }
 }
 
 impl Store {
-    /// Finds who is gone; returns how many are active here, and how many of them are gone.
+    /// Finds who is gone.
     ///
     /// # Errors
     /// [`Unwritten`].
-    pub async fn compare(&self, lease: Lease, run: &RunRow) -> Result<(i64, i64), Unwritten> {
+    pub async fn compare(&self, lease: Lease, run: &RunRow) -> Result<Compared, Unwritten> {
         let compare = diesel::sql_query(COMPARE).bind::<SqlUuid, _>(lease.run);
         let compare = compare.bind::<SqlUuid, _>(run.tenant_id);
         let compare = compare.bind::<Timestamptz, _>(run.started_at.unwrap_or(run.due_at));
-        let living =
-            users::table.filter(users::tenant_id.eq(run.tenant_id)).filter(users::archived_at.is_null());
-        let gone = pull_gone::table.filter(pull_gone::run_id.eq(lease.run));
+        let tally = diesel::sql_query(COUNT).bind::<SqlUuid, _>(lease.run).bind::<SqlUuid, _>(run.tenant_id);
         let mut connection = self.0.get().await?;
         let connection: &mut AsyncPgConnection = &mut connection;
         connection
             .transaction(async |c: &mut AsyncPgConnection| {
                 compare.execute(c).await?;
-                let roster: i64 = living.count().get_result(c).await?;
-                let gone: i64 = gone.count().get_result(c).await?;
-                let note = lease.own(NOTE).bind::<BigInt, _>(roster).bind::<BigInt, _>(gone);
+                let compared: Compared = tally.get_result(c).await?;
+                let note = lease.own(NOTE).bind::<BigInt, _>(compared.roster);
+                let note = note.bind::<BigInt, _>(compared.linked).bind::<BigInt, _>(compared.gone);
                 owned(note.execute(c).await?)?;
-                Ok((roster, gone))
+                Ok(compared)
             })
             .await
+    }
+
+    /// What an earlier ingest, which then crashed, has compared.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn compared(&self, run: &RunRow) -> Result<Compared, Error> {
+        let tally = diesel::sql_query(COUNT).bind::<SqlUuid, _>(run.id).bind::<SqlUuid, _>(run.tenant_id);
+        let now: Compared = self.0.bounded(async |c| Ok(tally.get_result(c).await?)).await?;
+        let [roster, linked] = [run.roster, run.linked].map(Option::unwrap_or_default);
+        Ok(Compared { roster, linked, ..now })
     }
 
     /// Some of those who are gone and for whom no command was queued yet: ids and versions.
@@ -128,21 +180,45 @@ mod tests {
     #[test]
     fn archiving_is_opt_in_and_asks_above_the_limit() {
         for (opted_in, limit, roster, gone, confirmed, expected) in [
-            (false, 20, 100, 1, false, Verdict::Report),
-            (false, 20, 100, 100, true, Verdict::Report),
-            (true, 20, 100, 0, false, Verdict::Report),
-            (true, 20, 100, 20, false, Verdict::Archive),
-            (true, 20, 100, 21, false, Verdict::Ask),
-            (true, 20, 100, 21, true, Verdict::Archive),
-            (true, 20, 4, 1, false, Verdict::Ask),
-            (true, 0, 100_000, 1, false, Verdict::Ask),
-            (true, 100, 3, 3, false, Verdict::Archive),
+            (false, 20, 100, 1, false, "report"),
+            (false, 20, 100, 100, true, "report"),
+            (true, 20, 100, 0, false, "report"),
+            (true, 20, 100, 20, false, "archive"),
+            (true, 20, 100, 21, false, "ask"),
+            (true, 20, 100, 21, true, "archive"),
+            (true, 20, 4, 1, false, "ask"),
+            (true, 0, 100_000, 1, false, "ask"),
+            (true, 100, 3, 3, false, "archive"),
         ] {
-            assert_eq!(
-                judge(&pull(opted_in, limit), roster, gone, confirmed),
-                expected,
-                "{gone} of {roster}"
-            );
+            let compared = Compared { roster, linked: roster, gone, people: 1, unidentified: 0 };
+            let verdict = judge(&pull(opted_in, limit), compared, confirmed);
+            assert_eq!(word(&verdict), expected, "{gone} of {roster}");
+        }
+    }
+
+    #[test]
+    fn what_is_doubtful_is_asked_whatever_the_limit() {
+        let sound = Compared { roster: 100, linked: 100, gone: 10, people: 90, unidentified: 0 };
+        for (compared, why) in [
+            (Compared { people: 0, ..sound }, "empty"),
+            (Compared { unidentified: 1, ..sound }, "external id"),
+            (Compared { linked: 9, gone: 10, ..sound }, "more than"),
+        ] {
+            let limit = if why == "more than" { 50 } else { 100 };
+            let Verdict::Ask(said) = judge(&pull(true, limit), compared, false) else {
+                panic!("{compared:?}")
+            };
+            assert!(said.contains(why), "{said}");
+            assert_eq!(judge(&pull(true, limit), compared, true), Verdict::Archive, "{compared:?}");
+            assert_eq!(judge(&pull(false, limit), compared, false), Verdict::Report, "{compared:?}");
+        }
+    }
+
+    fn word(verdict: &Verdict) -> &'static str {
+        match verdict {
+            Verdict::Report => "report",
+            Verdict::Ask(_) => "ask",
+            Verdict::Archive => "archive",
         }
     }
 }

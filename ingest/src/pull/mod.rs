@@ -1,18 +1,21 @@
 //! The pull from Okta's API of what SCIM does not carry, at its times and by hand; and who is gone there.
 //!
-//! Beside the road of requests: [`schedule`] says when, [`store`] whose turn it is, [`run`] takes page after page from [`okta`],
-//! [`person`] reads them, [`roster`] finds whom they are about, [`gone`] who is missing. What changes the roster is a command, and
-//! goes through the queue of what nobody waits for.
+//! Beside the road of requests: [`schedule`] says when, [`store`] whose turn it is, [`run`] takes page after page from [`okta`]
+//! (whose `headers` say where the next one is) with `patience`, [`person`] reads them, [`roster`] finds whom they are about, [`gone`] who is
+//! missing. What changes the roster is a command, and goes through the queue of what nobody waits for.
 
 pub mod gone;
+mod headers;
 pub mod okta;
+mod patience;
 pub mod person;
 pub mod roster;
 pub mod run;
 pub mod schedule;
 pub mod store;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shared::amqp::{Link, Publisher};
@@ -27,6 +30,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
+use uuid::Uuid;
 
 use run::{End, Means, Run};
 use schedule::{Times, slot};
@@ -42,11 +46,16 @@ const RENEW: Duration = Duration::from_secs(5);
 const LEASE: Duration = Duration::from_secs(12);
 /// How long stopping waits for what is in hand.
 const FINISH: Duration = Duration::from_secs(5);
+/// How long a run whose token cannot be decrypted here is left to ingests with another key.
+const LEFT: Duration = Duration::from_secs(5);
+/// How long it is remembered that it was left: whoever gets it again within this time knows that there is nobody who can.
+const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// The pulls of this ingest.
 pub struct Pulls {
     means: Arc<Means>,
     times: Times,
+    left: Arc<Left>,
     places: Arc<Semaphore>,
     under_way: TaskTracker,
 }
@@ -64,7 +73,8 @@ impl Pulls {
             clock,
         };
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        Self { means: Arc::new(means), times, places, under_way: TaskTracker::new() }
+        let left = Arc::default();
+        Self { means: Arc::new(means), times, left, places, under_way: TaskTracker::new() }
     }
 
     /// Runs what is due until it is stopped; what is in hand then is let go of, for others or for the next start.
@@ -91,10 +101,13 @@ impl Pulls {
             self.means.store.plan(&slot(due), due).await?;
         }
         while let Ok(place) = self.places.clone().try_acquire_owned() {
-            let Some((row, lease)) = self.means.store.take(self.means.clock.now()).await? else { break };
-            let (means, stop) = (self.means.clone(), stop.child_token());
+            let Some((row, lease)) = self.means.store.take(self.means.clock.now(), &self.left.now()).await?
+            else {
+                break;
+            };
+            let (means, left, stop) = (self.means.clone(), self.left.clone(), stop.child_token());
             self.under_way.spawn(async move {
-                keep(&means, row, lease, stop).await;
+                keep(&means, &left, row, lease, stop).await;
                 drop(place);
             });
         }
@@ -102,8 +115,31 @@ impl Pulls {
     }
 }
 
+/// The runs whose tokens this ingest cannot decrypt, and when it found that.
+#[derive(Default)]
+struct Left(Mutex<HashMap<Uuid, Instant>>);
+
+impl Left {
+    /// Those that are left to others now.
+    fn now(&self) -> Vec<Uuid> {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        left.retain(|_, since| since.elapsed() < REMEMBERED);
+        left.iter().filter(|(_, since)| since.elapsed() < LEFT).map(|(run, _)| *run).collect()
+    }
+
+    /// Leaves a run to others; false if that was just done: there is nobody who can.
+    fn leave(&self, run: Uuid) -> bool {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = left.remove(&run).is_none();
+        if is_first {
+            left.insert(run, Instant::now());
+        }
+        is_first
+    }
+}
+
 /// Goes on with a run, and renews its lease meanwhile, from a task of its own: however slow a page is.
-async fn keep(means: &Arc<Means>, row: RunRow, lease: Lease, stop: CancellationToken) {
+async fn keep(means: &Arc<Means>, left: &Left, row: RunRow, lease: Lease, stop: CancellationToken) {
     let tenant = row.tenant_id;
     info!(run = %lease.run, tenant.id = %tenant, phase = row.phase, page = row.pages, "a pull runs");
     let going = {
@@ -118,14 +154,19 @@ async fn keep(means: &Arc<Means>, row: RunRow, lease: Lease, stop: CancellationT
     let _ = renewing.await;
     let now = means.clock.now();
     let settled = match &end {
-        Ok(state) => {
+        Ok((state, reason)) => {
             info!(run = %lease.run, tenant.id = %tenant, state, "a pull has ended");
-            means.store.finish(lease, tenant, state, None, now).await
+            means.store.finish(lease, tenant, state, reason.as_deref(), now).await
         }
         Err(End::LetGo) => means.store.release(lease).await.map(drop).map_err(Into::into),
-        Err(End::Failed(reason)) => {
+        Err(End::Blind) if left.leave(lease.run) => {
+            warn!(run = %lease.run, tenant.id = %tenant, "a pull's token cannot be decrypted here: it is left to other ingests");
+            means.store.release(lease).await.map(drop).map_err(Into::into)
+        }
+        Err(end) => {
+            let reason = end.to_string();
             error!(run = %lease.run, tenant.id = %tenant, reason, "a pull failed");
-            means.store.finish(lease, tenant, "failed", Some(reason), now).await
+            means.store.finish(lease, tenant, "failed", Some(&reason), now).await
         }
     };
     if let Err(error) = settled {
@@ -149,5 +190,20 @@ async fn renew(store: Store, lease: Lease, stop: CancellationToken, over: Cancel
     }
     if !over.is_cancelled() {
         stop.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_left_to_others_for_a_while_and_once() {
+        let (left, run) = (Left::default(), Uuid::from_u128(1));
+        assert!(left.now().is_empty());
+        assert!(left.leave(run), "somebody else may have the key");
+        assert_eq!(left.now(), [run]);
+        assert!(!left.leave(run), "it came back: nobody has");
+        assert!(left.now().is_empty());
     }
 }

@@ -5,19 +5,19 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::http::header::{ACCEPT, AUTHORIZATION, DATE, LINK, RETRY_AFTER, USER_AGENT};
-use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty, Limited};
+use axum::http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
+use axum::http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use shared::clock::Clock;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 use tokio::time::timeout;
 use url::Url;
+
+use super::headers::{self, Unreadable};
 
 /// The most people on a page, which is Okta's most.
 const PAGE: u32 = 200;
@@ -27,10 +27,6 @@ const MAX_BODY: usize = 32 << 20;
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long to wait where Okta says that its limit is reached, and not until when.
-const PAUSE: Duration = Duration::from_secs(60);
-/// The longest wait that is believed.
-const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 
 /// A connection to a tenant's Okta.
 pub struct Okta {
@@ -64,6 +60,9 @@ pub enum Failure {
     /// It works after this time.
     #[error("Okta's rate limit is reached")]
     Limited(Duration),
+    /// The link to the page holds no more: the first page must be asked for again.
+    #[error("Okta takes the link to a page for none (400 Bad Request)")]
+    Expired,
 }
 
 impl Okta {
@@ -82,7 +81,9 @@ impl Okta {
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(CONNECT));
         // Which of the two it is was decided when the URL was set.
-        let tls = shared::tls::client().map_err(|said| format!("Okta's URL {said}"))?;
+        let is_encrypted = origin.scheme() == "https";
+        let tls = if is_encrypted { shared::tls::client() } else { shared::tls::without_roots() };
+        let tls = tls.map_err(|said| format!("Okta's URL {said}"))?;
         let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
         let client = Client::builder(TokioExecutor::new()).build(https.wrap_connector(tcp));
         Ok(Self { client, origin, first, authorization, clock })
@@ -98,7 +99,14 @@ impl Okta {
             Some(link) => self.own(link)?,
         };
         let late = |_| Err(Failure::Away("Okta did not answer in time".to_owned()));
-        timeout(TIMEOUT, self.get(&url)).await.unwrap_or_else(late)
+        let page = timeout(TIMEOUT, self.get(&url)).await.unwrap_or_else(late);
+        match page {
+            // The first one's address is our own.
+            Err(Failure::Expired) if link.is_none() => {
+                Err(Failure::Refused("Okta refuses the request (400 Bad Request)".to_owned()))
+            }
+            page => page,
+        }
     }
 
     /// A link that leads to this very group: the token goes nowhere else.
@@ -122,19 +130,27 @@ impl Okta {
         }
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_BODY).collect().await;
-        let body = body.map_err(|_| Failure::Away("Okta's answer broke off".to_owned()))?.to_bytes();
+        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => Failure::Refused(format!("a page of Okta's is larger than {} MiB", MAX_BODY >> 20)),
+            false => Failure::Away("Okta's answer broke off".to_owned()),
+        });
+        let body = body?.to_bytes();
         let users = serde_json::from_slice(&body)
             .map_err(|_| Failure::Away("Okta's answer is no list of users".to_owned()))?;
-        let next = next_link(&head.headers).map(|link| self.own(&link).map(String::from)).transpose()?;
-        let is_used_up = header(&head.headers, "x-rate-limit-remaining") == Some("0");
-        let pause = is_used_up.then(|| pause(&head.headers, self.clock.now()));
+        let next = headers::next_link(&head.headers).map_err(|Unreadable| {
+            Failure::Refused("Okta's Link header cannot be read: the next page is not known".to_owned())
+        })?;
+        let next = next.map(|link| self.own(&link).map(String::from)).transpose()?;
+        let is_used_up = headers::is_used_up(&head.headers);
+        let pause = is_used_up.then(|| headers::pause(&head.headers, self.clock.now()));
         Ok(Page { users, next, pause })
     }
 
     fn no_page<B>(&self, response: &Response<B>) -> Failure {
         let status = response.status();
         match status.as_u16() {
-            429 => Failure::Limited(pause(response.headers(), self.clock.now())),
+            429 => Failure::Limited(headers::pause(response.headers(), self.clock.now())),
+            400 => Failure::Expired,
             401 | 403 => Failure::Refused(format!("Okta refuses the token ({status})")),
             404 => Failure::Refused("Okta knows no such group (404 Not Found)".to_owned()),
             408 | 500.. => Failure::Away(format!("Okta answers {status}")),
@@ -143,84 +159,9 @@ impl Okta {
     }
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
-}
-
-/// The link with `rel="next"` (RFC 8288), of however many there are.
-fn next_link(headers: &HeaderMap) -> Option<String> {
-    let values = headers.get_all(LINK).into_iter().filter_map(|value| value.to_str().ok());
-    let mut links = values.flat_map(|value| value.split('<').skip(1));
-    let next = links.find_map(|link| {
-        let (target, parameters) = link.split_once('>')?;
-        let mut parameters =
-            parameters.split([';', ',']).map(|parameter| parameter.trim().to_ascii_lowercase());
-        parameters.any(|p| p == r#"rel="next""# || p == "rel=next").then_some(target)
-    });
-    next.map(str::to_owned)
-}
-
-/// How long until there is room again. By Okta's own clock where it tells: ours may be another. Both tell whole
-/// seconds, hence one more.
-fn pause(headers: &HeaderMap, now: OffsetDateTime) -> Duration {
-    let date = header(headers, DATE.as_str()).and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok());
-    let now = date.unwrap_or(now).unix_timestamp();
-    let reset = header(headers, "x-rate-limit-reset").and_then(|reset| reset.parse::<i64>().ok());
-    let until_reset = reset.map(|reset| reset.saturating_sub(now).saturating_add(1));
-    let retry_after = || header(headers, RETRY_AFTER.as_str())?.parse::<i64>().ok();
-    let seconds = until_reset.or_else(retry_after);
-    let pause = seconds.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
-    pause.unwrap_or(PAUSE).clamp(Duration::from_secs(1), LONGEST_PAUSE)
-}
-
 #[cfg(test)]
 mod tests {
-    use time::macros::datetime;
-
     use super::*;
-
-    const NOW: OffsetDateTime = datetime!(2026-11-27 06:00:00.9 UTC);
-
-    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
-        let line = |(name, value): &(&'static str, &str)| {
-            (axum::http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
-        };
-        lines.iter().map(line).collect()
-    }
-
-    #[test]
-    fn the_next_page_is_found_among_other_links() {
-        for (lines, expected) in [
-            (
-                vec![("link", r#"<https://o/a>; rel="self""#), ("link", r#"<https://o/b>; rel="next""#)],
-                Some("https://o/b"),
-            ),
-            (
-                vec![("link", r#"<https://o/a>; rel="self", <https://o/b?x=1,2;3>; rel="next""#)],
-                Some("https://o/b?x=1,2;3"),
-            ),
-            (vec![("link", r#"<https://o/a>; rel="self""#)], None),
-            (vec![("link", r#"<https://o/a; rel="next""#)], None),
-            (vec![], None),
-        ] {
-            assert_eq!(next_link(&headers(&lines)).as_deref(), expected, "{lines:?}");
-        }
-    }
-
-    #[test]
-    fn the_pause_ends_when_the_limit_is_reset_by_oktas_clock() {
-        let reset = datetime!(2026-11-27 06:00:30 UTC).unix_timestamp().to_string();
-        for (lines, expected) in [
-            (vec![("x-rate-limit-reset", &*reset)], 31),
-            (vec![("x-rate-limit-reset", &*reset), ("date", "Fri, 27 Nov 2026 06:00:10 GMT")], 21),
-            (vec![("x-rate-limit-reset", "0")], 1),
-            (vec![("x-rate-limit-reset", "9223372036854775807")], 900),
-            (vec![("x-rate-limit-reset", "soon"), ("retry-after", "7")], 7),
-            (vec![], 60),
-        ] {
-            assert_eq!(pause(&headers(&lines), NOW), Duration::from_secs(expected), "{lines:?}");
-        }
-    }
 
     #[tokio::test]
     async fn the_token_goes_to_no_other_place_than_the_group() {

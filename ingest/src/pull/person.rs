@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 use shared::pull::{AttributeMap, Supplement};
 use time::Date;
 use time::macros::format_description;
@@ -15,9 +15,11 @@ const DEPROVISIONED: &str = "DEPROVISIONED";
 /// Somebody in Okta's group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Person {
+    /// Okta's own id, by which people on its pages are told from each other.
+    pub id: String,
     /// What is pulled.
     pub supplement: Supplement,
-    /// Whether the `externalId` is told: without it nobody is matched by this one, but they count as in the group.
+    /// Whether the `externalId` is told, by them alone: without it nobody is matched by this one, but they count as in the group.
     pub is_known: bool,
     /// How many values could not be read.
     pub unreadable: usize,
@@ -50,14 +52,15 @@ impl Person {
                 .extend(noted(custom(get(name)), &mut unreadable).map(|value| (field.clone(), value)));
         }
         let is_known = external_id.is_some();
+        let id = id.to_owned();
         let supplement = Supplement {
-            external_id: external_id.unwrap_or_else(|| id.to_owned()),
+            external_id: external_id.unwrap_or_else(|| id.clone()),
             login: login.unwrap_or_default().to_owned(),
             hire_date,
             region,
             custom_fields,
         };
-        Ok(Some(Self { supplement, is_known, unreadable }))
+        Ok(Some(Self { id, supplement, is_known, unreadable }))
     }
 }
 
@@ -90,18 +93,34 @@ fn text(value: &Value) -> Result<Option<String>, Unreadable> {
     }
 }
 
-/// A date, or the day of a time, or that there is none.
+/// A date, or the day of a time, or that there is none. Of years that a calendar and Postgres know alike.
 fn date(value: &Value) -> Result<Option<Date>, Unreadable> {
     let Some(text) = text(value)? else { return Ok(None) };
     let day = text.split(['T', ' ']).next().unwrap_or_default();
-    Date::parse(day, format_description!("[year]-[month]-[day]")).map(Some).map_err(|_| Unreadable)
+    let date = Date::parse(day, format_description!("[year]-[month]-[day]")).map_err(|_| Unreadable)?;
+    if (1..=9_999).contains(&date.year()) { Ok(Some(date)) } else { Err(Unreadable) }
+}
+
+/// A number in the form in which Postgres gives it back, so that it is not taken for another one: a whole one has no exponent.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is whole, and within the bounds"
+)]
+fn number(number: &Number) -> Value {
+    match number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0) {
+        Some(float) if (0.0..=1.8e19).contains(&float) => Value::from(float as u64),
+        Some(float) if (-9e18..0.0).contains(&float) => Value::from(float as i64),
+        _ => Value::Number(number.clone()),
+    }
 }
 
 /// A custom field: a plain value or a list of them; null is that there is none.
 fn custom(value: &Value) -> Result<Value, Unreadable> {
     match value {
         Value::String(_) => Ok(text(value)?.map_or(Value::Null, Value::String)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(value.clone()),
+        Value::Null | Value::Bool(_) => Ok(value.clone()),
+        Value::Number(told) => Ok(number(told)),
         Value::Array(values) if values.is_empty() => Ok(Value::Null),
         Value::Array(values) => {
             let is_plain = |value: &Value| match value {
@@ -109,7 +128,10 @@ fn custom(value: &Value) -> Result<Value, Unreadable> {
                 _ => value.is_number() || value.is_boolean(),
             };
             let size = values.iter().map(|value| value.as_str().map_or(8, str::len)).sum::<usize>();
-            if values.iter().all(is_plain) && size <= MAX_TEXT { Ok(value.clone()) } else { Err(Unreadable) }
+            if !values.iter().all(is_plain) || size > MAX_TEXT {
+                return Err(Unreadable);
+            }
+            Ok(values.iter().map(|value| value.as_number().map_or_else(|| value.clone(), number)).collect())
         }
         Value::Object(_) => Err(Unreadable),
     }
@@ -164,10 +186,28 @@ mod tests {
             (json!({ "startDate": "2023-02-29", "region": {}, "shirt": { "size": "M" } }), 3),
             (json!({ "startDate": true, "region": long, "shirt": [["M"]] }), 3),
             (json!({ "startDate": "", "region": "a\0b", "shirt": ["a\0b"] }), 2),
+            (json!({ "startDate": "0000-01-01" }), 1),
+            (json!({ "startDate": "-2024-01-01" }), 1),
+            (json!({ "startDate": "+12024-01-01" }), 1),
         ] {
             let person = read(profile.clone());
             assert_eq!(person.unreadable, unreadable, "{profile}");
             assert_eq!(person.supplement.hire_date.is_none(), profile["startDate"] != "", "{profile}");
+        }
+    }
+
+    #[test]
+    fn a_number_comes_back_from_postgres_as_it_went_in() {
+        for (told, expected) in
+            [("1e16", "10000000000000000"), ("2.0", "2"), ("1.5", "1.5"), ("1e300", "1e+300"), ("-0.0", "0")]
+        {
+            let told: Value = serde_json::from_str(told).unwrap();
+            assert_eq!(
+                read(json!({ "shirt": told })).supplement.custom_fields["Shirt"].to_string(),
+                expected
+            );
+            let list = read(json!({ "shirt": [told] })).supplement.custom_fields["Shirt"].to_string();
+            assert_eq!(list, format!("[{expected}]"));
         }
     }
 

@@ -58,10 +58,23 @@ pub async fn accounts(
     Ok(accounts)
 }
 
+/// Of several people with one external id, the first who was seen has it; the others are matched by none. `seen` are external ids
+/// of earlier pages, and the Okta ids of those who have them. Pure.
+pub fn tell_apart(people: &mut [Person], seen: Vec<(String, String)>) {
+    let mut owners: HashMap<String, String> = seen.into_iter().collect();
+    for person in people.iter_mut().filter(|person| person.is_known) {
+        let owner = owners.entry(person.supplement.external_id.clone());
+        if *owner.or_insert_with(|| person.id.clone()) != person.id {
+            person.is_known = false;
+            person.unreadable += 1;
+        }
+    }
+}
+
 /// What there is to be told of whom, and how many people have no account. An account that is linked comes before one that
-/// has the name.
+/// has the name. `all` tells also what is not new: because of commands that are still under way, it may be by then.
 #[must_use]
-pub fn differences(accounts: &[Account], people: &[Person]) -> (Vec<(Uuid, Supplement)>, usize) {
+pub fn differences(accounts: &[Account], people: &[Person], all: bool) -> (Vec<(Uuid, Supplement)>, usize) {
     let mut linked: HashMap<&str, Vec<&Account>> = HashMap::new();
     let mut named: HashMap<&str, &Account> = HashMap::new();
     for account in accounts {
@@ -82,7 +95,7 @@ pub fn differences(accounts: &[Account], people: &[Person]) -> (Vec<(Uuid, Suppl
             None => Vec::new(),
         };
         strangers += usize::from(found.is_empty());
-        let differing = found.into_iter().filter(|account| differs(account, supplement));
+        let differing = found.into_iter().filter(|account| all || differs(account, supplement));
         changes.extend(differing.map(|account| (account.id, supplement.clone())));
     }
     (changes, strangers)
@@ -178,11 +191,11 @@ mod tests {
             region: Some(region.map(str::to_owned)),
             custom_fields: BTreeMap::from([("Shirt".to_owned(), shirt)]),
         };
-        Person { supplement, is_known: true, unreadable: 0 }
+        Person { id: format!("okta-{login}"), supplement, is_known: true, unreadable: 0 }
     }
 
     fn changed(accounts: &[Account], people: &[Person]) -> (Vec<u128>, usize) {
-        let (changes, strangers) = differences(accounts, people);
+        let (changes, strangers) = differences(accounts, people, false);
         (changes.into_iter().map(|(id, _)| id.as_u128()).collect(), strangers)
     }
 
@@ -195,6 +208,22 @@ mod tests {
         assert_eq!(told(person("00u2", "bob", None, json!("M"))), (vec![2], 0));
         assert_eq!(told(person("00u2", "bob", Some("EMEA"), Value::Null)), (vec![2], 0));
         assert_eq!(told(person("00u3", "eve", None, Value::Null)), (vec![], 1));
+        let (all, _) = differences(&accounts, &[same], true);
+        assert_eq!(all.len(), 1, "while an earlier pull is under way nothing is left out");
+    }
+
+    #[test]
+    fn one_external_id_is_one_persons() {
+        let people = ["ada", "bob", "eve"].map(|login| person("4711", login, None, Value::Null));
+        let known = |seen: &[(&str, &str)]| {
+            let mut people = people.clone();
+            let seen = seen.iter().map(|(id, who)| ((*id).to_owned(), (*who).to_owned()));
+            tell_apart(&mut people, seen.collect());
+            people.map(|person| (person.is_known, person.unreadable))
+        };
+        assert_eq!(known(&[]), [(true, 0), (false, 1), (false, 1)]);
+        assert_eq!(known(&[("4711", "okta-bob")]), [(false, 1), (true, 0), (false, 1)]);
+        assert_eq!(known(&[("4711", "okta-zoe"), ("4712", "okta-ada")]), [(false, 1); 3]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Before it: a run that this ingest has taken. After it: commands in the queue, and a run that is done, asks, or failed.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use shared::amqp::{Message, Publisher};
@@ -14,18 +15,17 @@ use shared::scim::user_name_key;
 use shared::secret::SecretKey;
 use shared::shutdown;
 use shared::ticket::TicketClock;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::gone::{Verdict, judge};
-use super::okta::{Failure, Okta, Page};
+use super::okta::{Okta, Page};
 use super::person::{NoUser, Person};
 use super::roster::{self, Commands};
-use super::store::{Lease, Store, Turned, Unwritten};
+use super::store::{Lease, Seen, Store, Turned, Unwritten};
 
-/// How long what does not work is tried again.
-const PERSISTENCE: Duration = Duration::from_secs(900);
+/// What was read longer ago than this is read again by whoever goes on: people have come and gone since.
+const STALE: time::Duration = time::Duration::hours(1);
 /// How many are archived in one go.
 const STEP: i64 = 200;
 
@@ -63,10 +63,22 @@ pub enum End {
     /// Somebody else goes on with it, now or later.
     #[error("it is let go of")]
     LetGo,
+    /// Another ingest, with another key, may be able to go on.
+    #[error(
+        "the token cannot be decrypted: ROLLCALL_SECRET_KEY is another one than when it was set; set the pull again, or give every \
+         ingest the key"
+    )]
+    Blind,
+    /// The link to the next page holds no more.
+    #[error("Okta takes its own links to the next page for none (400 Bad Request)")]
+    Expired,
     /// It is over.
     #[error("{0}")]
     Failed(String),
 }
+
+/// How a run ends well: its state, and the reason if it asks.
+pub type Ended = (&'static str, Option<String>);
 
 impl From<Unwritten> for End {
     fn from(unwritten: Unwritten) -> Self {
@@ -90,111 +102,119 @@ impl From<postgres::Error> for End {
 }
 
 impl Run<'_> {
-    /// Goes on with the run until it ends; `Ok` is the state in which it does.
+    /// Goes on with the run until it ends.
     ///
     /// # Errors
     /// [`End`].
-    pub async fn go_on(&self) -> Result<&'static str, End> {
-        let find = async |c: &mut _| pulls::find(c, self.row.tenant_id).await;
-        let pull = self.means.pool.bounded(find).await?;
-        let pull = pull.ok_or_else(|| End::Failed("the pull was unset meanwhile".to_owned()))?;
-        if self.row.phase == "read" {
-            self.read(&pull).await?;
+    pub async fn go_on(mut self) -> Result<Ended, End> {
+        let now = self.means.clock.now();
+        if !self.row.confirmed && self.row.started_at.is_some_and(|at| now - at > STALE) {
+            self.begin_anew().await?;
         }
-        let (roster, gone) = match (self.row.phase.as_str(), self.row.roster, self.row.gone) {
-            ("archive", Some(roster), Some(gone)) => (roster, gone),
+        if self.row.phase == "read" {
+            match self.read().await {
+                Err(End::Expired) => {
+                    self.begin_anew().await?;
+                    self.read().await?;
+                }
+                read => read?,
+            }
+        }
+        let compared = match self.row.phase.as_str() {
+            "archive" => self.means.store.compared(&self.row).await?,
             _ => self.means.store.compare(self.lease, &self.row).await?,
         };
-        match judge(&pull, roster, gone, self.row.confirmed) {
-            Verdict::Report => Ok("done"),
-            Verdict::Ask => Ok("asks"),
-            Verdict::Archive => self.archive().await.map(|()| "done"),
+        match judge(&self.settings().await?, compared, self.row.confirmed) {
+            Verdict::Report => Ok(("done", None)),
+            Verdict::Ask(why) => Ok(("asks", Some(why))),
+            Verdict::Archive => self.archive().await.map(|()| ("done", None)),
         }
     }
 
+    /// The tenant's configuration, as long as it is the one that the run began with.
+    pub(super) async fn settings(&self) -> Result<PullRow, End> {
+        let find = async |c: &mut _| pulls::find(c, self.row.tenant_id).await;
+        let pull = self.means.pool.bounded(find).await?;
+        let pull = pull.ok_or_else(|| End::Failed("the pull was unset meanwhile".to_owned()))?;
+        if self.row.set_at != Some(pull.set_at) {
+            return Err(End::Failed("the pull was configured anew meanwhile: run it again".to_owned()));
+        }
+        Ok(pull)
+    }
+
+    async fn begin_anew(&mut self) -> Result<(), End> {
+        info!(run = %self.lease.run, "a pull begins anew with the first page");
+        let now = self.means.clock.now();
+        self.means.store.begin_anew(self.lease, now).await?;
+        (self.row.started_at, self.row.next_link, self.row.pages) = (Some(now), None, 0);
+        "read".clone_into(&mut self.row.phase);
+        Ok(())
+    }
+
     /// Page after page.
-    async fn read(&self, pull: &PullRow) -> Result<(), End> {
+    async fn read(&self) -> Result<(), End> {
+        let pull = self.settings().await?;
         let map: AttributeMap = serde_json::from_value(pull.map.clone()).map_err(|_| {
             End::Failed("the stored attribute map has another shape than expected".to_owned())
         })?;
-        let okta = self.okta(pull)?;
+        let okta = self.okta(&pull)?;
+        let is_undecided = async |c: &mut _| pulls::is_undecided(c, &self.row).await;
+        let all = self.means.pool.bounded(is_undecided).await?;
         let mut link = self.row.next_link.clone();
-        loop {
+        let mut asked: HashSet<Option<String>> = HashSet::new();
+        for number in self.row.pages + 1.. {
             let page = self.page(&okta, link.as_deref()).await?;
-            let turned = self.deal(&map, &page).await?;
-            self.means.store.turn(self.lease, &turned).await?;
-            link = match page.next {
-                Some(next) => Some(next),
-                None => return Ok(()),
-            };
+            self.settings().await?;
+            let turned = self.deal(&map, &page, all).await?;
+            let new = self.means.store.turn(self.lease, &turned).await?;
+            info!(run = %self.lease.run, page = number, people = turned.seen.len(), changes = turned.changes, "a page was read");
+            if page.next.is_none() {
+                return Ok(());
+            }
+            asked.insert(std::mem::replace(&mut link, page.next));
+            if asked.contains(&link) || new == 0 && !turned.seen.is_empty() {
+                return Err(End::Failed("Okta's pages go in a circle".to_owned()));
+            }
             if let Some(pause) = page.pause {
-                self.pause(pause).await?;
+                self.rest(pause).await?;
             }
         }
+        Ok(())
     }
 
     fn okta(&self, pull: &PullRow) -> Result<Okta, End> {
         let purpose = PullRow::purpose(pull.tenant_id, &pull.okta_url);
         let token =
             self.means.key.open(&pull.token, &purpose).and_then(|token| String::from_utf8(token).ok());
-        let token = token.ok_or_else(|| {
-            let why =
-                "the token cannot be decrypted: ROLLCALL_SECRET_KEY is another one than when it was set";
-            End::Failed(format!("{why}; set the pull again"))
-        })?;
+        let token = token.ok_or(End::Blind)?;
         Okta::new(&pull.okta_url, &pull.group_id, &token, self.means.clock.clone()).map_err(End::Failed)
     }
 
-    /// A page, with Okta's patience: as long as it says to wait, and again after what may pass.
-    async fn page(&self, okta: &Okta, link: Option<&str>) -> Result<Page, End> {
-        let mut delays = Delays::new(Duration::from_secs(1), Duration::from_secs(60));
-        let mut until = Instant::now() + PERSISTENCE;
-        loop {
-            let page = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return Err(End::LetGo),
-                page = okta.page(link) => page,
-            };
-            match page {
-                Ok(page) => return Ok(page),
-                Err(Failure::Refused(why)) => return Err(End::Failed(why)),
-                Err(Failure::Limited(pause)) => {
-                    info!(run = %self.lease.run, pause_s = pause.as_secs(), "Okta's rate limit is reached");
-                    until += pause;
-                    self.pause(pause).await?;
-                }
-                Err(Failure::Away(why)) if Instant::now() < until => {
-                    warn!(run = %self.lease.run, why, "a page is asked for again");
-                    self.pause(delays.next_delay()).await?;
-                }
-                Err(Failure::Away(why)) => return Err(End::Failed(why)),
-            }
-        }
-    }
-
-    /// Queues what a page tells that is new.
-    async fn deal(&self, map: &AttributeMap, page: &Page) -> Result<Turned, End> {
+    /// Queues what a page tells that is new, or all that it tells.
+    async fn deal(&self, map: &AttributeMap, page: &Page, all: bool) -> Result<Turned, End> {
         let people: Result<Vec<_>, NoUser> = page.users.iter().map(|user| Person::read(user, map)).collect();
         let people = people
             .map_err(|NoUser| End::Failed("Okta's answer holds something else than users".to_owned()))?;
-        let people: Vec<Person> = people.into_iter().flatten().collect();
+        let mut people: Vec<Person> = people.into_iter().flatten().collect();
+        let ids = people.iter().map(|person| &*person.supplement.external_id).collect();
+        let seen = self.means.store.seen(self.lease.run, ids).await?;
+        roster::tell_apart(&mut people, seen);
         let tenant = self.row.tenant_id;
         let accounts = self.means.pool.bounded(async |c| roster::accounts(c, tenant, &people).await).await?;
-        let (changes, strangers) = roster::differences(&accounts, &people);
+        let (changes, strangers) = roster::differences(&accounts, &people, all);
         let commands = self.commands();
         let told = changes.into_iter().map(|(user, supplement)| commands.supplement(user, supplement));
         let messages: Vec<Message> = told.collect();
         self.queue(&messages).await?;
-        let seen = |person: &Person| {
-            (person.supplement.external_id.clone(), user_name_key(&person.supplement.login))
-        };
-        Ok(Turned {
-            seen: people.iter().map(seen).collect(),
-            strangers,
-            changes: messages.len(),
-            unreadable: people.iter().map(|person| person.unreadable).sum(),
-            next: page.next.clone(),
-        })
+        let unreadable = people.iter().map(|person| person.unreadable).sum();
+        let seen = people.into_iter().map(|person| Seen {
+            okta_id: person.id,
+            user_name_key: user_name_key(&person.supplement.login),
+            external_id: person.supplement.external_id,
+            is_known: person.is_known,
+        });
+        let (seen, next) = (seen.collect(), page.next.clone());
+        Ok(Turned { seen, strangers, changes: messages.len(), unreadable, next })
     }
 
     async fn archive(&self) -> Result<(), End> {
@@ -203,6 +223,8 @@ impl Run<'_> {
             if some.is_empty() {
                 return Ok(());
             }
+            // It may have been unset, or be meant for a report alone by now.
+            self.settings().await?;
             let commands = self.commands();
             let messages: Vec<Message> =
                 some.iter().map(|(user, version)| commands.archive(*user, *version)).collect();
@@ -236,7 +258,7 @@ impl Run<'_> {
         }
     }
 
-    async fn pause(&self, pause: Duration) -> Result<(), End> {
+    pub(super) async fn pause(&self, pause: Duration) -> Result<(), End> {
         if shutdown::pause(&self.stop, pause).await { Ok(()) } else { Err(End::LetGo) }
     }
 }

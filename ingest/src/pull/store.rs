@@ -2,12 +2,14 @@
 //!
 //! Whoever writes names itself: an ingest that was paused, and whose run another one goes on with, writes nothing any more.
 
+use std::time::Duration;
+
 use diesel::prelude::*;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
-use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use shared::postgres::pulls::RunRow;
-use shared::postgres::schema::pull_seen;
+use shared::postgres::schema::{pull_gone, pull_seen};
 use shared::postgres::{Error, Pool, pulls};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -19,22 +21,30 @@ const PLAN: &str = "insert into pull_runs (id, tenant_id, slot, state, due_at) \
 const OBEY: &str = "insert into pull_runs (id, tenant_id, slot, state, due_at) \
     select id, tenant_id, 'by hand ' || id, 'waiting', requested_at from pull_requests \
     where confirms is null and requested_at > now() - interval '1 day' on conflict do nothing";
-/// Runs that asked, and may go on.
-const CONFIRM: &str = "update pull_runs set state = 'waiting', phase = 'archive', confirmed = true \
-    where state = 'asks' and id in (select confirms from pull_requests where confirms is not null)";
+/// Runs that asked, and may go on: no later one has looked since who is gone.
+const CONFIRM: &str = "update pull_runs r set state = 'waiting', phase = 'archive', confirmed = true \
+    where state = 'asks' and id in (select confirms from pull_requests where confirms is not null) \
+    and not exists (select 1 from pull_runs o where o.tenant_id = r.tenant_id and o.due_at > r.due_at)";
 /// One run that waits, and no other of its tenant runs; or one whose ingest is gone.
-const TAKE: &str = "update pull_runs set state = 'running', holder = $1, started_at = coalesce(started_at, $2), \
+const TAKE: &str = "update pull_runs t set state = 'running', holder = $1, started_at = coalesce(started_at, $2), \
+    set_at = coalesce(set_at, (select p.set_at from pulls p where p.tenant_id = t.tenant_id)), \
     lease_until = now() + interval '15 seconds' where id = (select r.id from pull_runs r where \
-    (r.state = 'waiting' and not exists \
+    r.id <> all($3) and coalesce(r.rests_until, now()) <= now() and ((r.state = 'waiting' and not exists \
         (select 1 from pull_runs o where o.tenant_id = r.tenant_id and o.state = 'running')) \
-    or (r.state = 'running' and r.lease_until < now()) \
+    or (r.state = 'running' and r.lease_until < now())) \
     order by r.due_at limit 1 for update skip locked) returning id";
 const RENEW: &str = "update pull_runs set lease_until = now() + interval '15 seconds' \
     where id = $1 and holder = $2 and state = 'running'";
 const RELEASE: &str = "update pull_runs set lease_until = now() - interval '1 second' \
     where id = $1 and holder = $2 and state = 'running'";
-const SEE: &str = "insert into pull_seen (run_id, external_id, user_name_key) \
-    select $1, * from unnest($2, $3) on conflict do nothing";
+const REST: &str = "update pull_runs set rests_until = now() + $3 * interval '1 second' \
+    where id = $1 and holder = $2 and state = 'running'";
+/// What was queued stays counted: it takes effect.
+const BEGIN_ANEW: &str = "update pull_runs set phase = 'read', next_link = null, pages = 0, people = 0, strangers = 0, \
+    unreadable = 0, roster = null, linked = null, gone = null, started_at = $3 \
+    where id = $1 and holder = $2 and state = 'running'";
+const SEE: &str = "insert into pull_seen (run_id, okta_id, external_id, user_name_key, is_known) \
+    select $1, * from unnest($2, $3, $4, $5) on conflict do nothing";
 const TURN: &str = "update pull_runs set next_link = $3, phase = case when $3 is null then 'compare' else phase end, \
     pages = pages + 1, people = people + $4, strangers = strangers + $5, changes = changes + $6, \
     unreadable = unreadable + $7 where id = $1 and holder = $2 and state = 'running'";
@@ -59,8 +69,8 @@ pub struct Lease {
 /// What a page came to.
 #[derive(Debug, Default)]
 pub struct Turned {
-    /// Who is on it: external id and folded login.
-    pub seen: Vec<(String, String)>,
+    /// Who is on it.
+    pub seen: Vec<Seen>,
     /// How many of them have no account here.
     pub strangers: usize,
     /// How many commands were queued.
@@ -69,6 +79,19 @@ pub struct Turned {
     pub unreadable: usize,
     /// Where the next page is.
     pub next: Option<String>,
+}
+
+/// Somebody on a page.
+#[derive(Debug)]
+pub struct Seen {
+    /// Okta's own id.
+    pub okta_id: String,
+    /// What `externalId` is in SCIM.
+    pub external_id: String,
+    /// The folded login.
+    pub user_name_key: String,
+    /// Whether the external id is told, by them alone.
+    pub is_known: bool,
 }
 
 /// Why a step is not written.
@@ -110,13 +133,14 @@ impl Store {
         self.0.bounded(work).await
     }
 
-    /// Takes a run, if there is one to be taken.
+    /// Takes a run, if there is one to be taken beside these.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn take(&self, now: OffsetDateTime) -> Result<Option<(RunRow, Lease)>, Error> {
+    pub async fn take(&self, now: OffsetDateTime, but: &[Uuid]) -> Result<Option<(RunRow, Lease)>, Error> {
         let holder = shared::id::new();
         let take = diesel::sql_query(TAKE).bind::<SqlUuid, _>(holder).bind::<Timestamptz, _>(now);
+        let take = take.bind::<Array<SqlUuid>, _>(but);
         let work = async |c: &mut AsyncPgConnection| {
             let Some(Id { id }) = take.get_result(c).await.optional()? else { return Ok(None) };
             let run = pulls::run(c, id).await?;
@@ -150,15 +174,58 @@ impl Store {
         self.0.bounded(async |c| Ok(own.execute(c).await? == 1)).await
     }
 
-    /// Notes a page, with everybody on it, and where the next one is: from here a crash resumes.
+    /// Notes that nobody goes on for so long, not even after a crash.
     ///
     /// # Errors
     /// [`Unwritten`].
-    pub async fn turn(&self, lease: Lease, page: &Turned) -> Result<(), Unwritten> {
-        let (ids, names): (Vec<&str>, Vec<&str>) =
-            page.seen.iter().map(|(id, name)| (&**id, &**name)).unzip();
+    pub async fn rest(&self, lease: Lease, pause: Duration) -> Result<(), Unwritten> {
+        let rest = lease.own(REST).bind::<Double, _>(pause.as_secs_f64());
+        owned(self.0.bounded(async |c| Ok(rest.execute(c).await?)).await?)
+    }
+
+    /// Forgets what was read: the run begins anew with the first page.
+    ///
+    /// # Errors
+    /// [`Unwritten`].
+    pub async fn begin_anew(&self, lease: Lease, now: OffsetDateTime) -> Result<(), Unwritten> {
+        let anew = lease.own(BEGIN_ANEW).bind::<Timestamptz, _>(now);
+        let seen = diesel::delete(pull_seen::table.filter(pull_seen::run_id.eq(lease.run)));
+        let gone = diesel::delete(pull_gone::table.filter(pull_gone::run_id.eq(lease.run)));
+        let mut connection = self.0.get().await?;
+        let connection: &mut AsyncPgConnection = &mut connection;
+        connection
+            .transaction(async |c: &mut AsyncPgConnection| {
+                owned(anew.execute(c).await?)?;
+                seen.execute(c).await?;
+                gone.execute(c).await?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Of these external ids those that the run has seen already, with the Okta ids of who had them.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn seen(&self, run: Uuid, external_ids: Vec<&str>) -> Result<Vec<(String, String)>, Error> {
+        let seen = pull_seen::table.filter(pull_seen::run_id.eq(run)).filter(pull_seen::is_known);
+        let seen = seen.filter(pull_seen::external_id.eq_any(external_ids));
+        let seen = seen.select((pull_seen::external_id, pull_seen::okta_id));
+        self.0.bounded(async |c| Ok(seen.load(c).await?)).await
+    }
+
+    /// Notes a page, with everybody on it, and where the next one is: from here a crash resumes. Returns how many of them
+    /// were on no page before.
+    ///
+    /// # Errors
+    /// [`Unwritten`].
+    pub async fn turn(&self, lease: Lease, page: &Turned) -> Result<usize, Unwritten> {
+        let texts = |of: fn(&Seen) -> &str| page.seen.iter().map(of).collect::<Vec<&str>>();
+        let known: Vec<bool> = page.seen.iter().map(|seen| seen.is_known).collect();
         let see = diesel::sql_query(SEE).bind::<SqlUuid, _>(lease.run);
-        let see = see.bind::<Array<Text>, _>(ids).bind::<Array<Text>, _>(names);
+        let see = see.bind::<Array<Text>, _>(texts(|seen| &seen.okta_id));
+        let see = see.bind::<Array<Text>, _>(texts(|seen| &seen.external_id));
+        let see = see.bind::<Array<Text>, _>(texts(|seen| &seen.user_name_key)).bind::<Array<Bool>, _>(known);
         let turn = lease.own(TURN).bind::<Nullable<Text>, _>(page.next.as_deref());
         let mut connection = self.0.get().await?;
         let connection: &mut AsyncPgConnection = &mut connection;
@@ -169,7 +236,8 @@ impl Store {
                 let turn = turn.bind::<BigInt, _>(count(people)).bind::<BigInt, _>(count(page.strangers));
                 let turn =
                     turn.bind::<BigInt, _>(count(page.changes)).bind::<BigInt, _>(count(page.unreadable));
-                owned(turn.execute(c).await?)
+                owned(turn.execute(c).await?)?;
+                Ok(people)
             })
             .await
     }

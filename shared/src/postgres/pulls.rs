@@ -1,6 +1,7 @@
 //! Reading the pull: how a tenant's is configured, and its runs.
 
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -49,10 +50,12 @@ pub struct RunRow {
     pub changes: i64,
     pub unreadable: i64,
     pub roster: Option<i64>,
+    pub linked: Option<i64>,
     pub gone: Option<i64>,
     pub archiving: i64,
     pub confirmed: bool,
     pub reason: Option<String>,
+    pub set_at: Option<OffsetDateTime>,
     pub due_at: OffsetDateTime,
     pub started_at: Option<OffsetDateTime>,
     pub finished_at: Option<OffsetDateTime>,
@@ -74,6 +77,60 @@ pub async fn find(connection: &mut AsyncPgConnection, tenant: Uuid) -> Result<Op
 pub async fn run(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option<RunRow>, Error> {
     let query = pull_runs::table.find(id).select(RunRow::as_select());
     Ok(query.first(connection).await.optional()?)
+}
+
+/// What became of the commands of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, QueryableByName)]
+pub struct Verdicts {
+    /// Those that told something about somebody, decided.
+    #[diesel(sql_type = BigInt)]
+    pub told: i64,
+    /// Who was archived.
+    #[diesel(sql_type = BigInt)]
+    pub archived: i64,
+    /// Who was to be archived, and was not: they had changed since they were compared.
+    #[diesel(sql_type = BigInt)]
+    pub kept: i64,
+}
+
+const VERDICTS: &str = "select count(*) filter (where change = 'user.supplement') as told, \
+    count(*) filter (where change = 'user.patch' and status < 300) as archived, \
+    count(*) filter (where change = 'user.patch' and status >= 300) as kept \
+    from commands where tenant_id = $1 and id >= $2 and request_id = $3 and decided_at is not null";
+
+/// What became of the commands of a run, so far. They are younger than the run: so the index on their ids serves.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn verdicts(connection: &mut AsyncPgConnection, run: &RunRow) -> Result<Verdicts, Error> {
+    let Some(started_at) = run.started_at else { return Ok(Verdicts::default()) };
+    let query = diesel::sql_query(VERDICTS).bind::<SqlUuid, _>(run.tenant_id);
+    let query = query.bind::<SqlUuid, _>(since(started_at)).bind::<SqlUuid, _>(run.id);
+    Ok(query.get_result(connection).await?)
+}
+
+/// Whether commands of an earlier run of the tenant, of a day at the most, have no verdict yet.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn is_undecided(connection: &mut AsyncPgConnection, run: &RunRow) -> Result<bool, Error> {
+    let earlier =
+        pull_runs::table.filter(pull_runs::tenant_id.eq(run.tenant_id)).filter(pull_runs::id.ne(run.id));
+    let since = run.due_at - time::Duration::DAY;
+    let earlier = earlier.filter(pull_runs::started_at.gt(since)).filter(pull_runs::changes.gt(0));
+    let earlier: Vec<RunRow> = earlier.select(RunRow::as_select()).load(connection).await?;
+    for run in earlier {
+        if verdicts(connection, &run).await?.told < run.changes {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The least id of a command (a UUIDv7) of this time. With a minute to spare: another ingest's clock may have begun the run.
+fn since(at: OffsetDateTime) -> Uuid {
+    let millis = (at - time::Duration::MINUTE).unix_timestamp_nanos() / 1_000_000;
+    Uuid::from_u128(u128::try_from(millis).unwrap_or(0) << 80)
 }
 
 /// The run of a tenant that was due last, if there was one.

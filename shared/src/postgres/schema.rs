@@ -255,10 +255,13 @@ diesel::table! {
         changes -> BigInt,
         unreadable -> BigInt,
         roster -> Nullable<BigInt>,
+        linked -> Nullable<BigInt>,
         gone -> Nullable<BigInt>,
         archiving -> BigInt,
         confirmed -> Bool,
         reason -> Nullable<Text>,
+        set_at -> Nullable<Timestamptz>,
+        rests_until -> Nullable<Timestamptz>,
         due_at -> Timestamptz,
         started_at -> Nullable<Timestamptz>,
         finished_at -> Nullable<Timestamptz>,
@@ -266,10 +269,12 @@ diesel::table! {
 }
 
 diesel::table! {
-    pull_seen (run_id, external_id) {
+    pull_seen (run_id, okta_id) {
         run_id -> Uuid,
+        okta_id -> Text,
         external_id -> Text,
         user_name_key -> Text,
+        is_known -> Bool,
     }
 }
 

@@ -19,11 +19,11 @@ use crate::fold::{Row, State};
 const INSERT_USERS: &str = "insert into users (id, tenant_id, user_name, user_name_key, external_id, given_name, \
     family_name, display_name, email, location, business_unit, department, job_title, manager_name, employee_number, \
     locale, timezone, role, origin, archived_at, resource, folded, folded_version, version, ticket, created_ticket, \
-    created_at, modified_at) \
+    created_at, modified_at, hire_date, region, custom_fields, pull_ticket) \
     select id, tenant_id, user_name, user_name_key, external_id, given_name, family_name, display_name, email, \
     location, business_unit, department, job_title, manager_name, employee_number, locale, timezone, role, origin, \
-    archived_at, resource, folded, version, version, ticket, ticket, created_at, modified_at \
-    from input order by tenant_id, user_name_key";
+    archived_at, resource, folded, version, version, ticket, ticket, created_at, modified_at, hire_date, region, \
+    custom_fields, pull_ticket from input order by tenant_id, user_name_key";
 
 const UPDATE_USERS: &str = "update users u set user_name = i.user_name, user_name_key = i.user_name_key, \
     external_id = i.external_id, given_name = i.given_name, family_name = i.family_name, \

@@ -62,12 +62,15 @@ fn no_change_of_scims_is_stale_by_a_pull_and_none_undoes_it() {
 }
 
 #[test]
-fn a_pull_that_brings_nothing_new_changes_nothing_and_says_nothing() {
+fn a_pull_that_brings_nothing_new_says_nothing_and_yet_is_not_undone_by_an_older_one() {
     let mut state = state_with_people();
     outcome(&mut state, &pulled(10, supplement()));
-    let (before, told) = (ada(&state), state.events.len());
-    assert_eq!(status(&mut state, &pulled(11, supplement())), 200);
+    let (mut before, told) = (ada(&state), state.events.len());
+    assert_eq!(status(&mut state, &pulled(12, supplement())), 200);
+    before.pull_ticket = Some(ticket(12).0);
     assert_eq!((ada(&state), state.events.len()), (before, told));
+    let older = pulled(11, Supplement { region: Some(Some("APAC".to_owned())), ..supplement() });
+    assert!(matches!(outcome(&mut state, &older), Outcome::Stale { .. }));
 }
 
 #[test]

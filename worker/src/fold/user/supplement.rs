@@ -32,9 +32,10 @@ pub(in crate::fold) fn supplement(
         Some(_) => return Err(Error::uniqueness("the User is linked to somebody else at Okta").into()),
         None => link(state, command, &mut after, supplement)?,
     }
-    // A pull that brings nothing new writes nothing.
-    if after != before {
-        after.pull_ticket = Some(command.ticket.0);
+    let is_new = after != before;
+    // Also where it brings nothing new: an older one that comes later does.
+    after.pull_ticket = Some(command.ticket.0);
+    if is_new {
         after.count_change(state.now);
         tell::changed(state, command, &before, &after);
     }

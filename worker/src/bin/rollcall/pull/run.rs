@@ -1,25 +1,19 @@
 //! `rollcall pull run` and `confirm`: a request to the ingests, and what comes of it.
 
-use std::time::Duration;
-
 use clap::Args;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use shared::postgres::pulls::{self as rows, PullRow, RunRow};
+use shared::postgres::pulls::{self as rows, PullRow};
 use shared::postgres::schema::pull_requests;
 use shared::postgres::tenants::Tenant;
 use time::OffsetDateTime;
-use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::status::{gone, sentence, shown_run};
+use super::follow::Following;
+use super::status::{gone, sentence, show_gone, shown_run};
 use crate::context::{Context, Failure};
 use crate::output;
 
-/// How often to look.
-const LOOK: Duration = Duration::from_millis(200);
-/// How long until an ingest has taken it, if one runs that has the key.
-const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// How long a request is kept.
 const KEPT: time::Duration = time::Duration::days(30);
 
@@ -33,26 +27,41 @@ pub struct Now {
     no_wait: bool,
 }
 
+/// A run that asks, and may go on.
+#[derive(Args)]
+pub struct Confirmation {
+    #[command(flatten)]
+    now: Now,
+    /// The id of the run that asks, as it says itself: so that none is confirmed but the one that was read of.
+    run: Option<Uuid>,
+}
+
 /// Runs `run`.
 pub async fn run(context: &Context, now: &Now) -> Result<(), Failure> {
-    let (tenant, pull) = configured(context, &now.tenant).await?;
+    let (tenant, _) = configured(context, &now.tenant).await?;
     let id = request(context, &tenant, None).await?;
-    follow(context, &tenant, &pull, id, now, false).await
+    follow(context, &tenant, id, now, false).await
 }
 
 /// Runs `confirm`.
-pub async fn confirm(context: &Context, now: &Now) -> Result<(), Failure> {
+pub async fn confirm(context: &Context, confirmation: &Confirmation) -> Result<(), Failure> {
+    let now = &confirmation.now;
     let (tenant, pull) = configured(context, &now.tenant).await?;
+    let name = &tenant.name;
     let last = rows::last_run(&mut *context.pool.get().await?, tenant.id).await?;
-    let asking = last.filter(|run| run.state == "asks").ok_or_else(|| {
-        Failure::Refused(format!("the last pull of {} does not ask for anything", tenant.name))
-    })?;
-    if !pull.archive_missing {
-        let how = format!("rollcall pull set {} --archive-missing …", tenant.name);
-        return Err(Failure::Refused(format!("nobody is archived by pulls any more: {how}")));
+    let asking = last.ok_or_else(|| Failure::Refused(format!("no pull of {name} ever ran")))?;
+    if let Some(named) = confirmation.run.filter(|named| *named != asking.id) {
+        return Err(Failure::Refused(format!("the last pull of {name} is {}, not {named}", asking.id)));
+    }
+    if asking.state != "asks" {
+        return Err(Failure::Refused(format!("the last pull of {name} does not ask for anything")));
+    }
+    if asking.set_at != Some(pull.set_at) {
+        let why = "was configured anew since it asked";
+        return Err(Failure::Refused(format!("the pull of {name} {why}: rollcall pull run {name}")));
     }
     request(context, &tenant, Some(asking.id)).await?;
-    follow(context, &tenant, &pull, asking.id, now, true).await
+    follow(context, &tenant, asking.id, now, true).await
 }
 
 async fn configured(context: &Context, name: &str) -> Result<(Tenant, PullRow), Failure> {
@@ -83,56 +92,40 @@ async fn request(context: &Context, tenant: &Tenant, confirms: Option<Uuid>) -> 
 async fn follow(
     context: &Context,
     tenant: &Tenant,
-    pull: &PullRow,
     id: Uuid,
     now: &Now,
     is_confirmed: bool,
 ) -> Result<(), Failure> {
+    let name = &tenant.name;
     if now.no_wait {
         if context.json {
             output::json(&serde_json::json!({ "id": id, "state": "waiting" }));
         } else {
-            println!("the pull of {0} is asked for: rollcall pull status {0}", tenant.name);
+            println!("the pull of {name} is asked for: rollcall pull status {name}");
         }
         return Ok(());
     }
-    let began = Instant::now();
-    loop {
-        sleep(LOOK).await;
-        let find = async |c: &mut _| rows::run(c, id).await;
-        let run = context.pool.bounded(find).await?;
-        let is_over = |run: &RunRow| match &*run.state {
-            "waiting" | "running" => false,
-            // One that asked goes on as soon as an ingest has seen that it may.
-            "asks" => !is_confirmed,
-            _ => true,
-        };
-        match run {
-            Some(run) if is_over(&run) => return tell(context, tenant, pull, &run).await,
-            Some(run) if run.state == "running" => {}
-            _ if began.elapsed() > TAKEN_WITHIN => {
-                return Err(Failure::Late(format!(
-                    "no ingest has taken the pull of {} yet (it stays asked for): does one run that has ROLLCALL_SECRET_KEY?",
-                    tenant.name
-                )));
-            }
-            _ => {}
-        }
-    }
-}
-
-async fn tell(context: &Context, tenant: &Tenant, pull: &PullRow, run: &RunRow) -> Result<(), Failure> {
+    let mut following = Following::new(context, tenant, id, is_confirmed);
+    let run = following.until_ended().await?;
+    let verdicts = following.until_applied(&run).await?;
+    let mut connection = context.pool.get().await?;
+    let gone = gone(&mut connection, run.id).await?;
     if context.json {
-        let gone = gone(&mut *context.pool.get().await?, run.id).await?;
-        output::json(&shown_run(run, &gone));
+        output::json(&shown_run(&run, verdicts, &gone));
     } else if run.state == "done" {
         println!(
-            "the pull of {} is done: {} people at Okta, {} of them told something new",
-            tenant.name, run.people, run.changes
+            "the pull of {name} is done: {} people at Okta, {} of them told something new",
+            run.people, run.changes
         );
         println!("{} are not known here; {} values could not be read", run.strangers, run.unreadable);
-        println!("{} active here are gone there, {} of them archived", run.gone.unwrap_or(0), run.archiving);
+        println!("{} active here are gone there, {} of them archived", gone.len(), verdicts.archived);
+        if verdicts.kept > 0 {
+            println!("{} have changed meanwhile, and were left as they are", verdicts.kept);
+        }
+    }
+    if !context.json {
+        show_gone(&gone);
     }
     // In a sentence, and by the exit code: not all was done.
-    sentence(&tenant.name, pull.limit_percent, run).map_or(Ok(()), |said| Err(Failure::Refused(said)))
+    sentence(name, &run).map_or(Ok(()), |said| Err(Failure::Refused(said)))
 }

@@ -3,8 +3,8 @@
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::{Value, json};
-use shared::postgres::pulls::{self as rows, PullRow, RunRow};
-use shared::postgres::schema::{pull_gone, pulls, tenants};
+use shared::postgres::pulls::{self as rows, PullRow, RunRow, Verdicts};
+use shared::postgres::schema::{pull_gone, pulls, tenants, users};
 use uuid::Uuid;
 
 use crate::context::{Context, Failure};
@@ -26,13 +26,17 @@ pub async fn status(context: &Context, tenant: Option<&str>) -> Result<(), Failu
     let mut pulls = Vec::new();
     for (name, row) in configured {
         let run = rows::last_run(&mut connection, row.tenant_id).await?;
-        pulls.push((name, row, run));
+        let verdicts = match &run {
+            Some(run) => rows::verdicts(&mut connection, run).await?,
+            None => Verdicts::default(),
+        };
+        pulls.push((name, row, run, verdicts));
     }
     if context.json {
         let mut shown = Vec::new();
-        for (name, row, run) in &pulls {
+        for (name, row, run, verdicts) in &pulls {
             let run = match run {
-                Some(run) => shown_run(run, &gone(&mut connection, run.id).await?),
+                Some(run) => shown_run(run, *verdicts, &gone(&mut connection, run.id).await?),
                 None => Value::Null,
             };
             shown.push(json!({
@@ -56,16 +60,22 @@ pub async fn status(context: &Context, tenant: Option<&str>) -> Result<(), Failu
         "archived",
     ];
     let empty = "nobody is pulled from Okta yet: rollcall pull set TENANT";
-    output::table(&headings, pulls.iter().map(|(name, _, run)| line(name, run.as_ref())).collect(), empty);
-    for (name, row, run) in &pulls {
-        if let Some(said) = run.as_ref().and_then(|run| sentence(name, row.limit_percent, run)) {
+    let lines = pulls.iter().map(|(name, _, run, verdicts)| line(name, run.as_ref(), *verdicts));
+    output::table(&headings, lines.collect(), empty);
+    for (name, _, run, _) in &pulls {
+        let Some(run) = run else { continue };
+        if let Some(said) = sentence(name, run) {
             println!("{said}");
+        }
+        // Of all tenants it would be long.
+        if tenant.is_some() {
+            show_gone(&gone(&mut connection, run.id).await?);
         }
     }
     Ok(())
 }
 
-fn line(name: &str, run: Option<&RunRow>) -> Vec<String> {
+fn line(name: &str, run: Option<&RunRow>, verdicts: Verdicts) -> Vec<String> {
     let Some(run) = run else {
         return [name, "-", "never ran", "-", "-", "-", "-", "-", "-"].map(str::to_owned).to_vec();
     };
@@ -74,37 +84,53 @@ fn line(name: &str, run: Option<&RunRow>) -> Vec<String> {
     let mut line =
         vec![name.to_owned(), output::moment(run.started_at.or(Some(run.due_at))), run.state.clone()];
     line.extend(counts);
-    line.extend([or_none(run.gone), run.archiving.to_string()]);
+    line.extend([or_none(run.gone), verdicts.archived.to_string()]);
     line
 }
 
 /// What an operator must know of a run that is not simply done.
-pub fn sentence(tenant: &str, limit: i16, run: &RunRow) -> Option<String> {
+pub fn sentence(tenant: &str, run: &RunRow) -> Option<String> {
+    let reason = run.reason.as_deref().unwrap_or("?");
     match &*run.state {
-        "failed" => Some(format!("the pull of {tenant} failed: {}", run.reason.as_deref().unwrap_or("?"))),
+        "failed" => Some(format!("the pull of {tenant} failed: {reason}")),
         "asks" => Some(format!(
-            "{} of {} active people of {tenant} are gone at Okta, more than {limit} %: nobody is archived before \
-             `rollcall pull confirm {tenant}`",
-            run.gone.unwrap_or(0),
-            run.roster.unwrap_or(0),
+            "the pull of {tenant} asks: {reason}; nobody is archived before `rollcall pull confirm {tenant} {}`",
+            run.id,
         )),
         _ => None,
     }
 }
 
 /// A run as scripts read it.
-pub fn shown_run(run: &RunRow, gone: &[Uuid]) -> Value {
+pub fn shown_run(run: &RunRow, verdicts: Verdicts, gone: &[Gone]) -> Value {
+    let ids: Vec<Uuid> = gone.iter().map(|(id, _)| *id).collect();
     json!({
         "id": run.id, "state": run.state, "phase": run.phase, "reason": run.reason,
         "due_at": output::rfc3339(Some(run.due_at)), "started_at": output::rfc3339(run.started_at),
         "finished_at": output::rfc3339(run.finished_at), "pages": run.pages, "people": run.people,
-        "strangers": run.strangers, "changes": run.changes, "unreadable": run.unreadable, "roster": run.roster,
-        "gone": run.gone, "archived": run.archiving, "confirmed": run.confirmed, "gone_ids": gone,
+        "strangers": run.strangers, "changes": run.changes, "applied": verdicts.told, "unreadable": run.unreadable,
+        "roster": run.roster, "linked": run.linked, "gone": run.gone, "archiving": run.archiving,
+        "archived": verdicts.archived, "kept": verdicts.kept, "confirmed": run.confirmed, "gone_ids": ids,
     })
 }
 
-/// The ids of those whom a run found active here and gone there.
-pub async fn gone(connection: &mut AsyncPgConnection, run: Uuid) -> Result<Vec<Uuid>, Failure> {
+/// Somebody who is gone: the id, and the userName if the account is still there.
+pub type Gone = (Uuid, Option<String>);
+
+/// Whom a run found active here and gone there.
+pub async fn gone(connection: &mut AsyncPgConnection, run: Uuid) -> Result<Vec<Gone>, Failure> {
     let own = pull_gone::table.filter(pull_gone::run_id.eq(run));
-    Ok(own.order(pull_gone::user_id).select(pull_gone::user_id).load(connection).await?)
+    let named = own.left_join(users::table.on(users::id.eq(pull_gone::user_id)));
+    let named = named.order(pull_gone::user_id);
+    Ok(named.select((pull_gone::user_id, users::user_name.nullable())).load(connection).await?)
+}
+
+/// Prints them, if there are any.
+pub fn show_gone(gone: &[Gone]) {
+    if gone.is_empty() {
+        return;
+    }
+    let line = |(id, name): &Gone| vec![id.to_string(), name.clone().unwrap_or_else(|| "-".to_owned())];
+    println!("active here and gone at Okta:");
+    output::table(&["id", "userName"], gone.iter().map(line).collect(), "");
 }
