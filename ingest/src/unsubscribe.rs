@@ -5,11 +5,13 @@
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::response::{Html, IntoResponse};
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Response};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use shared::postgres::schema::{unsubscribed, users};
-use shared::scim::Error;
+use serde_json::Value;
+use shared::postgres::schema::{tenants, unsubscribed, users};
+use shared::settings::{Locale, Settings};
 use uuid::Uuid;
 
 use crate::app::Shared;
@@ -18,35 +20,26 @@ use crate::http::answer::{Answer, Refusal};
 /// The body by which a person takes it back, as our own page sends it.
 const AGAIN: &[u8] = b"again=yes";
 
-/// Asks: to look at a link changes nothing, since scanners of mail look at every one.
-///
-/// # Errors
-/// 404 for a token that we did not make.
-pub async fn ask(State(app): State<Shared>, Path(token): Path<String>) -> Answer {
-    who(&app, &token)?;
-    Ok(page("Stop mail about new assignments?", "no=more", "No more of it"))
+/// Asks: to look at a link changes nothing, since scanners of mail look at every one. A link that we did not make is a 404.
+pub async fn ask(State(app): State<Shared>, Path(token): Path<String>) -> Response {
+    let Some((tenant, user)) = who(&app, &token) else { return nobodys() };
+    Reader::of(&app, tenant, user).await.page(Says::Ask)
 }
 
-/// Takes the word: whatever the body is, it is no more, unless it is our own page's `again=yes`.
+/// Takes the word: whatever the body is, it is no more, unless it is our own page's `again=yes`. A link that we did not make is a 404.
 ///
 /// # Errors
-/// 404 for a token that we did not make, 429 while it cannot be written down.
+/// 429 while it cannot be written down.
 pub async fn take(State(app): State<Shared>, Path(token): Path<String>, body: Bytes) -> Answer {
-    let (tenant, user) = who(&app, &token)?;
+    let Some((tenant, user)) = who(&app, &token) else { return Ok(nobodys()) };
     let again = *body == *AGAIN;
     let write = async |connection: &mut AsyncPgConnection| write(connection, tenant, user, again).await;
     app.pool.bounded(write).await.map_err(|error| Refusal::not_noted(&error))?;
-    Ok(if again {
-        page("You get mail about new assignments again.", "no=more", "No more of it")
-    } else {
-        page("You get no more mail about new assignments.", "again=yes", "I want it again")
-    })
+    Ok(Reader::of(&app, tenant, user).await.page(if again { Says::Started } else { Says::Stopped }))
 }
 
-fn who(app: &Shared, token: &str) -> Result<(Uuid, Uuid), Error> {
-    let key = app.config.unsubscribe_key.as_ref();
-    key.and_then(|key| key.read(token))
-        .ok_or_else(|| Error::not_found("this link is not, or no more, one of ours"))
+fn who(app: &Shared, token: &str) -> Option<(Uuid, Uuid)> {
+    app.config.unsubscribe_key.as_ref()?.read(token)
 }
 
 async fn write(
@@ -73,14 +66,117 @@ async fn write(
     Ok(())
 }
 
-/// A page with one button.
-fn page(says: &str, field: &str, button: &str) -> axum::response::Response {
-    let (name, value) = field.split_once('=').unwrap_or((field, ""));
-    let page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <meta name=\"robots\" content=\"noindex\"><meta name=\"color-scheme\" content=\"light dark\"><title>{says}</title>\
-         <body style=\"font:18px/1.5 sans-serif;max-width:30em;margin:4em auto;padding:0 1em\"><p>{says}</p>\
-         <form method=\"post\"><button name=\"{name}\" value=\"{value}\" style=\"font:inherit;padding:.5em 1em\">{button}</button></form>"
-    );
-    ([("cache-control", "no-store"), ("referrer-policy", "no-referrer")], Html(page)).into_response()
+/// In whose language, and in whose name, a page is.
+#[derive(Default)]
+struct Reader {
+    locale: Locale,
+    brand: Option<String>,
+    colour: Option<String>,
+}
+
+/// What a page says.
+#[derive(Clone, Copy)]
+enum Says {
+    Ask,
+    Stopped,
+    Started,
+}
+
+impl Reader {
+    /// As mail to the person is. While that cannot be read, or if the person is gone: nobody's page in English.
+    async fn of(app: &Shared, tenant: Uuid, user: Uuid) -> Self {
+        let read = async |connection: &mut AsyncPgConnection| {
+            let settings = tenants::table.find(tenant).select(tenants::settings);
+            let settings: Option<Value> = settings.first(connection).await.optional()?;
+            let locale = users::table.filter(users::tenant_id.eq(tenant).and(users::id.eq(user)));
+            let locale: Option<Option<String>> =
+                locale.select(users::locale).first(connection).await.optional()?;
+            Ok::<_, shared::postgres::Error>((settings, locale.flatten()))
+        };
+        let (settings, locale) = app.pool.bounded(read).await.unwrap_or_default();
+        let mail = settings
+            .and_then(|settings| serde_json::from_value::<Settings>(settings).ok())
+            .map(|settings| settings.mail)
+            .unwrap_or_default();
+        Self {
+            locale: locale.as_deref().and_then(Locale::of).unwrap_or(mail.locale),
+            brand: mail.brand_name.get().map(str::to_owned),
+            colour: mail.brand_colour.get().map(str::to_owned),
+        }
+    }
+
+    /// A page with one button.
+    fn page(&self, says: Says) -> Response {
+        let [ask, stopped, started, no_more, again] = words(self.locale);
+        let (text, name, value, button) = match says {
+            Says::Ask => (ask, "no", "more", no_more),
+            Says::Stopped => (stopped, "again", "yes", again),
+            Says::Started => (started, "no", "more", no_more),
+        };
+        let form = format!(
+            "<form method=\"post\"><button name=\"{name}\" value=\"{value}\" style=\"font:inherit;padding:.5em 1em\">{button}</button></form>"
+        );
+        self.html(text, &form)
+    }
+
+    fn html(&self, text: &str, form: &str) -> Response {
+        let brand =
+            self.brand.as_deref().map(|brand| format!("<p dir=\"auto\"><b>{}</b></p>", escaped(brand)));
+        let (brand, language) = (brand.unwrap_or_default(), self.locale.as_str());
+        let edge = self
+            .colour
+            .as_deref()
+            .map(|colour| format!("border-top:4px solid {colour};"))
+            .unwrap_or_default();
+        let page = format!(
+            "<!doctype html><html lang=\"{language}\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+             <meta name=\"robots\" content=\"noindex\"><meta name=\"color-scheme\" content=\"light dark\"><title>{text}</title>\
+             <body style=\"font:18px/1.5 sans-serif;max-width:30em;margin:4em auto;padding:0 1em;overflow-wrap:anywhere;{edge}\">\
+             {brand}<p>{text}</p>{form}"
+        );
+        ([("cache-control", "no-store"), ("referrer-policy", "no-referrer")], Html(page)).into_response()
+    }
+}
+
+fn nobodys() -> Response {
+    let page = Reader::default().html("This link is not, or no longer, valid.", "");
+    (StatusCode::NOT_FOUND, page).into_response()
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// What is asked, what was stopped, what was started; and the two buttons.
+fn words(locale: Locale) -> [&'static str; 5] {
+    match locale {
+        Locale::En => [
+            "Stop mail about new assignments?",
+            "You get no more mail about new assignments.",
+            "You get mail about new assignments again.",
+            "No more of it",
+            "I want it again",
+        ],
+        Locale::De => [
+            "Keine Mails mehr über neue Zuweisungen?",
+            "Sie erhalten keine Mails mehr über neue Zuweisungen.",
+            "Sie erhalten wieder Mails über neue Zuweisungen.",
+            "Keine mehr",
+            "Doch wieder erhalten",
+        ],
+        Locale::Fr => [
+            "Ne plus recevoir de messages sur les nouvelles attributions ?",
+            "Vous ne recevrez plus de messages sur les nouvelles attributions.",
+            "Vous recevrez de nouveau des messages sur les nouvelles attributions.",
+            "Ne plus en recevoir",
+            "Les recevoir de nouveau",
+        ],
+        Locale::Es => [
+            "¿Dejar de recibir mensajes sobre nuevas asignaciones?",
+            "Ya no recibirá mensajes sobre nuevas asignaciones.",
+            "Volverá a recibir mensajes sobre nuevas asignaciones.",
+            "No recibir más",
+            "Volver a recibirlos",
+        ],
+    }
 }

@@ -8,6 +8,7 @@ use shared::postgres::Error;
 use time::OffsetDateTime;
 use tracing::{debug, info};
 use uuid::Uuid;
+use wording::Kind;
 
 use crate::changes::Changes;
 use crate::decide::{Effect, decide};
@@ -129,12 +130,14 @@ pub async fn apply(
     let mut notes = Vec::new();
     for event in events {
         let id = event.incoming.user();
-        let (mailed, chosen) = (people.mailed(id).clone(), people.chosen(event.tenant));
+        let mailed = people.mailed(id).clone();
         let user = people.user(event.tenant, id).cloned();
-        for effect in decide(&event.incoming.what, user.as_ref(), &mailed, &chosen) {
+        for effect in decide(&event.incoming.what, user.as_ref(), &mailed, people.chosen(event.tenant)) {
             let row = changes.add(event, effect, user.as_ref());
-            if let Effect::Send(kind) = effect {
-                people.mail(id, kind, row);
+            match effect {
+                Effect::Send(kind) => people.mail(id, kind, row),
+                Effect::Revive(_) => people.mail(id, Kind::FirstAssignment, row),
+                _ => {}
             }
             notes.push(Note::new(event, effect));
         }
@@ -161,7 +164,7 @@ impl Done {
         for note in &self.notes {
             note.log();
             match note.effect {
-                Effect::Send(_) => office.mail.notify_one(),
+                Effect::Send(_) | Effect::Revive(_) => office.mail.notify_one(),
                 Effect::Unpark => office.parked.notify_one(),
                 _ => {}
             }
@@ -197,11 +200,14 @@ impl Note {
             Effect::Gather(kind, mail) => {
                 info!(kind = kind.as_str(), notification.id = %mail, %tenant, user.id = %user, event.id = event, request.id = request, "added to a mail that waits");
             }
+            Effect::Revive(mail) => {
+                info!(notification.id = %mail, %tenant, user.id = %user, event.id = event, request.id = request, "decided to send a mail that was withdrawn");
+            }
             Effect::Suppress(kind, reason) => {
                 info!(kind = kind.as_str(), reason, %tenant, user.id = %user, event.id = event, request.id = request, "suppressed mail");
             }
             Effect::Park if !again => {
-                info!(%tenant, user.id = %user, event.id = event, request.id = request, "parked an event: its user is not known yet");
+                info!(%tenant, user.id = %user, event.id = event, request.id = request, "parked an event: its user is not known yet, or what the tenant chose cannot be read");
             }
             effect => {
                 debug!(?effect, %tenant, user.id = %user, event.id = event, request.id = request, "took an event");

@@ -28,6 +28,7 @@ pub struct Changes<'a> {
     completed: Vec<CompletedRow<'a>>,
     decisions: Vec<ledger::Row<'a>>,
     gathered: Gathered,
+    revived: Vec<Uuid>,
     cancels: BTreeMap<(Uuid, &'static str), Vec<Uuid>>,
     parked: Vec<parked::Row>,
     awaited: Vec<Awaited>,
@@ -44,13 +45,14 @@ impl<'a> Changes<'a> {
             completed: Vec::new(),
             decisions: Vec::new(),
             gathered: Gathered::new(),
+            revived: Vec::new(),
             cancels: BTreeMap::new(),
             parked: Vec::new(),
             awaited: Vec::new(),
         }
     }
 
-    /// Adds what one effect of an event leads to. Returns the id of the mail that is to be sent, if one is.
+    /// Adds what one effect of an event leads to. Returns the id of a mail that is to be sent now and was not before, if one is.
     pub fn add(&mut self, event: &'a Addressed, effect: Effect, user: Option<&User>) -> Option<Uuid> {
         match effect {
             Effect::Send(kind) => {
@@ -60,6 +62,10 @@ impl<'a> Changes<'a> {
             Effect::Gather(kind, mail) => {
                 self.gather(event, mail);
                 self.decided(event, kind, Verdict::Suppress(GATHERED));
+            }
+            Effect::Revive(mail) => {
+                self.revived.push(mail);
+                return Some(mail);
             }
             Effect::Suppress(kind, reason) => {
                 self.decided(event, kind, Verdict::Suppress(reason));
@@ -125,6 +131,9 @@ impl<'a> Changes<'a> {
         }
         if !self.decisions.is_empty() {
             ledger::insert(connection, &self.decisions).await?;
+        }
+        if !self.revived.is_empty() {
+            ledger::revive(connection, &self.revived, self.gather).await?;
         }
         if !self.gathered.is_empty() {
             ledger::gather(connection, &self.gathered).await?;

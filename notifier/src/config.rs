@@ -70,9 +70,7 @@ impl Config {
         let from = env.get::<String>("ROLLCALL_MAIL_FROM");
         let from = checked(&mut env, "ROLLCALL_MAIL_FROM", &from, sender);
         let signer = signer(&mut env, from.as_ref());
-        let (key, base) =
-            (env.optional("ROLLCALL_UNSUBSCRIBE_KEY"), env.optional::<url::Url>("ROLLCALL_PUBLIC_URL"));
-        let unsubscribe = key.zip(base.map(|url| url.to_string()));
+        let unsubscribe = unsubscribe(&mut env);
         let learning_url = env.url("ROLLCALL_LEARNING_URL", &["http", "https"]);
         let gather = env.seconds("ROLLCALL_MAIL_GATHER", 0..=3_600);
         let folder = env.optional::<PathBuf>("ROLLCALL_MAIL_TEMPLATES");
@@ -113,6 +111,19 @@ fn checked<T>(
         return None;
     }
     check(value).map_err(|what| env.problem(name, what)).ok()
+}
+
+/// How people stop mail.
+fn unsubscribe(env: &mut Env) -> Option<(Key, String)> {
+    let key = env.optional::<Key>("ROLLCALL_UNSUBSCRIBE_KEY");
+    let base = env.optional::<url::Url>("ROLLCALL_PUBLIC_URL");
+    if key.is_some() && base.is_none() {
+        env.problem(
+            "ROLLCALL_PUBLIC_URL",
+            "must be set too: ROLLCALL_UNSUBSCRIBE_KEY signs links that begin with it",
+        );
+    }
+    key.zip(base.map(|url| url.to_string()))
 }
 
 /// Who signs mail, if a key is configured.
@@ -196,5 +207,19 @@ mod tests {
         ];
         assert_eq!(names, expected);
         assert!(!problems.to_string().contains("secret"), "{problems}");
+    }
+
+    #[tokio::test]
+    async fn a_key_for_links_without_their_address_is_told() {
+        let problems = read(&[
+            ("DATABASE_URL", "postgres://me:secret@127.0.0.1:1/x"),
+            ("AMQP_URL", "amqp://me:secret@127.0.0.1:1/%2f"),
+            ("ROLLCALL_MAIL_URL", "smtp://127.0.0.1:1"),
+            ("ROLLCALL_UNSUBSCRIBE_KEY", "k2345678901234567890123456789012"),
+        ])
+        .err()
+        .unwrap();
+        assert_eq!(problems.0.len(), 1, "{problems}");
+        assert!(problems.0[0].starts_with("ROLLCALL_PUBLIC_URL"), "{problems}");
     }
 }

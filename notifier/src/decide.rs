@@ -13,6 +13,8 @@ use crate::intake::What;
 pub const SILENT: &str = "created by the identity provider (SCIM): provisioning is silent";
 /// Why nothing is sent: the person is archived.
 pub const ARCHIVED: &str = "the user is archived";
+/// Why what was to be sent is not: the person was archived. A first mail of which this is said goes out if they come back.
+pub const WITHDRAWN: &str = "the user was archived before it went out";
 /// Why nothing is sent: the person is gone.
 pub const DELETED: &str = "the user was deleted";
 
@@ -20,6 +22,8 @@ pub const DELETED: &str = "the user was deleted";
 pub const UNWELCOMED: &str = "the company has welcome mail switched off";
 /// Why nothing is sent: the person said so.
 pub const UNSUBSCRIBED: &str = "the user wants no more mail about assignments";
+/// Why what was to be sent is not: there is nothing left to say.
+pub const COMPLETED: &str = "all that it was about is completed";
 /// Why no mail of its own is sent: another one, that was waiting, says it too.
 pub const GATHERED: &str = "told in a mail that was waiting to be sent";
 
@@ -30,12 +34,6 @@ fn had(kind: Kind) -> &'static str {
     } else {
         "already had the first-assignment mail"
     }
-}
-
-/// Whether a person can do without this kind of mail, and may say so.
-#[must_use]
-pub fn is_optional(kind: Kind) -> bool {
-    matches!(kind, Kind::Assignment | Kind::Digest)
 }
 
 /// A user whom the tenant has.
@@ -49,7 +47,7 @@ pub struct User {
     pub unsubscribed: bool,
 }
 
-/// The kinds of mail that the ledger holds for a user; those that never reached them (suppressed, failed) left out.
+/// The kinds of mail that the ledger holds for a user; those that cannot have reached them (suppressed, failed) left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mailed {
     /// A welcome.
@@ -58,6 +56,8 @@ pub struct Mailed {
     pub first_assignment: bool,
     /// Mails about assignments that nobody has tried to send yet: they can say more.
     pub waiting: Vec<(Kind, Uuid)>,
+    /// A mail about a first assignment that was withdrawn when they were archived, and cannot have reached them.
+    pub withdrawn: Option<Uuid>,
 }
 
 impl Mailed {
@@ -79,6 +79,11 @@ impl Mailed {
         self.waiting.extend(waiting.filter(|_| kind != Kind::Welcome).map(|id| (kind, id)));
     }
 
+    /// The mail that was withdrawn, if it would be the first.
+    fn revivable(&self) -> Option<Uuid> {
+        self.withdrawn.filter(|_| !self.first_assignment)
+    }
+
     fn waits(&self, kind: Kind) -> Option<Uuid> {
         self.waiting.iter().find(|(waiting, _)| *waiting == kind).map(|(_, id)| *id)
     }
@@ -91,6 +96,8 @@ pub enum Effect {
     Send(Kind),
     /// A mail that waits says this too.
     Gather(Kind, Uuid),
+    /// A mail about a first assignment that was withdrawn is to be sent after all.
+    Revive(Uuid),
     /// A mail is not sent, for this reason.
     Suppress(Kind, &'static str),
     /// The assignment is noted.
@@ -105,26 +112,37 @@ pub enum Effect {
     Unpark,
 }
 
-/// Decides. `user` is `None` if the tenant has no such user; another tenant's is none of its.
+/// Decides. `user` is `None` if the tenant has no such user; another tenant's is none of its. `chosen` is `None` if what the
+/// tenant chose cannot be read: then the event waits.
 #[must_use]
-pub fn decide(what: &What, user: Option<&User>, mailed: &Mailed, chosen: &Mail) -> Vec<Effect> {
+pub fn decide(what: &What, user: Option<&User>, mailed: &Mailed, chosen: Option<&Mail>) -> Vec<Effect> {
+    let Some(chosen) = chosen else { return vec![Effect::Park] };
     match (what, user) {
         (What::User(UserEvent::Created, data), _) => {
             let silent = (data.origin == Origin::Scim).then_some(SILENT);
             let unwelcomed = (chosen.welcome == Welcome::None).then_some(UNWELCOMED);
             vec![mail(Kind::Welcome, silent.or(unwelcomed), user, mailed), Effect::Unpark]
         }
+        (What::User(UserEvent::Restored, _), Some(User { archived: false, .. })) => {
+            mailed.revivable().map(Effect::Revive).into_iter().chain([Effect::Unpark]).collect()
+        }
         (What::User(UserEvent::Restored, _), _) => vec![Effect::Unpark],
         // Events may come late and out of order: what the roster says now is what counts.
         (What::User(UserEvent::Archived | UserEvent::Deleted, _), Some(User { archived: false, .. })) => {
             vec![]
         }
-        (What::User(UserEvent::Archived | UserEvent::Deleted, _), Some(_)) => vec![Effect::Cancel(ARCHIVED)],
+        (What::User(UserEvent::Archived | UserEvent::Deleted, _), Some(_)) => vec![Effect::Cancel(WITHDRAWN)],
         (What::User(UserEvent::Archived | UserEvent::Deleted, _), None) => vec![Effect::Cancel(DELETED)],
         (What::User(UserEvent::Updated | UserEvent::Linked, _), _) => vec![],
         (What::Content(_), None) => vec![Effect::Park],
         (What::Content(ContentEvent::Assigned(_)), Some(_)) => {
-            vec![Effect::Assign, assignment(user, mailed, chosen.assignment_mail)]
+            match (user, mailed.revivable()) {
+                // They came back, and we have not heard of it yet.
+                (Some(User { archived: false, .. }), Some(id)) => {
+                    vec![Effect::Assign, Effect::Revive(id), Effect::Gather(Kind::FirstAssignment, id)]
+                }
+                _ => vec![Effect::Assign, assignment(user, mailed, chosen.assignment_mail)],
+            }
         }
         (What::Content(ContentEvent::Completed(_)), Some(_)) => vec![Effect::Complete],
     }
@@ -140,7 +158,7 @@ fn assignment(user: Option<&User>, mailed: &Mailed, chosen: AssignmentMail) -> E
         AssignmentMail::Every => Kind::Assignment,
         AssignmentMail::Digest => Kind::Digest,
     };
-    if is_optional(kind) && user.is_some_and(|user| user.unsubscribed && !user.archived) {
+    if kind.is_optional() && user.is_some_and(|user| user.unsubscribed && !user.archived) {
         return Effect::Suppress(kind, UNSUBSCRIBED);
     }
     match (mailed.waits(kind), user) {

@@ -11,7 +11,6 @@ mod decide;
 mod intake;
 mod mail;
 mod office;
-mod pace;
 mod parking;
 mod sender;
 mod store;
@@ -78,8 +77,14 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     }
     shared::health::serve(config.health, &health, &down).await?;
 
+    if config.unsubscribe.is_none() {
+        warn!(
+            "mail has no link to stop it: ROLLCALL_UNSUBSCRIBE_KEY and ROLLCALL_PUBLIC_URL are not both set"
+        );
+    }
     let office = Arc::new(Office::new(config.pool, config.gather, Clock::System));
     let publisher = Arc::new(Publisher::new(link.clone()));
+    let with_templates = config.templates.tenants();
     let writer =
         Writer::new(config.from, config.learning_url, config.templates, config.signer, config.unsubscribe);
     let mut work = JoinSet::new();
@@ -88,7 +93,8 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         Sender::new(office.clone(), writer, config.transport, config.mail_timeout, stop.clone()).run(),
     );
     work.spawn(parking::run(office.clone(), publisher, stop.clone()));
-    work.spawn(cleaner::run(office, stop.clone()));
+    work.spawn(cleaner::run(office.clone(), stop.clone()));
+    tokio::spawn(look_for_tenants(office, with_templates, down.clone()));
     info!("started");
 
     let mark = health.clone();
@@ -121,6 +127,23 @@ async fn watch(folder: Folder, health: Health, stop: CancellationToken) {
                 None => info!("the mail folder is there"),
                 Some(reason) => warn!(reason, "mail cannot be written"),
             }
+        }
+        if !shutdown::pause(&stop, LOOK).await {
+            return;
+        }
+    }
+}
+
+/// Warns, once Postgres is there, of folders of templates that are named like no tenant. (A tenant may be added later.)
+async fn look_for_tenants(office: Arc<Office>, folders: Vec<String>, stop: CancellationToken) {
+    let names: Vec<&str> = folders.iter().map(String::as_str).collect();
+    while !names.is_empty() {
+        let look = async |connection: &mut _| store::roster::tenants(connection, &names).await;
+        if let Ok(known) = office.pool.bounded(look).await {
+            for folder in names.iter().filter(|name| !known.contains_key(**name)) {
+                warn!(folder, "ROLLCALL_MAIL_TEMPLATES has a folder for a tenant that there is not");
+            }
+            return;
         }
         if !shutdown::pause(&stop, LOOK).await {
             return;

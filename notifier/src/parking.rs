@@ -25,7 +25,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long an event waits for its user before it is given up.
 const PATIENCE: time::Duration = time::Duration::days(7);
 /// Why it is given up then.
-const UNKNOWN: &str = "its user has not appeared within seven days";
+const UNKNOWN: &str =
+    "within seven days its user has not appeared, or what its tenant chose could not be read";
 
 /// What became of the parked event that was due.
 enum Outcome {

@@ -7,10 +7,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use shared::postgres::Error;
 use shared::retry::Delays;
-use shared::settings::Settings;
 use shared::shutdown::pause;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
@@ -21,7 +19,6 @@ use crate::backoff;
 use crate::mail::message::Writer;
 use crate::mail::transport::{Failure, Transport};
 use crate::office::Office;
-use crate::pace::Pace;
 use crate::store::queue::{self, Attempt, Claim, Settlement};
 
 /// The most mails that are sent at once.
@@ -36,6 +33,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const UNKNOWN_PAUSE: Duration = Duration::from_secs(30);
 /// Why it is given up then.
 const GIVEN_UP: &str = "it could not be sent within 72 hours";
+
+/// What is known of an attempt at which this program failed.
+const PANICKED: &str = "the notifier failed in the middle of it";
 
 /// Sends mail until told to stop.
 pub struct Sender {
@@ -62,17 +62,17 @@ impl Sender {
     /// Claims as much as it can send at once; when told to stop, finishes what it has claimed.
     pub async fn run(self) {
         let sender = Arc::new(self);
-        let (mut sending, mut pace) = (JoinSet::new(), Pace::default());
+        let mut sending = JoinSet::new();
         let (mut delays, mut complained) = (Delays::reconnect(), false);
         while !sender.stop.is_cancelled() {
-            let free = AT_ONCE as usize - sending.len();
-            let wait = match sender.claim(free, &mut pace).await {
+            let free = (AT_ONCE as usize).saturating_sub(sending.len());
+            let wait = match sender.claim(free).await {
                 Ok(claims) => {
                     delays.reset();
                     complained = false;
                     for claim in claims {
                         let sender = sender.clone();
-                        sending.spawn(async move { sender.deliver(claim).await });
+                        sending.spawn(sender.deliver(claim));
                     }
                     LOOK
                 }
@@ -97,37 +97,41 @@ impl Sender {
         while sending.join_next().await.is_some() {}
     }
 
-    async fn claim(&self, free: usize, pace: &mut Pace) -> Result<Vec<Claim>, Error> {
+    async fn claim(&self, free: usize) -> Result<Vec<Claim>, Error> {
         let Some(limit) = i64::try_from(free).ok().filter(|free| *free > 0) else { return Ok(Vec::new()) };
-        let (lease, paused) = (self.timeout + TO_SETTLE, pace.paused(Instant::now()));
-        let claim = async |connection: &mut _| queue::claim(connection, limit, lease, &paused).await;
+        let lease = self.timeout + TO_SETTLE;
+        let claim = async |connection: &mut _| queue::claim(connection, limit, lease).await;
         let claims = self.office.pool.bounded(claim).await?;
+        if !claims.is_empty() {
+            // There may be more: of a tenant that limits its mail, or in the place of what is suppressed.
+            self.office.mail.notify_one();
+        }
         let (suppressed, claimed): (Vec<_>, Vec<_>) =
             claims.into_iter().partition(|claim| claim.reason.is_some());
         for claim in &suppressed {
             claim.log("suppressed pending mail", claim.reason.as_deref(), None);
         }
-        if !suppressed.is_empty() {
-            // They took places that others may be waiting for.
-            self.office.mail.notify_one();
-        }
-        for claim in &claimed {
-            pace.take(claim.tenant_id, claim.mails_per_minute(), Instant::now());
-        }
         Ok(claimed)
     }
 
-    async fn deliver(&self, claim: Claim) {
+    async fn deliver(self: Arc<Self>, claim: Claim) {
         let started = Instant::now();
-        let outcome = match self.writer.write(&claim) {
-            Ok(mail) => self.transport.send(&mail).await.map_err(Trouble::Failure),
-            Err(error) => Err(Trouble::Words(error.reason())),
-        };
+        let (sender, ours) = (self.clone(), claim.clone());
+        // On its own, so that a mail at which it panics is put off, and given up in the end, like any other.
+        let tried = tokio::spawn(async move { sender.attempt(&ours).await });
+        let outcome = tried.await.unwrap_or(Err(Trouble::Failure(Failure::Unknown(PANICKED))));
         let now = self.office.clock.now();
         let settlement = settlement(&outcome, now, claim.is_last, claim.attempts);
         let attempt = attempt(&outcome, now);
         claim.tell(&settlement, &attempt, started.elapsed());
         self.settle(&claim, &settlement, &attempt).await;
+    }
+
+    async fn attempt(&self, claim: &Claim) -> Result<(), Trouble> {
+        let mail = self.writer.write(claim).map_err(|error| {
+            if error.is_final() { Trouble::Words(error.reason()) } else { Trouble::Unready(error.reason()) }
+        })?;
+        self.transport.send(&mail).await.map_err(Trouble::Failure)
     }
 
     /// Writes down what became of a claim, for as long as that takes: otherwise the mail would be sent again.
@@ -154,8 +158,10 @@ impl Sender {
 
 /// Why a mail was not sent.
 enum Trouble {
-    /// It could not be written.
+    /// It can never be written.
     Words(&'static str),
+    /// It cannot be written until somebody mends a template or a setting.
+    Unready(&'static str),
     /// It could not be sent.
     Failure(Failure),
 }
@@ -171,9 +177,11 @@ fn settlement(
     match outcome {
         Ok(()) => Settlement::Sent(now),
         Err(Trouble::Words(reason)) => Settlement::Failed((*reason).to_owned()),
-        Err(Trouble::Failure(Failure::Refused(code))) => Settlement::Failed(refused(*code)),
-        Err(Trouble::Failure(_)) if is_last => Settlement::Failed(GIVEN_UP.to_owned()),
-        Err(Trouble::Failure(Failure::Again(_))) => Settlement::Again(backoff::pause(FIRST_PAUSE, step)),
+        Err(Trouble::Failure(Failure::Refused(reason))) => Settlement::Failed(reason.clone()),
+        Err(_) if is_last => Settlement::Failed(GIVEN_UP.to_owned()),
+        Err(Trouble::Unready(_) | Trouble::Failure(Failure::Again(_))) => {
+            Settlement::Again(backoff::pause(FIRST_PAUSE, step))
+        }
         Err(Trouble::Failure(Failure::Unknown(_))) => {
             Settlement::Unknown(backoff::pause(UNKNOWN_PAUSE, step))
         }
@@ -183,25 +191,15 @@ fn settlement(
 fn attempt(outcome: &Result<(), Trouble>, at: OffsetDateTime) -> Attempt {
     let (ended, why) = match outcome {
         Ok(()) => ("sent", None),
-        Err(Trouble::Words(reason)) => ("unwritten", Some((*reason).to_owned())),
-        Err(Trouble::Failure(Failure::Refused(code))) => ("refused", Some(refused(*code))),
+        Err(Trouble::Words(reason) | Trouble::Unready(reason)) => ("unwritten", Some((*reason).to_owned())),
+        Err(Trouble::Failure(Failure::Refused(reason))) => ("refused", Some(reason.clone())),
         Err(Trouble::Failure(Failure::Again(reason))) => ("put_off", Some(reason.clone())),
         Err(Trouble::Failure(Failure::Unknown(reason))) => ("unknown", Some((*reason).to_owned())),
     };
     Attempt { at, ended, why }
 }
 
-fn refused(code: u16) -> String {
-    format!("the mail server refused it for good ({code})")
-}
-
 impl Claim {
-    /// The most mails in a minute that the tenant wants sent; 0 is without a limit.
-    fn mails_per_minute(&self) -> u32 {
-        // What cannot be read is found when the mail is written.
-        Settings::deserialize(&self.settings).map_or(0, |settings| settings.mail.mails_per_minute)
-    }
-
     fn tell(&self, settlement: &Settlement, attempt: &Attempt, took: Duration) {
         let sentence = match settlement {
             Settlement::Sent(_) => "sent mail",
@@ -233,17 +231,24 @@ mod tests {
         let unknown = || Err(Trouble::Failure(Failure::Unknown("silence")));
         assert_eq!(settlement(&Ok(()), now, true, 9), Settlement::Sent(now));
         assert_eq!(settlement(&Err(Trouble::Words("x")), now, false, 1), Settlement::Failed("x".to_owned()));
-        let no = Err(Trouble::Failure(Failure::Refused(550)));
-        assert_eq!(settlement(&no, now, false, 1), Settlement::Failed(refused(550)));
+        let no = Err(Trouble::Failure(Failure::Refused("no".to_owned())));
+        assert_eq!(settlement(&no, now, false, 1), Settlement::Failed("no".to_owned()));
+        let unready = Err(Trouble::Unready("the template"));
+        assert!(matches!(settlement(&unready, now, false, 1), Settlement::Again(_)));
+        assert_eq!(settlement(&unready, now, true, 90), given_up);
         assert_eq!(settlement(&again(), now, true, 90), given_up);
         assert_eq!(settlement(&unknown(), now, true, 90), given_up);
         let Settlement::Again(pause) = settlement(&again(), now, false, 1) else { panic!("again") };
         assert!(pause < FIRST_PAUSE * 2);
         let Settlement::Unknown(pause) = settlement(&unknown(), now, false, 60) else { panic!("unknown") };
         assert!(pause > backoff::LONGEST / 2);
-        for (outcome, ended) in
-            [(Ok(()), "sent"), (no, "refused"), (again(), "put_off"), (unknown(), "unknown")]
-        {
+        for (outcome, ended) in [
+            (Ok(()), "sent"),
+            (no, "refused"),
+            (again(), "put_off"),
+            (unknown(), "unknown"),
+            (unready, "unwritten"),
+        ] {
             assert_eq!(attempt(&outcome, now).ended, ended);
         }
     }

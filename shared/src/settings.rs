@@ -71,7 +71,7 @@ pub const DESCRIBED: &[(&str, &str)] = &[
     ("brand_colour", "as in #1f5fd6; empty: a blue"),
     ("locale", "en, de, fr or es: the language of people whose own is none of these"),
     ("learning_url", "the learning platform's front page, http or https; empty: the notifier's own"),
-    ("mails_per_minute", "a number: the most mails a minute that one notifier sends; 0 is without a limit"),
+    ("mails_per_minute", "a number: the most mails a minute that go out; 0 is without a limit"),
 ];
 
 #[cfg(test)]

@@ -58,4 +58,20 @@ impl ContentService {
             },
         })
     }
+
+    /// The user has completed what this event had assigned: a new event.
+    #[must_use]
+    pub fn completed(&self, assigned: &Value) -> Value {
+        json!({
+            "specversion": "1.0",
+            "type": "content.completed",
+            "source": "/content",
+            "id": shared::id::new(),
+            "tenant": self.tenant,
+            "data": {
+                "user": assigned["data"]["user"],
+                "assignment": { "id": assigned["data"]["assignment"]["id"], "completedAt": "2026-11-03T09:00:00Z" },
+            },
+        })
+    }
 }

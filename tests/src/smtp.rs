@@ -1,5 +1,6 @@
 //! A small mail server: takes letters, or puts them off or refuses them as it is told.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ struct State {
     taken: Vec<Mail>,
     refused: Vec<Mail>,
     refusals: Vec<&'static str>,
+    answers: BTreeMap<&'static str, &'static str>,
     mood: Mood,
     offered: usize,
 }
@@ -71,6 +73,11 @@ impl SmtpServer {
     pub fn refuse(&self, mut lines: Vec<&'static str>) {
         lines.reverse();
         self.state().refusals = lines;
+    }
+
+    /// From now on it answers a command (or to being connected to, `GREETING`) with this line; after a 421 it hangs up.
+    pub fn answer(&self, verb: &'static str, line: &'static str) {
+        self.state().answers = BTreeMap::from([(verb, line)]);
     }
 
     /// From now on it is like this; what it was silent about is hung up on.
@@ -105,36 +112,48 @@ impl SmtpServer {
         }
         let (reader, mut writer) = stream.into_split();
         let mut lines = BufReader::new(reader).lines();
-        writer.write_all(b"220 mail.example ESMTP\r\n").await?;
+        let greeting = self.told("GREETING").unwrap_or("220 mail.example ESMTP");
+        writer.write_all(format!("{greeting}\r\n").as_bytes()).await?;
+        if !greeting.starts_with('2') {
+            return Ok(());
+        }
         while let Some(line) = lines.next_line().await? {
             if self.state().mood == Mood::Mute {
                 return self.say_nothing(Mood::Mute).await;
             }
             let verb = line.split([' ', ':']).next().unwrap_or("").to_ascii_uppercase();
-            let answer = match verb.as_str() {
-                "EHLO" => "250-mail.example\r\n250 8BITMIME",
-                "HELO" | "MAIL" | "RCPT" | "RSET" | "NOOP" => "250 OK",
-                "DATA" => {
-                    writer.write_all(b"354 go on\r\n").await?;
-                    let mut letter = String::new();
-                    while let Some(line) = lines.next_line().await?.filter(|line| line != ".") {
-                        letter.push_str(line.strip_prefix('.').unwrap_or(&line));
-                        letter.push_str("\r\n");
+            let answer = match (self.told(&verb), verb.as_str()) {
+                (Some(line), _) => line,
+                (None, verb) => match verb {
+                    "EHLO" => "250-mail.example\r\n250-AUTH PLAIN\r\n250 8BITMIME",
+                    "AUTH" => "235 welcome",
+                    "HELO" | "MAIL" | "RCPT" | "RSET" | "NOOP" => "250 OK",
+                    "DATA" => {
+                        writer.write_all(b"354 go on\r\n").await?;
+                        let mut letter = String::new();
+                        while let Some(line) = lines.next_line().await?.filter(|line| line != ".") {
+                            letter.push_str(line.strip_prefix('.').unwrap_or(&line));
+                            letter.push_str("\r\n");
+                        }
+                        match self.receive(&letter) {
+                            Some(answer) => answer,
+                            None => return self.say_nothing(Mood::Silent).await,
+                        }
                     }
-                    match self.receive(&letter) {
-                        Some(answer) => answer,
-                        None => return self.say_nothing(Mood::Silent).await,
-                    }
-                }
-                "QUIT" => "221 bye",
-                _ => "502 what?",
+                    "QUIT" => "221 bye",
+                    _ => "502 what?",
+                },
             };
             writer.write_all(format!("{answer}\r\n").as_bytes()).await?;
-            if verb == "QUIT" {
+            if verb == "QUIT" || answer.starts_with("421") {
                 break;
             }
         }
         Ok(())
+    }
+
+    fn told(&self, verb: &str) -> Option<&'static str> {
+        self.state().answers.get(verb).copied()
     }
 
     /// The answer to a letter; `None` is silence.

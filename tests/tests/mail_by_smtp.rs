@@ -74,8 +74,8 @@ async fn how_an_attempt_ended_is_told_apart_and_the_next_one_is_the_same_mail() 
         (Mood::Closed, "pending", "put_off"),
         (Mood::Mute, "pending", "put_off"),
         (Mood::Busy, "pending", "put_off"),
-        (Mood::Silent, "claimed", "unknown"),
-        (Mood::Forgetful, "claimed", "unknown"),
+        (Mood::Silent, "pending", "unknown"),
+        (Mood::Forgetful, "pending", "unknown"),
     ]
     .into_iter()
     .enumerate()
@@ -161,16 +161,65 @@ async fn a_company_that_wants_it_slow_does_not_slow_the_others() {
         tenant.content().tell(&tenant.content().assigned(&id, "Pace")).await.is(202);
     };
     let of = |address: &str| server.taken().iter().filter(|mail| mail.to == address).count();
-    to(&slow, "first@slow.example").await;
-    eventually("the first goes out", Duration::from_secs(20), async || {
-        (of("first@slow.example") == 1).then_some(())
-    })
-    .await;
-    to(&slow, "second@slow.example").await;
+    // Several that are due at once are no reason to hurry, and neither is a notifier that has just started.
+    for n in 0..4 {
+        to(&slow, &format!("a{n}@slow.example")).await;
+    }
     to(&quick, "other@quick.example").await;
     eventually("the other company's goes out", Duration::from_secs(20), async || {
         (of("other@quick.example") == 1).then_some(())
     })
     .await;
-    assert!(holds_for(Duration::from_secs(3), async || of("second@slow.example") == 0).await);
+    let slow_ones = || server.taken().iter().filter(|mail| mail.to.ends_with("@slow.example")).count();
+    eventually("the first goes out", Duration::from_secs(20), async || (slow_ones() == 1).then_some(()))
+        .await;
+    stack.notifier.restart().await;
+    assert!(holds_for(Duration::from_secs(3), async || slow_ones() == 1).await);
+    // When its time has come: one more.
+    stack.db().execute("update mail_pace set next_at = now()").await;
+    eventually("the second goes out", Duration::from_secs(20), async || (slow_ones() == 2).then_some(()))
+        .await;
+    assert!(holds_for(Duration::from_secs(2), async || slow_ones() == 2).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_means_what_it_is_about() {
+    let server = SmtpServer::start().await;
+    let mail_url = Some(format!("smtp://me:secret@127.0.0.1:{}", server.port));
+    let stack = Stack::start(Options { mail_url, ..Options::default() }).await;
+    let tenant = stack.tenant("about").await;
+    let (okta, content) = (tenant.okta(), tenant.content());
+    for (n, (verb, line, state, ended)) in [
+        ("GREETING", "554 not today", "pending", "put_off"),
+        ("GREETING", "421 too many", "pending", "put_off"),
+        ("AUTH", "535 5.7.8 who are you", "pending", "put_off"),
+        ("AUTH", "454 4.7.0 later", "pending", "put_off"),
+        ("MAIL", "550 5.1.0 not from you", "pending", "put_off"),
+        ("MAIL", "451 later", "pending", "put_off"),
+        ("RCPT", "450 4.2.1 greylisted", "pending", "put_off"),
+        ("RCPT", "421 goodbye", "pending", "put_off"),
+        ("RCPT", "554 5.7.1 relay access denied", "pending", "put_off"),
+        ("RCPT", "550 5.1.1 no such user", "failed", "refused"),
+        ("RCPT", "501 5.1.3 bad address", "failed", "refused"),
+        ("DATA", "554 5.6.0 no", "failed", "refused"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let address = format!("a{n}@about.example");
+        let id = okta.create(&person(&address, "Pat", "Smith")).await.is(201).id();
+        server.answer(verb, line);
+        content.tell(&content.assigned(&id, "About")).await.is(202);
+        let settled = eventually(format!("{verb} {line} is noted"), Duration::from_secs(20), async || {
+            let line = stack.db().ledger(&id).await.into_iter().find(|l| l["kind"] == "first_assignment")?;
+            line["last_attempt"].is_object().then_some(line)
+        })
+        .await;
+        let said = (&settled["state"], &settled["last_attempt"]["ended"]);
+        assert_eq!(said, (&json!(state), &json!(ended)), "{verb} {line}");
+        let code = line.split(' ').next().unwrap();
+        let why = settled["last_attempt"]["why"].as_str().unwrap();
+        assert!(why.contains(code) && !why.contains("about.example"), "{why}");
+    }
+    assert!(server.taken().is_empty());
 }

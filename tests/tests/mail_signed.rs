@@ -47,3 +47,51 @@ async fn a_receiver_finds_the_signature_good_and_sees_what_was_changed() {
     let added = format!("List-Unsubscribe: <https://eve.example>\r\n{}", mail.raw);
     verify(&added, &public).unwrap_err();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_link_that_stops_mail_is_signed_and_so_is_a_companys_own_sender() {
+    let folder = std::env::temp_dir().join(format!("rollcall-dkim-{}", shared::id::new()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let keys = ["rollcall.example", "own.example"].map(|domain| {
+        let key = RsaPrivateKey::new(&mut OsRng, 1_024).unwrap();
+        let pem = key.to_pkcs8_pem(LineEnding::LF).unwrap();
+        std::fs::write(folder.join(format!("{domain}.pem")), pem.as_bytes()).unwrap();
+        RsaPublicKey::from(&key)
+    });
+    let server = SmtpServer::start().await;
+    let environment = vec![
+        ("ROLLCALL_DKIM_KEY", folder.to_str().unwrap().to_owned()),
+        ("ROLLCALL_UNSUBSCRIBE_KEY", "k".repeat(32)),
+        ("ROLLCALL_PUBLIC_URL", "https://scim.example".to_owned()),
+    ];
+    let mail_url = Some(format!("smtp://127.0.0.1:{}", server.port));
+    let stack = Stack::start(Options { mail_url, environment, ..Options::default() }).await;
+    let tenant = stack.tenant("own").await;
+    tenant.set(&stack, &["assignment_mail=every"]).await;
+    let (okta, content) = (tenant.okta(), tenant.content());
+    let id = okta.create(&person("zoe@own.example", "Zoë", "Weiß")).await.is(201).id();
+    let taken = async |count: usize| {
+        eventually(format!("{count} mails"), Duration::from_secs(20), async || {
+            let settled = stack.db().ledger(&id).await.iter().filter(|line| line["state"] == "sent").count();
+            server.taken().pop().filter(|_| server.taken().len() == count && settled == count)
+        })
+        .await
+    };
+    content.tell(&content.assigned(&id, "First")).await.is(202);
+    taken(1).await;
+    content.tell(&content.assigned(&id, "Second")).await.is(202);
+    let mail = taken(2).await;
+    let signature = verify(&mail.raw, &keys[0]).unwrap_or_else(|e| panic!("{e}: {}", mail.raw));
+    assert_eq!(signature.domain, "rollcall.example");
+    let link = "https://scim.example/unsubscribe/";
+    let (head, body) = mail.raw.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(link), "{head}");
+    verify(&format!("{}\r\n\r\n{body}", head.replace(link, "https://eve.example/u/")), &keys[0]).unwrap_err();
+
+    tenant.set(&stack, &["mail_sender=lernen@own.example"]).await;
+    content.tell(&content.assigned(&id, "Third")).await.is(202);
+    let mail = taken(3).await;
+    let signature = verify(&mail.raw, &keys[1]).unwrap_or_else(|e| panic!("{e}: {}", mail.raw));
+    assert_eq!((signature.domain.as_str(), mail.from.as_str()), ("own.example", "lernen@own.example"));
+    std::fs::remove_dir_all(folder).unwrap();
+}

@@ -36,8 +36,11 @@ mod bad_requests;
 
 // Mail.
 mod mail_by_smtp;
+mod mail_in_a_browser;
+mod mail_once;
 mod mail_settings;
 mod mail_signed;
+mod mail_templates;
 mod silence_and_mail;
 mod unsubscribe;
 

@@ -20,7 +20,9 @@ async fn one_click_stops_mail_about_assignments_and_another_one_starts_it() {
     tenant.set(&stack, &["assignment_mail=every"]).await;
     let (okta, content, mailbox) = (tenant.okta(), tenant.content(), stack.mailbox());
     let address = "ada@stop.example";
-    let id = okta.create(&person(address, "Ada", "Lovelace")).await.is(201).id();
+    let mut ada = person(address, "Ada", "Lovelace");
+    ada["locale"] = serde_json::json!("fr-CA");
+    let id = okta.create(&ada).await.is(201).id();
     let mails = async |count: usize| {
         eventually(format!("{count} mails"), SOON, async || {
             let settled = stack.db().ledger(&id).await.iter().filter(|line| line["state"] == "sent").count();
@@ -52,6 +54,14 @@ async fn one_click_stops_mail_about_assignments_and_another_one_starts_it() {
     let last = if forged.pop() == Some('A') { 'Q' } else { 'A' };
     forged.push(last);
     assert_eq!(post(&forged, "List-Unsubscribe=One-Click").await, 404);
+    let nobodys = http.get(&forged).send().await.unwrap();
+    assert_eq!(nobodys.status().as_u16(), 404);
+    assert!(nobodys.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
+    tenant.set(&stack, &["brand_name=Acme & Fils", "brand_colour=#b00020"]).await;
+    let page = http.get(&link).send().await.unwrap().text().await.unwrap();
+    for part in ["<html lang=\"fr\">", "Ne plus recevoir", "Acme &amp; Fils", "#b00020"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
     assert_eq!(stack.db().count("select 1 from unsubscribed").await, 0);
 
     for _ in 0..2 {
@@ -65,6 +75,14 @@ async fn one_click_stops_mail_about_assignments_and_another_one_starts_it() {
     })
     .await;
     assert!(holds_for(SILENCE, async || mailbox.to(address).len() == 2).await);
+    // The operator does not send what the person has stopped, but the first mail.
+    for (kind, code) in [("assignment", 1), ("first_assignment", 0)] {
+        let lines = stack.db().ledger(&id).await;
+        let sent = lines.iter().find(|line| line["kind"] == kind && line["state"] == "sent").unwrap();
+        let said = stack.rollcall(&["mail", "resend", sent["id"].as_str().unwrap()]).await;
+        assert_eq!(said.code, Some(code), "{kind}: {}", said.err);
+    }
+    mails(2).await;
 
     assert_eq!(post(&link, "again=yes").await, 200);
     content.tell(&content.assigned(&id, "Fourth")).await.is(202);

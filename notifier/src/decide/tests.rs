@@ -7,9 +7,12 @@ use super::*;
 
 const LIVES: Option<User> = Some(User { archived: false, timezone: None, unsubscribed: false });
 const SLEEPS: Option<User> = Some(User { archived: true, timezone: None, unsubscribed: false });
-const NOTHING: Mailed = Mailed { welcome: false, first_assignment: false, waiting: Vec::new() };
-const WELCOMED: Mailed = Mailed { welcome: true, first_assignment: false, waiting: Vec::new() };
-const ASSIGNED: Mailed = Mailed { welcome: true, first_assignment: true, waiting: Vec::new() };
+const NOTHING: Mailed =
+    Mailed { welcome: false, first_assignment: false, waiting: Vec::new(), withdrawn: None };
+const WELCOMED: Mailed =
+    Mailed { welcome: true, first_assignment: false, waiting: Vec::new(), withdrawn: None };
+const ASSIGNED: Mailed =
+    Mailed { welcome: true, first_assignment: true, waiting: Vec::new(), withdrawn: None };
 
 fn user(kind: UserEvent, origin: Origin) -> What {
     What::User(kind, UserData { id: Uuid::nil(), origin, active: true, role: None })
@@ -73,7 +76,7 @@ fn every_rule_holds() {
         ),
         ("an update needs no mail", user(Updated, Manual), LIVES, NOTHING, vec![]),
         ("a link needs no mail", user(Linked, Manual), LIVES, NOTHING, vec![]),
-        ("archiving cancels", user(Archived, Scim), SLEEPS, WELCOMED, vec![Cancel(ARCHIVED)]),
+        ("archiving cancels", user(Archived, Scim), SLEEPS, WELCOMED, vec![Cancel(WITHDRAWN)]),
         ("late news of archiving does not cancel", user(Archived, Scim), LIVES, WELCOMED, vec![]),
         ("archived, and deleted since", user(Archived, Scim), None, WELCOMED, vec![Cancel(DELETED)]),
         ("deleting cancels", user(Deleted, Scim), None, WELCOMED, vec![Cancel(DELETED)]),
@@ -99,7 +102,7 @@ fn every_rule_holds() {
         ("completed by the archived", completed(), SLEEPS, NOTHING, vec![Complete]),
         ("completed by nobody known", completed(), None, NOTHING, vec![Park]),
     ] {
-        assert_eq!(decide(&what, user.as_ref(), &mailed, &Mail::default()), expected, "{rule}");
+        assert_eq!(decide(&what, user.as_ref(), &mailed, Some(&Mail::default())), expected, "{rule}");
     }
 }
 
@@ -150,7 +153,11 @@ fn the_tenant_chooses_what_is_mailed_after_the_first_assignment() {
         ),
     ] {
         let mail = Mail { assignment_mail: chosen, ..Mail::default() };
-        assert_eq!(decide(&assigned(), user.as_ref(), &mailed, &mail), [Effect::Assign, expected], "{rule}");
+        assert_eq!(
+            decide(&assigned(), user.as_ref(), &mailed, Some(&mail)),
+            [Effect::Assign, expected],
+            "{rule}"
+        );
     }
 }
 
@@ -164,7 +171,7 @@ fn who_wants_no_more_gets_the_first_alone() {
         (AssignmentMail::Digest, waiting, Effect::Suppress(Kind::Digest, UNSUBSCRIBED)),
     ] {
         let mail = Mail { assignment_mail: chosen, ..Mail::default() };
-        assert_eq!(decide(&assigned(), user.as_ref(), &mailed, &mail), [Effect::Assign, expected]);
+        assert_eq!(decide(&assigned(), user.as_ref(), &mailed, Some(&mail)), [Effect::Assign, expected]);
     }
 }
 
@@ -172,7 +179,45 @@ fn who_wants_no_more_gets_the_first_alone() {
 fn nobody_is_welcomed_where_the_tenant_wants_none() {
     let mail = Mail { welcome: Welcome::None, ..Mail::default() };
     for (origin, reason) in [(Origin::Manual, UNWELCOMED), (Origin::Scim, SILENT)] {
-        let effects = decide(&user(UserEvent::Created, origin), LIVES.as_ref(), &NOTHING, &mail);
+        let effects = decide(&user(UserEvent::Created, origin), LIVES.as_ref(), &NOTHING, Some(&mail));
         assert_eq!(effects[0], Effect::Suppress(Kind::Welcome, reason));
+    }
+}
+
+#[test]
+fn a_first_mail_that_was_withdrawn_goes_out_when_the_person_comes_back() {
+    use Effect::{Assign, Gather, Revive, Suppress, Unpark};
+    let id = Uuid::from_u128(1);
+    let withdrawn = |mailed: Mailed| Mailed { withdrawn: Some(id), ..mailed };
+    let had_first = Suppress(Kind::FirstAssignment, "already had the first-assignment mail");
+    let restored = || user(UserEvent::Restored, Origin::Scim);
+    for (rule, what, user, mailed, expected) in [
+        ("they are back", restored(), LIVES, withdrawn(WELCOMED), vec![Revive(id), Unpark]),
+        ("they left again", restored(), SLEEPS, withdrawn(NOTHING), vec![Unpark]),
+        ("they had another first", restored(), LIVES, withdrawn(ASSIGNED), vec![Unpark]),
+        (
+            "told by an assignment that they are back",
+            assigned(),
+            LIVES,
+            withdrawn(NOTHING),
+            vec![Assign, Revive(id), Gather(Kind::FirstAssignment, id)],
+        ),
+        (
+            "assigned while they are away",
+            assigned(),
+            SLEEPS,
+            withdrawn(NOTHING),
+            vec![Assign, Suppress(Kind::FirstAssignment, ARCHIVED)],
+        ),
+        ("another first came first", assigned(), LIVES, withdrawn(ASSIGNED), vec![Assign, had_first]),
+    ] {
+        assert_eq!(decide(&what, user.as_ref(), &mailed, Some(&Mail::default())), expected, "{rule}");
+    }
+}
+
+#[test]
+fn what_cannot_be_decided_yet_waits() {
+    for what in [assigned(), completed(), user(UserEvent::Created, Origin::Manual)] {
+        assert_eq!(decide(&what, LIVES.as_ref(), &NOTHING, None), [Effect::Park]);
     }
 }

@@ -1,5 +1,6 @@
 //! Signing mail (DKIM, RFC 6376), so that receivers know whose it is. Before it: [`super::message`].
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use lettre::Message;
@@ -28,44 +29,65 @@ const HEADERS: [&str; 9] = [
 /// The shortest key that is of use (RFC 8301 §3.2), in bytes.
 const LEAST: usize = 128;
 
-/// A key, and the name under which its public half stands in the DNS.
+/// Keys, and the names under which their public halves stand in the DNS.
 #[derive(Debug)]
-pub struct Signer(DkimConfig);
+pub struct Signer {
+    own: String,
+    keys: BTreeMap<String, DkimConfig>,
+}
 
 impl Signer {
-    /// A signer for `domain`, whose public key stands at `{selector}._domainkey.{domain}`, with the private RSA key in a file.
+    /// A signer with the private RSA key in a file, for our own `domain`; its public half stands at `{selector}._domainkey.{domain}`.
+    /// Of a folder each file `{domain}.pem` is the key of that domain.
     ///
     /// # Errors
-    /// Says what is wrong with the file, and repeats nothing of it.
-    pub fn open(file: &Path, selector: &str, domain: &str) -> Result<Self, String> {
-        let text = std::fs::read_to_string(file).map_err(|e| format!("cannot be read: {e}"))?;
-        Self::new(&text, selector, domain)
-    }
-
-    fn new(pem: &str, selector: &str, domain: &str) -> Result<Self, String> {
-        let key = RsaPrivateKey::from_pkcs8_pem(pem)
-            .or_else(|_| RsaPrivateKey::from_pkcs1_pem(pem).map_err(|_| rsa::pkcs8::Error::KeyMalformed))
-            .map_err(|_| "is no private RSA key in PEM, as of openssl genrsa 2048".to_owned())?;
-        if key.size() < LEAST {
-            return Err("is a key of less than 1024 bits, which receivers ignore".to_owned());
+    /// Says what is wrong with which file, and repeats nothing of it.
+    pub fn open(path: &Path, selector: &str, domain: &str) -> Result<Self, String> {
+        let (own, mut keys) = (domain.to_ascii_lowercase(), BTreeMap::new());
+        let unreadable = |e: std::io::Error| format!("cannot be read: {e}");
+        if path.is_dir() {
+            for entry in std::fs::read_dir(path).map_err(unreadable)? {
+                let name = entry.map_err(unreadable)?.file_name().to_string_lossy().into_owned();
+                let Some(of) = name.strip_suffix(".pem").map(str::to_ascii_lowercase) else { continue };
+                let text = std::fs::read_to_string(path.join(&name))
+                    .map_err(|e| format!("has {name}, which cannot be read: {e}"))?;
+                let key = key(&text, selector, &of).map_err(|e| format!("has {name}, which {e}"))?;
+                keys.insert(of, key);
+            }
+        } else {
+            let text = std::fs::read_to_string(path).map_err(unreadable)?;
+            keys.insert(own.clone(), key(&text, selector, &own)?);
         }
-        let pkcs1 = key.to_pkcs1_pem(LineEnding::LF).map_err(|_| "is no key that can be used".to_owned())?;
-        let key = DkimSigningKey::new(&pkcs1, DkimSigningAlgorithm::Rsa)
-            .map_err(|_| "is no key that can be used".to_owned())?;
-        Ok(Self(DkimConfig::new(
-            selector.to_owned(),
-            domain.to_owned(),
-            key,
-            HEADERS.map(HeaderName::new_from_ascii_str).to_vec(),
-            DkimCanonicalization {
-                header: DkimCanonicalizationType::Relaxed,
-                body: DkimCanonicalizationType::Relaxed,
-            },
-        )))
+        if keys.is_empty() { Err("has no file DOMAIN.pem".to_owned()) } else { Ok(Self { own, keys }) }
     }
 
-    /// Signs a mail.
-    pub fn sign(&self, message: &mut Message) {
-        message.sign(&self.0);
+    /// Signs a mail for the domain of its sender, or else for our own. If there is no key of either it stays as it is.
+    pub fn sign(&self, message: &mut Message, sender: &str) {
+        let key = self.keys.get(&sender.to_ascii_lowercase());
+        if let Some(key) = key.or_else(|| self.keys.get(&self.own)) {
+            message.sign(key);
+        }
     }
+}
+
+fn key(pem: &str, selector: &str, domain: &str) -> Result<DkimConfig, String> {
+    let key = RsaPrivateKey::from_pkcs8_pem(pem)
+        .or_else(|_| RsaPrivateKey::from_pkcs1_pem(pem).map_err(|_| rsa::pkcs8::Error::KeyMalformed))
+        .map_err(|_| "is no private RSA key in PEM, as of openssl genrsa 2048".to_owned())?;
+    if key.size() < LEAST {
+        return Err("is a key of less than 1024 bits, which receivers ignore".to_owned());
+    }
+    let pkcs1 = key.to_pkcs1_pem(LineEnding::LF).map_err(|_| "is no key that can be used".to_owned())?;
+    let key = DkimSigningKey::new(&pkcs1, DkimSigningAlgorithm::Rsa)
+        .map_err(|_| "is no key that can be used".to_owned())?;
+    Ok(DkimConfig::new(
+        selector.to_owned(),
+        domain.to_owned(),
+        key,
+        HEADERS.map(HeaderName::new_from_ascii_str).to_vec(),
+        DkimCanonicalization {
+            header: DkimCanonicalizationType::Relaxed,
+            body: DkimCanonicalizationType::Relaxed,
+        },
+    ))
 }

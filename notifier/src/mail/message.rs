@@ -15,7 +15,7 @@ use wording::line::one_line;
 use wording::{Kind, Letter, Templates, templates};
 
 use super::dkim::Signer;
-use crate::decide::is_optional;
+use super::server::is_loopback;
 use crate::store::ledger::Context;
 use crate::store::queue::{Claim, Person};
 
@@ -31,12 +31,15 @@ pub struct Mail {
     pub message: Message,
 }
 
-/// Why a claimed row cannot be made into a mail: it never can.
+/// Why a claimed row cannot be made into a mail.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An address.
+    /// The person's address.
     #[error("the address is no valid mail address")]
     Address(#[source] lettre::address::AddressError),
+    /// An address that the tenant chose.
+    #[error("the tenant's sender or reply-to is no valid mail address")]
+    Sender(#[source] lettre::address::AddressError),
     /// The kind is of another version of this program.
     #[error("the kind of mail is not known")]
     Kind,
@@ -55,11 +58,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the row itself is wrong. All else can be mended: by another template or setting, or another version of this program.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Address(_) | Self::Words(templates::Error::Incomplete))
+    }
+
     /// The reason that goes into the ledger.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Address(_) => "the address is no valid mail address",
+            Self::Sender(_) => "the tenant's sender or reply-to is no valid mail address",
             Self::Kind => "the kind of mail is not known",
             Self::Context(_) => "the ledger does not say what the mail is about",
             Self::Settings(_) => "the tenant's settings have another shape than expected",
@@ -74,8 +84,8 @@ impl Error {
 pub struct Draft<'a> {
     /// The ledger's row.
     pub id: Uuid,
-    /// When it was decided: its Date.
-    pub decided_at: OffsetDateTime,
+    /// When it was to be sent: its Date.
+    pub dated_at: OffsetDateTime,
     /// The tenant.
     pub tenant_id: Uuid,
     /// The person, by SCIM id.
@@ -123,7 +133,7 @@ impl Writer {
         let settings: Settings = serde_json::from_value(claim.settings.clone()).map_err(Error::Settings)?;
         let draft = Draft {
             id: claim.id,
-            decided_at: claim.decided_at,
+            dated_at: claim.dated_at,
             tenant_id: claim.tenant_id,
             user: claim.user_id,
             tenant: &claim.tenant,
@@ -139,8 +149,8 @@ impl Writer {
     /// # Errors
     /// See [`Error`].
     pub fn compose(&self, kind: Kind, draft: &Draft<'_>) -> Result<Mail, Error> {
-        let Draft { id, decided_at, mail, person, said, .. } = *draft;
-        let to: Address = person.email.trim().parse().map_err(Error::Address)?;
+        let Draft { id, dated_at, mail, person, said, .. } = *draft;
+        let to = recipient(&person.email).map_err(Error::Address)?;
         let unsubscribe_url = self.unsubscribe_url(kind, draft);
         let words = self.templates.words(&Letter {
             kind,
@@ -162,11 +172,13 @@ impl Writer {
             .boundary(format!("=_{}", id.simple()))
             .singlepart(SinglePart::plain(words.text))
             .singlepart(SinglePart::html(words.html));
+        let from = self.sender(mail)?;
+        let from_domain = from.email.domain().to_owned();
         let mut builder = Message::builder()
-            .from(self.sender(mail)?)
+            .from(from)
             .to(Mailbox::new(display_name(person), to))
             .subject(words.subject)
-            .date(SystemTime::from(decided_at))
+            .date(SystemTime::from(dated_at))
             // Of our own domain, whatever sender a tenant may choose between two attempts.
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
             .raw_header(automatic)
@@ -175,22 +187,22 @@ impl Writer {
             builder = builder.reply_to(mailbox(name, address)?);
         }
         if let Some(url) = unsubscribe_url {
-            // RFC 8058 §3.1.
-            builder = builder
-                .raw_header(raw("List-Unsubscribe", &format!("<{url}>")))
-                .raw_header(raw("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"));
+            builder = builder.raw_header(raw("List-Unsubscribe", &format!("<{url}>")));
+            if can_be_one_click(&url) {
+                builder = builder.raw_header(raw("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"));
+            }
         }
         let mut message = builder.multipart(parts)?;
         if let Some(signer) = &self.signer {
-            signer.sign(&mut message);
+            signer.sign(&mut message, from_domain.as_str());
         }
-        Ok(Mail { file_name: file_name(id, kind, decided_at), message })
+        Ok(Mail { file_name: file_name(id, kind, dated_at), message })
     }
 
     /// Where the person can stop this kind of mail: all after the first.
     fn unsubscribe_url(&self, kind: Kind, draft: &Draft<'_>) -> Option<String> {
         let (key, base) = self.unsubscribe.as_ref()?;
-        is_optional(kind).then(|| key.link(base, draft.tenant_id, draft.user))
+        kind.is_optional().then(|| key.link(base, draft.tenant_id, draft.user))
     }
 
     /// The tenant's sender; its name alone is that of its brand, or our own.
@@ -198,11 +210,28 @@ impl Writer {
         match mail.mail_sender.parts() {
             Some((name, address)) => mailbox(name.or(mail.brand_name.get()), address),
             None => {
-                let name = mail.brand_name.get().map(str::to_owned).or_else(|| self.from.name.clone());
+                let brand = mail.brand_name.get().map(|name| one_line(name, MAX_NAME));
+                let name = brand.or_else(|| self.from.name.clone());
                 Ok(Mailbox::new(name, self.from.email.clone()))
             }
         }
     }
+}
+
+/// The address of a person: a domain that is not in ASCII is written as the DNS has it (IDNA), which every mail server takes.
+fn recipient(email: &str) -> Result<Address, lettre::address::AddressError> {
+    let email = email.trim();
+    let ascii =
+        email.rsplit_once('@').filter(|(_, domain)| !domain.is_ascii()).and_then(|(local, domain)| {
+            let url::Host::Domain(domain) = url::Host::parse(domain).ok()? else { return None };
+            Some(format!("{local}@{domain}"))
+        });
+    ascii.as_deref().unwrap_or(email).parse()
+}
+
+/// RFC 8058 §3.1 wants `https`; what stays on one machine needs none.
+fn can_be_one_click(url: &str) -> bool {
+    url::Url::parse(url).is_ok_and(|url| url.scheme() == "https" || is_loopback(&url))
 }
 
 fn raw(name: &'static str, value: &str) -> HeaderValue {
@@ -210,7 +239,8 @@ fn raw(name: &'static str, value: &str) -> HeaderValue {
 }
 
 fn mailbox(name: Option<&str>, address: &str) -> Result<Mailbox, Error> {
-    Ok(Mailbox::new(name.map(str::to_owned), address.parse().map_err(Error::Address)?))
+    let name = name.map(|name| one_line(name, MAX_NAME)).filter(|name| !name.is_empty());
+    Ok(Mailbox::new(name, address.parse().map_err(Error::Sender)?))
 }
 
 fn display_name(person: &Person) -> Option<String> {
@@ -221,13 +251,11 @@ fn display_name(person: &Person) -> Option<String> {
     Some(name).filter(|name| !name.is_empty())
 }
 
-fn file_name(id: Uuid, kind: Kind, decided_at: OffsetDateTime) -> String {
+fn file_name(id: Uuid, kind: Kind, dated_at: OffsetDateTime) -> String {
     let format = format_description!("[year][month][day]T[hour][minute][second]Z");
     // The ledger's own times are all within the calendar.
-    let at = decided_at
-        .checked_to_offset(UtcOffset::UTC)
-        .and_then(|at| at.format(format).ok())
-        .unwrap_or_default();
+    let at =
+        dated_at.checked_to_offset(UtcOffset::UTC).and_then(|at| at.format(format).ok()).unwrap_or_default();
     format!("{at}-{}-{id}.eml", kind.as_str())
 }
 

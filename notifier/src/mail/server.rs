@@ -54,6 +54,9 @@ impl Server {
                 Some(Credentials::new(name, decoded(password).map_err(|_| wrong())?))
             }
         };
+        if credentials.is_some() && matches!(tls, Tls::None) && !is_loopback(url) {
+            return Err("would send the password unencrypted: add ?tls=required, or use smtps".to_owned());
+        }
         let path = url.path().trim_matches('/');
         let hello = if path.is_empty() { ClientId::default() } else { ClientId::Domain(path.to_owned()) };
         Ok(Self { host, port: url.port().unwrap_or(port), tls, credentials, hello })
@@ -76,6 +79,16 @@ impl Server {
         }
         Ok(connection)
     }
+}
+
+/// Whether a URL names this machine.
+#[must_use]
+pub fn is_loopback(url: &url::Url) -> bool {
+    // A scheme that the standard does not know has its IPv4 addresses as domains.
+    url.host_str().is_some_and(|host| {
+        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    })
 }
 
 /// Connections to a server.
@@ -139,7 +152,11 @@ mod tests {
 
     #[test]
     fn urls_are_refused_without_being_repeated() {
-        for url in ["smtp://me:secret@mail.example:587?tls=maybe", "http://me:secret@mail.example"] {
+        for url in [
+            "smtp://me:secret@mail.example:587?tls=maybe",
+            "http://me:secret@mail.example",
+            "smtp://me:secret@mail.example",
+        ] {
             let complaint = server(url).err().unwrap();
             assert!(!complaint.contains("secret"), "{complaint}");
         }
@@ -151,6 +168,9 @@ mod tests {
             ("smtp://mail.example", 25, false),
             ("smtp://mail.example:2525", 2525, false),
             ("smtp://me:se%40cret@mail.example?tls=required", 587, true),
+            ("smtp://me:secret@127.0.0.1", 25, true),
+            ("smtp://me:secret@[::1]", 25, true),
+            ("smtp://me:secret@localhost", 25, true),
             ("smtps://me:secret@mail.example/client.example", 465, true),
         ] {
             let server = server(url).unwrap();

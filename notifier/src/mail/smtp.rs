@@ -30,7 +30,11 @@ pub struct Smtp {
 enum Broken {
     /// Before the mail was spoken of: while connecting, greeting, logging in.
     Greeting(Error),
-    /// Before the final dot, or with an answer to it.
+    /// With an answer to our sender's address.
+    Sender(Error),
+    /// With an answer to the recipient's address.
+    Recipient(Error),
+    /// With an answer to the mail itself.
     Mail(Error),
     /// After the final dot, without an answer.
     Dot,
@@ -95,9 +99,9 @@ async fn transmit(
         }
         parameters.push(MailParameter::SmtpUtfEight);
     }
-    connection.command(Mail::new(envelope.from().cloned(), parameters)).await.map_err(Broken::Mail)?;
+    connection.command(Mail::new(envelope.from().cloned(), parameters)).await.map_err(Broken::Sender)?;
     for to in envelope.to() {
-        connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(Broken::Mail)?;
+        connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(Broken::Recipient)?;
     }
     connection.command(Data).await.map_err(Broken::Mail)?;
     dotted.store(true, Ordering::Relaxed);
@@ -109,18 +113,25 @@ async fn transmit(
 }
 
 fn failure(broken: &Broken) -> Failure {
-    let (error, speaks_of_the_mail) = match broken {
+    let (error, is_final): (_, fn(u16, &str) -> bool) = match broken {
         Broken::Dot => return Failure::Unknown("the connection broke after the final dot"),
-        Broken::Address => return Failure::Refused(553),
-        Broken::Greeting(error) => (error, false),
-        Broken::Mail(error) => (error, true),
+        Broken::Address => {
+            let why = "the address is not in ASCII, which the mail server does not take (SMTPUTF8)";
+            return Failure::Refused(why.to_owned());
+        }
+        Broken::Greeting(error) => (error, |_, _| false),
+        // The same for everybody, and the operator's to mend.
+        Broken::Sender(error) => (error, |_, _| false),
+        Broken::Recipient(error) => (error, is_about_the_recipient),
+        Broken::Mail(error) => (error, is_about_the_mail),
     };
     // lettre's own words for a reply hold the reply, and that holds the address.
     match error.status().map(u16::from) {
-        Some(code)
-            if speaks_of_the_mail && error.is_permanent() && is_about_the_mail(code, &error.to_string()) =>
-        {
-            Failure::Refused(code)
+        Some(code) if error.is_permanent() && is_final(code, &error.to_string()) => {
+            Failure::Refused(format!("the mail server refused it for good ({code})"))
+        }
+        Some(code) if matches!(broken, Broken::Sender(_)) => {
+            Failure::Again(format!("the mail server answered {code} to the sender's address"))
         }
         Some(code) => Failure::Again(format!("the mail server answered {code}")),
         None if error.is_tls() => Failure::Again("the TLS handshake with the mail server failed".to_owned()),
@@ -141,22 +152,36 @@ fn is_about_the_mail(code: u16, words: &str) -> bool {
     !NOT_THE_MAIL.contains(&code) && !words.contains(": 5.7.")
 }
 
+/// Whether a reply of the 5xx kind means that this address will never be taken. To an address 501 and 504 speak of the address, and so
+/// do the codes X.1.x of RFC 3463, but for those about the sender.
+fn is_about_the_recipient(code: u16, words: &str) -> bool {
+    let of_the_sender = words.contains(": 5.1.7") || words.contains(": 5.1.8");
+    let of_the_address = matches!(code, 501 | 504) || words.contains(": 5.1.");
+    !of_the_sender && (of_the_address || is_about_the_mail(code, words)) && !words.contains(": 5.7.")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_what_is_about_the_mail_is_refused_for_good() {
-        for (code, words, expected) in [
-            (550, "permanent error (550): 5.1.1 no such user", true),
-            (550, "permanent error (550): no such user", true),
-            (552, "permanent error (552): 5.2.2 mailbox full", true),
-            (554, "permanent error (554): 5.7.1 relay access denied", false),
-            (535, "permanent error (535): 5.7.8 bad credentials", false),
-            (530, "permanent error (530): log in first", false),
-            (502, "permanent error (502): not implemented", false),
+        for (code, words, mail, recipient) in [
+            (550, "permanent error (550): 5.1.1 no such user", true, true),
+            (550, "permanent error (550): no such user", true, true),
+            (552, "permanent error (552): 5.2.2 mailbox full", true, true),
+            (553, "permanent error (553): 5.1.8 bad sender", true, false),
+            (550, "permanent error (550): 5.1.7 bad sender", true, false),
+            (501, "permanent error (501): 5.1.3 bad address syntax", false, true),
+            (504, "permanent error (504): fully qualified address, please", false, true),
+            (554, "permanent error (554): 5.7.1 relay access denied", false, false),
+            (501, "permanent error (501): 5.7.1 relay access denied", false, false),
+            (535, "permanent error (535): 5.7.8 bad credentials", false, false),
+            (530, "permanent error (530): log in first", false, false),
+            (502, "permanent error (502): not implemented", false, false),
         ] {
-            assert_eq!(is_about_the_mail(code, words), expected, "{words}");
+            assert_eq!(is_about_the_mail(code, words), mail, "{words}");
+            assert_eq!(is_about_the_recipient(code, words), recipient, "{words}");
         }
     }
 }

@@ -13,8 +13,8 @@ pub const SCHEMES: [&str; 3] = ["file", "smtp", "smtps"];
 /// Why a mail was not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// It will never be taken: the server's reply code.
-    Refused(u16),
+    /// It will never be taken. Says why, without personal data.
+    Refused(String),
     /// It may be taken later. Says why not now, without personal data.
     Again(String),
     /// Nobody knows whether it was sent: there was no last word from the server. Says why.

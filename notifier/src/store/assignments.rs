@@ -1,9 +1,13 @@
 //! `assignments`: what was assigned to whom. Events may come twice, late, and a completion before its assignment:
 //! of several assignments of one id the latest stands, of several completions too, and neither touches the other.
 
+use std::collections::HashSet;
+
+use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use shared::event::{Assigned, Completed};
+use shared::postgres::schema::assignments;
 use shared::postgres::{Error, Rows};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -100,4 +104,20 @@ pub async fn assign(connection: &mut AsyncPgConnection, rows: &[AssignedRow<'_>]
 pub async fn complete(connection: &mut AsyncPgConnection, rows: &[CompletedRow<'_>]) -> Result<(), Error> {
     Rows::new("assignments", rows, COMPLETED)?.execute(connection).await?;
     Ok(())
+}
+
+/// Which of these assignments of these tenants are completed.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn completed(
+    connection: &mut AsyncPgConnection,
+    tenants: &[Uuid],
+    ids: &[String],
+) -> Result<HashSet<(Uuid, String)>, Error> {
+    let query = assignments::table
+        .filter(assignments::tenant_id.eq_any(tenants).and(assignments::id.eq_any(ids)))
+        .filter(assignments::completed_at.is_not_null())
+        .select((assignments::tenant_id, assignments::id));
+    Ok(query.load(connection).await?.into_iter().collect())
 }

@@ -2,8 +2,10 @@
 //! it stands in [`super::queue`].
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use diesel::prelude::*;
+use diesel::sql_types;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::{Deserialize, Serialize};
 use shared::event::{ContentEvent, ContentKind};
@@ -13,26 +15,33 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 use wording::{Item, Kind};
 
+use crate::decide::WITHDRAWN;
 use crate::intake::{Incoming, What};
 
 /// Due times are Postgres' own, so that the clocks of several notifiers have no say in whose turn it is. The same event,
 /// come again after `received_events` forgot it, changes nothing; a second mail of the kind violates `notifications_once` or
 /// `notifications_waiting`.
 const INSERT: &str = "insert into notifications
-  (id, tenant_id, user_id, kind, state, reason, event_source, event_id, context, decided_at, due_at,
-   give_up_at)
+  (id, tenant_id, user_id, kind, state, reason, event_source, event_id, context, decided_at, due_at, dated_at)
   select id, tenant_id, user_id, kind, state, reason, event_source, event_id, context, decided_at,
-    now() + (due_at - decided_at), now() + (due_at - decided_at) + interval '72 hours'
+    now() + (due_at - decided_at), now() + (due_at - decided_at)
   from input order by user_id, kind
   on conflict (tenant_id, event_source, event_id, kind) do nothing";
 
-/// What was sent meanwhile stays as it is; rows are locked in one order everywhere, so that batches do not deadlock.
-const GATHER: &str = ", waiting as (
-    select n.id from notifications n join input using (id) where n.state = 'pending' and n.attempts = 0
-    order by n.id for update of n)
-  update notifications n
-  set context = jsonb_set(n.context, '{more}', coalesce(n.context->'more', '[]') || input.context)
-  from input, waiting where n.id = input.id and n.id = waiting.id";
+const GATHER: &str = "update notifications n set context = input.context from input where n.id = input.id";
+
+/// A mail that was withdrawn before anybody can have got it is to be sent after all, and can say more until then.
+const REVIVE: &str =
+    "update notifications set state = 'pending', reason = null, attempts = 0, give_up_at = null,
+    due_at = now() + $2 * interval '1 second', dated_at = now() + $2 * interval '1 second'
+  where id = $1 and state = 'suppressed' and reason = $3 and sent_at is null and not in_doubt";
+
+/// What went out before stays sent, and is not sent again.
+const CANCEL: &str = "update notifications set
+    state = case when sent_at is null then 'suppressed' else 'sent' end,
+    reason = case when sent_at is null then $3 end
+  where tenant_id = $1 and user_id = any($2) and state = 'pending'
+  returning id, user_id, kind";
 
 /// What a mail says beside the person's name, and what its log lines say.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -55,6 +64,7 @@ impl Context {
     pub fn of(incoming: &Incoming) -> Self {
         let assigned = match &incoming.what {
             What::Content(ContentEvent::Assigned(assigned)) => Some(Item {
+                assignment: Some(assigned.assignment.id.clone()),
                 path: assigned.content.kind == ContentKind::Path,
                 title: assigned.content.title.clone(),
                 url: assigned.content.url.clone(),
@@ -63,6 +73,35 @@ impl Context {
             _ => None,
         };
         Self { request_id: incoming.event.requestid.clone(), assigned, more: Vec::new() }
+    }
+
+    /// Says this too, in the place of what it said of the same assignment.
+    pub fn gather(&mut self, item: Item) {
+        let id = item.assignment.clone();
+        let mut said = self.assigned.iter_mut().chain(&mut self.more);
+        if let Some(same) = said.find(|said| id.is_some() && said.assignment == id) {
+            *same = item;
+        } else if self.assigned.is_none() {
+            self.assigned = Some(item);
+        } else {
+            self.more.push(item);
+        }
+    }
+
+    /// The ids of the assignments that it is about.
+    pub fn assignments(&self) -> impl Iterator<Item = String> {
+        self.items().into_iter().filter_map(|item| item.assignment)
+    }
+
+    /// Leaves these assignments out; says whether there were any.
+    pub fn leave_out(&mut self, left_out: impl Fn(&str) -> bool) -> bool {
+        let mut items = self.items();
+        let before = items.len();
+        items.retain(|item| !item.assignment.as_deref().is_some_and(&left_out));
+        let left = items.len();
+        let mut items = items.into_iter();
+        (self.assigned, self.more) = (items.next(), items.collect());
+        left < before
     }
 
     /// All that was assigned.
@@ -131,7 +170,7 @@ impl<'a> Row<'a> {
 
     /// Lets the mail say more.
     pub fn gather(&mut self, item: Item) {
-        self.context.more.push(item);
+        self.context.gather(item);
     }
 }
 
@@ -150,29 +189,64 @@ pub type Gathered = BTreeMap<Uuid, Vec<Item>>;
 /// Lets mails that wait say more.
 ///
 /// # Errors
-/// [`Error::Contention`] when one of them does not wait any more.
+/// [`Error::Contention`] when one of them does not wait any more, [`Error::Refused`] when what one says cannot be read.
 pub async fn gather(connection: &mut AsyncPgConnection, gathered: &Gathered) -> Result<(), Error> {
     #[derive(Serialize)]
-    struct More<'a> {
+    struct Row {
         id: Uuid,
-        context: &'a [Item],
+        context: Context,
     }
-    let rows: Vec<_> = gathered.iter().map(|(id, items)| More { id: *id, context: items }).collect();
-    let told = Rows::new("notifications", &rows, GATHER)?.execute(connection).await?;
-    if told < rows.len() {
+    let waiting = notifications::table
+        .filter(notifications::id.eq_any(gathered.keys()))
+        .filter(notifications::state.eq("pending").and(notifications::attempts.eq(0)))
+        // Rows are locked in one order everywhere, so that batches do not deadlock.
+        .order(notifications::id)
+        .select((notifications::id, notifications::context))
+        .for_update();
+    let waiting: Vec<(Uuid, serde_json::Value)> = waiting.load(connection).await?;
+    if waiting.len() < gathered.len() {
         return Err(Error::Contention("a mail went out before it could say more"));
+    }
+    let mut rows = Vec::new();
+    for (id, context) in waiting {
+        let mut context: Context = serde_json::from_value(context).map_err(|_| {
+            Error::Refused("what a mail in the ledger says has another shape than expected".to_owned())
+        })?;
+        gathered.get(&id).into_iter().flatten().for_each(|item| context.gather(item.clone()));
+        rows.push(Row { id, context });
+    }
+    Rows::new("notifications", &rows, GATHER)?.execute(connection).await?;
+    Ok(())
+}
+
+/// Has mails sent after all that were withdrawn when their person was archived, after this pause.
+///
+/// # Errors
+/// [`Error::Contention`] when one of them is not withdrawn any more.
+pub async fn revive(connection: &mut AsyncPgConnection, ids: &[Uuid], pause: Duration) -> Result<(), Error> {
+    for id in ids {
+        let revive = diesel::sql_query(REVIVE)
+            .bind::<sql_types::Uuid, _>(id)
+            .bind::<sql_types::Double, _>(pause.as_secs_f64())
+            .bind::<sql_types::Text, _>(WITHDRAWN);
+        if revive.execute(connection).await? == 0 {
+            return Err(Error::Contention("a mail that was withdrawn was decided about meanwhile"));
+        }
     }
     Ok(())
 }
 
-/// A mail that was pending and is suppressed now.
-#[derive(Debug, PartialEq, Eq, Queryable)]
+/// A mail that was pending and is not sent any more.
+#[derive(Debug, PartialEq, Eq, QueryableByName)]
 pub struct Cancelled {
     /// The row's id.
+    #[diesel(sql_type = sql_types::Uuid)]
     pub id: Uuid,
     /// To whom it would have gone.
+    #[diesel(sql_type = sql_types::Uuid, column_name = user_id)]
     pub user: Uuid,
     /// Its kind.
+    #[diesel(sql_type = sql_types::Text)]
     pub kind: String,
 }
 
@@ -186,11 +260,51 @@ pub async fn cancel(
     users: &[Uuid],
     reason: &str,
 ) -> Result<Vec<Cancelled>, Error> {
-    let pending = notifications::table
-        .filter(notifications::tenant_id.eq(tenant).and(notifications::user_id.eq_any(users)))
-        .filter(notifications::state.eq("pending"));
-    let cancel = diesel::update(pending)
-        .set((notifications::state.eq("suppressed"), notifications::reason.eq(reason)))
-        .returning((notifications::id, notifications::user_id, notifications::kind));
+    let cancel = diesel::sql_query(CANCEL)
+        .bind::<sql_types::Uuid, _>(tenant)
+        .bind::<sql_types::Array<sql_types::Uuid>, _>(users)
+        .bind::<sql_types::Text, _>(reason);
     Ok(cancel.get_results(connection).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(assignment: Option<&str>, title: &str) -> Item {
+        Item {
+            assignment: assignment.map(str::to_owned),
+            path: false,
+            title: title.to_owned(),
+            url: "https://learn.example/c".to_owned(),
+            due_by: None,
+        }
+    }
+
+    fn titles(context: &Context) -> Vec<String> {
+        context.items().into_iter().map(|item| item.title).collect()
+    }
+
+    #[test]
+    fn what_is_assigned_again_is_said_once_and_in_its_place() {
+        let mut said = Context::default();
+        for (id, title) in
+            [(Some("a"), "A"), (Some("b"), "B"), (None, "old"), (Some("a"), "A, later"), (None, "old")]
+        {
+            said.gather(item(id, title));
+        }
+        assert_eq!(titles(&said), ["A, later", "B", "old", "old"]);
+    }
+
+    #[test]
+    fn what_is_left_out_leaves_the_others_in_their_order() {
+        let mut said = Context::default();
+        for id in ["a", "b", "c"] {
+            said.gather(item(Some(id), id));
+        }
+        assert!(!said.leave_out(|id| id == "x"));
+        assert!(said.leave_out(|id| id == "a"));
+        assert_eq!(titles(&said), ["b", "c"]);
+        assert!(said.leave_out(|_| true) && said.items().is_empty());
+    }
 }

@@ -5,13 +5,21 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
-use shared::postgres::Error;
 use shared::postgres::schema::{notifications, tenants, unsubscribed, users};
+use shared::postgres::{Constant, Error};
 use shared::settings::{Mail, Settings};
 use uuid::Uuid;
 use wording::Kind;
 
 use crate::decide::{Mailed, User};
+
+/// The mails that count: those that reached their person, or may have, or still will; and first mails that were withdrawn. (The
+/// reason is [`crate::decide::WITHDRAWN`].)
+const COUNTS: &str = "(notifications.state not in ('suppressed', 'failed') or notifications.sent_at is not null or notifications.in_doubt
+   or (notifications.state = 'suppressed' and notifications.kind = 'first_assignment'
+       and notifications.reason = 'the user was archived before it went out'))";
+/// No attempt can have reached the person.
+const NOWHERE: &str = "(notifications.sent_at is null and not notifications.in_doubt)";
 
 /// The ids of those of these tenants that there are, by name.
 ///
@@ -61,16 +69,23 @@ impl People {
                 user.unsubscribed = true;
             }
         }
-        let untried = notifications::state.eq("pending").and(notifications::attempts.eq(0));
         let query = notifications::table
-            .filter(
-                notifications::user_id.eq_any(ids).and(notifications::state.ne_all(["suppressed", "failed"])),
-            )
+            .filter(notifications::user_id.eq_any(ids).and(Constant(COUNTS)))
             .order((notifications::decided_at, notifications::id))
-            .select((notifications::user_id, notifications::kind, notifications::id, untried));
-        for (user, kind, id, untried) in query.load::<(Uuid, String, Uuid, bool)>(connection).await? {
-            if let Some(kind) = Kind::stored(&kind) {
-                people.mail(user, kind, untried.then_some(id));
+            .select((
+                notifications::user_id,
+                notifications::kind,
+                notifications::id,
+                notifications::state.eq("suppressed").and(Constant(NOWHERE)),
+                notifications::state.eq("pending").and(notifications::attempts.eq(0)),
+            ));
+        for (user, kind, id, withdrawn, untried) in
+            query.load::<(Uuid, String, Uuid, bool, bool)>(connection).await?
+        {
+            match Kind::stored(&kind) {
+                Some(_) if withdrawn => people.withdrawn(user, id),
+                Some(kind) => people.mail(user, kind, untried.then_some(id)),
+                None => {}
             }
         }
         Ok(people)
@@ -87,24 +102,28 @@ impl People {
         self.mailed.entry(id).or_default()
     }
 
-    /// What a tenant chose.
-    pub fn chosen(&self, tenant: Uuid) -> Mail {
-        self.chosen.get(&tenant).cloned().unwrap_or_default()
+    /// What a tenant chose; `None` if this version of the program cannot read it.
+    pub fn chosen(&self, tenant: Uuid) -> Option<&Mail> {
+        self.chosen.get(&tenant)
     }
 
     /// Notes that a mail of this kind is in the ledger now; with its id if it can still say more.
     pub fn mail(&mut self, user: Uuid, kind: Kind, waiting: Option<Uuid>) {
         self.mailed.entry(user).or_default().add(kind, waiting);
     }
+
+    /// Notes a first mail that was withdrawn before anybody can have got it.
+    fn withdrawn(&mut self, user: Uuid, id: Uuid) {
+        self.mailed.entry(user).or_default().withdrawn = Some(id);
+    }
 }
 
 async fn chosen(connection: &mut AsyncPgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, Mail>, Error> {
     let query = tenants::table.filter(tenants::id.eq_any(ids)).select((tenants::id, tenants::settings));
-    let read = |(id, settings): (Uuid, Value)| match serde_json::from_value::<Settings>(settings) {
-        Ok(settings) => Ok((id, settings.mail)),
-        Err(_) => {
-            Err(Error::Refused("a tenant's stored settings have another shape than expected".to_owned()))
-        }
+    let read = |(id, settings): (Uuid, Value)| {
+        // A later version knows more; its own notifier will read them.
+        let settings = serde_json::from_value::<Settings>(settings).ok()?;
+        Some((id, settings.mail))
     };
-    query.load(connection).await?.into_iter().map(read).collect()
+    Ok(query.load(connection).await?.into_iter().filter_map(read).collect())
 }

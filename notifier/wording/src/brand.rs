@@ -3,14 +3,16 @@
 use serde::Serialize;
 use shared::settings::Mail;
 
+use crate::line::one_line;
+
 /// The colour of those who chose none.
 const BLUE: [u8; 3] = [0x1f, 0x5f, 0xd6];
 /// What is written on a dark colour.
 const WHITE: &str = "#ffffff";
-/// What is written on a light colour.
-const INK: &str = "#1b2330";
-/// The least luminance of what is to be seen on a dark page.
-const SEEN: f64 = 0.25;
+/// What is written on a light colour. (Black: with a softer ink neither of the two reaches a contrast of 4.5 on some colours.)
+const BLACK: &str = "#000000";
+/// The least luminance of what is to be seen on a dark page, and the greatest of what is to be seen on a white one.
+const SEEN: (f64, f64) = (0.25, 0.6);
 
 /// A brand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -23,6 +25,8 @@ pub struct Brand {
     pub colour: String,
     /// What can be read on that colour.
     pub on_colour: &'static str,
+    /// The colour as it can be seen on a white page.
+    pub edge: String,
     /// The colour as it can be seen on a dark page.
     pub accent: String,
 }
@@ -33,14 +37,15 @@ impl Brand {
     pub fn of(mail: &Mail) -> Self {
         let rgb = mail.brand_colour.rgb().unwrap_or(BLUE);
         Self {
-            name: mail.brand_name.get().map(str::to_owned),
+            name: mail
+                .brand_name
+                .get()
+                .map(|name| one_line(name, usize::MAX))
+                .filter(|name| !name.is_empty()),
             logo: mail.brand_logo.get().map(str::to_owned),
             colour: css(rgb),
-            on_colour: if against(rgb, 1.0) >= against(rgb, luminance([0x1b, 0x23, 0x30])) {
-                WHITE
-            } else {
-                INK
-            },
+            on_colour: if against(rgb, 1.0) >= against(rgb, 0.0) { WHITE } else { BLACK },
+            edge: css(darkened(rgb)),
             accent: css(lightened(rgb)),
         }
     }
@@ -69,10 +74,18 @@ fn against(rgb: [u8; 3], other: f64) -> f64 {
 fn lightened(rgb: [u8; 3]) -> [u8; 3] {
     let mut light = rgb;
     // Each step takes every part at least one nearer to white, until it is seen.
-    while luminance(light) < SEEN {
+    while luminance(light) < SEEN.0 {
         light = light.map(|part| part.saturating_add((255 - part) / 8 + 1));
     }
     light
+}
+
+fn darkened(rgb: [u8; 3]) -> [u8; 3] {
+    let mut dark = rgb;
+    while luminance(dark) > SEEN.1 {
+        dark = dark.map(|part| part - part / 8);
+    }
+    dark
 }
 
 #[cfg(test)]
@@ -90,21 +103,34 @@ mod tests {
 
     #[test]
     fn what_is_written_on_a_colour_can_be_read() {
-        for (colour, on_colour) in
-            [("#000000", WHITE), ("#1f5fd6", WHITE), ("#b00020", WHITE), ("#ffcc00", INK), ("#ffffff", INK)]
-        {
+        for (colour, on_colour) in [
+            ("#000000", WHITE),
+            ("#1f5fd6", WHITE),
+            ("#b00020", WHITE),
+            ("#ffcc00", BLACK),
+            ("#ffffff", BLACK),
+        ] {
             let brand = brand(colour);
             assert_eq!((brand.colour.as_str(), brand.on_colour), (colour, on_colour));
         }
         assert_eq!(brand("").colour, "#1f5fd6");
+        for grey in 0..=255 {
+            let on = if brand(&css([grey; 3])).on_colour == WHITE { 1.0 } else { 0.0 };
+            assert!(against([grey; 3], on) >= 4.5, "grey {grey}");
+        }
     }
 
     #[test]
-    fn every_colour_is_seen_on_a_dark_page() {
+    fn every_colour_is_seen_on_a_dark_page_and_on_a_white_one() {
         for colour in ["#000000", "#00003f", "#1f5fd6", "#7f0000"] {
             let accent = BrandColour::try_from(brand(colour).accent).unwrap();
-            assert!(luminance(accent.rgb().unwrap()) >= SEEN, "{colour}");
+            assert!(luminance(accent.rgb().unwrap()) >= SEEN.0, "{colour}");
         }
         assert_eq!(brand("#ffcc00").accent, "#ffcc00");
+        for colour in ["#ffffff", "#ffffcc", "#ffcc00"] {
+            let edge = BrandColour::try_from(brand(colour).edge).unwrap();
+            assert!(luminance(edge.rgb().unwrap()) <= SEEN.1, "{colour}");
+        }
+        assert_eq!(brand("#1f5fd6").edge, "#1f5fd6");
     }
 }

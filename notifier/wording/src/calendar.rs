@@ -27,7 +27,7 @@ impl Calendar {
         let month = self.months.get(place(at.month())?)?;
         Some(context! {
             weekday, month, day => at.day(), year => at.year(),
-            time => at.strftime("%H:%M").to_string(), zone => at.strftime("%Z").to_string(),
+            time => at.strftime("%H:%M").to_string(), zone => abbreviation(&at),
         })
     }
 }
@@ -48,6 +48,24 @@ pub fn next_morning(at: OffsetDateTime, zone: Option<&str>) -> OffsetDateTime {
     morning().unwrap_or(at)
 }
 
+/// Whether there is such a time zone (IANA).
+#[must_use]
+pub fn is_zone(name: &str) -> bool {
+    TimeZone::get(name.trim()).is_ok()
+}
+
+/// What people call the time zone; many have no name, but are so far from UTC.
+fn abbreviation(at: &ZonedDateTime) -> String {
+    let name = at.strftime("%Z").to_string();
+    if name.starts_with(char::is_alphabetic) {
+        return name;
+    }
+    let minutes = at.offset().seconds() / 60;
+    let sign = if minutes < 0 { '\u{2212}' } else { '+' };
+    let (hours, minutes) = (minutes.abs() / 60, minutes.abs() % 60);
+    if minutes == 0 { format!("UTC{sign}{hours}") } else { format!("UTC{sign}{hours}:{minutes:02}") }
+}
+
 fn local(at: OffsetDateTime, zone: Option<&str>) -> Option<ZonedDateTime> {
     let zone = zone.and_then(|name| TimeZone::get(name.trim()).ok()).unwrap_or(TimeZone::UTC);
     Some(Timestamp::from_nanosecond(at.unix_timestamp_nanos()).ok()?.to_zoned_datetime(zone))
@@ -58,6 +76,21 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+
+    #[test]
+    fn a_zone_without_a_name_is_called_by_its_distance() {
+        for (zone, expected) in [
+            ("Europe/Berlin", "CET"),
+            ("America/Sao_Paulo", "UTC\u{2212}3"),
+            ("Asia/Kathmandu", "UTC+5:45"),
+            ("Asia/Dubai", "UTC+4"),
+            ("UTC", "UTC"),
+        ] {
+            let at = local(datetime!(2026-12-01 12:00 UTC), Some(zone)).unwrap();
+            assert_eq!(abbreviation(&at), expected, "{zone}");
+        }
+        assert!(is_zone("Europe/Berlin") && !is_zone("Nowhere/Land") && !is_zone(""));
+    }
 
     #[test]
     fn the_next_morning_is_at_eight_where_the_person_is() {

@@ -17,9 +17,15 @@ impl Kind {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Welcome, Self::FirstAssignment, Self::Assignment, Self::Digest];
 
+    /// Whether a person can do without it, and may say so.
+    #[must_use]
+    pub fn is_optional(self) -> bool {
+        matches!(self, Self::Assignment | Self::Digest)
+    }
+
     /// As it is stored, and as its templates are called.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Welcome => "welcome",
             Self::FirstAssignment => "first_assignment",

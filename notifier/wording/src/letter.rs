@@ -35,6 +35,9 @@ pub struct Letter<'a> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Item {
+    /// The assignment's id; what was stored by the version before has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<String>,
     /// Whether it is a learning path; otherwise it is a lesson.
     pub path: bool,
     /// For people.

@@ -1,9 +1,11 @@
 //! Text that others wrote, made fit for one line.
 
-/// A text that cannot break out of its line: control characters are gone, white space is single, the length bounded.
+/// A text that cannot break out of its line, nor turn around what stands beside it: control characters and those of bidirectional
+/// writing are gone, white space is single, the length bounded.
 #[must_use]
 pub fn one_line(text: &str, most: usize) -> String {
     let separator = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let text: String = text.chars().filter(|c| !turns(*c)).collect();
     let words: Vec<&str> = text.split(separator).filter(|word| !word.is_empty()).collect();
     let line = words.join(" ");
     if line.chars().count() <= most {
@@ -11,6 +13,11 @@ pub fn one_line(text: &str, most: usize) -> String {
     }
     let short: String = line.chars().take(most.saturating_sub(1)).collect();
     format!("{}…", short.trim_end())
+}
+
+/// Whether a character has no other use than to change the direction of what follows (UAX #9).
+fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -21,6 +28,7 @@ mod tests {
     fn lines_have_no_breaks_and_an_end() {
         for (text, most, expected) in [
             ("  a\r\n\tb\u{2028}c\u{7}d ", 10, "a b c d"),
+            ("safe\u{202e}txt\u{2069}.exe", 20, "safetxt.exe"),
             ("abcdef", 6, "abcdef"),
             ("abc defg", 5, "abc…"),
             ("", 5, ""),

@@ -1,6 +1,6 @@
 //! People and assignments that there are not: to try templates with, and to show them.
 
-use shared::settings::{Locale, Mail};
+use shared::settings::{BrandColour, BrandName, Locale, Logo, Mail};
 use time::macros::datetime;
 
 use crate::kind::Kind;
@@ -10,6 +10,7 @@ use crate::letter::{Item, Letter};
 #[must_use]
 pub fn items(count: usize) -> Vec<Item> {
     let item = |n: usize| Item {
+        assignment: None,
         path: n % 2 == 1,
         title: ["Fire safety", "Data protection in daily work", "First aid & <evacuation>"][n % 3].to_owned(),
         url: format!("https://learn.example/c/{n}?from=mail&lang=en"),
@@ -37,6 +38,23 @@ pub fn letter<'a>(
         given_name: "Ada",
         user_name: "ada@example.com",
         items,
-        unsubscribe_url: None,
+        unsubscribe_url: kind.is_optional().then_some("https://learn.example/unsubscribe/sample"),
     }
+}
+
+/// What a template may meet: settings with every part of a brand and without, and a link that stops mail and none.
+#[must_use]
+pub fn variants() -> Vec<(Mail, Option<&'static str>)> {
+    let stop = Some("https://learn.example/unsubscribe/sample");
+    let name = || BrandName::try_from("Acme".to_owned()).unwrap_or_default();
+    let logo = || Logo::try_from("https://acme.example/logo.png".to_owned()).unwrap_or_default();
+    let colour = || BrandColour::try_from("#ffcc00".to_owned()).unwrap_or_default();
+    vec![
+        (Mail::default(), None),
+        (Mail::default(), stop),
+        (Mail { brand_name: name(), ..Mail::default() }, stop),
+        (Mail { brand_logo: logo(), ..Mail::default() }, None),
+        (Mail { brand_name: name(), brand_logo: logo(), brand_colour: colour(), ..Mail::default() }, None),
+        (Mail { brand_name: name(), brand_logo: logo(), brand_colour: colour(), ..Mail::default() }, stop),
+    ]
 }

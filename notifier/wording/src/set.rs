@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use minijinja::{Environment, UndefinedBehavior, Value, context};
-use shared::settings::{Locale, Mail};
+use shared::settings::Locale;
 
 use crate::brand::Brand;
 use crate::calendar::Calendar;
@@ -17,7 +17,7 @@ use crate::{phrases, sample};
 /// The longest title that is shown, in characters.
 const MAX_TITLE: usize = 150;
 /// The most things that one mail shows.
-const MAX_ITEMS: usize = 20;
+const MAX_ITEMS: usize = 50;
 /// The phrases that are said about one thing that was assigned.
 const OF_AN_ITEM: [&str; 4] = ["due", "start_lesson", "start_path", "date"];
 
@@ -72,14 +72,13 @@ impl Set {
     /// # Errors
     /// Says which cannot be filled, and why.
     pub fn check(&self, tenant: &str) -> Result<(), String> {
-        let mail = Mail::default();
         for (kind, locale) in Kind::ALL.into_iter().flat_map(|kind| Locale::ALL.map(|locale| (kind, locale)))
         {
-            for count in [1, 2, 4, 2 * MAX_ITEMS + 4] {
-                let items = sample::items(count);
-                for unsubscribe_url in [None, Some("https://learn.example/unsubscribe")] {
-                    let letter = sample::letter(kind, tenant, &mail, locale, &items[count / 2..]);
-                    self.words(&Letter { unsubscribe_url, ..letter }).map_err(|e| {
+            for (mail, unsubscribe_url) in &sample::variants() {
+                for count in [1, 2, 4, 2 * MAX_ITEMS + 4] {
+                    let items = sample::items(count);
+                    let letter = sample::letter(kind, tenant, mail, locale, &items[count / 2..]);
+                    self.words(&Letter { unsubscribe_url: *unsubscribe_url, ..letter }).map_err(|e| {
                         format!(
                             "the {} mail cannot be written in {}: {}",
                             kind.as_str(),
@@ -110,7 +109,7 @@ impl Set {
             None => self.say(locale, "your_company", ())?,
         };
         let values = context! {
-            company, learning_url,
+            company, learning_url, branded => brand.name.is_some(),
             given_name => one_line(letter.given_name, MAX_TITLE),
             user_name => one_line(letter.user_name, usize::MAX),
             title => first.map(|item| one_line(&item.title, MAX_TITLE)).unwrap_or_default(),
@@ -155,7 +154,7 @@ impl Set {
             };
             let start = self.say(locale, if item.path { "start_path" } else { "start_lesson" }, ())?;
             Ok(
-                context! { title => one_line(&item.title, MAX_TITLE), url => item.url, path => item.path, due, start },
+                context! { title => one_line(&item.title, MAX_TITLE), url => one_line(&item.url, usize::MAX), path => item.path, due, start },
             )
         };
         letter.items.iter().take(MAX_ITEMS).map(item).collect()
@@ -172,7 +171,7 @@ fn whole(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
 }
 
-/// The name of a phrase among the templates: without an ending, so that its values are not escaped before their time.
+/// The name of a phrase among the templates, as errors show it: without an ending, so that its values are not escaped before their time.
 fn phrase(locale: Locale, key: &str) -> String {
-    format!("{}/{key}", locale.as_str())
+    format!("{}/{key}", phrases::file(locale))
 }

@@ -42,6 +42,12 @@ impl Templates {
         Ok(Self { all, tenants: tenants.into_iter().map(own).collect::<Result<_, String>>()? })
     }
 
+    /// The tenants that have templates of their own, by name.
+    #[must_use]
+    pub fn tenants(&self) -> Vec<String> {
+        self.tenants.keys().cloned().collect()
+    }
+
     /// The words of a letter.
     ///
     /// # Errors

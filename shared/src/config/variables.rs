@@ -152,9 +152,9 @@ pub static VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "ROLLCALL_DKIM_KEY",
-        unit: "file",
+        unit: "file or folder",
         default: None,
-        what: "The private RSA key, in PEM, that mail is signed with (DKIM). Unset: mail is not signed.",
+        what: "The private RSA key, in PEM, that mail is signed with (DKIM); or a folder of keys, each the file DOMAIN.pem for senders of that domain. Unset: mail is not signed.",
         used_by: &[Notifier],
     },
     Variable {
@@ -189,7 +189,7 @@ pub static VARIABLES: &[Variable] = &[
         name: "ROLLCALL_UNSUBSCRIBE_KEY",
         unit: "secret of at least 32 bytes",
         default: None,
-        what: "Signs the links by which people stop mail about new assignments (RFC 8058); the same for ingest and the notifier. Unset, or without ROLLCALL_PUBLIC_URL: mail has no such link.",
+        what: "Signs the links by which people stop mail about new assignments (RFC 8058); the same for ingest and the notifier, and only with ROLLCALL_PUBLIC_URL. Unset: mail has no such link.",
         used_by: &[Ingest, Notifier],
     },
     Variable {

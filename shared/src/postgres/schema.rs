@@ -191,6 +191,8 @@ diesel::table! {
         due_at -> Timestamptz,
         sent_at -> Nullable<Timestamptz>,
         give_up_at -> Nullable<Timestamptz>,
+        dated_at -> Nullable<Timestamptz>,
+        in_doubt -> Bool,
         last_attempt -> Nullable<Jsonb>,
     }
 }
@@ -303,6 +305,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     notifications,
     received_events,
     parked_events,
+    unsubscribed,
     pulls,
     pull_requests,
     pull_runs,

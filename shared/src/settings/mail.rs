@@ -29,7 +29,7 @@ pub struct Mail {
     pub locale: Locale,
     /// The learning platform's front page.
     pub learning_url: LearningUrl,
-    /// The most mails in a minute that one notifier sends, on the average; 0 is without a limit.
+    /// The most mails in a minute that go out, from all notifiers together; 0 is without a limit.
     pub mails_per_minute: u32,
 }
 

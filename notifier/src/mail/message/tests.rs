@@ -32,13 +32,13 @@ fn person() -> Person {
 fn said(title: &str) -> Context {
     let url = "https://learn.example/c1".to_owned();
     let due_by = Some(datetime!(2026-12-04 12:00 UTC));
-    let assigned = Some(Item { path: false, title: title.to_owned(), url, due_by });
+    let assigned = Some(Item { assignment: None, path: false, title: title.to_owned(), url, due_by });
     Context { assigned, ..Context::default() }
 }
 
 fn draft<'a>(person: &'a Person, mail: &'a settings::Mail, said: &'a Context) -> Draft<'a> {
     let (tenant_id, user) = (Uuid::from_u128(1), Uuid::from_u128(2));
-    Draft { id: ID, decided_at: AT, tenant_id, user, tenant: "acme", mail, person, said }
+    Draft { id: ID, dated_at: AT, tenant_id, user, tenant: "acme", mail, person, said }
 }
 
 fn write(person: &Person, mail: &settings::Mail, title: &str) -> Mail {
@@ -167,4 +167,50 @@ fn only_mail_after_the_first_can_be_stopped_and_by_one_click() {
             parsed.header_raw("List-Unsubscribe").map(|url| url.split_whitespace().collect::<String>());
         assert_eq!(header.is_some_and(|url| text.contains(url.trim_matches(['<', '>']))), stops, "{kind:?}");
     }
+}
+
+#[test]
+fn a_link_that_is_not_https_is_not_for_one_click() {
+    let (person, mail, said) = (person(), settings::Mail::default(), said("Fire safety"));
+    for (base, one_click) in [
+        ("https://scim.example", true),
+        ("http://127.0.0.1:8080", true),
+        ("http://localhost:8080", true),
+        ("http://scim.example", false),
+    ] {
+        let unsubscribe = Some(("k".repeat(32).parse().unwrap(), base.to_owned()));
+        let writer = Writer { unsubscribe, ..writer() };
+        let bytes =
+            writer.compose(Kind::Assignment, &draft(&person, &mail, &said)).unwrap().message.formatted();
+        let parsed = MessageParser::new().parse(&bytes).unwrap();
+        assert_eq!(parsed.header_raw("List-Unsubscribe-Post").is_some(), one_click, "{base}");
+        assert!(parsed.header_raw("List-Unsubscribe").is_some(), "{base}");
+    }
+}
+
+#[test]
+fn a_domain_beyond_ascii_is_written_as_the_dns_has_it() {
+    for (email, expected) in [
+        ("zoe@b\u{fc}cher.example", "zoe@xn--bcher-kva.example"),
+        ("zoe@B\u{dc}CHER.example", "zoe@xn--bcher-kva.example"),
+        ("zo\u{eb}@b\u{fc}cher.example", "zo\u{eb}@xn--bcher-kva.example"),
+        ("Zoe@Acme.example", "Zoe@Acme.example"),
+    ] {
+        assert_eq!(AsRef::<str>::as_ref(&recipient(email).unwrap()), expected);
+    }
+}
+
+#[test]
+fn no_name_turns_the_writing_around() {
+    let turned = "Fire\u{202e}ytefas";
+    let person = Person { display_name: Some(turned.to_owned()), ..person() };
+    let settings: Settings =
+        serde_json::from_value(json!({ "brand_name": "Ac\u{2066}me", "mail_sender": "a@acme.example" }))
+            .unwrap();
+    let bytes = write(&person, &settings.mail, turned).message.formatted();
+    let mail = MessageParser::new().parse(&bytes).unwrap();
+    assert_eq!(mail.subject(), Some("New for you: Fireytefas"));
+    assert_eq!(mail.to().unwrap().first().unwrap().name(), Some("Fireytefas"));
+    assert_eq!(mail.from().unwrap().first().unwrap().name(), Some("Acme"));
+    assert!(!mail.body_html(0).unwrap().contains(['\u{202e}', '\u{2066}']));
 }

@@ -12,7 +12,13 @@ use crate::letter::Item;
 use crate::sample;
 
 fn item(title: &str, path: bool, due_by: Option<OffsetDateTime>) -> Item {
-    Item { path, title: title.to_owned(), url: "https://learn.example/c?a=1&b=2".to_owned(), due_by }
+    Item {
+        assignment: None,
+        path,
+        title: title.to_owned(),
+        url: "https://learn.example/c?a=1&b=2".to_owned(),
+        due_by,
+    }
 }
 
 fn to_ada<'a>(kind: Kind, mail: &'a Mail, items: &'a [Item]) -> Letter<'a> {
@@ -73,7 +79,7 @@ fn a_mail_is_in_the_persons_language_and_time_zone_or_the_tenants() {
     for (locale, subject, due) in [
         (None, "Neu für Sie: Brandschutz", "Fällig bis Samstag, 1. August 2026, 00:30 Uhr (CEST)"),
         (Some("it-IT"), "Neu für Sie: Brandschutz", "Samstag, 1. August 2026"),
-        (Some("fr_CA"), "Nouveau pour vous : Brandschutz", "samedi 1 août 2026 à 00:30 (CEST)"),
+        (Some("fr_CA"), "Nouveau pour vous : Brandschutz", "samedi 1er août 2026 à 00:30 (CEST)"),
         (Some("es"), "Nuevo para usted: Brandschutz", "sábado, 1 de agosto de 2026, 00:30 (CEST)"),
         (Some("en-GB"), "New for you: Brandschutz", "Saturday, 1 August 2026, 00:30 (CEST)"),
     ] {
@@ -172,7 +178,12 @@ fn what_is_wrong_with_a_folder_is_told_at_start() {
         ([("words.de.json", "{")], ["words.de.json", "wrong"]),
         ([("words.de.json", r#"{ "helo": "x" }"#)], ["words.de.json", "helo"]),
         ([("words.de.json", r#"{ "hello": 7 }"#)], ["words.de.json", "hello"]),
-        ([("words.de.json", r#"{ "hello": "{{ name }}" }"#)], ["de", "undefined"]),
+        ([("words.de.json", r#"{ "hello": "{{ name }}" }"#)], ["words.de.json/hello", "undefined"]),
+        ([("layout.html", "{% if brand.name %}{{ brand.motto }}{% endif %}")], ["layout.html", "undefined"]),
+        (
+            [("layout.html", "{% if brand.logo and not brand.name %}{{ brand.motto }}{% endif %}")],
+            ["layout.html", "undefined"],
+        ),
         ([("words.de.json", r#"{ "months": ["Jan"] }"#)], ["words.de.json", "12"]),
     ] {
         let said = Templates::load(Some(&folder(&files))).unwrap_err();

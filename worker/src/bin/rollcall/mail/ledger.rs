@@ -4,20 +4,25 @@
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use diesel::dsl::{exists, not};
 use diesel::prelude::*;
-use diesel::sql_types::{Nullable, Timestamptz};
+use diesel::sql_types::Timestamptz;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
 use shared::postgres::Error;
-use shared::postgres::schema::{notifications, tenants, users};
+use shared::postgres::schema::{notifications, tenants, unsubscribed, users};
 use time::OffsetDateTime;
 use uuid::Uuid;
+use wording::Kind;
 
 use crate::context::{Context, Failure};
 use crate::output;
 
 /// What can become of a mail.
 const STATES: [&str; 5] = ["pending", "claimed", "sent", "suppressed", "failed"];
+
+/// The kinds of mail that a person can stop.
+const OPTIONAL: [&str; 2] = [Kind::Assignment.as_str(), Kind::Digest.as_str()];
 
 /// Which lines of the ledger.
 #[derive(Args)]
@@ -52,6 +57,7 @@ struct Line {
     decided_at: OffsetDateTime,
     due_at: OffsetDateTime,
     sent_at: Option<OffsetDateTime>,
+    in_doubt: bool,
     last_attempt: Option<Value>,
 }
 
@@ -126,6 +132,7 @@ pub async fn show(context: &Context, id: Uuid) -> Result<(), Failure> {
     let found: Option<(Line, String)> = query.first(&mut connection).await.optional()?;
     let (line, tenant) = found.ok_or_else(unknown)?;
     let mut object = line.summary(&tenant);
+    object["in_doubt"] = line.in_doubt.into();
     object["last_attempt"] = line.last_attempt.unwrap_or_default();
     object["event"] = json!({ "source": line.event_source, "id": line.event_id });
     object["says"] = line.context;
@@ -143,51 +150,57 @@ pub async fn show(context: &Context, id: Uuid) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Has the notifier send a mail again that was sent or given up: the same one, with the same Message-ID.
+/// Has the notifier send a mail at once that waits, or again that was sent or given up: the same one, with the same Message-ID.
 pub async fn resend(context: &Context, id: Uuid) -> Result<(), Failure> {
     let mut connection = context.pool.get().await?;
     let living = users::table
         .filter(users::id.eq(notifications::user_id).and(users::tenant_id.eq(notifications::tenant_id)))
         .filter(users::archived_at.is_null());
-    let ended = notifications::table
-        .find(id)
-        .filter(notifications::state.eq_any(["sent", "failed"]).and(diesel::dsl::exists(living)));
+    let stopped = unsubscribed::table
+        .filter(unsubscribed::tenant_id.eq(notifications::tenant_id))
+        .filter(unsubscribed::user_id.eq(notifications::user_id));
+    let wanted = notifications::kind.ne_all(OPTIONAL).or(not(exists(stopped)));
+    let ours = notifications::table.find(id).filter(exists(living)).filter(wanted);
     let now = || diesel::dsl::sql::<Timestamptz>("now()");
-    let later = diesel::dsl::sql::<Nullable<Timestamptz>>("now() + interval '72 hours'");
-    let set = (
-        notifications::state.eq("pending"),
-        notifications::due_at.eq(now()),
-        notifications::give_up_at.eq(later),
-        notifications::reason.eq(None::<String>),
-        // Its pauses begin anew; what was tried once says no more.
-        notifications::attempts.eq(1),
-    );
-    let changed = match diesel::update(ended).set(set).execute(&mut connection).await.map_err(Error::from) {
-        Err(Error::Taken { .. }) => {
-            let what = "the person was sent another mail of this kind meanwhile, and gets only one";
-            return Err(Failure::Refused(what.to_owned()));
-        }
-        changed => changed?,
-    };
+    let waits = ours.clone().filter(notifications::state.eq("pending"));
+    let mut changed =
+        diesel::update(waits).set(notifications::due_at.eq(now())).execute(&mut connection).await?;
     if changed == 0 {
-        let state: Option<String> = notifications::table
-            .find(id)
-            .select(notifications::state)
-            .first(&mut connection)
-            .await
-            .optional()?;
+        let set = (
+            notifications::state.eq("pending"),
+            notifications::due_at.eq(now()),
+            // The 72 hours and the pauses begin anew; but what was tried once says no more.
+            notifications::give_up_at.eq(None::<OffsetDateTime>),
+            notifications::attempts.eq(1),
+            notifications::reason.eq(None::<String>),
+        );
+        let ended = ours.filter(notifications::state.eq_any(["sent", "failed"]));
+        changed = match diesel::update(ended).set(set).execute(&mut connection).await.map_err(Error::from) {
+            Err(Error::Taken { .. }) => {
+                let what = "the person was sent another mail of this kind meanwhile, and gets only one";
+                return Err(Failure::Refused(what.to_owned()));
+            }
+            changed => changed?,
+        };
+    }
+    if changed == 0 {
+        let row = notifications::table.find(id).select(notifications::state);
+        let state: Option<String> = row.first(&mut connection).await.optional()?;
         return Err(match state.as_deref() {
             None => unknown(),
-            Some("sent" | "failed") => Failure::Refused("the person is archived, or gone".to_owned()),
-            Some(state) => {
-                Failure::Refused(format!("it is {state}: only what was sent or failed is sent again"))
+            Some("claimed") => Failure::Refused("it is being sent at this moment".to_owned()),
+            Some("suppressed") => {
+                Failure::Refused("it was decided not to send it: rollcall mail show says why".to_owned())
             }
+            Some(_) => Failure::Refused(
+                "the person is archived, or gone, or wants no more mail about assignments".to_owned(),
+            ),
         });
     }
     if context.json {
         output::json(&json!({ "id": id, "state": "pending" }));
     } else {
-        println!("the notifier sends it again: rollcall mail show {id}");
+        println!("the notifier sends it: rollcall mail show {id}");
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ pub enum Command {
         /// Its id, as `rollcall mail list` shows it.
         id: Uuid,
     },
-    /// Sends a mail again that was sent or given up: the same one, with the same Message-ID.
+    /// Sends a mail at once that waits, or again that was sent or given up: the same one, with the same Message-ID.
     Resend {
         /// Its id, as `rollcall mail list` shows it.
         id: Uuid,

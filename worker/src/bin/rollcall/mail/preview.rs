@@ -38,6 +38,11 @@ pub struct Arguments {
 
 /// Runs it.
 pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
+    if !wording::calendar::is_zone(&arguments.timezone) {
+        return Err(Failure::Usage(
+            "--timezone is none that there is: it must be like Europe/Berlin".to_owned(),
+        ));
+    }
     let tenant = context.tenant_or_only(arguments.tenant.as_deref()).await?;
     let templates = Templates::load(context.mail_templates.as_deref())
         .map_err(|what| Failure::Usage(format!("ROLLCALL_MAIL_TEMPLATES is wrong: {what}")))?;
