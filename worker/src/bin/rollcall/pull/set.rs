@@ -23,7 +23,7 @@ const LIMIT: i16 = 20;
 pub struct Set {
     /// The tenant's name.
     tenant: String,
-    /// Where the company's Okta is, such as https://acme.okta.com. Whoever gives it gives the token too.
+    /// Where the company's Okta is, such as `https://acme.okta.com`. Whoever gives it gives the token too.
     #[arg(long, value_name = "URL")]
     okta_url: Option<String>,
     /// The id of the group whose people are pulled.
