@@ -61,6 +61,10 @@ create or replace view reporting.business_units with (security_barrier) as
     select tenant_id, tenant, business_unit, count(*) as learners, sum(assigned)::bigint as assigned,
            sum(completed)::bigint as completed, sum(overdue)::bigint as overdue
     from reporting.progress where business_unit is not null group by tenant_id, tenant, business_unit;
+comment on view living.learners is 'Behind reporting.learners.';
+comment on view living.assignments is 'Behind reporting.assignments.';
+comment on view living.unlinked is 'Behind reporting.unlinked.';
+comment on index assignments_progress is 'What reporting.progress counts.';
 comment on column reporting.assignments.status is 'Completed, Grade Pending (handed in, the score is still to come), Overdue or Incomplete.';
 comment on column reporting.learners.hire_date is 'From the pull.';
 comment on column reporting.learners.region is 'From the pull.';

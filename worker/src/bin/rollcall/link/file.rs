@@ -3,7 +3,7 @@
 //! Headings are taken in any case, with or without `_` and blanks, and whatever other columns there are. What cannot be read of a line is
 //! told of that line, not of the whole file.
 
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::{Position, ReaderBuilder, StringRecord, Trim};
 
 /// A line.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,15 +34,35 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Line>, String> {
         ReaderBuilder::new().trim(Trim::All).flexible(true).delimiter(delimiter).from_reader(bytes);
     let missing = || "the first line must have the columns userName (or email) and externalId".to_owned();
     let columns = reader.headers().ok().and_then(Columns::of).ok_or_else(missing)?;
-    let lines = reader.records().map(|record| match record {
-        Ok(record) => columns.line(&record),
+    let mut lines = Lines { bytes, counted: 0, number: 1 };
+    let read = reader.records().map(|record| match record {
+        Ok(record) => columns.line(lines.number_at(record.position()), &record),
         Err(error) => Line {
-            number: error.position().map_or(0, csv::Position::line),
+            number: lines.number_at(error.position()),
             user: String::new(),
             external_id: Err("the line is not UTF-8"),
         },
     });
-    Ok(lines.collect())
+    Ok(read.collect())
+}
+
+/// Counts the lines of the file. (The reader's own number is that of the line before where lines end with CR and LF, or one is empty.)
+struct Lines<'a> {
+    bytes: &'a [u8],
+    counted: usize,
+    number: u64,
+}
+
+impl Lines<'_> {
+    /// The number of the line on which the row at this position, or after line ends there, begins. Positions only grow.
+    fn number_at(&mut self, position: Option<&Position>) -> u64 {
+        let at = position.and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or_default();
+        let row = self.bytes.iter().skip(at).position(|byte| !b"\r\n".contains(byte)).unwrap_or_default();
+        let between = self.bytes.get(self.counted..at + row).unwrap_or_default();
+        self.number += between.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.counted = self.counted.max(at + row);
+        self.number
+    }
 }
 
 impl Columns {
@@ -56,7 +76,7 @@ impl Columns {
         Some(Self { user_name, email, external_id: at("externalid")? })
     }
 
-    fn line(&self, record: &StringRecord) -> Line {
+    fn line(&self, number: u64, record: &StringRecord) -> Line {
         let cell = |column: Option<usize>| {
             column.and_then(|column| record.get(column)).filter(|cell| !cell.is_empty())
         };
@@ -66,7 +86,6 @@ impl Columns {
             (_, None) => Err("externalId is empty"),
             (_, Some(external_id)) => Ok(external_id.to_owned()),
         };
-        let number = record.position().map_or(0, csv::Position::line);
         Line { number, user: user.unwrap_or_default().to_owned(), external_id }
     }
 }
