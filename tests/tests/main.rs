@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "what cannot go on panics")]
 
 // Conversations.
+mod activity;
 mod asynchronous;
 mod bulk;
 mod complaints;
@@ -22,6 +23,7 @@ mod okta_conversation;
 mod pull;
 mod pull_gone;
 mod reports;
+mod reports_by_sql;
 mod roles_and_links;
 mod schemas_registered;
 mod search;
@@ -44,6 +46,7 @@ mod unsubscribe;
 mod back_pressure;
 mod fairness;
 mod misbehaving_clients;
+mod reports_at_scale;
 mod request_limits;
 mod rolling_restart;
 mod wrong_keys;
