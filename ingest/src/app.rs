@@ -23,6 +23,9 @@ const PLACES: usize = 1_024;
 /// The room for the bodies of requests in hand, in KiB, of all tenants.
 const ROOM: usize = 256 << 10;
 
+/// Of so many connections to Postgres, one may be busy with a page of a report or of the activity log.
+const PAGES_SHARE: usize = 4;
+
 /// The handlers' state.
 pub type Shared = Arc<App>;
 
@@ -51,6 +54,8 @@ pub struct App {
     pub room: Gate,
     /// A permit for each of them whose body is larger than most may be.
     pub large: Semaphore,
+    /// A permit for each page of rows that is being read.
+    pub pages: Semaphore,
 }
 
 impl App {
@@ -65,6 +70,7 @@ impl App {
             events: Publisher::new(link),
             gate: Gate::new(PLACES),
             room: Gate::new(ROOM),
+            pages: Semaphore::new((config.db_connections / PAGES_SHARE).max(1)),
             large: Semaphore::new(MAX_LARGE),
             clock,
             pool,

@@ -116,6 +116,20 @@ impl Change {
         )
     }
 
+    /// The attributes that a PATCH is about, for the activity log: their names, not their values. Of any other change none.
+    #[must_use]
+    pub fn attributes(&self) -> Vec<String> {
+        match self {
+            Self::PatchUser { patch } => patch.attributes(),
+            Self::PatchGroup { patch } => {
+                let mut names = patch.attributes.as_ref().map(Patch::attributes).unwrap_or_default();
+                names.extend((!patch.members.is_empty()).then(|| "members".to_owned()));
+                names
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// The name of the change in the activity log and in log lines.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -309,7 +323,21 @@ impl Fingerprint {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn of_a_patch_the_names_of_its_attributes_are_told_and_no_values() {
+        let body = json!({ "Operations": [
+            { "op": "replace", "path": "emails[value eq \"ada@acme.example\"].type", "value": "home" },
+            { "op": "add", "path": "title", "value": "Boss" },
+            { "op": "replace", "value": { "active": false, "title": "None" } },
+        ]});
+        let change = Change::PatchUser { patch: Patch::parse(&body).unwrap() };
+        assert_eq!(change.attributes(), ["active", "emails.type", "title"]);
+        assert!(Change::DeleteUser.attributes().is_empty());
+    }
 
     #[test]
     fn if_match_compares_weakly_and_takes_lists() {

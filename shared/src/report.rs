@@ -1,8 +1,13 @@
-//! Reports: their names, their columns, what each can be filtered by, and the forms in which their rows are written.
+//! Reports: their names, their columns, and what each can be filtered by.
 //!
-//! Before it: whoever asks for one. After it: `postgres::reports`, which reads it. (The activity log is written in the same forms.)
+//! Before it: whoever asks for one. After it: `postgres::reports`, which reads it, and [`Format`], in which its rows are written.
+//! (The activity log is written in the same forms, from [`since`] on.)
 
-use serde_json::{Map, Value};
+mod format;
+mod since;
+
+pub use format::Format;
+pub use since::{RECENT, since};
 
 /// A report over the living (or, of `Unlinked`, the active accounts that no identity provider owns).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +49,9 @@ const LEARNERS: &[Column] = &[
     ("employeeNumber", "employee_number"),
     ("externalId", "external_id"),
     ("createdAt", moment!("created_at")),
+    ("hireDate", "hire_date"),
+    ("region", "region"),
+    ("customFields", "custom_fields"),
 ];
 const ASSIGNMENTS: &[Column] = &[
     ("id", "id"),
@@ -86,11 +94,11 @@ const UNLINKED: &[Column] = &[
     ("role", "role"),
     ("origin", "origin"),
     ("createdAt", moment!("created_at")),
-    ("reason", "'made by hand, and never linked to an identity provider'"),
+    ("reason", "'made by hand, and without an externalId: no identity provider is known to own it'"),
     (
         "whatToDo",
-        "'assign the person to the app in the identity provider under this userName, which links the account, or link it with \
-          rollcall link; until then deactivating the person there changes nothing here'",
+        "'assign the person to the app in the identity provider under this userName, so that it finds the account and sets \
+          its externalId, or set that with rollcall link; until then deactivating the person there may change nothing here'",
     ),
 ];
 
@@ -135,10 +143,27 @@ impl Report {
         self.columns().first().map_or("id", |(_, column)| column)
     }
 
-    fn has(self, column: &str) -> bool {
-        self.columns().iter().any(|(name, _)| *name == column)
+    /// The relation that it is read from. Locations and business units are added up from everybody's progress, so that each
+    /// can be narrowed by the other.
+    #[must_use]
+    pub fn source(self) -> &'static str {
+        match self {
+            Self::Learners => "living.learners",
+            Self::Assignments => "living.assignments",
+            Self::Locations | Self::BusinessUnits => "reporting.progress",
+            Self::Unlinked => "living.unlinked",
+        }
     }
 }
+
+/// What an assignment may have come to, and the condition that says so of a row of `living.assignments`. The view says the same of
+/// its column `status`; by the conditions Postgres knows how many rows to expect.
+const STATUSES: [(&str, &str); 4] = [
+    ("Completed", "completed_at is not null and not grade_pending"),
+    ("Incomplete", "completed_at is null and (due_by is null or due_by >= now())"),
+    ("Overdue", "completed_at is null and due_by < now()"),
+    ("Grade Pending", "completed_at is not null and grade_pending"),
+];
 
 /// What is left of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -147,12 +172,9 @@ pub struct Filter {
     pub location: Option<String>,
     /// Of this business unit alone.
     pub business_unit: Option<String>,
-    /// With this status alone: `Completed`, `Incomplete` or `Overdue`.
+    /// Assignments with this status alone: `Completed`, `Incomplete`, `Overdue` or `Grade Pending`.
     pub status: Option<String>,
 }
-
-/// What an assignment may have come to.
-const STATUSES: [&str; 3] = ["Completed", "Incomplete", "Overdue"];
 
 impl Filter {
     /// Holds it against a report.
@@ -160,82 +182,33 @@ impl Filter {
     /// # Errors
     /// The name of what cannot be asked of this report, and why.
     pub fn check(&self, report: Report) -> Result<(), String> {
-        let given = [
-            ("location", "location", &self.location),
-            ("business_unit", "businessUnit", &self.business_unit),
-            ("status", "status", &self.status),
-        ];
-        for (name, column, value) in given {
-            if value.is_some() && !report.has(column) {
-                return Err(format!("{name}: the report {} has no such column", report.name()));
+        let given =
+            [("location", &self.location), ("business_unit", &self.business_unit), ("status", &self.status)];
+        for (name, value) in given {
+            match value {
+                Some(value) if value.is_empty() => return Err(format!("{name} must not be empty")),
+                Some(value) if value.contains('\0') => return Err(format!("{name} must not contain U+0000")),
+                _ => {}
             }
         }
-        match &self.status {
-            Some(status) if !STATUSES.contains(&status.as_str()) => {
-                Err(format!("status must be one of {}", STATUSES.join(", ")))
-            }
-            _ => Ok(()),
+        if self.status.is_none() {
+            return Ok(());
+        }
+        if report != Report::Assignments {
+            return Err(format!("status is for the report assignments alone, not for {}", report.name()));
+        }
+        match self.status_condition() {
+            Some(_) => Ok(()),
+            None => Err(format!("status must be one of {}", STATUSES.map(|(status, _)| status).join(", "))),
         }
     }
-}
 
-/// How rows are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// One array of objects.
-    Json,
-    /// RFC 4180, with the names of the columns in the first line.
-    Csv,
-}
-
-impl Format {
-    /// What comes before the rows.
+    /// The condition that the status sets, if there is one of this name.
     #[must_use]
-    pub fn begin(self, columns: &[Column]) -> String {
-        match self {
-            Self::Json => "[".to_owned(),
-            Self::Csv => line(columns.iter().map(|(name, _)| (*name).to_owned())),
-        }
+    pub fn status_condition(&self) -> Option<&'static str> {
+        let status = self.status.as_deref()?;
+        STATUSES.iter().find(|(known, _)| *known == status).map(|(_, condition)| *condition)
     }
-
-    /// A row, which is a JSON object with these columns; the `nth`, from 0.
-    #[must_use]
-    pub fn row(self, columns: &[Column], nth: usize, row: &str) -> String {
-        match self {
-            Self::Json if nth == 0 => format!("\n{row}"),
-            Self::Json => format!(",\n{row}"),
-            Self::Csv => {
-                let row: Map<String, Value> = serde_json::from_str(row).unwrap_or_default();
-                line(columns.iter().map(|(name, _)| cell(row.get(*name))))
-            }
-        }
-    }
-
-    /// What comes after them.
-    #[must_use]
-    pub fn end(self) -> &'static str {
-        match self {
-            Self::Json => "\n]\n",
-            Self::Csv => "",
-        }
-    }
-}
-
-fn cell(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        // A spreadsheet would take it for a formula.
-        Some(Value::String(text)) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }
-}
-
-fn line(cells: impl Iterator<Item = String>) -> String {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    // Writing into memory cannot fail.
-    let _ = writer.write_record(cells);
-    writer.into_inner().ok().and_then(|line| String::from_utf8(line).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -244,14 +217,16 @@ mod tests {
 
     #[test]
     fn a_filter_that_a_report_cannot_answer_is_named() {
-        let location = Filter { location: Some("Graz".to_owned()), ..Filter::default() };
+        let location = |location: &str| Filter { location: Some(location.to_owned()), ..Filter::default() };
         let status = |status: &str| Filter { status: Some(status.to_owned()), ..Filter::default() };
         for (filter, report, complaint) in [
-            (&location, Report::Learners, None),
-            (&location, Report::BusinessUnits, Some("location")),
-            (&status("Overdue"), Report::Assignments, None),
-            (&status("overdue"), Report::Assignments, Some("Incomplete")),
-            (&status("Overdue"), Report::Learners, Some("status")),
+            (location("Graz"), Report::Learners, None),
+            (location("Graz"), Report::BusinessUnits, None),
+            (location(""), Report::Learners, Some("location must not be empty")),
+            (location("a\0"), Report::Learners, Some("location must not contain")),
+            (status("Grade Pending"), Report::Assignments, None),
+            (status("overdue"), Report::Assignments, Some("Incomplete")),
+            (status("Overdue"), Report::Learners, Some("status is for")),
         ] {
             let said = filter.check(report).err();
             let fits = match complaint {
@@ -260,18 +235,5 @@ mod tests {
             };
             assert!(fits, "{report:?}: {said:?}");
         }
-    }
-
-    #[test]
-    fn rows_are_written_in_the_order_of_the_columns_and_harmless_to_spreadsheets() {
-        let row =
-            r#"{"location": "=1+1, \"x\"", "learners": 2, "assigned": 0, "completed": null, "overdue": 0}"#;
-        let (csv, columns) = (Format::Csv, Report::Locations.columns());
-        assert_eq!(csv.begin(columns), "location,learners,assigned,completed,overdue\r\n");
-        assert_eq!(csv.row(columns, 0, row), "\"'=1+1, \"\"x\"\"\",2,0,,0\r\n");
-        let json = Format::Json;
-        let all = [json.begin(columns), json.row(columns, 0, row), json.row(columns, 1, row)];
-        let all: Value = serde_json::from_str(&(all.concat() + json.end())).unwrap();
-        assert_eq!(all.as_array().map(Vec::len), Some(2));
     }
 }

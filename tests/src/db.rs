@@ -72,6 +72,12 @@ impl Db {
         self.0.bounded(run).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
     }
 
+    /// Why Postgres refuses a query; `None` if it does not.
+    pub async fn refusal(&self, query: &str) -> Option<String> {
+        let run = async |c: &mut _| Ok::<usize, Error>(sql_query(query).execute(c).await?);
+        self.0.bounded(run).await.err().map(|error| error.to_string())
+    }
+
     /// A user's row.
     pub async fn user(&self, id: &str) -> Option<Value> {
         let id: Uuid = id.parse().expect("our ids are UUIDs");

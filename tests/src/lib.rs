@@ -27,6 +27,7 @@ pub mod load;
 pub mod okta;
 pub mod okta_api;
 pub mod raw;
+pub mod rows;
 
 // Where it shows.
 pub mod broker;

@@ -138,8 +138,29 @@ impl Service {
     /// # Panics
     /// When it does not run.
     pub fn memory(&self) -> usize {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory that it has had in use since [`Service::forget_peak`], in MiB.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn peak_memory(&self) -> usize {
+        self.status("VmHWM:")
+    }
+
+    /// The peak of its memory is counted anew.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn forget_peak(&self) {
+        // See proc_pid_clear_refs(5).
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("it is our child");
+    }
+
+    fn status(&self, field: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells it");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("Linux tells it");
         let kib = line.trim().trim_end_matches(" kB").parse::<usize>().expect("it is a number");
         kib >> 10
     }

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "what cannot go on panics")]
 
 // Conversations.
+mod activity;
 mod asynchronous;
 mod bulk;
 mod complaints;
@@ -23,6 +24,7 @@ mod pull;
 mod pull_gone;
 mod pull_safety;
 mod reports;
+mod reports_by_sql;
 mod roles_and_links;
 mod schemas_registered;
 mod search;
@@ -49,6 +51,7 @@ mod back_pressure;
 mod events;
 mod fairness;
 mod misbehaving_clients;
+mod reports_at_scale;
 mod request_limits;
 mod rolling_restart;
 mod wrong_keys;

@@ -1,40 +1,12 @@
-//! What the learning platform reads: reports over the living only, the accounts that nobody owns, the activity log.
+//! What the learning platform reads: reports over the living only, and the accounts that nobody owns.
 
 use std::time::Duration;
 
-use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tests::okta::person;
+use tests::rows::{get, rows};
 use tests::tenant::Key;
 use tests::{Stack, Tenant, eventually};
-
-/// An answer of any media type.
-struct Got {
-    status: StatusCode,
-    media_type: String,
-    text: String,
-}
-
-async fn get(stack: &Stack, key: &Key, path: &str) -> Got {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let request = client.get(format!("{}{path}", stack.origin())).bearer_auth(&key.api_key);
-    let response = request.send().await.unwrap();
-    let media_type = response.headers()["content-type"].to_str().unwrap().to_owned();
-    Got { status: response.status(), media_type, text: response.text().await.unwrap() }
-}
-
-/// The rows of a report.
-async fn rows(stack: &Stack, key: &Key, path: &str) -> Vec<Value> {
-    let got = get(stack, key, path).await;
-    assert_eq!(
-        (got.status.as_u16(), got.media_type.as_str()),
-        (200, "application/json"),
-        "{path}: {}",
-        got.text
-    );
-    let rows: Value = serde_json::from_str(&got.text).unwrap();
-    rows.as_array().unwrap().clone()
-}
 
 fn at(user: &Value, location: &str, unit: &str) -> Value {
     let mut user = user.clone();
@@ -122,15 +94,38 @@ async fn reports_are_filtered_and_come_as_json_and_as_csv() {
         let found: Vec<&str> = found.iter().filter_map(|row| row["id"].as_str()).collect();
         assert_eq!(found, ids, "{path}");
     }
+    let late = tenant.content().assigned(&ada, "Late");
+    let mut late = late.clone();
+    late["data"]["assignment"]["dueBy"] = json!("2026-01-01T00:00:00Z");
+    tenant.content().tell(&late).await.is(202);
+    eventually("it is noted", Duration::from_secs(20), async || {
+        let noted = format!("select 1 from assignments where user_id = '{ada}'");
+        (stack.db().count(&noted).await == 2).then_some(())
+    })
+    .await;
+    // Whatever the date, the first one of Ada's is not due before the second one.
+    let due = "2026-12-24T18:00:00Z";
     for (status, user) in [("Completed", &bob), ("Overdue", &ada)] {
         let found = rows(&stack, &tenant.key, &format!("/reports/assignments?status={status}")).await;
-        // Before the date on which Ada's is due it is not overdue.
-        let found: Vec<&str> = found.iter().filter_map(|row| row["userId"].as_str()).collect();
-        assert!(found.is_empty() || found == [user.as_str()], "{status}: {found:?}");
+        let found: Vec<&Value> =
+            found.iter().filter(|row| row["dueBy"] != due || status == "Completed").collect();
+        assert_eq!(found.len(), 1, "{status}: {found:?}");
+        assert_eq!((&found[0]["userId"], &found[0]["status"]), (&json!(user), &json!(status)));
+    }
+    for (path, learners) in [
+        ("locations?business_unit=Sales", vec![1, 1]),
+        ("locations?business-unit=Support", vec![]),
+        ("business_units?location=Graz", vec![1]),
+    ] {
+        let found = rows(&stack, &tenant.key, &format!("/reports/{path}")).await;
+        let found: Vec<i64> = found.iter().filter_map(|row| row["learners"].as_i64()).collect();
+        assert_eq!(found, learners, "{path}");
     }
     let csv = get(&stack, &tenant.key, "/reports/locations?format=csv").await;
     assert!(csv.media_type.starts_with("text/csv"), "{}", csv.media_type);
-    assert_eq!(csv.text, "location,learners,assigned,completed,overdue\r\nGraz,1,1,0,0\r\nLinz,1,1,1,0\r\n");
+    let mut lines = csv.text.split("\r\n");
+    assert_eq!(lines.next(), Some("location,learners,assigned,completed,overdue"));
+    assert_eq!(lines.nth(1), Some("Linz,1,1,1,0"), "{}", csv.text);
     let printed = stack.rollcall(&["report", "locations", "--tenant", "reports-filters"]).await.well();
     assert_eq!(printed.out, csv.text);
 }
@@ -144,6 +139,12 @@ async fn what_a_report_cannot_answer_is_said_with_its_name() {
         ("/reports/learners?status=Overdue", 400, "status"),
         ("/reports/assignments?status=late", 400, "Overdue"),
         ("/reports/learners?format=pdf", 400, "format"),
+        ("/reports/learners?locaton=Graz", 400, "locaton"),
+        ("/reports/learners?location=", 400, "location"),
+        ("/reports/learners?location=%00", 400, "location"),
+        ("/reports/learners?location=A&Location=B", 400, "location"),
+        ("/reports/%ff", 404, "business_units"),
+        ("/activity?user=%00", 400, "user"),
         ("/activity?since=yesterday", 400, "since"),
         ("/activity?user=nobody@wrong.example", 404, "user"),
     ] {
@@ -158,22 +159,6 @@ async fn what_a_report_cannot_answer_is_said_with_its_name() {
     let scim = Key::add(&stack, "reports-wrong", "scim").await;
     for path in ["/reports/learners", "/activity"] {
         assert_eq!(get(&stack, &scim, path).await.status.as_u16(), 403, "{path}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_reads_reports_by_sql_can_read_nothing_else() {
-    let stack = Stack::shared().await;
-    let db = stack.db();
-    let may = async |table: &str| {
-        let asked = format!("select has_table_privilege('rollcall_reporting', '{table}', 'select') as may");
-        db.one(&asked).await["may"] == true
-    };
-    for view in ALL {
-        assert!(may(&format!("reporting.{view}")).await, "{view}");
-    }
-    for table in ["users", "commands", "api_keys", "notifications"] {
-        assert!(!may(&format!("public.{table}")).await, "{table}");
     }
 }
 
@@ -212,27 +197,73 @@ async fn accounts_that_nobody_owns_are_listed_with_the_reason_and_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_says_who_asked_for_what_and_why_it_was_refused() {
+async fn an_assignment_is_grade_pending_until_its_score_comes() {
     let stack = Stack::shared().await;
-    let tenant = stack.tenant("reports-log").await;
-    let okta = tenant.okta();
-    let user = at(&person("ada@log.example", "Ada", "A"), "Graz", "Sales");
-    let id = okta.create(&user).await.is(201).id();
-    okta.create(&user).await.is(409);
-    okta.set_active(&id, false).await.is(200);
+    let tenant = stack.tenant("reports-grades").await;
+    let ada = tenant.okta().create(&person("ada@grades.example", "Ada", "A")).await.is(201).id();
+    let content = tenant.content();
+    let lesson = content.assigned(&ada, "Essay");
+    content.tell(&lesson).await.is(202);
+    let handed_in = |more: Value| {
+        let mut assignment =
+            json!({ "id": lesson["data"]["assignment"]["id"], "completedAt": "2026-11-03T09:00:00Z" });
+        assignment.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({
+            "specversion": "1.0", "type": "content.completed", "source": "/content", "id": shared::id::new(),
+            "data": { "user": { "id": ada }, "assignment": assignment }
+        })
+    };
+    let shown = async |status: &str, score: Value| {
+        eventually(format!("it is {status}, {score}"), Duration::from_secs(20), async || {
+            let all = rows(&stack, &tenant.key, "/reports/assignments").await;
+            let path = format!("/reports/assignments?status={}", status.replace(' ', "%20"));
+            let is_found = rows(&stack, &tenant.key, &path).await.len() == 1;
+            let is_shown = all.first().is_some_and(|row| row["status"] == status && row["score"] == score);
+            (is_found && is_shown).then_some(())
+        })
+        .await;
+    };
+    content.tell(&handed_in(json!({ "gradePending": true }))).await.is(202);
+    shown("Grade Pending", Value::Null).await;
+    content.tell(&handed_in(json!({ "score": 0.75 }))).await.is(202);
+    shown("Completed", json!(0.75)).await;
+    // Graded again, with the date on which it was handed in.
+    content.tell(&handed_in(json!({ "score": 0.875 }))).await.is(202);
+    shown("Completed", json!(0.875)).await;
+    let wrong = content.tell(&handed_in(json!({ "gradePending": "soon" }))).await;
+    assert_eq!((wrong.status, wrong.detail().contains("gradePending")), (400, true), "{}", wrong.detail());
+}
 
-    let log = rows(&stack, &tenant.key, "/activity").await;
-    let told: Vec<(&str, &str)> =
-        log.iter().map(|row| (row["change"].as_str().unwrap(), row["outcome"].as_str().unwrap())).collect();
-    assert_eq!(told, [("user.create", "created"), ("user.create", "rejected"), ("user.patch", "updated")]);
-    assert!(log[1]["reason"].as_str().is_some_and(|reason| reason.contains("userName")), "{log:?}");
-    assert!(log.iter().all(|row| row["actor"] == format!("key {}", tenant.key.prefix())), "{log:?}");
-    assert!(!json!(log).to_string().contains("ada@log.example"), "the log names somebody");
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_pull_brings_is_in_the_learners_report() {
+    let stack = Stack::shared().await;
+    let tenant = stack.tenant("reports-pulled").await;
+    let id = tenant.okta().create(&person("ada@pulled.example", "Ada", "A")).await.is(201).id();
+    let pulled = "hire_date = '2024-02-29', region = 'EMEA', custom_fields = '{\"Shirt\": \"M\"}'";
+    stack.db().execute(&format!("update users set {pulled} where id = '{id}'")).await;
+    let found = rows(&stack, &tenant.key, "/reports/learners").await;
+    assert_eq!(
+        (&found[0]["hireDate"], &found[0]["region"], &found[0]["customFields"]),
+        (&json!("2024-02-29"), &json!("EMEA"), &json!({ "Shirt": "M" }))
+    );
+    let csv = get(&stack, &tenant.key, "/reports/learners?format=csv").await;
+    assert!(csv.text.ends_with("2024-02-29,EMEA,\"{\"\"Shirt\"\":\"\"M\"\"}\"\r\n"), "{}", csv.text);
+}
 
-    let about = rows(&stack, &tenant.key, "/activity?user=ADA@log.example").await;
-    assert_eq!(about.len(), 2, "{about:?}");
-    let later = rows(&stack, &tenant.key, "/activity?since=2099-01-01T00:00:00Z").await;
-    assert!(later.is_empty());
-    let said = stack.rollcall(&["activity", "reports-log", "--user", &id]).await.well();
-    assert!(said.out.contains("user.patch") && said.out.contains("updated"), "{}", said.out);
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_and_the_log_show_a_tenant_its_own_alone() {
+    let stack = Stack::shared().await;
+    let [ours, theirs] = [stack.tenant("reports-ours").await, stack.tenant("reports-theirs").await];
+    two_learners(&stack, &ours).await;
+    let [ada, bob] = two_learners(&stack, &theirs).await;
+    for path in
+        ["reports/learners", "reports/assignments", "reports/locations", "reports/business_units", "activity"]
+    {
+        let found = rows(&stack, &ours.key, &format!("/{path}")).await;
+        let text = json!(found).to_string();
+        assert!(!found.is_empty() && !text.contains(&ada) && !text.contains(&bob), "{path}: {text}");
+    }
+    let graz = rows(&stack, &ours.key, "/reports/locations?location=Graz").await;
+    assert_eq!(graz[0]["learners"], 1, "{graz:?}");
+    assert!(rows(&stack, &ours.key, &format!("/activity?user={ada}")).await.is_empty());
 }

@@ -1,9 +1,12 @@
 //! What SCIM cannot do: roles; and the sore point, accounts that were there before the integration.
 
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::okta::person;
-use tests::Stack;
+use tests::stack::Said;
+use tests::{Stack, eventually, programs};
 
 async fn add(stack: &Stack, tenant: &str, name: &str) -> String {
     let email = format!("{name}@{tenant}.example");
@@ -98,12 +101,18 @@ async fn old_accounts_are_linked_from_a_file_after_a_dry_run() {
 
     let dry = stack.rollcall(&["link", "linking", "--csv", path, "--dry-run"]).await;
     assert_eq!(dry.code, Some(1), "two lines do not match");
-    assert!(dry.out.contains("2 accounts would be linked"), "{}", dry.out);
+    assert!(dry.out.contains("2 accounts would be linked, 0 linked already"), "{}", dry.out);
     assert_eq!(unlinked().await, 2, "a dry run does nothing");
 
     let done = stack.rollcall(&["link", "linking", "--csv", path]).await;
     assert!(done.out.contains("2 accounts linked") && done.out.contains("no such account"), "{}", done.out);
+    assert!(done.out.contains("nobody@linking.example"), "who was not linked is named: {}", done.out);
     assert_eq!(unlinked().await, 0);
+    // The same again is done already. Headings as people have them; the tenant by its option.
+    std::fs::write(&file, "Name;E-Mail;USERNAME;External ID\r\nOne;;one@linking.example;00u1\r\nTwo;;two@linking.example;00u2\r\n")
+        .unwrap();
+    let again = stack.rollcall_json(&["link", "--tenant", "linking", "--csv", path]).await;
+    assert_eq!(again, json!({ "dry_run": false, "linked": 0, "linked_already": 2, "not_linked": [] }));
     let found = okta.filter("externalId eq \"00u2\"").await.is(200);
     assert_eq!(found.resources()[0]["userName"], "two@linking.example");
     std::fs::remove_dir_all(&folder).unwrap();
@@ -125,4 +134,55 @@ async fn a_tenant_may_take_a_post_of_somebody_who_is_there_for_an_update() {
     let again = okta.create(&user).await.is(201);
     assert_eq!((again.id(), &again.body["title"]), (id.clone(), &json!("Boss")));
     assert_eq!(stack.db().count(&format!("select 1 from users where id = '{id}' and version = 2")).await, 1);
+}
+
+/// The operator's CLI, which waits for two seconds alone; within a terminal if there is one.
+fn link(stack: &Stack, path: &str, is_in_terminal: bool) -> Command {
+    let rollcall = programs::path("rollcall");
+    let mut command = if is_in_terminal {
+        let mut script = Command::new("script");
+        script.args(["-qec", &format!("{} link --csv {path}", rollcall.display()), "/dev/null"]);
+        script
+    } else {
+        let mut plain = Command::new(rollcall);
+        plain.args(["link", "--csv", path]);
+        plain
+    };
+    command
+        .env("DATABASE_URL", &stack.database_url)
+        .env("AMQP_URL", &stack.amqp_url)
+        .env("ROLLCALL_DEADLINE", "2");
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_linked_with_a_progress_bar_and_a_late_answer_hides_nothing() {
+    let stack = Stack::own().await;
+    stack.tenant("only").await;
+    let [one, two] = [add(&stack, "only", "one").await, add(&stack, "only", "two").await];
+    let file = stack.folder().join("links.csv");
+    let path = file.to_str().unwrap();
+    let external_id = async |id: &str| stack.db().user(id).await.unwrap()["external_id"].clone();
+
+    // The only tenant need not be named.
+    std::fs::write(&file, "email,externalId\none@only.example,00u1\n").unwrap();
+    let done = Said::by(link(&stack, path, true)).await.well();
+    assert!(done.out.contains("[########################################] 1/1"), "{}", done.out);
+    assert!(done.out.contains("1 accounts linked"), "{}", done.out);
+    assert_eq!(external_id(&one).await, "00u1");
+
+    std::fs::write(&file, "email,externalId\ntwo@only.example,00u2\nnobody@only.example,00u3\n").unwrap();
+    stack.workers[0].freeze();
+    let late = Said::by(link(&stack, path, false)).await;
+    stack.workers[0].thaw();
+    assert_eq!(late.code, Some(3), "{}", late.err);
+    for said in ["0 accounts linked", "no worker answered", "nobody@only.example"] {
+        assert!(late.out.contains(said), "{said}: {}", late.out);
+    }
+    eventually("what was queued is applied", Duration::from_secs(20), async || {
+        (external_id(&two).await == "00u2").then_some(())
+    })
+    .await;
+    let again = Said::by(link(&stack, path, false)).await;
+    assert_eq!((again.code, again.out.contains("1 linked already")), (Some(1), true), "{}", again.out);
 }

@@ -1,7 +1,7 @@
 //! The query string: read strictly, so that a broken filter is never taken for none.
 //!
-//! Before it: the request line. After it: the handlers, which ask for the parameters they know; others are ignored
-//! (RFC 7644 §3.4.2).
+//! Before it: the request line. After it: the handlers, which ask for the parameters they know; SCIM ignores others
+//! (RFC 7644 §3.4.2), reports refuse them.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -38,6 +38,35 @@ impl Query {
             (value, None) => Ok(value.map(String::as_str)),
             _ => Err(Error::invalid_value(format!("the parameter {name} is given twice"))),
         }
+    }
+
+    /// The same under the names that an endpoint knows, where every parameter must be one of them: a misspelt filter that were
+    /// ignored would return everybody. (SCIM ignores what it does not know, RFC 7644 §3.4.2.) `business-unit` and `businessUnit`
+    /// are `business_unit`.
+    ///
+    /// # Errors
+    /// 400 `invalidValue` that names the parameter, for one that is not known, is empty, or holds U+0000.
+    pub fn known(&self, names: &[&str]) -> Result<Self, Error> {
+        let bare = |name: &str| name.replace(['-', '_'], "").to_ascii_lowercase();
+        let pairs = self.0.iter().map(|(given, value)| {
+            let Some(name) = names.iter().find(|name| bare(name) == bare(given)) else {
+                let is_plain = given.len() <= 50
+                    && given.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+                let given = if is_plain { given } else { "in the query string" };
+                return Err(Error::invalid_value(format!(
+                    "the parameter {given} is not known here; there is: {}",
+                    names.join(", ")
+                )));
+            };
+            if value.is_empty() {
+                return Err(Error::invalid_value(format!("the parameter {name} must not be empty")));
+            }
+            if value.contains('\0') {
+                return Err(Error::invalid_value(format!("the parameter {name} must not contain U+0000")));
+            }
+            Ok(((*name).to_owned(), value.clone()))
+        });
+        pairs.collect::<Result<_, _>>().map(Self)
     }
 
     /// `attributes` and `excludedAttributes` (RFC 7644 §3.9).
@@ -95,6 +124,23 @@ mod tests {
         ] {
             assert_eq!(query.get(name), Ok(value), "{name}");
         }
+    }
+
+    #[test]
+    fn an_endpoint_of_our_own_knows_all_its_parameters() {
+        let known = |raw: &str| Query::parse(raw).unwrap().known(&["business_unit", "user"]);
+        for raw in ["business_unit=A", "business-unit=A", "businessUnit=A", "BUSINESS_UNIT=A"] {
+            assert_eq!(known(raw).unwrap().get("business_unit"), Ok(Some("A")), "{raw}");
+        }
+        for (raw, said) in [
+            ("busines_unit=A", "the parameter busines_unit is not known"),
+            ("a%20b=A", "the parameter in the query string is not known"),
+            ("user=", "the parameter user must not be empty"),
+            ("user=%00", "the parameter user must not contain"),
+        ] {
+            assert!(known(raw).unwrap_err().detail.starts_with(said), "{raw}");
+        }
+        assert!(known("business-unit=A&businessUnit=B").unwrap().get("business_unit").is_err());
     }
 
     #[test]

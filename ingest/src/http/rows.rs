@@ -1,53 +1,69 @@
-//! Rows without end: a page is read, written, and forgotten before the next one is read. A slow reader holds no connection.
+//! Rows without end: a page is read, written, and forgotten before the one after the next is read. A slow reader holds no connection.
 //!
 //! Before it: a report, or the activity log. After it: the client, which sees the first rows while the last ones are not read.
+
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use shared::postgres::Error;
 use shared::postgres::reports::{Paged, Row, goes_on};
-use shared::postgres::{Error, Pool};
 use shared::report::Format;
 use shared::retry::Delays;
 use shared::scim;
-use tracing::warn;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::timeout;
+use tracing::{info, warn};
 
 use super::answer::{Answer, Refusal};
 use super::query::Query;
+use crate::app::Shared;
 use crate::gate::Place;
 
 /// How often a page that cannot be read is tried again, once the answer has begun.
 const TRIES: u32 = 5;
+/// How long to wait for the turn to read a page.
+const TURN: Duration = Duration::from_secs(5);
+/// How long a client may take for a page, until its answer is broken off.
+const STALLED: Duration = Duration::from_secs(60);
 
 /// The form that the client wants: the parameter `format`, else the header `Accept`, else JSON.
 ///
 /// # Errors
 /// 400 for a form that there is not.
 pub fn format(query: &Query, headers: &HeaderMap) -> Result<Format, scim::Error> {
-    let accepts_csv = headers
-        .get_all(ACCEPT)
-        .iter()
-        .any(|accept| accept.to_str().is_ok_and(|accept| accept.to_ascii_lowercase().contains("text/csv")));
     match query.get("format")? {
         Some("csv") => Ok(Format::Csv),
         Some("json") => Ok(Format::Json),
         Some(_) => Err(scim::Error::invalid_value("the parameter format must be json or csv")),
-        None if accepts_csv => Ok(Format::Csv),
+        None if prefers_csv(headers) => Ok(Format::Csv),
         None => Ok(Format::Json),
     }
 }
 
-/// What is still to be written.
-struct Rest<P> {
-    pool: Pool,
-    what: P,
-    format: Format,
-    page: Option<Vec<Row>>,
-    written: usize,
-    /// The request is in hand until its last row is written.
-    _place: Place,
+/// Whether CSV is asked for by name, and more than JSON is (RFC 9110 §12.5.1).
+fn prefers_csv(headers: &HeaderMap) -> bool {
+    let given = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    let ranges: Vec<&str> = given.flat_map(|accept| accept.split(',')).collect();
+    let weight = |wanted: &str| {
+        let mut named = ranges.iter().filter_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let is_named = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case(wanted));
+            let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+            is_named.then(|| weight.map_or(1.0, |weight| weight.parse::<f32>().unwrap_or_default()))
+        });
+        named.next().unwrap_or_default()
+    };
+    weight("text/csv") > weight("application/json")
+}
+
+/// A part of the answer, ready to be sent.
+struct Piece {
+    text: Bytes,
+    is_last: bool,
 }
 
 /// Answers with all rows, in the order of their key. `name` is what a browser calls the file.
@@ -55,15 +71,25 @@ struct Rest<P> {
 /// # Errors
 /// 429 if the first page cannot be read.
 pub async fn answer<P: Paged + 'static>(
-    pool: &Pool,
+    app: &Shared,
     place: Place,
     name: &str,
     what: P,
     format: Format,
 ) -> Answer {
-    let first = read(pool, &what, None).await.map_err(|error| Refusal::unread(&error))?;
-    let rest = Rest { pool: pool.clone(), what, format, page: Some(first), written: 0, _place: place };
-    Ok(response(name, format, Body::from_stream(stream::try_unfold(Some(rest), write))))
+    let first = read(app, &what, None).await.map_err(|error| Refusal::unread(&error))?;
+    let (sender, pieces) = channel(1);
+    tokio::spawn(write(app.clone(), place, what, format, first, sender));
+    Ok(response(name, format, Body::from_stream(stream::try_unfold(Some(pieces), next))))
+}
+
+/// The next piece. Where they end before the last one the connection breaks, so that nobody takes the answer for whole.
+async fn next(pieces: Option<Receiver<Piece>>) -> Result<Option<(Bytes, Option<Receiver<Piece>>)>, Error> {
+    let Some(mut pieces) = pieces else { return Ok(None) };
+    match pieces.recv().await {
+        Some(Piece { text, is_last }) => Ok(Some((text, (!is_last).then_some(pieces)))),
+        None => Err(Error::Unavailable("the rows broke off".to_owned())),
+    }
 }
 
 fn response(name: &str, format: Format, body: Body) -> Response {
@@ -83,44 +109,81 @@ fn response(name: &str, format: Format, body: Body) -> Response {
     response
 }
 
-async fn read<P: Paged>(pool: &Pool, what: &P, after: Option<&str>) -> Result<Vec<Row>, Error> {
-    pool.bounded(async |connection| what.page(connection, after).await).await
+/// Reads a page when its turn comes: reports take but some of the connections, and leave the others to whoever waits for SCIM.
+async fn read<P: Paged>(app: &Shared, what: &P, after: Option<&str>) -> Result<Vec<Row>, Error> {
+    let turn = timeout(TURN, app.pages.acquire()).await;
+    let _turn = turn.map_err(|_| Error::Unavailable("too many reports are being read".to_owned()))?;
+    app.pool.bounded(async |connection| what.page(connection, after).await).await
 }
 
-/// The next piece: a page of rows. What follows it is read when the piece is gone.
-async fn write<P: Paged>(rest: Option<Rest<P>>) -> Result<Option<(Bytes, Option<Rest<P>>)>, Error> {
-    let Some(mut rest) = rest else { return Ok(None) };
-    let columns = rest.what.columns();
-    let mut text = if rest.written == 0 { rest.format.begin(columns) } else { String::new() };
-    let page = rest.page.take().unwrap_or_default();
-    for row in &page {
-        text.push_str(&rest.format.row(columns, rest.written, &row.object));
-        rest.written += 1;
+/// Writes one page after the other while the client takes them. The request is in hand, and has its place, until then.
+async fn write<P: Paged>(
+    app: Shared,
+    _place: Place,
+    what: P,
+    format: Format,
+    mut page: Vec<Row>,
+    sender: Sender<Piece>,
+) {
+    let columns = what.columns();
+    let (mut text, mut written) = (format.begin(columns), 0);
+    loop {
+        for row in &page {
+            text.push_str(&format.row(columns, written, &row.object));
+            written += 1;
+        }
+        let after = goes_on(&page).map(str::to_owned);
+        if after.is_none() {
+            text.push_str(format.end());
+        }
+        let piece = Piece { text: std::mem::take(&mut text).into(), is_last: after.is_none() };
+        match timeout(STALLED, sender.send(piece)).await {
+            Ok(Ok(())) => {}
+            // It hung up.
+            Ok(Err(_)) => return,
+            Err(_) => {
+                return info!(rows = written, "a client stopped reading rows: its answer is broken off");
+            }
+        }
+        let Some(after) = after else { return };
+        page = match read_again(&app, &what, &after).await {
+            Ok(page) => page,
+            Err(error) => return warn!(%error, rows = written, "rows could not be read to their end"),
+        };
     }
-    let Some(last) = goes_on(&page) else {
-        text.push_str(rest.format.end());
-        return Ok(Some((text.into(), None)));
-    };
-    rest.page = Some(read_again(&rest, last).await?);
-    Ok(Some((text.into(), Some(rest))))
 }
 
-/// A page in the middle: to break off would cost the client all that it has. If it must be, the client sees it: the connection
-/// breaks before the end of the body.
-async fn read_again<P: Paged>(rest: &Rest<P>, after: &str) -> Result<Vec<Row>, Error> {
+/// A page in the middle: to break off would cost the client all that it has.
+async fn read_again<P: Paged>(app: &Shared, what: &P, after: &str) -> Result<Vec<Row>, Error> {
     let mut delays = Delays::reconnect();
     let mut tries = 1;
     loop {
-        match read(&rest.pool, &rest.what, Some(after)).await {
+        match read(app, what, Some(after)).await {
             Err(error) if tries < TRIES && error.is_transient() => {
                 tries += 1;
                 delays.pause().await;
             }
-            Err(error) => {
-                warn!(%error, rows = rest.written, "rows could not be read to their end");
-                return Err(error);
-            }
             page => return page,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn csv_is_for_those_who_prefer_it() {
+        for (accept, is_csv) in [
+            ("*/*", false),
+            ("text/csv", true),
+            ("Text/CSV; header=present", true),
+            ("text/csv;q=0", false),
+            ("application/json, text/csv;q=0.5", false),
+            ("application/json;q=0.1, text/csv; q=0.5", true),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(prefers_csv(&headers), is_csv, "{accept}");
         }
     }
 }

@@ -32,7 +32,12 @@ fn assigned() -> What {
 }
 
 fn completed() -> What {
-    let assignment = Completion { id: "a".to_owned(), completed_at: OffsetDateTime::UNIX_EPOCH, score: None };
+    let assignment = Completion {
+        id: "a".to_owned(),
+        completed_at: OffsetDateTime::UNIX_EPOCH,
+        score: None,
+        grade_pending: false,
+    };
     What::Content(ContentEvent::Completed(Completed { user: UserRef { id: Uuid::nil() }, assignment }))
 }
 

@@ -1,5 +1,6 @@
 //! `assignments`: what was assigned to whom. Events may come twice, late, and a completion before its assignment:
-//! of several assignments of one id the latest stands, of several completions too, and neither touches the other.
+//! of several assignments of one id the latest stands, of several completions too (of one time the one that came last: the score
+//! may come after), and neither touches the other.
 
 use std::collections::HashSet;
 
@@ -23,11 +24,13 @@ const ASSIGNED: &str = "insert into assignments
     assigned_at = excluded.assigned_at, due_by = excluded.due_by
   where assignments.assigned_at is null or assignments.assigned_at <= excluded.assigned_at";
 
-const COMPLETED: &str = "insert into assignments (tenant_id, id, user_id, completed_at, score)
-  select distinct on (tenant_id, id) tenant_id, id, user_id, completed_at, score
-  from input order by tenant_id, id, completed_at desc
-  on conflict (tenant_id, id) do update set completed_at = excluded.completed_at, score = excluded.score
-  where assignments.completed_at is null or assignments.completed_at < excluded.completed_at";
+const COMPLETED: &str = "insert into assignments (tenant_id, id, user_id, completed_at, score, grade_pending)
+  select distinct on (tenant_id, id) tenant_id, id, user_id, completed_at, score, grade_pending
+  from (select *, row_number() over () as nth from input) as input
+  order by tenant_id, id, completed_at desc, nth desc
+  on conflict (tenant_id, id) do update set
+    completed_at = excluded.completed_at, score = excluded.score, grade_pending = excluded.grade_pending
+  where assignments.completed_at is null or assignments.completed_at <= excluded.completed_at";
 
 /// A row of `assignments`, as far as an assignment knows it.
 #[derive(Debug, Serialize)]
@@ -72,6 +75,7 @@ pub struct CompletedRow<'a> {
     #[serde(with = "time::serde::rfc3339")]
     completed_at: OffsetDateTime,
     score: Option<f64>,
+    grade_pending: bool,
 }
 
 impl<'a> CompletedRow<'a> {
@@ -84,6 +88,7 @@ impl<'a> CompletedRow<'a> {
             user_id: completed.user.id,
             completed_at: completed.assignment.completed_at,
             score: completed.assignment.score,
+            grade_pending: completed.assignment.grade_pending,
         }
     }
 }

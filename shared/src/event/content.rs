@@ -72,6 +72,8 @@ pub struct Completion {
     pub completed_at: OffsetDateTime,
     /// As the content service counts.
     pub score: Option<f64>,
+    /// The score is still to come, with another completion of the assignment.
+    pub grade_pending: bool,
 }
 
 /// What is to be learnt.
@@ -189,6 +191,7 @@ fn completed(data: &Object<'_>) -> Result<Completed, String> {
             id: assignment.text("id", MAX_TEXT)?.to_owned(),
             completed_at: assignment.time("completedAt")?,
             score: assignment.optional("score", Object::number)?,
+            grade_pending: assignment.optional("gradePending", Object::boolean)?.unwrap_or_default(),
         },
     })
 }
@@ -265,6 +268,10 @@ impl<'a> Object<'a> {
         self.required(field)?.as_f64().ok_or_else(|| self.wrong(field, "must be a number"))
     }
 
+    fn boolean(&self, field: &str) -> Result<bool, String> {
+        self.required(field)?.as_bool().ok_or_else(|| self.wrong(field, "must be true or false"))
+    }
+
     fn object(&self, field: &str) -> Result<Object<'a>, String> {
         let fields =
             self.required(field)?.as_object().ok_or_else(|| self.wrong(field, "must be an object"))?;
@@ -294,6 +301,25 @@ mod tests {
         let (event, content) = decode(&good()).unwrap();
         assert_eq!(event.kind, "content.assigned");
         assert!(matches!(content, ContentEvent::Assigned(a) if a.assignment.due_by.is_some()));
+    }
+
+    #[test]
+    fn a_completion_may_say_that_its_score_is_still_to_come() {
+        let mut event = good();
+        event["type"] = json!("content.completed");
+        for (said, meant) in [
+            (Value::Null, Ok(false)),
+            (json!(true), Ok(true)),
+            (json!("yes"), Err("data.assignment.gradePending must be true or false".to_owned())),
+        ] {
+            event["data"]["assignment"] =
+                json!({ "id": "a1", "completedAt": "2026-01-02T10:00:00Z", "gradePending": said });
+            let read = decode(&event).map(|(_, content)| match content {
+                ContentEvent::Completed(completed) => completed.assignment.grade_pending,
+                ContentEvent::Assigned(_) => unreachable!("its type is content.completed"),
+            });
+            assert_eq!(read, meant, "{said}");
+        }
     }
 
     #[test]

@@ -16,9 +16,11 @@ const COLUMNS: &[Column] = &[
     ("at", "to_char(c.issued_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"),
     (
         "actor",
-        "case when c.actor = 'operator' then 'operator' else 'key ' || coalesce(k.prefix, c.actor) end",
+        "case when k.prefix is not null then 'key ' || k.prefix \
+         when c.actor ~ '^[0-9a-f]{8}-' then 'key ' || c.actor else c.actor end",
     ),
     ("change", "c.change"),
+    ("attributes", "array_to_string(c.attributes, ' ')"),
     ("resource", "c.resource_id"),
     (
         "outcome",
@@ -50,10 +52,12 @@ impl Paged for ActivityOf {
     /// The oldest first.
     async fn page(&self, connection: &mut AsyncPgConnection, after: Option<&str>) -> Result<Vec<Row>, Error> {
         let later = if after.is_some() { "c.id > $3::uuid" } else { "$3::text is null" };
+        // A statement each, so that an index leads to the place where it goes on.
+        let about = if self.resource.is_some() { "c.resource_id = $4" } else { "$4::uuid is null" };
         let statement = format!(
             "select {}, c.id::text as key from commands c \
-             left join api_keys k on k.id::text = c.actor \
-             where c.tenant_id = $1 and c.id >= $2 and {later} and ($4::uuid is null or c.resource_id = $4) \
+             left join api_keys k on k.tenant_id = c.tenant_id and k.id::text = c.actor \
+             where c.tenant_id = $1 and c.id >= $2 and {later} and {about} \
              order by c.id limit $5",
             object(COLUMNS)
         );

@@ -22,8 +22,10 @@ const BOUND: Duration = Duration::from_secs(10);
 /// How often [`watch`] looks.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// A process that is paused in the middle of a transaction must not hold its locks for longer than this.
-const SESSION: &str = "set idle_in_transaction_session_timeout = '15s'";
+/// A process that is paused in the middle of a transaction must not hold its locks for longer than this. Compiling a query takes longer
+/// than any of ours should, and a report may not take more than one core from those who wait for an answer.
+const SESSION: &str =
+    "set idle_in_transaction_session_timeout = '15s'; set jit = off; set max_parallel_workers_per_gather = 0";
 
 /// A connection out of the pool.
 pub type Connection = deadpool::Object<AsyncPgConnection>;

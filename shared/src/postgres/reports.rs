@@ -1,6 +1,7 @@
 //! Reading reports a page at a time, so that no connection waits for a slow reader and memory stays flat.
 //!
-//! Before it: [`crate::report`]. After it: rows as JSON objects. A report reads the schema `reporting` and nothing else.
+//! Before it: [`crate::report`]. After it: rows as JSON objects. A report reads the schemas `living` and `reporting`, and
+//! nothing else.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
@@ -75,7 +76,6 @@ impl Paged for ReportOf {
             .bind::<Nullable<Text>, _>(after)
             .bind::<Nullable<Text>, _>(filter.location.as_deref())
             .bind::<Nullable<Text>, _>(filter.business_unit.as_deref())
-            .bind::<Nullable<Text>, _>(filter.status.as_deref())
             .bind::<BigInt, _>(PAGE);
         Ok(query.load(connection).await?)
     }
@@ -84,24 +84,28 @@ impl Paged for ReportOf {
 /// Of our own constants alone; what was asked for is bound.
 fn statement(report: Report, filter: &Filter, is_later: bool) -> String {
     let key = report.key();
-    let kind = match report {
-        Report::Learners | Report::Unlinked => "uuid",
-        Report::Assignments | Report::Locations | Report::BusinessUnits => "text",
-    };
+    let is_added_up = matches!(report, Report::Locations | Report::BusinessUnits);
+    let kind = if matches!(report, Report::Learners | Report::Unlinked) { "uuid" } else { "text" };
     let condition = |column: &str, nth: u8, value: &Option<String>| match value {
-        Some(_) => format!(" and {column} = ${nth}"),
+        Some(_) => format!("{column} = ${nth}"),
         // Named all the same: a statement has as many parameters as are bound.
-        None => format!(" and ${nth}::text is null"),
+        None => format!("${nth}::text is null"),
     };
-    // A statement each, so that the index leads to the place where it goes on.
-    let after = if is_later { format!("{key} > $2::{kind}") } else { "$2::text is null".to_owned() };
-    format!(
-        "select {}, {key}::text as key from reporting.{} \
-         where tenant_id = $1 and {after}{}{}{} order by {key} limit $6",
-        object(report.columns()),
-        report.name(),
+    let conditions = [
+        // A statement each, so that the index leads to the place where it goes on.
+        if is_later { format!("{key} > $2::{kind}") } else { "$2::text is null".to_owned() },
         condition("location", 3, &filter.location),
         condition("business_unit", 4, &filter.business_unit),
-        condition("status", 5, &filter.status),
-    )
+        filter.status_condition().unwrap_or("true").to_owned(),
+    ];
+    let rows = format!("from {} where tenant_id = $1 and {}", report.source(), conditions.join(" and "));
+    let rows = if is_added_up {
+        format!(
+            "from (select {key}, count(*) as learners, sum(assigned)::bigint as assigned, sum(completed)::bigint as completed, \
+             sum(overdue)::bigint as overdue {rows} and {key} is not null group by {key}) r"
+        )
+    } else {
+        rows
+    };
+    format!("select {}, {key}::text as key {rows} order by {key} limit $5", object(report.columns()))
 }

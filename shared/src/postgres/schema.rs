@@ -120,6 +120,7 @@ diesel::table! {
         outcome -> Nullable<Jsonb>,
         issued_at -> Timestamptz,
         decided_at -> Nullable<Timestamptz>,
+        attributes -> Nullable<Array<Text>>,
     }
 }
 
@@ -164,6 +165,7 @@ diesel::table! {
         due_by -> Nullable<Timestamptz>,
         completed_at -> Nullable<Timestamptz>,
         score -> Nullable<Double>,
+        grade_pending -> Bool,
     }
 }
 

@@ -52,7 +52,23 @@ pub enum Op {
     Replace,
 }
 
+/// The most attributes of a PATCH that are told.
+const MOST_TOLD: usize = 50;
+
 impl Patch {
+    /// The names of the attributes that it is about, without values and without what selects among them.
+    #[must_use]
+    pub fn attributes(&self) -> Vec<String> {
+        let named = self.operations.iter().flat_map(|operation| match (&operation.path, &operation.value) {
+            (Some(Path { attr, sub: Some(sub), .. }), _) => vec![format!("{attr}.{sub}")],
+            (Some(Path { attr, .. }), _) => vec![attr.to_string()],
+            (None, Some(Value::Object(value))) => value.keys().cloned().collect(),
+            (None, _) => Vec::new(),
+        });
+        let names: std::collections::BTreeSet<String> = named.collect();
+        names.into_iter().take(MOST_TOLD).collect()
+    }
+
     /// Reads the body of a PATCH. Names and operations are taken whatever their case.
     ///
     /// # Errors

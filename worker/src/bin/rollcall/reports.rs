@@ -1,15 +1,13 @@
 //! `rollcall report`, `rollcall unlinked` and `rollcall activity`: rows without end, written a page at a time.
 
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 use shared::postgres::Pool;
 use shared::postgres::activity::ActivityOf;
 use shared::postgres::reports::{Paged, ReportOf, Row, goes_on};
-use shared::report::{Filter, Format, Report};
-use time::format_description::well_known::Rfc3339;
-use time::{Duration, OffsetDateTime};
+use shared::report::{Filter, Format, Report, since};
 
 use crate::context::{Context, Failure};
 use crate::output;
@@ -29,7 +27,7 @@ pub struct Arguments {
     /// Of this business unit alone.
     #[arg(long)]
     business_unit: Option<String>,
-    /// Assignments with this status alone: Completed, Incomplete or Overdue.
+    /// Assignments with this status alone: Completed, Incomplete, Overdue or "Grade Pending".
     #[arg(long)]
     status: Option<String>,
     /// How the rows are written; --json is the same as --format json.
@@ -52,9 +50,9 @@ pub struct Activity {
     /// About this user alone: the userName, in any case, or the SCIM id.
     #[arg(long)]
     user: Option<String>,
-    /// From this time on, as in 2026-01-31T06:00:00Z; by default since a day ago. The log is kept 30 days.
-    #[arg(long, value_parser = moment)]
-    since: Option<OffsetDateTime>,
+    /// From then on: 2026-01-31T06:00:00Z, 2026-01-31 (midnight UTC), or how long ago (30m, 12h, 7d). The log is kept 30 days.
+    #[arg(long, default_value = "7d")]
+    since: String,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -68,16 +66,13 @@ fn named(name: &str) -> Result<Report, String> {
     Report::named(name).ok_or_else(|| format!("there is no such report; there is: {}", names()))
 }
 
-fn moment(text: &str) -> Result<OffsetDateTime, String> {
-    OffsetDateTime::parse(text, &Rfc3339)
-        .map_err(|_| "it must be a time such as 2026-01-31T06:00:00Z".to_owned())
-}
-
 /// Writes a report.
 pub async fn report(context: &Context, arguments: Arguments) -> Result<(), Failure> {
     let Arguments { name: report, tenant, location, business_unit, status, format } = arguments;
     let filter = Filter { location, business_unit, status };
-    filter.check(report).map_err(|complaint| Failure::Usage(complaint.replace('_', "-")))?;
+    filter.check(report).map_err(|complaint| {
+        Failure::Usage(format!("--{}", complaint.replace("business_unit ", "business-unit ")))
+    })?;
     let tenant = context.tenant_or_only(tenant.as_deref()).await?.id;
     let format = match format {
         Some(Written::Json) => Format::Json,
@@ -99,11 +94,12 @@ pub async fn unlinked(context: &Context, arguments: Unlinked) -> Result<(), Fail
         table(&context.pool, &what, &columns, "every active account is linked to an identity provider")
             .await?;
     if count > 0 {
-        println!(
-            "\n{count} active accounts that no identity provider owns: deactivating these people there changes nothing here.\n\
-             Assign each to the app in the identity provider under the same userName, which links the account, or link them \
-             with rollcall link."
-        );
+        output::line(&format!(
+            "\n{count} active accounts that no identity provider is known to own: deactivating these people there may change \
+             nothing here.\n\
+             Assign each to the app in the identity provider under the same userName, so that it finds the account and sets its \
+             externalId, or link them with rollcall link."
+        ));
     }
     Ok(())
 }
@@ -115,12 +111,13 @@ pub async fn activity(context: &Context, arguments: Activity) -> Result<(), Fail
         None => None,
         Some(user) => Some(context.user_id(&tenant, &user).await?),
     };
-    let since = arguments.since.unwrap_or_else(|| context.clock.now() - Duration::days(1));
+    let since = since(&arguments.since, context.clock.now())
+        .map_err(|must| Failure::Usage(format!("--since {must}")))?;
     let what = ActivityOf { tenant: tenant.id, resource, since };
     if context.json {
         return write(&context.pool, &what, Format::Json).await;
     }
-    let columns = ["at", "actor", "change", "outcome", "status", "reason", "resource"];
+    let columns = ["at", "actor", "change", "attributes", "outcome", "status", "reason", "resource"];
     table(&context.pool, &what, &columns, "nothing was asked for since then").await.map(drop)
 }
 
@@ -130,25 +127,28 @@ async fn write(pool: &Pool, what: &impl Paged, format: Format) -> Result<(), Fai
     let columns = what.columns();
     let mut out = BufWriter::new(std::io::stdout().lock());
     let (mut written, mut is_told) = (0, false);
-    let mut is_wanted = out.write_all(format.begin(columns).as_bytes()).is_ok();
+    let mut state = out.write_all(format.begin(columns).as_bytes());
     each_page(pool, what, |page| {
         for row in page {
-            is_wanted &= out.write_all(format.row(columns, written, &row.object).as_bytes()).is_ok();
+            if state.is_ok() {
+                state = out.write_all(format.row(columns, written, &row.object).as_bytes());
+            }
             written += 1;
         }
         if goes_on(page).is_some() && std::io::stderr().is_terminal() {
             eprint!("\r{written} rows");
             is_told = true;
         }
-        is_wanted
+        state.is_ok()
     })
     .await?;
     if is_told {
         eprintln!("\r{written} rows");
     }
-    is_wanted &= out.write_all(format.end().as_bytes()).is_ok();
-    match out.flush() {
-        Err(error) if is_wanted => Err(Failure::Refused(format!("the rows cannot be written: {error}"))),
+    match state.and_then(|()| out.write_all(format.end().as_bytes())).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Refused(format!("the rows cannot be written: {error}")))
+        }
         _ => Ok(()),
     }
 }

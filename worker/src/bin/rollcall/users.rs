@@ -98,7 +98,10 @@ fn applied(outcome: Outcome) -> Result<Record, Failure> {
     match outcome {
         Outcome::Created { record, .. } | Outcome::Updated { record, .. } => Ok(record),
         Outcome::Rejected { error } => Err(Failure::Refused(error.detail)),
-        other => Err(Failure::Refused(format!("unexpected verdict: {}", other.name()))),
+        Outcome::Stale { .. } => Err(Failure::Refused(
+            "the user is being changed by others at the same time: try again".to_owned(),
+        )),
+        Outcome::Deleted => Err(Failure::Refused("unexpected verdict: deleted".to_owned())),
     }
 }
 
@@ -165,20 +168,38 @@ async fn set_role(context: &Context, tenant: &str, user: &str, role: Role) -> Re
 }
 
 async fn ask(context: &Context, command: &command::Command) -> Result<Outcome, Failure> {
-    Asking::start(context).await?.ask(context, command).await
+    Asking::start(context, topology::COMMANDS).await?.ask(context, command).await
 }
+
+/// How often a command is sent again because another change of the same user was applied before it.
+const OVERTAKEN: usize = 3;
 
 /// The way to the workers, for many commands.
 pub struct Asking(Requester);
 
 impl Asking {
-    /// Connects.
-    pub async fn start(context: &Context) -> Result<Self, Failure> {
-        Ok(Self(Requester::new(context.link().await?, topology::COMMANDS)))
+    /// Connects to this queue.
+    pub async fn start(context: &Context, queue: &'static str) -> Result<Self, Failure> {
+        Ok(Self(Requester::new(context.link().await?, queue)))
     }
 
-    /// What comes of a command.
+    /// What comes of a command. One that was overtaken is sent again with a later ticket: the two were concurrent.
     pub async fn ask(&self, context: &Context, command: &command::Command) -> Result<Outcome, Failure> {
+        let tickets = TicketClock::new(context.clock.clone());
+        let mut command = command.clone();
+        for _ in 0..OVERTAKEN {
+            match self.ask_once(context, &command).await? {
+                Outcome::Stale { ticket } => tickets.observe(ticket),
+                outcome => return Ok(outcome),
+            }
+            command.ticket = tickets.issue();
+            command.issued_at = context.clock.now();
+            command.deadline = command.issued_at + context.deadline;
+        }
+        self.ask_once(context, &command).await
+    }
+
+    async fn ask_once(&self, context: &Context, command: &command::Command) -> Result<Outcome, Failure> {
         let body = serde_json::to_vec(command).expect("a command is made of strings, numbers and JSON");
         let answer = async {
             match self.0.ask(&command.ticket.to_string(), "application/json", body).await {

@@ -10,11 +10,11 @@ use uuid::Uuid;
 use crate::fold::{Entry, Standing, State};
 
 pub(super) const INSERT: &str = "insert into commands (id, tenant_id, change, resource_id, actor, request_id, \
-    fingerprint, state, status, outcome, issued_at, decided_at) select id, tenant_id, change, resource_id, actor, \
-    request_id, fingerprint, state, status, outcome, issued_at, decided_at from input order by id";
+    fingerprint, state, status, outcome, attributes, issued_at, decided_at) select id, tenant_id, change, resource_id, actor, \
+    request_id, fingerprint, state, status, outcome, attributes, issued_at, decided_at from input order by id";
 
 pub(super) const UPDATE: &str = "update commands c set state = i.state, status = i.status, outcome = i.outcome, \
-    resource_id = coalesce(i.resource_id, c.resource_id), decided_at = coalesce(c.decided_at, i.decided_at) \
+    resource_id = coalesce(i.resource_id, c.resource_id), attributes = coalesce(i.attributes, c.attributes), decided_at = coalesce(c.decided_at, i.decided_at) \
     from input i where c.id = i.id";
 
 /// The rows that a batch writes.
@@ -48,6 +48,7 @@ pub(super) struct Verdict {
     state: &'static str,
     status: Option<u16>,
     outcome: Option<Value>,
+    attributes: Option<Vec<String>>,
     #[serde(with = "time::serde::rfc3339")]
     decided_at: OffsetDateTime,
 }
@@ -88,6 +89,11 @@ fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> Verdict {
         },
         status: entry.outcome.as_ref().map(Outcome::status),
         outcome: entry.outcome.as_ref().and_then(|outcome| serde_json::to_value(outcome).ok()),
+        attributes: entry
+            .command
+            .as_ref()
+            .map(|command| command.change.attributes())
+            .filter(|attributes| !attributes.is_empty()),
         decided_at: now,
     }
 }

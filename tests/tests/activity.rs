@@ -1,0 +1,87 @@
+//! The activity log: who asked for what when, what came of it, and why it was refused.
+
+use serde_json::json;
+use tests::Stack;
+use tests::okta::person;
+use tests::rows::rows;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_who_asked_for_what_and_why_it_was_refused() {
+    let stack = Stack::shared().await;
+    let tenant = stack.tenant("reports-log").await;
+    let okta = tenant.okta();
+    let user = person("ada@log.example", "Ada", "A");
+    let id = okta.create(&user).await.is(201).id();
+    okta.create(&user).await.is(409);
+    okta.set_active(&id, false).await.is(200);
+
+    let log = rows(&stack, &tenant.key, "/activity").await;
+    let told: Vec<(&str, &str)> =
+        log.iter().map(|row| (row["change"].as_str().unwrap(), row["outcome"].as_str().unwrap())).collect();
+    assert_eq!(told, [("user.create", "created"), ("user.create", "rejected"), ("user.patch", "updated")]);
+    assert_eq!(log[2]["attributes"], "active", "it says what was changed, not into what");
+    assert!(log[1]["reason"].as_str().is_some_and(|reason| reason.contains("userName")), "{log:?}");
+    assert!(log.iter().all(|row| row["actor"] == format!("key {}", tenant.key.prefix())), "{log:?}");
+    assert!(!json!(log).to_string().contains("ada@log.example"), "the log names somebody");
+
+    let about = rows(&stack, &tenant.key, "/activity?user=ADA@log.example").await;
+    assert_eq!(about.len(), 2, "{about:?}");
+    let later = rows(&stack, &tenant.key, "/activity?since=2099-01-01T00:00:00Z").await;
+    assert!(later.is_empty());
+    let said = stack.rollcall(&["activity", "reports-log", "--user", &id]).await.well();
+    assert!(said.out.contains("user.patch") && said.out.contains("updated"), "{}", said.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_goes_back_as_far_as_is_said() {
+    let stack = Stack::shared().await;
+    let tenant = stack.tenant("reports-since").await;
+    let id = tenant.okta().create(&person("ada@since.example", "Ada", "A")).await.is(201).id();
+    stack.rollcall(&["user", "role", "reports-since", &id, "creator"]).await.well();
+    // As if the account had been made ten days ago: a command's time is in its id.
+    let made =
+        shared::ticket::Ticket::least_at(shared::clock::Clock::System.now() - time::Duration::days(10)).0;
+    stack
+        .db()
+        .execute(&format!(
+            "update commands set id = '{made}' where resource_id = '{id}' and change = 'user.create'"
+        ))
+        .await;
+    for (since, changes) in [
+        ("", 1),
+        ("?since=30d", 2),
+        ("?since=12h", 1),
+        ("?since=2020-01-01", 2),
+        ("?since=2020-01-01T00:00:00+01:00", 2),
+        ("?since=2020-01-01T00:00:00%2B01:00", 2),
+    ] {
+        let found = rows(&stack, &tenant.key, &format!("/activity{since}")).await;
+        assert_eq!(found.len(), changes, "{since}: {found:?}");
+    }
+    let log = rows(&stack, &tenant.key, "/activity?since=30d").await;
+    assert_eq!((&log[1]["actor"], &log[1]["change"]), (&json!("operator"), &json!("user.role")));
+
+    let said = stack
+        .rollcall_json(&["activity", "reports-since", "--since", "30d", "--user", "ADA@since.example"])
+        .await;
+    assert_eq!(said, json!(log));
+    let recent = stack.rollcall_json(&["activity", "reports-since", "--since", "2d"]).await;
+    assert_eq!(recent.as_array().map(Vec::len), Some(1));
+    let wrong = stack.rollcall(&["activity", "reports-since", "--since", "yesterday"]).await;
+    assert_eq!((wrong.code, wrong.err.contains("--since")), (Some(2), true), "{}", wrong.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_pull_asked_for_is_not_called_a_key() {
+    let stack = Stack::shared().await;
+    let tenant = stack.tenant("reports-actors").await;
+    let id = tenant.okta().create(&person("ada@actors.example", "Ada", "A")).await.is(201).id();
+    for actor in ["pull", "platform", "operator"] {
+        stack
+            .db()
+            .execute(&format!("update commands set actor = '{actor}' where resource_id = '{id}'"))
+            .await;
+        let log = rows(&stack, &tenant.key, "/activity").await;
+        assert_eq!(log[0]["actor"], actor);
+    }
+}
