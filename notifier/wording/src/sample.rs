@@ -36,7 +36,7 @@ pub fn letter<'a>(
         locale: Some(locale.as_str()),
         timezone: Some("Europe/Berlin"),
         given_name: "Ada",
-        user_name: "ada@example.com",
+        user_name: "ada@acme.example",
         items,
         unsubscribe_url: kind.is_optional().then_some("https://learn.example/unsubscribe/sample"),
     }
