@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use crate::{db, programs, reaper};
 
 /// How many stacks fit on one pair. Their virtual hosts are made in one go: each rabbitmqctl costs seconds.
-const ROOM: u32 = 48;
+const ROOM: u32 = 80;
 
 /// One pair.
 pub struct Servers {

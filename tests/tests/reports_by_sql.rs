@@ -42,15 +42,15 @@ async fn whoever_reads_reports_by_sql_can_read_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_condition_of_a_reader_sees_somebody_archived() {
     let stack = Stack::shared().await;
-    let okta = stack.tenant("guarded").await.okta();
-    let gone = okta.create(&person("gone@guarded.example", "Gone", "G")).await.is(201).id();
+    let okta = stack.tenant("barred").await.okta();
+    let gone = okta.create(&person("gone@barred.example", "Gone", "G")).await.is(201).id();
     okta.set_active(&gone, false).await.is(200);
     // As cheap as can be: Postgres would ask it before anything else.
     stack
         .db()
         .execute(
             "create function peek(name text) returns boolean language plpgsql cost 0.0000001 as $$ begin \
-             if name = 'gone@guarded.example' then raise exception 'seen'; end if; return true; end $$",
+             if name = 'gone@barred.example' then raise exception 'seen'; end if; return true; end $$",
         )
         .await;
     let reader = reader(&stack, "peeks_at_reports").await;
