@@ -25,10 +25,12 @@ open_rundir() {
 
 # Reads lines NAME=value into variables; nothing in the file is executed.
 read_settings() {
-  local name value
+  local line name
   [[ -r $1 ]] || return 0
-  while IFS='=' read -r name value; do
-    if [[ $name =~ ^[A-Z]+_(PORT|PASSWORD|COOKIE|KEY)$ ]]; then printf -v "$name" '%s' "$value"; fi
+  while IFS= read -r line; do
+    name=${line%%=*}
+    # A value may have a = of its own, also at its end.
+    if [[ $name =~ ^[A-Z]+_(PORT|PASSWORD|COOKIE|KEY)$ ]]; then printf -v "$name" '%s' "${line#*=}"; fi
   done <"$1"
 }
 

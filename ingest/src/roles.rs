@@ -68,7 +68,7 @@ impl Handle for Intake {
     async fn handle(&self, subscription: &Subscription, batch: &Batch) -> Result<(), Unfinished> {
         for delivery in batch {
             let taken = match read(&delivery.data) {
-                Ok(changed) => self.take_patiently(&changed).await?,
+                Ok(changed) => self.take_patiently(subscription, &changed).await?,
                 Err(reason) => Some(reason),
             };
             let Some(reason) = taken else { continue };
@@ -82,10 +82,18 @@ impl Handle for Intake {
 
 impl Intake {
     /// Sets the role, for as long as it takes until that can be done; returns why it never can be.
-    async fn take_patiently(&self, changed: &Changed) -> Result<Option<String>, Unfinished> {
+    async fn take_patiently(
+        &self,
+        subscription: &Subscription,
+        changed: &Changed,
+    ) -> Result<Option<String>, Unfinished> {
         let mut delays = Delays::reconnect();
         let mut waits = false;
         loop {
+            // On a channel that is no more it is not ours any more: whoever has it now goes on to later ones.
+            if !subscription.channel().status().connected() {
+                return Err(amqp::Error::Unavailable("the channel broke".to_owned()).into());
+            }
             let taken = tokio::select! {
                 () = self.stop.cancelled() => return Err(Unfinished::Stopped),
                 taken = self.take(changed) => taken,

@@ -15,6 +15,8 @@ async fn both_servers_are_killed_in_the_middle_of_a_push() {
     let stack =
         Stack::start(Options { servers: Some(servers.clone()), workers: 2, ..Options::default() }).await;
     let tenant = stack.tenant("power").await;
+    let told = || std::fs::read_to_string(servers.folder().join("servers.env")).unwrap();
+    let connections = told();
     let witness = stack.broker().await.witness().await;
     let okta = tenant.okta();
     let saboteur = async {
@@ -34,4 +36,5 @@ async fn both_servers_are_killed_in_the_middle_of_a_push() {
     let (pushed, ()) = tokio::join!(push_for(&okta, "power", Duration::from_secs(20), 16), saboteur);
     only_answers_okta_understands(&okta);
     check::all_arrived_once(&stack, &tenant, &witness, &pushed).await;
+    assert_eq!(told(), connections, "a password or a key is another one after a start");
 }

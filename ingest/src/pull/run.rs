@@ -241,21 +241,28 @@ impl Run<'_> {
     /// Puts commands into the queue; a full one, or a broker that is away, is waited for. What is there twice takes effect once.
     async fn queue(&self, messages: &[Message]) -> Result<(), End> {
         let mut delays = Delays::new(Duration::from_millis(100), Duration::from_secs(10));
-        let mut told = false;
-        loop {
+        let (mut rest, mut most, mut told) = (messages, messages.len(), false);
+        while !rest.is_empty() {
             if self.stop.is_cancelled() {
                 return Err(End::LetGo);
             }
-            match self.means.publisher.publish(messages).await {
-                Ok(()) => return Ok(()),
-                Err(error) if !told => {
-                    warn!(%error, run = %self.lease.run, "a pull waits for the queue");
-                    told = true;
+            let (now, later) = rest.split_at(most.min(rest.len()));
+            match self.means.publisher.publish(now).await {
+                Ok(()) => {
+                    (rest, most) = (later, most * 2);
+                    continue;
                 }
+                // It may have room for fewer.
+                Err(shared::amqp::Error::Refused) => most = (most / 2).max(1),
                 Err(_) => {}
+            }
+            if !told {
+                warn!(run = %self.lease.run, "a pull waits for the queue");
+                told = true;
             }
             self.pause(delays.next_delay()).await?;
         }
+        Ok(())
     }
 
     pub(super) async fn pause(&self, pause: Duration) -> Result<(), End> {

@@ -83,15 +83,20 @@ impl Publisher {
     pub async fn publish(&self, messages: &[Message]) -> Result<(), Error> {
         let mut slot = self.channel.lock().await;
         // Taken out: after an error or a cancelled call the channel may hold confirms that are not ours.
-        let channel = match slot.take().filter(|channel| channel.status().connected()) {
-            Some(channel) => channel,
-            None => self.link.channel(true).await?,
+        let usable = slot.take().filter(|channel| channel.status().connected());
+        // All of it in time: also a channel may never open, when the connection breaks meanwhile.
+        let publish = async {
+            let channel = match usable {
+                Some(channel) => channel,
+                None => self.link.channel(true).await?,
+            };
+            // Checked again: the broker may have blocked publishers since the channel was made.
+            self.link.connection()?;
+            publish_all(&channel, messages).await?;
+            Ok(channel)
         };
-        // Checked again: the broker may have blocked publishers since the channel was made.
-        self.link.connection()?;
         let late = |_| Err(Error::Unavailable("it did not confirm in time".to_owned()));
-        tokio::time::timeout(CONFIRM, publish_all(&channel, messages)).await.unwrap_or_else(late)?;
-        *slot = Some(channel);
+        *slot = Some(tokio::time::timeout(CONFIRM, publish).await.unwrap_or_else(late)?);
         Ok(())
     }
 }

@@ -88,7 +88,8 @@ fn limited(queue_limit: u32) -> FieldTable {
     arguments
 }
 
-/// A queue of which one consumer at a time gets messages: of two roles of a person the later one stands.
+/// A queue of which one consumer at a time gets messages: of two roles of a person the later one stands. (But where a consumer stops
+/// with one in hand, which the broker may give to the next one late.)
 fn one_after_the_other() -> FieldTable {
     let mut arguments = quorum();
     insert(&mut arguments, "x-single-active-consumer", AMQPValue::Boolean(true));

@@ -53,6 +53,7 @@ pub struct RunRow {
     pub linked: Option<i64>,
     pub gone: Option<i64>,
     pub archiving: i64,
+    pub lease_until: Option<OffsetDateTime>,
     pub confirmed: bool,
     pub reason: Option<String>,
     pub set_at: Option<OffsetDateTime>,
@@ -98,14 +99,17 @@ const VERDICTS: &str = "select count(*) filter (where change = 'user.supplement'
     count(*) filter (where change = 'user.patch' and status >= 300) as kept \
     from commands where tenant_id = $1 and id >= $2 and request_id = $3 and decided_at is not null";
 
-/// What became of the commands of a run, so far. They are younger than the run: so the index on their ids serves.
+/// What became of the commands of a run, so far, also of those before it began anew. They are younger than the run: so the index on
+/// their ids serves.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn verdicts(connection: &mut AsyncPgConnection, run: &RunRow) -> Result<Verdicts, Error> {
-    let Some(started_at) = run.started_at else { return Ok(Verdicts::default()) };
+    if run.started_at.is_none() {
+        return Ok(Verdicts::default());
+    }
     let query = diesel::sql_query(VERDICTS).bind::<SqlUuid, _>(run.tenant_id);
-    let query = query.bind::<SqlUuid, _>(since(started_at)).bind::<SqlUuid, _>(run.id);
+    let query = query.bind::<SqlUuid, _>(since(run.due_at)).bind::<SqlUuid, _>(run.id);
     Ok(query.get_result(connection).await?)
 }
 

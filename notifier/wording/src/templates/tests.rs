@@ -66,7 +66,7 @@ fn several_things_are_one_mail() {
 fn the_welcome_says_how_to_sign_in() {
     let words = own(&to_ada(Kind::Welcome, &Mail::default(), &[]));
     for text in [&words.text, &words.html] {
-        assert!(text.contains("Ada") && text.contains("ada@example.com"), "{text}");
+        assert!(text.contains("Ada") && text.contains("ada@acme.example"), "{text}");
     }
     assert!(words.text.contains("Sign in: https://learn.example\n"), "{}", words.text);
 }

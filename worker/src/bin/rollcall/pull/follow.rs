@@ -44,12 +44,18 @@ impl<'a> Following<'a> {
             let id = self.id;
             let run = self.context.pool.bounded(async |c| rows::run(c, id).await).await?;
             match run {
-                Some(run) if run.state == "running" => {
+                Some(run)
+                    if run.state == "running"
+                        && run.lease_until.is_some_and(|until| until > self.context.clock.now()) =>
+                {
+                    self.since = Instant::now();
                     self.say(match &*run.phase {
                         "archive" => format!("{} of {} archived", run.archiving, run.gone.unwrap_or(0)),
                         _ => format!("{} pages read, {} people", run.pages, run.people),
                     });
                 }
+                // Whoever had it is gone: another ingest takes it up, if there is one.
+                Some(run) if run.state == "running" => self.wait(Some(&run)).await?,
                 // One that asked goes on as soon as an ingest has seen that it may.
                 Some(run) if run.state == "waiting" || run.state == "asks" && self.is_confirmed => {
                     self.wait(Some(&run)).await?;
