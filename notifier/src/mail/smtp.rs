@@ -153,9 +153,10 @@ fn is_about_the_mail(code: u16, words: &str) -> bool {
 }
 
 /// Whether a reply of the 5xx kind means that this address will never be taken. To an address 501 and 504 speak of the address, and so
-/// do the codes X.1.x of RFC 3463, but for those about the sender.
+/// do the codes X.1.x of RFC 3463, but for those about the sender. (Postfix says what it thinks of us only there.)
 fn is_about_the_recipient(code: u16, words: &str) -> bool {
-    let of_the_sender = words.contains(": 5.1.7") || words.contains(": 5.1.8");
+    let of_the_sender = [": 5.1.7", ": 5.1.8", "Helo command rejected", "Sender address rejected"];
+    let of_the_sender = of_the_sender.iter().any(|sign| words.contains(sign));
     let of_the_address = matches!(code, 501 | 504) || words.contains(": 5.1.");
     !of_the_sender && (of_the_address || is_about_the_mail(code, words)) && !words.contains(": 5.7.")
 }
@@ -174,6 +175,12 @@ mod tests {
             (550, "permanent error (550): 5.1.7 bad sender", true, false),
             (501, "permanent error (501): 5.1.3 bad address syntax", false, true),
             (504, "permanent error (504): fully qualified address, please", false, true),
+            (
+                504,
+                "permanent error (504): 5.5.2 <here>: Helo command rejected: need fully-qualified hostname",
+                false,
+                false,
+            ),
             (554, "permanent error (554): 5.7.1 relay access denied", false, false),
             (501, "permanent error (501): 5.7.1 relay access denied", false, false),
             (535, "permanent error (535): 5.7.8 bad credentials", false, false),

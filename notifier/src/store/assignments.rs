@@ -27,10 +27,11 @@ const ASSIGNED: &str = "insert into assignments
 const COMPLETED: &str = "insert into assignments (tenant_id, id, user_id, completed_at, score, grade_pending)
   select distinct on (tenant_id, id) tenant_id, id, user_id, completed_at, score, grade_pending
   from (select *, row_number() over () as nth from input) as input
-  order by tenant_id, id, completed_at desc, nth desc
+  order by tenant_id, id, completed_at desc, grade_pending, nth desc
   on conflict (tenant_id, id) do update set
     completed_at = excluded.completed_at, score = excluded.score, grade_pending = excluded.grade_pending
-  where assignments.completed_at is null or assignments.completed_at <= excluded.completed_at";
+  where assignments.completed_at is null or assignments.completed_at < excluded.completed_at
+    or assignments.completed_at = excluded.completed_at and (assignments.grade_pending or not excluded.grade_pending)";
 
 /// A row of `assignments`, as far as an assignment knows it.
 #[derive(Debug, Serialize)]

@@ -224,6 +224,9 @@ pub async fn gather(connection: &mut AsyncPgConnection, gathered: &Gathered) -> 
 /// # Errors
 /// [`Error::Contention`] when one of them is not withdrawn any more.
 pub async fn revive(connection: &mut AsyncPgConnection, ids: &[Uuid], pause: Duration) -> Result<(), Error> {
+    // In one order, so that two notifiers do not wait for each other.
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
     for id in ids {
         let revive = diesel::sql_query(REVIVE)
             .bind::<sql_types::Uuid, _>(id)

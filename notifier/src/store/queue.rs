@@ -90,6 +90,9 @@ const CLAIM: &str = concat!(
             due.given_name, due.family_name, due.display_name, due.user_name, due.email"
 );
 
+/// What is not sent after all takes nobody's turn.
+const GIVE_BACK: &str = "update mail_pace set next_at = now() where tenant_id = any($1)";
+
 /// A mail of a tenant that limits its mail.
 #[derive(QueryableByName)]
 struct Chosen {
@@ -202,6 +205,7 @@ pub async fn claim(
         let limited = diesel::sql_query(LIMITED).bind::<BigInt, _>(limit);
         let limited: Vec<Uuid> =
             limited.get_results::<Chosen>(connection).await?.into_iter().map(|chosen| chosen.id).collect();
+        let chosen = limited.clone();
         // There are at most so many: the limit.
         let free = limit - i64::try_from(limited.len()).unwrap_or(limit);
         let claim = diesel::sql_query(CLAIM)
@@ -213,6 +217,12 @@ pub async fn claim(
             .bind::<Array<diesel::sql_types::Uuid>, _>(limited);
         let mut claims = claim.get_results(connection).await?;
         leave_out_completed(connection, &mut claims).await?;
+        let unsent = claims.iter().filter(|claim| claim.reason.is_some() && chosen.contains(&claim.id));
+        let unsent: Vec<Uuid> = unsent.map(|claim| claim.tenant_id).collect();
+        if !unsent.is_empty() {
+            let give_back = diesel::sql_query(GIVE_BACK).bind::<Array<diesel::sql_types::Uuid>, _>(unsent);
+            give_back.execute(connection).await?;
+        }
         Ok(claims)
     };
     connection.transaction(claim).await
@@ -309,7 +319,9 @@ pub async fn settle(
             diesel::update(ours).set((doubtful, due(pause), last)).execute(connection).await?
         }
         Settlement::Failed(reason) => {
-            let failed = (notifications::state.eq("failed"), notifications::reason.eq(reason), last.clone());
+            let is_doubtful = notifications::in_doubt.or((attempt.ended == "unknown").into_sql::<Bool>());
+            let failed = (notifications::state.eq("failed"), notifications::reason.eq(reason));
+            let failed = (failed, notifications::in_doubt.eq(is_doubtful), last.clone());
             let anew = ours.filter(notifications::sent_at.is_null());
             diesel::update(anew).set(failed).execute(connection).await?;
             // What went out before stays sent.
