@@ -17,9 +17,10 @@ need_cargo() {
 
 # The programs that run; the target folder is the checkout's, wherever the user keeps those of other projects.
 build_services() {
-  local group
-  need_space "$([[ -x $CHECKOUT/target/release/ingest ]] && echo 1024 || echo 3072)" "$CHECKOUT/target" "the build"
-  (cd "$CHECKOUT" && CARGO_TARGET_DIR=$CHECKOUT/target exec setsid cargo build --release --locked -p ingest -p worker -p notifier) </dev/null 9>&- &
+  local group optimised=()
+  [[ $DEPLOY_PROFILE != release ]] || optimised=(--release)
+  need_space "$([[ -x $PROGRAMS/ingest ]] && echo 1024 || echo 3072)" "$CHECKOUT/target" "the build"
+  (cd "$CHECKOUT" && CARGO_TARGET_DIR=$CHECKOUT/target exec setsid cargo build "${optimised[@]}" --locked -p ingest -p worker -p notifier) </dev/null 9>&- &
   group=$!
   while pid_lives "$group"; do
     if [[ -n ${STOP-} ]]; then kill -s TERM -- "-$group" 2>/dev/null || true; fi

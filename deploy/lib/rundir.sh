@@ -4,6 +4,9 @@
 
 # shellcheck disable=SC2034 # for those who source this
 CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+# Where the programs are: deploy/test sets DEPLOY_PROFILE to debug, whose programs are built in a fraction of the time.
+# shellcheck disable=SC2034
+PROGRAMS=$CHECKOUT/target/${DEPLOY_PROFILE:=release}
 
 # Makes the run directory and its folders, and reads what is remembered there.
 # usage: open_rundir DIRECTORY

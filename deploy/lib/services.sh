@@ -28,14 +28,14 @@ start_named() {
     rabbitmq) spawn_rabbitmq ;;
     ingest)
       local_url "$ROLLCALL_PORT" >"$RUN/health/ingest"
-      spawn ingest "$CHECKOUT/target/release/ingest"
+      spawn ingest "$PROGRAMS/ingest"
       ;;
     notifier)
       # Links in mail lead to where ingest answers on this machine, unless it has a name of its own.
       ROLLCALL_PUBLIC_URL=${ROLLCALL_PUBLIC_URL:-$(local_url "$ROLLCALL_PORT")} \
-        spawn_with_health notifier "$CHECKOUT/target/release/notifier"
+        spawn_with_health notifier "$PROGRAMS/notifier"
       ;;
-    worker-*) spawn_with_health "$1" "$CHECKOUT/target/release/worker" ;;
+    worker-*) spawn_with_health "$1" "$PROGRAMS/worker" ;;
   esac
 }
 
@@ -78,7 +78,7 @@ service_ready() {
 # The field of a one-object JSON text that the operator's CLI prints.
 json_field() { sed -nE "s/.*\"$1\"[[:space:]]*:[[:space:]]*\"([^\"]*)\".*/\1/p"; }
 
-rollcall() { "$CHECKOUT/target/release/rollcall" "$@" 9>&-; }
+rollcall() { "$PROGRAMS/rollcall" "$@" 9>&-; }
 
 # The tenant acme; it may be there from before.
 make_tenant() {

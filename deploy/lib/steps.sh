@@ -62,7 +62,7 @@ prepare_broker() {
 }
 
 build() {
-  if [[ -x $CHECKOUT/target/release/ingest ]]; then say "Build: what has changed."; else say "Build: everything; this takes some minutes."; fi
+  if [[ -x $PROGRAMS/ingest ]]; then say "Build: what has changed."; else say "Build: everything; this takes some minutes."; fi
   build_services
 }
 

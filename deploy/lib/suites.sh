@@ -85,7 +85,7 @@ set_skip() {
     case $name in DATABASE_URL) DATABASE_URL=$value ;; esac
   done <"$ROLLCALL_RUN_DIR/servers.env"
   export DATABASE_URL
-  "$CHECKOUT/target/release/rollcall" tenant set "$USERNAME" unknown_members=skip >/dev/null
+  "$PROGRAMS/rollcall" tenant set "$USERNAME" unknown_members=skip >/dev/null
 }
 
 public_suites() {
