@@ -50,7 +50,9 @@ impl<'a> Following<'a> {
                 {
                     self.since = Instant::now();
                     self.say(match &*run.phase {
-                        "archive" => format!("{} of {} archived", run.archiving, run.gone.unwrap_or(0)),
+                        "archive" if run.archiving > 0 => {
+                            format!("{} of {} to be archived", run.archiving, run.gone.unwrap_or(0))
+                        }
                         _ => format!("{} pages read, {} people", run.pages, run.people),
                     });
                 }
