@@ -10,14 +10,17 @@ use tokio::sync::OnceCell;
 
 use crate::{db, programs, reaper};
 
-/// How many stacks fit on one pair. Their virtual hosts are made in one go: each rabbitmqctl costs seconds.
+/// How many stacks fit on the pair that all share. Their virtual hosts are made in one go: each rabbitmqctl costs seconds.
 const ROOM: u32 = 80;
+/// How many on a pair of one's own: few, since a broker that is started again starts each of its virtual hosts.
+const OWN_ROOM: u32 = 2;
 
 /// One pair.
 pub struct Servers {
     folder: PathBuf,
     database_url: String,
     amqp_url: String,
+    room: u32,
     taken: AtomicU32,
 }
 
@@ -43,7 +46,7 @@ impl Servers {
     /// The pair that all tests of this process share. Nobody may stop these.
     pub async fn shared() -> Arc<Self> {
         static SHARED: OnceCell<Arc<Servers>> = OnceCell::const_new();
-        SHARED.get_or_init(async || Self::own().await).await.clone()
+        SHARED.get_or_init(async || Self::with_room(ROOM).await).await.clone()
     }
 
     /// A pair of one's own; it is removed with the last reference.
@@ -51,6 +54,10 @@ impl Servers {
     /// # Panics
     /// When `deploy/servers` fails.
     pub async fn own() -> Arc<Self> {
+        Self::with_room(OWN_ROOM).await
+    }
+
+    async fn with_room(room: u32) -> Arc<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::SeqCst);
         let folder = std::env::temp_dir().join(format!("rollcall-e2e-{}-{number}", std::process::id()));
@@ -64,8 +71,8 @@ impl Servers {
                 line.unwrap_or_else(|| panic!("servers.env has no {name}")).to_owned()
             };
             let (database_url, amqp_url) = (value("DATABASE_URL"), value("AMQP_URL"));
-            deploy(&folder, &["rabbitmqctl"], &["eval", &make_vhosts(&amqp_url)]);
-            Arc::new(Self { folder, database_url, amqp_url, taken: AtomicU32::new(0) })
+            deploy(&folder, &["rabbitmqctl"], &["eval", &make_vhosts(&amqp_url, room)]);
+            Arc::new(Self { folder, database_url, amqp_url, room, taken: AtomicU32::new(0) })
         })
         .await
         .unwrap()
@@ -77,7 +84,7 @@ impl Servers {
     /// When there is no more room, or Postgres refuses.
     pub async fn place(&self) -> (String, String) {
         let number = self.taken.fetch_add(1, Ordering::SeqCst);
-        assert!(number < ROOM, "too many stacks on one pair of servers: raise ROOM");
+        assert!(number < self.room, "too many stacks on one pair of servers: raise its room");
         db::Db::new(&self.database_url).execute(&format!("create database place_{number}")).await;
         let replace = |url: &str, name: String| format!("{}/{name}", url.rsplit_once('/').unwrap().0);
         (replace(&self.database_url, format!("place_{number}")), replace(&self.amqp_url, vhost(number)))
@@ -190,7 +197,7 @@ fn vhost(number: u32) -> String {
 }
 
 /// Erlang that makes the virtual hosts and opens them to the user in the URL.
-fn make_vhosts(amqp_url: &str) -> String {
+fn make_vhosts(amqp_url: &str, room: u32) -> String {
     let user = amqp_url.trim_start_matches("amqp://").split(':').next().expect("split gives at least one");
     format!(
         r#"[begin
@@ -198,7 +205,7 @@ fn make_vhosts(amqp_url: &str) -> String {
              rabbit_vhost:add(V, <<"tests">>),
              rabbit_auth_backend_internal:set_permissions(<<"{user}">>, V, <<".*">>, <<".*">>, <<".*">>, <<"tests">>)
            end || N <- lists:seq(0, {})], ok."#,
-        ROOM - 1
+        room - 1
     )
 }
 
