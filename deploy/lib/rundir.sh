@@ -37,6 +37,14 @@ read_settings() {
   done <"$1"
 }
 
+# The value of one line NAME=value, or nothing.
+# usage: setting NAME FILE…
+setting() {
+  local name=$1
+  shift
+  sed -n "s/^$name=//p" "$@"
+}
+
 # Writes named variables as lines NAME=value, whole or not at all, readable by the owner only.
 # usage: write_settings FILE NAME…
 write_settings() {

@@ -80,21 +80,19 @@ suite() {
 sorted() { printf '%s\n' "$@" | sort; }
 
 set_skip() {
-  local name value DATABASE_URL=''
-  while IFS='=' read -r name value; do
-    case $name in DATABASE_URL) DATABASE_URL=$value ;; esac
-  done <"$ROLLCALL_RUN_DIR/servers.env"
+  local DATABASE_URL
+  DATABASE_URL=$(setting DATABASE_URL "$ROLLCALL_RUN_DIR/servers.env")
   export DATABASE_URL
   "$PROGRAMS/rollcall" tenant set "$USERNAME" unknown_members=skip >/dev/null
 }
 
 public_suites() {
-  local name value failed=0 BASE_URL='' USERNAME='' API_KEY='' SKIPS=()
+  local name failed=0 BASE_URL='' USERNAME='' API_KEY='' SKIPS=()
   make_suites
   start_stack
-  while IFS='=' read -r name value; do
-    case $name in BASE_URL | USERNAME | API_KEY) printf -v "$name" '%s' "$value" ;; esac
-  done <"$ROLLCALL_RUN_DIR/okta.env"
+  for name in BASE_URL USERNAME API_KEY; do
+    printf -v "$name" '%s' "$(setting "$name" "$ROLLCALL_RUN_DIR/okta.env")"
+  done
   export SCIM_CLI_HEADERS="Authorization: Bearer $API_KEY"
   # In shells of their own: both run, whatever fails.
   (suite scim2-cli "$SUITES/bin/scim" --url "$BASE_URL" test) || failed=1

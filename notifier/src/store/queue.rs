@@ -205,7 +205,6 @@ pub async fn claim(
         let limited = diesel::sql_query(LIMITED).bind::<BigInt, _>(limit);
         let limited: Vec<Uuid> =
             limited.get_results::<Chosen>(connection).await?.into_iter().map(|chosen| chosen.id).collect();
-        let chosen = limited.clone();
         // There are at most so many: the limit.
         let free = limit - i64::try_from(limited.len()).unwrap_or(limit);
         let claim = diesel::sql_query(CLAIM)
@@ -214,10 +213,10 @@ pub async fn claim(
             .bind::<BigInt, _>(free)
             .bind::<Double, _>(lease.as_secs_f64())
             .bind::<Text, _>(UNSUBSCRIBED)
-            .bind::<Array<diesel::sql_types::Uuid>, _>(limited);
+            .bind::<Array<diesel::sql_types::Uuid>, _>(&limited);
         let mut claims = claim.get_results(connection).await?;
         leave_out_completed(connection, &mut claims).await?;
-        let unsent = claims.iter().filter(|claim| claim.reason.is_some() && chosen.contains(&claim.id));
+        let unsent = claims.iter().filter(|claim| claim.reason.is_some() && limited.contains(&claim.id));
         let unsent: Vec<Uuid> = unsent.map(|claim| claim.tenant_id).collect();
         if !unsent.is_empty() {
             let give_back = diesel::sql_query(GIVE_BACK).bind::<Array<diesel::sql_types::Uuid>, _>(unsent);

@@ -11,13 +11,10 @@ use shared::settings::{Mail, Settings};
 use uuid::Uuid;
 use wording::Kind;
 
-use crate::decide::{Mailed, User};
+use crate::decide::{Mailed, User, WITHDRAWN};
 
-/// The mails that count: those that reached their person, or may have, or still will; and first mails that were withdrawn. (The
-/// reason is [`crate::decide::WITHDRAWN`].)
-const COUNTS: &str = "(notifications.state not in ('suppressed', 'failed') or notifications.sent_at is not null or notifications.in_doubt
-   or (notifications.state = 'suppressed' and notifications.kind = 'first_assignment'
-       and notifications.reason = 'the user was archived before it went out'))";
+/// The mails that reached their person, or may have, or still will.
+const COUNTS: &str = "(notifications.state not in ('suppressed', 'failed') or notifications.sent_at is not null or notifications.in_doubt)";
 /// No attempt can have reached the person.
 const NOWHERE: &str = "(notifications.sent_at is null and not notifications.in_doubt)";
 
@@ -69,8 +66,12 @@ impl People {
                 user.unsubscribed = true;
             }
         }
+        let withdrawn = notifications::state
+            .eq("suppressed")
+            .and(notifications::kind.eq(Kind::FirstAssignment.as_str()))
+            .and(notifications::reason.eq(WITHDRAWN));
         let query = notifications::table
-            .filter(notifications::user_id.eq_any(ids).and(Constant(COUNTS)))
+            .filter(notifications::user_id.eq_any(ids).and(Constant(COUNTS).or(withdrawn)))
             .order((notifications::decided_at, notifications::id))
             .select((
                 notifications::user_id,

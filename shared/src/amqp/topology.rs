@@ -21,10 +21,9 @@ pub const DEAD: &str = "rollcall.dead";
 /// Direct reply-to: RabbitMQ's pseudo-queue.
 pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
-/// The events that the notifier follows.
-const NOTIFIER_BINDINGS: [&str; 2] = ["user.#", "content.#"];
-/// The events that tell of a role.
-const ROLES_BINDINGS: [&str; 1] = [crate::event::ROLE_CHANGED];
+/// Which of our queues follow which events.
+const BINDINGS: [(&str, &str); 3] =
+    [(NOTIFIER, "user.#"), (NOTIFIER, "content.#"), (ROLES, crate::event::ROLE_CHANGED)];
 /// From RabbitMQ 4.0 a quorum queue gives a message up after 20 deliveries unless told otherwise; a message is
 /// given up by us, with a reason, not by a count.
 const DELIVERY_LIMIT: i64 = 1_000_000;
@@ -33,8 +32,10 @@ const DELIVERY_LIMIT: i64 = 1_000_000;
 /// whoever in the platform binds a queue of their own, and to nobody if there is none.
 #[must_use]
 pub fn is_followed(kind: &str) -> bool {
-    let prefixes = NOTIFIER_BINDINGS.iter().map(|binding| binding.trim_end_matches('#'));
-    prefixes.into_iter().any(|prefix| kind.starts_with(prefix))
+    BINDINGS.iter().any(|(_, key)| match key.strip_suffix('#') {
+        Some(prefix) => kind.starts_with(prefix),
+        None => kind == *key,
+    })
 }
 
 /// Declares what is missing. What is there already is left as it is, so that a limit can be changed by an operator.
@@ -52,8 +53,7 @@ pub async fn declare(connection: &Connection, queue_limit: u32) -> Result<(), Er
     let channel = connection.create_channel().await?;
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     channel.exchange_declare(EVENTS.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
-    let of_notifier = NOTIFIER_BINDINGS.map(|key| (NOTIFIER, key));
-    for (queue, key) in of_notifier.into_iter().chain(ROLES_BINDINGS.map(|key| (ROLES, key))) {
+    for (queue, key) in BINDINGS {
         let (queue, exchange) = (queue.into(), EVENTS.into());
         channel
             .queue_bind(queue, exchange, key.into(), QueueBindOptions::default(), FieldTable::default())

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Error;
 use super::schema::{pull_runs, pulls};
+use crate::ticket::Ticket;
 
 /// A row of `pulls`.
 #[derive(Clone, PartialEq, Queryable, Selectable)]
@@ -108,8 +109,10 @@ pub async fn verdicts(connection: &mut AsyncPgConnection, run: &RunRow) -> Resul
     if run.started_at.is_none() {
         return Ok(Verdicts::default());
     }
+    // With a minute to spare: another ingest's clock may have begun the run.
+    let since = Ticket::least_at(run.due_at - time::Duration::MINUTE);
     let query = diesel::sql_query(VERDICTS).bind::<SqlUuid, _>(run.tenant_id);
-    let query = query.bind::<SqlUuid, _>(since(run.due_at)).bind::<SqlUuid, _>(run.id);
+    let query = query.bind::<SqlUuid, _>(since.0).bind::<SqlUuid, _>(run.id);
     Ok(query.get_result(connection).await?)
 }
 
@@ -129,12 +132,6 @@ pub async fn is_undecided(connection: &mut AsyncPgConnection, run: &RunRow) -> R
         }
     }
     Ok(false)
-}
-
-/// The least id of a command (a UUIDv7) of this time. With a minute to spare: another ingest's clock may have begun the run.
-fn since(at: OffsetDateTime) -> Uuid {
-    let millis = (at - time::Duration::MINUTE).unix_timestamp_nanos() / 1_000_000;
-    Uuid::from_u128(u128::try_from(millis).unwrap_or(0) << 80)
 }
 
 /// The run of a tenant that was due last, if there was one.
