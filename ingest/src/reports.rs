@@ -5,11 +5,11 @@
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use shared::postgres::activity::ActivityOf;
+use shared::postgres::activity::{self, ActivityOf};
 use shared::postgres::reports::ReportOf;
-use shared::postgres::users;
 use shared::report::{Filter, RECENT, Report, since};
 use shared::scim::Error;
+use uuid::Uuid;
 
 use crate::app::Shared;
 use crate::auth::{Activity, Reports};
@@ -63,17 +63,20 @@ pub async fn activity(
             since(text, now).map_err(|must| Error::invalid_value(format!("the parameter since {must}")))?
         }
     };
-    let resource = match query.get("user")? {
+    let resources = match query.get("user")? {
         None => None,
-        Some(user) => Some(id_of(&app, key.tenant, user).await?),
+        Some(user) => Some(about(&app, key.tenant, user).await?),
     };
     let format = rows::format(&query, &headers)?;
-    let what = ActivityOf { tenant: key.tenant, resource, since };
+    let what = ActivityOf { tenant: key.tenant, resources, since };
     rows::answer(&app, place, "activity", what, format).await
 }
 
-async fn id_of(app: &Shared, tenant: uuid::Uuid, user: &str) -> Result<uuid::Uuid, Refusal> {
-    let found = app.pool.bounded(async |connection| users::id_of(connection, tenant, user).await).await;
-    let id = found.map_err(|error| Refusal::unread(&error))?;
-    Ok(id.ok_or_else(|| Error::not_found("there is no user of this name"))?)
+async fn about(app: &Shared, tenant: Uuid, user: &str) -> Result<Vec<Uuid>, Refusal> {
+    let known = app.pool.bounded(async |connection| activity::about(connection, tenant, user).await).await;
+    let known = known.map_err(|error| Refusal::unread(&error))?;
+    if known.is_empty() {
+        return Err(Error::not_found("nobody of this name is there, or was to be created").into());
+    }
+    Ok(known)
 }

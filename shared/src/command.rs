@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::pull::Supplement;
-use crate::scim::{Group, GroupPatch, Patch, Resource};
+use crate::scim::{Group, GroupPatch, Patch, Resource, user_name_key};
 use crate::ticket::Ticket;
 
 /// The newest version of the envelope. A worker dead-letters a version that it does not know.
@@ -44,6 +44,17 @@ pub struct Command {
     pub asynchronous: bool,
     /// What to do.
     pub change: Change,
+}
+
+impl Command {
+    /// Of a create of a user the [`name_digest`].
+    #[must_use]
+    pub fn name_digest(&self) -> Option<String> {
+        match &self.change {
+            Change::CreateUser { user, .. } => Some(name_digest(self.tenant, user.user_name())),
+            _ => None,
+        }
+    }
 }
 
 /// What a command does to its resource.
@@ -294,18 +305,8 @@ impl Fingerprint {
     /// Of one request.
     #[must_use]
     pub fn of(tenant: Uuid, method: &str, path: &str, body: &[u8], if_match: Option<&str>) -> Self {
-        let mut sha = Sha256::new();
-        for part in [
-            tenant.as_bytes().as_slice(),
-            method.as_bytes(),
-            path.as_bytes(),
-            if_match.unwrap_or("").as_bytes(),
-            body,
-        ] {
-            sha.update((part.len() as u64).to_be_bytes());
-            sha.update(part);
-        }
-        Self(sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        let if_match = if_match.unwrap_or("").as_bytes();
+        Self(sha256([tenant.as_bytes(), method.as_bytes(), path.as_bytes(), if_match, body]))
     }
 
     /// From storage.
@@ -319,6 +320,22 @@ impl Fingerprint {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// SHA-256 over tenant and userName, in whatever case: by it the activity log finds what was asked about a name, without holding the
+/// name. In lower-case hexadecimal.
+#[must_use]
+pub fn name_digest(tenant: Uuid, user_name: &str) -> String {
+    sha256([tenant.as_bytes(), user_name_key(user_name).as_bytes()])
+}
+
+fn sha256<const N: usize>(parts: [&[u8]; N]) -> String {
+    let mut sha = Sha256::new();
+    for part in parts {
+        sha.update((part.len() as u64).to_be_bytes());
+        sha.update(part);
+    }
+    sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

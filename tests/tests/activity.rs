@@ -25,7 +25,7 @@ async fn the_log_says_who_asked_for_what_and_why_it_was_refused() {
     assert!(!json!(log).to_string().contains("ada@log.example"), "the log names somebody");
 
     let about = rows(&stack, &tenant.key, "/activity?user=ADA@log.example").await;
-    assert_eq!(about.len(), 2, "{about:?}");
+    assert_eq!(about, log, "also what was refused, and about nobody else");
     let later = rows(&stack, &tenant.key, "/activity?since=2099-01-01T00:00:00Z").await;
     assert!(later.is_empty());
     let said = stack.rollcall(&["activity", "reports-log", "--user", &id]).await.well();
@@ -69,6 +69,23 @@ async fn the_log_goes_back_as_far_as_is_said() {
     assert_eq!(recent.as_array().map(Vec::len), Some(1));
     let wrong = stack.rollcall(&["activity", "reports-since", "--since", "yesterday"]).await;
     assert_eq!((wrong.code, wrong.err.contains("--since")), (Some(2), true), "{}", wrong.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_name_tells_of_those_who_are_gone_and_of_nobody_else() {
+    let stack = Stack::shared().await;
+    let tenant = stack.tenant("reports-gone").await;
+    let okta = tenant.okta();
+    for name in ["ada@gone.example", "bob@gone.example"] {
+        let id = okta.create(&person(name, "Ada", "A")).await.is(201).id();
+        okta.delete(&id).await.is(204);
+    }
+    let said = stack.rollcall_json(&["activity", "reports-gone", "--user", "Ada@Gone.example"]).await;
+    let changes: Vec<_> =
+        said.as_array().unwrap().iter().map(|row| row["change"].as_str().unwrap()).collect();
+    assert_eq!(changes, ["user.create", "user.delete"]);
+    let nobody = stack.rollcall(&["activity", "reports-gone", "--user", "eve@gone.example"]).await;
+    assert_eq!((nobody.code, nobody.err.contains("no such user")), (Some(1), true), "{}", nobody.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,13 +2,16 @@
 //!
 //! It names resources by their ids and says why something was refused; of people it says no more.
 
-use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Error;
 use super::reports::{PAGE, Paged, Row, object};
+use super::schema::commands;
+use super::{Error, users};
+use crate::command::name_digest;
 use crate::report::Column;
 use crate::ticket::Ticket;
 
@@ -33,13 +36,16 @@ const COLUMNS: &[Column] = &[
     ("command", "c.id"),
 ];
 
+/// Of so many creates of one name, the last, an account is looked for.
+const CREATES: i64 = 1000;
+
 /// What of a tenant's log.
 #[derive(Debug, Clone)]
 pub struct ActivityOf {
     /// Whose.
     pub tenant: Uuid,
-    /// About this resource alone.
-    pub resource: Option<Uuid>,
+    /// About these resources alone: see [`about`].
+    pub resources: Option<Vec<Uuid>>,
     /// From then on.
     pub since: OffsetDateTime,
 }
@@ -53,7 +59,7 @@ impl Paged for ActivityOf {
     async fn page(&self, connection: &mut AsyncPgConnection, after: Option<&str>) -> Result<Vec<Row>, Error> {
         let later = if after.is_some() { "c.id > $3::uuid" } else { "$3::text is null" };
         // A statement each, so that an index leads to the place where it goes on.
-        let about = if self.resource.is_some() { "c.resource_id = $4" } else { "$4::uuid is null" };
+        let about = if self.resources.is_some() { "c.resource_id = any($4)" } else { "$4::uuid[] is null" };
         let statement = format!(
             "select {}, c.id::text as key from commands c \
              left join api_keys k on k.tenant_id = c.tenant_id and k.id::text = c.actor \
@@ -65,8 +71,25 @@ impl Paged for ActivityOf {
             .bind::<SqlUuid, _>(self.tenant)
             .bind::<SqlUuid, _>(Ticket::least_at(self.since).0)
             .bind::<Nullable<Text>, _>(after)
-            .bind::<Nullable<SqlUuid>, _>(self.resource)
+            .bind::<Nullable<Array<SqlUuid>>, _>(self.resources.as_deref())
             .bind::<BigInt, _>(PAGE);
         Ok(query.load(connection).await?)
     }
+}
+
+/// What the log knows of a user by: an id as it is; of a userName, in whatever case, the account that has it now, and whatever was to be
+/// created under it, also where that was refused, or is gone. Nothing, where nobody is or was to be called so.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn about(connection: &mut AsyncPgConnection, tenant: Uuid, user: &str) -> Result<Vec<Uuid>, Error> {
+    let mut known: Vec<Uuid> = users::id_of(connection, tenant, user).await?.into_iter().collect();
+    let created = commands::table
+        .filter(commands::tenant_id.eq(tenant))
+        .filter(commands::name_digest.eq(name_digest(tenant, user)))
+        .order(commands::id.desc())
+        .limit(CREATES)
+        .select(commands::resource_id.assume_not_null());
+    known.extend(created.load::<Uuid>(connection).await?);
+    Ok(known)
 }

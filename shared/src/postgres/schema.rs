@@ -121,6 +121,7 @@ diesel::table! {
         issued_at -> Timestamptz,
         decided_at -> Nullable<Timestamptz>,
         attributes -> Nullable<Array<Text>>,
+        name_digest -> Nullable<Text>,
     }
 }
 

@@ -5,9 +5,11 @@ use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 use shared::postgres::Pool;
-use shared::postgres::activity::ActivityOf;
+use shared::postgres::activity::{self, ActivityOf};
 use shared::postgres::reports::{Paged, ReportOf, Row, goes_on};
+use shared::postgres::tenants::Tenant;
 use shared::report::{Filter, Format, Report, since};
+use uuid::Uuid;
 
 use crate::context::{Context, Failure};
 use crate::output;
@@ -47,7 +49,7 @@ pub struct Unlinked {
 pub struct Activity {
     /// The tenant's name.
     tenant: String,
-    /// About this user alone: the userName, in any case, or the SCIM id.
+    /// About this user alone: the userName, in any case, also of one whose creation was refused; or the SCIM id.
     #[arg(long)]
     user: Option<String>,
     /// From then on: 2026-01-31T06:00:00Z, 2026-01-31 (midnight UTC), or how long ago (30m, 12h, 7d). The log is kept 30 days.
@@ -97,8 +99,8 @@ pub async fn unlinked(context: &Context, arguments: Unlinked) -> Result<(), Fail
         output::line(&format!(
             "\n{count} active accounts that no identity provider is known to own: deactivating these people there may change \
              nothing here.\n\
-             Assign each to the app in the identity provider under the same userName, so that it finds the account and sets its \
-             externalId, or link them with rollcall link."
+             Assign each to the app in the identity provider under the same userName, so that it finds the account and changes it, \
+             or give them their externalId with rollcall link."
         ));
     }
     Ok(())
@@ -107,18 +109,31 @@ pub async fn unlinked(context: &Context, arguments: Unlinked) -> Result<(), Fail
 /// Shows the activity log.
 pub async fn activity(context: &Context, arguments: Activity) -> Result<(), Failure> {
     let tenant = context.tenant(&arguments.tenant).await?;
-    let resource = match arguments.user {
+    let resources = match arguments.user {
         None => None,
-        Some(user) => Some(context.user_id(&tenant, &user).await?),
+        Some(user) => Some(about(context, &tenant, &user).await?),
     };
     let since = since(&arguments.since, context.clock.now())
         .map_err(|must| Failure::Usage(format!("--since {must}")))?;
-    let what = ActivityOf { tenant: tenant.id, resource, since };
+    let what = ActivityOf { tenant: tenant.id, resources, since };
     if context.json {
         return write(&context.pool, &what, Format::Json).await;
     }
     let columns = ["at", "actor", "change", "attributes", "outcome", "status", "reason", "resource"];
     table(&context.pool, &what, &columns, "nothing was asked for since then").await.map(drop)
+}
+
+/// What is known of the tenant's user who is, or was to be, called so.
+async fn about(context: &Context, tenant: &Tenant, user: &str) -> Result<Vec<Uuid>, Failure> {
+    let mut connection = context.pool.get().await?;
+    let known = activity::about(&mut connection, tenant.id, user).await?;
+    if known.is_empty() {
+        return Err(Failure::Refused(format!(
+            "{} has no such user, and has been asked for none",
+            tenant.name
+        )));
+    }
+    Ok(known)
 }
 
 /// Writes all rows to the standard output; whoever reads them may stop, as `head` does. Where they are many it tells on the

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use shared::command::Command;
 use shared::outcome::Outcome;
 use shared::ticket::Ticket;
 use time::OffsetDateTime;
@@ -10,11 +11,13 @@ use uuid::Uuid;
 use crate::fold::{Entry, Standing, State};
 
 pub(super) const INSERT: &str = "insert into commands (id, tenant_id, change, resource_id, actor, request_id, \
-    fingerprint, state, status, outcome, attributes, issued_at, decided_at) select id, tenant_id, change, resource_id, actor, \
-    request_id, fingerprint, state, status, outcome, attributes, issued_at, decided_at from input order by id";
+    fingerprint, state, status, outcome, attributes, name_digest, issued_at, decided_at) select id, tenant_id, change, \
+    resource_id, actor, request_id, fingerprint, state, status, outcome, attributes, name_digest, issued_at, decided_at \
+    from input order by id";
 
 pub(super) const UPDATE: &str = "update commands c set state = i.state, status = i.status, outcome = i.outcome, \
-    resource_id = coalesce(i.resource_id, c.resource_id), attributes = coalesce(i.attributes, c.attributes), decided_at = coalesce(c.decided_at, i.decided_at) \
+    resource_id = coalesce(i.resource_id, c.resource_id), attributes = coalesce(i.attributes, c.attributes), \
+    name_digest = coalesce(i.name_digest, c.name_digest), decided_at = coalesce(c.decided_at, i.decided_at) \
     from input i where c.id = i.id";
 
 /// The rows that a batch writes.
@@ -49,6 +52,7 @@ pub(super) struct Verdict {
     status: Option<u16>,
     outcome: Option<Value>,
     attributes: Option<Vec<String>>,
+    name_digest: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     decided_at: OffsetDateTime,
 }
@@ -94,6 +98,7 @@ fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> Verdict {
             .as_ref()
             .map(|command| command.change.attributes())
             .filter(|attributes| !attributes.is_empty()),
+        name_digest: entry.command.as_ref().and_then(Command::name_digest),
         decided_at: now,
     }
 }

@@ -1,0 +1,3 @@
+-- The creates that were refused are found in the log of the tenant alone.
+drop index commands_name_digest;
+alter table commands drop column name_digest;
