@@ -149,3 +149,44 @@ async fn a_pull_by_hand_beside_another_says_so_and_comes_after_it() {
     assert!(said.err.contains("another pull of beside is going on"), "{}", said.err);
     assert_eq!(api.asked().len(), 2, "one after the other");
 }
+
+/// What a page of this tenant's pull runs into when it is written down.
+async fn obstruct(stack: &Stack, tenant: &str, what: &str) {
+    let of = stack.db().one(&format!("select id from tenants where name = '{tenant}'")).await["id"].clone();
+    for statement in [
+        format!(
+            "create function obstruct() returns trigger language plpgsql as 'begin {what}; return new; end'"
+        ),
+        format!(
+            "create trigger obstruct before update on pull_runs for each row \
+             when (new.pages > old.pages and new.tenant_id = '{}') execute function obstruct()",
+            of.as_str().unwrap()
+        ),
+    ] {
+        stack.db().execute(&statement).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_whose_statement_an_administrator_ends_goes_on_and_one_that_fails_again_says_why() {
+    let stack = Stack::shared().await;
+    let _api = company(&stack, "obstructed", 3).await;
+    obstruct(&stack, "obstructed", "perform pg_sleep(60)").await;
+    stack.rollcall(&["pull", "run", "obstructed", "--no-wait"]).await.well();
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()";
+    eventually("its statement is ended", Duration::from_secs(20), async || stack.db().rows(end).await.pop())
+        .await;
+    stack.db().execute("drop function obstruct() cascade").await;
+    eventually("the run is done", Duration::from_secs(30), async || {
+        let status = stack.rollcall_json(&["pull", "status", "obstructed"]).await;
+        let run = &status[0]["last_run"];
+        assert_ne!(run["state"], "failed", "{run}");
+        (run["state"] == "done" && run["people"] == 3).then_some(())
+    })
+    .await;
+
+    obstruct(&stack, "obstructed", "raise exception ''no room''").await;
+    let said = stack.rollcall(&["pull", "run", "obstructed"]).await;
+    stack.db().execute("drop function obstruct() cascade").await;
+    assert!(said.code == Some(1) && said.err.contains("no room"), "{:?}: {}", said.code, said.err);
+}

@@ -46,9 +46,9 @@ const RENEW: Duration = Duration::from_secs(5);
 const LEASE: Duration = Duration::from_secs(12);
 /// How long stopping waits for what is in hand.
 const FINISH: Duration = Duration::from_secs(5);
-/// How long a run whose token cannot be decrypted here is left to ingests with another key.
+/// How long a run is left to other ingests that cannot go on here: its token cannot be decrypted, or Postgres failed at it.
 const LEFT: Duration = Duration::from_secs(5);
-/// How long it is remembered that it was left: whoever gets it again within this time knows that there is nobody who can.
+/// How long it is remembered that it was left: whoever fails at it again within this time knows that there is nobody who can.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// The pulls of this ingest.
@@ -115,7 +115,7 @@ impl Pulls {
     }
 }
 
-/// The runs whose tokens this ingest cannot decrypt, and when it found that.
+/// The runs that this ingest could not go on with, and when it found that.
 #[derive(Default)]
 struct Left(Mutex<HashMap<Uuid, Instant>>);
 
@@ -159,8 +159,8 @@ async fn keep(means: &Arc<Means>, left: &Left, row: RunRow, lease: Lease, stop: 
             means.store.finish(lease, tenant, state, reason.as_deref(), now).await
         }
         Err(End::LetGo) => means.store.release(lease).await.map(drop).map_err(Into::into),
-        Err(End::Blind) if left.leave(lease.run) => {
-            warn!(run = %lease.run, tenant.id = %tenant, "a pull's token cannot be decrypted here: it is left to other ingests");
+        Err(end @ (End::Blind | End::Troubled(_))) if left.leave(lease.run) => {
+            warn!(run = %lease.run, tenant.id = %tenant, reason = %end, "a pull is left to other ingests for a moment");
             means.store.release(lease).await.map(drop).map_err(Into::into)
         }
         Err(end) => {

@@ -69,6 +69,9 @@ pub enum End {
          ingest the key"
     )]
     Blind,
+    /// Postgres failed in a way that may be the end of one connection alone (an administrator's, say) and may be there to stay.
+    #[error("{0}")]
+    Troubled(postgres::Error),
     /// The link to the next page holds no more.
     #[error("Okta takes its own links to the next page for none (400 Bad Request)")]
     Expired,
@@ -92,12 +95,15 @@ impl From<Unwritten> for End {
 impl From<postgres::Error> for End {
     /// What is written is all that counts: when Postgres is well again, the run is taken up from there.
     fn from(error: postgres::Error) -> Self {
-        if error.is_transient() {
-            warn!(%error, "a pull stops until Postgres is back");
-            return Self::LetGo;
+        match error {
+            error if error.is_transient() => {
+                warn!(%error, "a pull stops until Postgres is back");
+                Self::LetGo
+            }
+            error @ postgres::Error::Unknown(_) => Self::Troubled(error),
+            // It would fail again, and Okta be asked for the same page all the time.
+            error => Self::Failed(error.to_string()),
         }
-        // It would fail again, and Okta be asked for the same page all the time.
-        Self::Failed(error.to_string())
     }
 }
 
