@@ -3,6 +3,8 @@
 //! Before it: the queue `rollcall.roles`, of which one ingest at a time gets messages. After it: the road of commands, where a changed
 //! role is a change of the roster like any other; what can never be done is a dead letter.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use shared::amqp::dead::{self, Attempt};
 use shared::amqp::{self, Batch, Handle, Link, Publisher, Subscription, Unfinished, topology};
@@ -12,12 +14,17 @@ use shared::outcome::Outcome;
 use shared::postgres::tenants;
 use shared::retry::Delays;
 use shared::shutdown::pause;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
 
 use crate::app::Shared;
 use crate::road::Errand;
+
+/// How long a role may still take that is being set when ingest is told to stop. What is given back comes to the next ingest after
+/// those that were behind it.
+const FINISH: Duration = Duration::from_secs(5);
 
 /// The errand that sets a role.
 #[must_use]
@@ -95,7 +102,7 @@ impl Intake {
                 return Err(amqp::Error::Unavailable("the channel broke".to_owned()).into());
             }
             let taken = tokio::select! {
-                () = self.stop.cancelled() => return Err(Unfinished::Stopped),
+                () = self.too_late() => return Err(Unfinished::Stopped),
                 taken = self.take(changed) => taken,
             };
             match taken {
@@ -109,6 +116,11 @@ impl Intake {
                 return Err(Unfinished::Stopped);
             }
         }
+    }
+
+    async fn too_late(&self) {
+        self.stop.cancelled().await;
+        sleep(FINISH).await;
     }
 
     async fn take(&self, changed: &Changed) -> Result<(), Undone> {
