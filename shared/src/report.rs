@@ -94,11 +94,14 @@ const UNLINKED: &[Column] = &[
     ("role", "role"),
     ("origin", "origin"),
     ("createdAt", moment!("created_at")),
-    ("reason", "'made by hand, and without an externalId: no identity provider is known to own it'"),
+    (
+        "reason",
+        "'made by hand, without an externalId, and never changed by an identity provider: none is known to own it'",
+    ),
     (
         "whatToDo",
-        "'assign the person to the app in the identity provider under this userName, so that it finds the account and sets \
-          its externalId, or set that with rollcall link; until then deactivating the person there may change nothing here'",
+        "'assign the person to the app in the identity provider under this userName, so that it finds the account and changes \
+          it, or give it its externalId with rollcall link; until then deactivating the person there may change nothing here'",
     ),
 ];
 

@@ -73,9 +73,17 @@ async fn a_list_shows_whom_the_identity_provider_owns_and_a_filter_finds_the_oth
     assert_eq!((all.total(), &all.resources()[0]["userName"]), (1, &json!("new@owned.example")));
     assert_eq!(okta.find("old@owned.example").await.is(200).total(), 1);
     assert_eq!(okta.filter("emails.value eq \"old@owned.example\"").await.is(200).total(), 1);
-    // Found, and so linked.
-    okta.put(&old, &linked("old@owned.example")).await.is(200);
+    // Found, read, and put back as it was read, without an externalId: so Okta knows it.
+    let read = okta.get(&format!("/Users/{old}")).await.is(200);
+    assert_eq!(read.body.get("externalId"), None);
+    let put = okta.put(&old, &read.body).await.is(200);
+    assert_eq!(put.body, read.body, "nothing else has changed");
     assert_eq!(okta.get("/Users").await.is(200).total(), 2);
+    assert_eq!(stack.rollcall_json(&["unlinked", "owned"]).await, json!([]));
+    // One that is given its externalId is linked as well, whoever gives it.
+    let other = add(&stack, "owned", "other").await;
+    okta.put(&other, &linked("other@owned.example")).await.is(200);
+    assert_eq!(okta.get("/Users").await.is(200).total(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,17 +12,17 @@ use uuid::Uuid;
 
 use super::store::{Lease, Store, Unwritten, count, owned};
 
-/// Those who are linked to Okta or were made by SCIM, and whom the run has seen neither by their external id nor by their name.
+/// Those who are linked or were made by SCIM, and whom the run has seen neither by their external id nor by their name.
 /// Whoever has changed since it began may have joined the group behind its back.
 const COMPARE: &str = "insert into pull_gone (run_id, user_id, version) select $1, u.id, u.version from users u \
-    where u.tenant_id = $2 and u.archived_at is null and (u.external_id is not null or u.origin = 'scim') \
+    where u.tenant_id = $2 and u.archived_at is null and (u.external_id is not null or u.linked_at is not null or u.origin = 'scim') \
     and u.modified_at < $3 \
     and not exists (select 1 from pull_seen s where s.run_id = $1 and s.external_id = u.external_id) \
     and not exists (select 1 from pull_seen s where s.run_id = $1 and s.user_name_key = u.user_name_key) \
     on conflict do nothing";
 /// Of people without an external id of their own, and whose name nobody here has, it is not known whether they are here.
 const COUNT: &str = "select count(*) as roster, \
-    count(*) filter (where external_id is not null or origin = 'scim') as linked, \
+    count(*) filter (where external_id is not null or linked_at is not null or origin = 'scim') as linked, \
     (select count(*) from pull_gone where run_id = $1) as gone, \
     (select count(*) from pull_seen where run_id = $1) as people, \
     (select count(*) from pull_seen s where s.run_id = $1 and not s.is_known and not exists \
@@ -39,7 +39,7 @@ pub struct Compared {
     /// Active here.
     #[diesel(sql_type = BigInt)]
     pub roster: i64,
-    /// Of those, linked to Okta or made by SCIM.
+    /// Of those, linked or made by SCIM.
     #[diesel(sql_type = BigInt)]
     pub linked: i64,
     /// Of those, who is not in the group.

@@ -19,7 +19,7 @@ use crate::scim::path::AttrPath;
 use crate::scim::{self, Filter, Record, ResourceType};
 
 /// Whose account some identity provider owns: it made the account, or has linked it.
-const LINKED: &str = "(r.origin <> 'manual' or r.external_id is not null)";
+const LINKED: &str = "(r.origin <> 'manual' or r.external_id is not null or r.linked_at is not null)";
 
 /// In which order (RFC 7644 §3.4.2.3). Ties are in the order of ids.
 #[derive(Debug, Clone, PartialEq)]

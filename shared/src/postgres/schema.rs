@@ -68,6 +68,7 @@ diesel::table! {
         region -> Nullable<Text>,
         custom_fields -> Nullable<Jsonb>,
         pull_ticket -> Nullable<Uuid>,
+        linked_at -> Nullable<Timestamptz>,
     }
 }
 

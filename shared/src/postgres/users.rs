@@ -42,6 +42,8 @@ pub struct UserRow {
     pub region: Option<String>,
     pub custom_fields: Option<Value>,
     pub pull_ticket: Option<Uuid>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub linked_at: Option<OffsetDateTime>,
     pub resource: Value,
     pub version: i64,
     pub ticket: Uuid,

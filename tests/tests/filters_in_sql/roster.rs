@@ -224,6 +224,7 @@ impl Roster {
             region: None,
             custom_fields: None,
             pull_ticket: None,
+            linked_at: None,
             archived_at: None,
             resource: json!(resource),
             version: drawn.version,

@@ -5,7 +5,7 @@ mod columns;
 mod supplement;
 mod tell;
 
-use shared::command::{Command, Origin, Role};
+use shared::command::{Actor, Command, Origin, Role};
 use shared::outcome::Outcome;
 use shared::postgres::users::UserRow;
 use shared::scim::{Error, Patch, Record, Resource, user_name_key};
@@ -151,7 +151,8 @@ fn put(
     change(state, command, row, stored, &resource)
 }
 
-/// Puts a resource into its row. What changes nothing keeps version and time.
+/// Puts a resource into its row. What changes nothing keeps version and time. An account that was made by hand is linked from the
+/// first change on that an identity provider makes to it: whoever changes it has found it, and will deactivate it too.
 fn change(
     state: &mut State,
     command: &Command,
@@ -159,8 +160,8 @@ fn change(
     stored: &Record,
     resource: &Resource,
 ) -> Result<Record, Refused> {
+    let before = row.clone();
     if *resource != stored.resource {
-        let before = row.clone();
         columns::fill(&mut row, &types(state, command)?.user, resource, state.now)?;
         let comes_back = before.archived_at.is_some() && row.archived_at.is_none();
         if comes_back && command.ticket < row.ticket() {
@@ -171,8 +172,11 @@ fn change(
         if state.is_name_taken(row.tenant_id, &row.user_name_key, row.id) {
             return Err(name_taken().into());
         }
-        tell::changed(state, command, &before, &row);
     }
+    if matches!(command.actor, Actor::Key(_)) && row.origin == Origin::Manual.as_str() {
+        row.linked_at.get_or_insert(state.now);
+    }
+    tell::changed(state, command, &before, &row);
     let record = row::record(&row)?;
     state.put(row);
     Ok(record)

@@ -19,11 +19,11 @@ use crate::fold::{Row, State};
 const INSERT_USERS: &str = "insert into users (id, tenant_id, user_name, user_name_key, external_id, given_name, \
     family_name, display_name, email, location, business_unit, department, job_title, manager_name, employee_number, \
     locale, timezone, role, origin, archived_at, resource, folded, folded_version, version, ticket, created_ticket, \
-    created_at, modified_at, hire_date, region, custom_fields, pull_ticket) \
+    created_at, modified_at, hire_date, region, custom_fields, pull_ticket, linked_at) \
     select id, tenant_id, user_name, user_name_key, external_id, given_name, family_name, display_name, email, \
     location, business_unit, department, job_title, manager_name, employee_number, locale, timezone, role, origin, \
     archived_at, resource, folded, version, version, ticket, ticket, created_at, modified_at, hire_date, region, \
-    custom_fields, pull_ticket from input order by tenant_id, user_name_key";
+    custom_fields, pull_ticket, linked_at from input order by tenant_id, user_name_key";
 
 const UPDATE_USERS: &str = "update users u set user_name = i.user_name, user_name_key = i.user_name_key, \
     external_id = i.external_id, given_name = i.given_name, family_name = i.family_name, \
@@ -32,8 +32,8 @@ const UPDATE_USERS: &str = "update users u set user_name = i.user_name, user_nam
     employee_number = i.employee_number, locale = i.locale, timezone = i.timezone, role = i.role, \
     origin = i.origin, archived_at = i.archived_at, resource = i.resource, folded = i.folded, \
     folded_version = i.version, version = i.version, ticket = i.ticket, modified_at = i.modified_at, \
-    hire_date = i.hire_date, region = i.region, custom_fields = i.custom_fields, pull_ticket = i.pull_ticket \
-    from input i where u.id = i.id";
+    hire_date = i.hire_date, region = i.region, custom_fields = i.custom_fields, pull_ticket = i.pull_ticket, \
+    linked_at = i.linked_at from input i where u.id = i.id";
 
 const INSERT_GROUPS: &str = "insert into groups (id, tenant_id, display_name, external_id, resource, folded, \
     folded_version, member_count, version, ticket, created_at, modified_at) select id, tenant_id, display_name, \

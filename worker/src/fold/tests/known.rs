@@ -176,3 +176,26 @@ fn an_account_that_gets_its_external_id_is_linked_once() {
     outcome(&mut state, &replaced(5, json!({ "externalId": "z" })));
     assert_eq!(kinds(&state)[3..], ["user.updated", "user.updated", "user.linked"]);
 }
+
+#[test]
+fn an_account_made_by_hand_is_linked_by_the_first_change_of_an_identity_provider() {
+    let mut state = state();
+    let made = with(1, ADA, &json!({ "userName": "ada@acme.example" }), |user| Change::CreateUser {
+        user,
+        origin: Origin::Manual,
+        role: None,
+    });
+    outcome(&mut state, &made);
+    outcome(&mut state, &patch(2, json!({ "title": "Countess" })));
+    assert_eq!(state.user(TENANT, ADA).unwrap().linked_at, None, "an operator owns nobody");
+    state.events.clear();
+    // Okta's PUT is what it read, which holds no externalId.
+    let stored = state.user(TENANT, ADA).unwrap().record().unwrap().resource;
+    let found = command(3, ADA, Change::ReplaceUser { user: stored });
+    outcome(&mut state, &Command { actor: Actor::Key(Uuid::nil()), ..found });
+    let row = state.user(TENANT, ADA).unwrap();
+    assert_eq!((row.linked_at, row.version, row.origin.as_str()), (Some(NOW), 2, "manual"));
+    assert_eq!(kinds(&state), ["user.linked"]);
+    outcome(&mut state, &Command { actor: Actor::Key(Uuid::nil()), ..patch(4, json!({ "title": "Lady" })) });
+    assert_eq!(kinds(&state), ["user.linked", "user.updated"]);
+}

@@ -42,6 +42,7 @@ pub(super) fn created(
         region: None,
         custom_fields: None,
         pull_ticket: None,
+        linked_at: None,
         resource: serde_json::Value::Null,
         version: 1,
         ticket: command.ticket.0,

@@ -13,7 +13,7 @@ pub(super) fn created(state: &mut State, command: &Command, row: &UserRow) {
 }
 
 /// `user.archived` or `user.restored` where `active` changed; `user.updated` where anything else did, and beside it
-/// `user.linked` where an account without an externalId was given one.
+/// `user.linked` where an identity provider came to own the account, or gave it its externalId.
 pub(super) fn changed(state: &mut State, command: &Command, before: &UserRow, after: &UserRow) {
     match (before.archived_at, after.archived_at) {
         (None, Some(_)) => tell(state, command, after, UserEvent::Archived, after.version),
@@ -27,7 +27,9 @@ pub(super) fn changed(state: &mut State, command: &Command, before: &UserRow, af
     {
         tell(state, command, after, UserEvent::Updated, after.version);
     }
-    if before.external_id.is_none() && after.external_id.is_some() {
+    let is_linked = |row: &UserRow| row.external_id.is_some() || row.linked_at.is_some();
+    let is_named = before.external_id.is_none() && after.external_id.is_some();
+    if is_named || !is_linked(before) && is_linked(after) {
         tell(state, command, after, UserEvent::Linked, after.version);
     }
 }

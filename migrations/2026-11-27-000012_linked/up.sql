@@ -1,0 +1,22 @@
+-- An account that an identity provider has found and changed by its id is linked, whether or not it was given an externalId: Okta's
+-- PUT is our own representation with its changes merged in, and need not hold one.
+-- Runs beside: the version before, which goes by the externalId alone.
+
+alter table users add column linked_at timestamptz;
+comment on column users.linked_at is 'When an identity provider first changed an account that was made by hand: it knows the account since.';
+
+-- As far back as is known.
+update users u set linked_at = c.at
+    from (select tenant_id, resource_id, min(decided_at) as at from commands
+          where change in ('user.replace', 'user.patch') and status = 200
+            and actor not in ('operator', 'pull', 'platform')
+          group by tenant_id, resource_id) c
+    where u.origin = 'manual' and c.tenant_id = u.tenant_id and c.resource_id = u.id;
+
+drop index users_unlinked;
+create index users_unlinked on users (tenant_id, id)
+    where external_id is null and linked_at is null and archived_at is null and origin = 'manual';
+create or replace view living.unlinked as
+    select u.tenant_id, t.name as tenant, u.id, u.user_name, u.email, u.location, u.business_unit, u.role, u.origin, u.created_at
+    from users u join tenants t on t.id = u.tenant_id
+    where u.archived_at is null and u.external_id is null and u.linked_at is null and u.origin = 'manual';
