@@ -105,6 +105,33 @@ async fn migrations_can_be_repeated_and_reverted() {
     stack.tenant("again").await.okta().create(&person("a@again.example", "A", "Gain")).await.is(201);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_that_scim_clients_changed_before_that_was_kept_are_linked() {
+    let stack = Stack::own().await;
+    let okta = stack.tenant("before").await.okta();
+    let mut ids = Vec::new();
+    for name in ["found", "alone"] {
+        let email = format!("{name}@before.example");
+        let new =
+            ["user", "add", "before", "--email", &email, "--given-name", "Old", "--family-name", "Timer"];
+        ids.push(stack.rollcall_json(&new).await["id"].as_str().unwrap().to_owned());
+    }
+    let read = okta.get(&format!("/Users/{}", ids[0])).await.is(200);
+    okta.put(&ids[0], &read.body).await.is(200);
+    stack.rollcall(&["user", "role", "before", &ids[1], "creator"]).await.well();
+    for service in stack.services() {
+        service.kill();
+    }
+    let columns =
+        "select 1 from information_schema.columns where table_name = 'users' and column_name = 'linked_at'";
+    while stack.db().count(columns).await > 0 {
+        stack.rollcall(&["migrate", "--revert"]).await.well();
+    }
+    stack.rollcall(&["migrate"]).await.well();
+    let linked = stack.db().rows("select id from users where linked_at is not null").await;
+    assert_eq!(linked, [json!({ "id": ids[0] })]);
+}
+
 /// Rows as the version before leaves them: without the form that filters compare, a name under its old key.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_of_an_older_version_are_caught_up_with() {
