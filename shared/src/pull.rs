@@ -22,6 +22,10 @@ const MAX_NAME: usize = 64;
 mod iso {
     time::serde::format_description!(iso_date, Date, "[year]-[month]-[day]");
     pub use iso_date::option as date;
+
+    /// One date.
+    #[derive(serde::Deserialize)]
+    pub struct Told(#[serde(with = "iso_date")] pub time::Date);
 }
 
 pub use iso::date;
@@ -176,19 +180,19 @@ fn told<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Resu
     T::deserialize(deserializer).map(Some)
 }
 
-/// The same of a date.
+/// The same of a date. Read by serde's own `Option`: the one of `time` takes no null that serde has put by, as it does within a command.
 mod told_date {
-    use serde::{Deserializer, Serializer};
+    use serde::{Deserialize, Deserializer, Serializer};
     use time::Date;
 
-    use super::date;
+    use super::{date, iso};
 
     pub fn serialize<S: Serializer>(told: &Option<Option<Date>>, serializer: S) -> Result<S::Ok, S::Error> {
         date::serialize(&told.flatten(), serializer)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Date>>, D::Error> {
-        date::deserialize(deserializer).map(Some)
+        Option::<iso::Told>::deserialize(deserializer).map(|told| Some(told.map(|told| told.0)))
     }
 }
 

@@ -238,17 +238,18 @@ impl State {
     }
 }
 
-/// The n-th user of a company, as Okta shows them: the one that [`crate::load::somebody`] pushes.
+/// The n-th user of a company, as Okta shows them: the one that [`crate::load::somebody`] pushes. Of some it knows no hire date.
 #[must_use]
 pub fn user(company: &str, n: usize) -> Value {
     let login = format!("person-{n:05}@{company}.example");
     let region = ["EMEA", "APAC", "AMER"][n % 3];
+    let start = (n % 7 != 6).then(|| format!("2024-{:02}-{:02}", n % 12 + 1, n % 28 + 1));
     json!({
         "id": format!("00u-{login}"),
         "status": "ACTIVE",
         "profile": {
             "login": login, "email": login, "firstName": "Pat", "lastName": format!("Number {n}"),
-            "startDate": format!("2024-{:02}-{:02}", n % 12 + 1, n % 28 + 1),
+            "startDate": start,
             "region": region,
             "shirtSize": "M", "skills": ["ladder", "rope"],
         },

@@ -29,7 +29,7 @@ fn pages(api: &OktaApi) -> Vec<usize> {
 async fn supplemented(stack: &Stack, people: usize) {
     let (db, people) = (stack.db(), i64::try_from(people).unwrap());
     eventually("what was pulled is applied", Duration::from_secs(120), async || {
-        (db.count("select 1 from users where hire_date is not null").await == people).then_some(())
+        (db.count("select 1 from users where region is not null").await == people).then_some(())
     })
     .await;
     check::settled(stack).await;
@@ -68,6 +68,12 @@ async fn a_pull_of_5000_people_obeys_rate_limits_and_survives_a_429_a_broken_pag
     let row = stack.db().one("select * from users where user_name = 'person-00007@large.example'").await;
     assert_eq!((&row["hire_date"], &row["region"]), (&json!("2024-08-08"), &json!("APAC")));
     assert_eq!(row["custom_fields"], json!({ "Shirt": "M", "Skills": ["ladder", "rope"] }));
+    let row = stack.db().one("select * from users where user_name = 'person-00006@large.example'").await;
+    assert_eq!(
+        (&row["hire_date"], &row["region"]),
+        (&Value::Null, &json!("EMEA")),
+        "Okta knows no hire date"
+    );
     let mut told: HashMap<String, usize> = HashMap::new();
     for event in witness.events(&stack.broker().await).await {
         assert_eq!(event["type"], "user.updated");

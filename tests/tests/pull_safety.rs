@@ -190,3 +190,21 @@ async fn a_pull_whose_statement_an_administrator_ends_goes_on_and_one_that_fails
     stack.db().execute("drop function obstruct() cascade").await;
     assert!(said.code == Some(1) && said.err.contains("no room"), "{:?}: {}", said.code, said.err);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_okta_is_away_the_pull_says_so() {
+    let stack = Stack::shared().await;
+    let api = company(&stack, "waits", 3).await;
+    api.break_page(0, &vec![Fault::Status(503); 3]);
+    stack.rollcall(&["pull", "run", "waits", "--no-wait"]).await.well();
+    eventually("the status tells what it waits for", Duration::from_secs(20), async || {
+        let said = stack.rollcall(&["pull", "status", "waits"]).await.well();
+        (said.out.contains("the pull of waits waits: ") && said.out.contains("503")).then_some(())
+    })
+    .await;
+    eventually("the run is done", Duration::from_secs(60), async || {
+        let status = stack.rollcall_json(&["pull", "status", "waits"]).await;
+        (status[0]["last_run"]["state"] == "done" && status[0]["last_run"]["reason"].is_null()).then_some(())
+    })
+    .await;
+}

@@ -38,11 +38,13 @@ impl Run<'_> {
                 Err(Failure::Limited(pause)) => {
                     let pause = pause.max(pauses.next_delay());
                     info!(run = %self.lease.run, pause_s = pause.as_secs(), "Okta's rate limit is reached");
+                    self.means.store.wait(self.lease, "Okta's rate limit is reached").await?;
                     until += pause;
                     self.rest(pause).await?;
                 }
                 Err(Failure::Away(why)) if Instant::now() < until => {
                     warn!(run = %self.lease.run, why, "a page is asked for again");
+                    self.means.store.wait(self.lease, &why).await?;
                     self.pause(delays.next_delay()).await?;
                 }
                 Err(Failure::Away(why)) => return Err(End::Failed(why)),

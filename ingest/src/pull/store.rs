@@ -22,7 +22,7 @@ const OBEY: &str = "insert into pull_runs (id, tenant_id, slot, state, due_at) \
     select id, tenant_id, 'by hand ' || id, 'waiting', requested_at from pull_requests \
     where confirms is null and requested_at > now() - interval '1 day' on conflict do nothing";
 /// Runs that asked, and may go on: no later one has looked since who is gone.
-const CONFIRM: &str = "update pull_runs r set state = 'waiting', phase = 'archive', confirmed = true \
+const CONFIRM: &str = "update pull_runs r set state = 'waiting', phase = 'archive', confirmed = true, reason = null \
     where state = 'asks' and id in (select confirms from pull_requests where confirms is not null) \
     and not exists (select 1 from pull_runs o where o.tenant_id = r.tenant_id and o.due_at > r.due_at)";
 /// One run that waits, and no other of its tenant runs; or one whose ingest is gone.
@@ -39,6 +39,8 @@ const RELEASE: &str = "update pull_runs set lease_until = now() - interval '1 se
     where id = $1 and holder = $2 and state = 'running'";
 const REST: &str = "update pull_runs set rests_until = now() + $3 * interval '1 second' \
     where id = $1 and holder = $2 and state = 'running'";
+/// Why it does not get on, until it does.
+const WAIT: &str = "update pull_runs set reason = $3 where id = $1 and holder = $2 and state = 'running'";
 /// What was queued stays counted: it takes effect.
 const BEGIN_ANEW: &str = "update pull_runs set phase = 'read', next_link = null, pages = 0, people = 0, strangers = 0, \
     unreadable = 0, roster = null, linked = null, gone = null, started_at = $3 \
@@ -46,7 +48,7 @@ const BEGIN_ANEW: &str = "update pull_runs set phase = 'read', next_link = null,
 const SEE: &str = "insert into pull_seen (run_id, okta_id, external_id, user_name_key, is_known) \
     select $1, * from unnest($2, $3, $4, $5) on conflict do nothing";
 const TURN: &str = "update pull_runs set next_link = $3, phase = case when $3 is null then 'compare' else phase end, \
-    pages = pages + 1, people = people + $4, strangers = strangers + $5, changes = changes + $6, \
+    pages = pages + 1, reason = null, people = people + $4, strangers = strangers + $5, changes = changes + $6, \
     unreadable = unreadable + $7 where id = $1 and holder = $2 and state = 'running'";
 const FINISH: &str = "update pull_runs set state = $3, reason = $4, finished_at = $5, holder = null, \
     lease_until = null where id = $1 and holder = $2 and state = 'running'";
@@ -181,6 +183,15 @@ impl Store {
     pub async fn rest(&self, lease: Lease, pause: Duration) -> Result<(), Unwritten> {
         let rest = lease.own(REST).bind::<Double, _>(pause.as_secs_f64());
         owned(self.0.bounded(async |c| Ok(rest.execute(c).await?)).await?)
+    }
+
+    /// Notes what the run waits for, until the next page.
+    ///
+    /// # Errors
+    /// [`Unwritten`].
+    pub async fn wait(&self, lease: Lease, why: &str) -> Result<(), Unwritten> {
+        let wait = lease.own(WAIT).bind::<Text, _>(why);
+        owned(self.0.bounded(async |c| Ok(wait.execute(c).await?)).await?)
     }
 
     /// Forgets what was read: the run begins anew with the first page.

@@ -95,6 +95,14 @@ pub struct Verdicts {
     pub kept: i64,
 }
 
+impl Verdicts {
+    /// How many commands have one.
+    #[must_use]
+    pub fn all(&self) -> i64 {
+        self.told + self.archived + self.kept
+    }
+}
+
 const VERDICTS: &str = "select count(*) filter (where change = 'user.supplement') as told, \
     count(*) filter (where change = 'user.patch' and status < 300) as archived, \
     count(*) filter (where change = 'user.patch' and status >= 300) as kept \

@@ -148,9 +148,15 @@ impl Context {
             [name] => self.tenant(name).await,
             [] => Err(Failure::Refused("there is no tenant yet: rollcall tenant add NAME".to_owned())),
             _ => Err(Failure::Usage(
-                "there are several tenants, so one must be named: `rollcall tenant list` shows them"
+                "there are several tenants, so one must be named (--help says where): `rollcall tenant list` shows them"
                     .to_owned(),
             )),
         }
     }
+}
+
+/// An id, as an argument.
+pub fn id(text: &str) -> Result<Uuid, String> {
+    shared::id::parse(text)
+        .ok_or_else(|| "it must be an id, such as 01a21d3f-0c52-7d41-9d1e-5f0c8a6a8e11".to_owned())
 }

@@ -53,7 +53,12 @@ impl<'a> Following<'a> {
                         "archive" if run.archiving > 0 => {
                             format!("{} of {} to be archived", run.archiving, run.gone.unwrap_or(0))
                         }
-                        _ => format!("{} pages read, {} people", run.pages, run.people),
+                        _ => match run.reason.as_deref() {
+                            Some(why) => {
+                                format!("{} pages read, {} people; it waits: {why}", run.pages, run.people)
+                            }
+                            None => format!("{} pages read, {} people", run.pages, run.people),
+                        },
                     });
                 }
                 // Whoever had it is gone: another ingest takes it up, if there is one.
@@ -102,7 +107,7 @@ impl<'a> Following<'a> {
         self.since = Instant::now();
         loop {
             let verdicts = self.context.pool.bounded(async |c| rows::verdicts(c, run).await).await?;
-            let by_now = verdicts.told + verdicts.archived + verdicts.kept;
+            let by_now = verdicts.all();
             if by_now >= queued {
                 return Ok(verdicts);
             }
@@ -110,7 +115,6 @@ impl<'a> Following<'a> {
                 (decided, self.since) = (by_now, Instant::now());
             }
             if self.since.elapsed() > PATIENCE {
-                eprintln!("{by_now} of {queued} changes are applied; the others are queued for the workers");
                 return Ok(verdicts);
             }
             self.say(format!("{by_now} of {queued} changes are applied"));

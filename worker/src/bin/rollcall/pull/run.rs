@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::follow::Following;
 use super::status::{gone, sentence, show_gone, shown_run};
-use crate::context::{Context, Failure};
+use crate::context::{self, Context, Failure};
 use crate::output;
 
 /// How long a request is kept.
@@ -33,6 +33,7 @@ pub struct Confirmation {
     #[command(flatten)]
     now: Now,
     /// The id of the run that asks, as it says itself: so that none is confirmed but the one that was read of.
+    #[arg(value_parser = context::id)]
     run: Option<Uuid>,
 }
 
@@ -114,7 +115,7 @@ async fn follow(
         output::json(&shown_run(&run, verdicts, &gone));
     } else if run.state == "done" {
         println!(
-            "the pull of {name} is done: {} people at Okta, {} of them told something new",
+            "the pull of {name} is done: {} people at Okta, something new to tell of {} of them",
             run.people, run.changes
         );
         println!("{} are not known here; {} values could not be read", run.strangers, run.unreadable);
@@ -127,5 +128,5 @@ async fn follow(
         show_gone(&gone);
     }
     // In a sentence, and by the exit code: not all was done.
-    sentence(name, &run).map_or(Ok(()), |said| Err(Failure::Refused(said)))
+    sentence(name, &run, verdicts).map_or(Ok(()), |said| Err(Failure::Refused(said)))
 }

@@ -62,9 +62,9 @@ pub async fn status(context: &Context, tenant: Option<&str>) -> Result<(), Failu
     let empty = "nobody is pulled from Okta yet: rollcall pull set TENANT";
     let lines = pulls.iter().map(|(name, _, run, verdicts)| line(name, run.as_ref(), *verdicts));
     output::table(&headings, lines.collect(), empty);
-    for (name, _, run, _) in &pulls {
+    for (name, _, run, verdicts) in &pulls {
         let Some(run) = run else { continue };
-        if let Some(said) = sentence(name, run) {
+        if let Some(said) = sentence(name, run, *verdicts) {
             println!("{said}");
         }
         // Of all tenants it would be long.
@@ -89,9 +89,15 @@ fn line(name: &str, run: Option<&RunRow>, verdicts: Verdicts) -> Vec<String> {
 }
 
 /// What an operator must know of a run that is not simply done.
-pub fn sentence(tenant: &str, run: &RunRow) -> Option<String> {
+pub fn sentence(tenant: &str, run: &RunRow, verdicts: Verdicts) -> Option<String> {
     let reason = run.reason.as_deref().unwrap_or("?");
+    let (queued, decided) = (run.changes + run.archiving, verdicts.all());
     match &*run.state {
+        "running" if run.reason.is_some() => Some(format!("the pull of {tenant} waits: {reason}")),
+        "done" if decided < queued => Some(format!(
+            "{decided} of {queued} changes of the pull of {tenant} have their verdict: the others wait for workers, or are \
+             dead letters (rollcall dead list)"
+        )),
         "failed" => Some(format!("the pull of {tenant} failed: {reason}")),
         "asks" => Some(format!(
             "the pull of {tenant} asks: {reason}; nobody is archived before `rollcall pull confirm {tenant} {}`",
