@@ -11,8 +11,8 @@ use axum::http::StatusCode;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use shared::amqp::{Message, topology};
-use shared::command::{Actor, Role};
-use shared::event::{self, Event};
+use shared::command::Actor;
+use shared::event::{self, Event, RoleChanged};
 use shared::outcome::Outcome;
 use shared::scim::Error;
 use tracing::{Instrument, Span};
@@ -28,7 +28,7 @@ use crate::roles;
 
 /// The most events in one request.
 const MAX_EVENTS: usize = 1_000;
-/// The most roles of one request that are under way at a time.
+/// Of the most people of one request roles are under way at a time.
 const AT_ONCE: usize = 32;
 /// What a client may call plain JSON, in which either form is taken.
 const JSON: &str = "application/json";
@@ -49,21 +49,21 @@ pub async fn take(
     let body = body::receive(&parts.headers, body, app.config.body_limit).await?;
     let taken = events(media_type, &body)?;
     let accepted = taken.len();
-    let (mut roles, mut events) = (BTreeMap::new(), Vec::new());
+    let (mut people, mut events) = (BTreeMap::new(), Vec::new());
     for one in taken {
         match one {
             Taken::Content(event) => events.push(event),
-            // Of several roles of a person the last one stands.
-            Taken::Role(user, role) => drop(roles.insert(user, role)),
+            Taken::Role(told) => {
+                let errand = roles::errand(key.tenant, Actor::Key(key.id), id, &told);
+                people.entry(told.user).or_insert_with(Vec::new).push(errand);
+            }
         }
     }
     let messages = events.into_iter().map(|event| message(event, &key.tenant_name, id));
     let messages: Vec<Message> =
         messages.collect::<Result<_, _>>().map_err(|_| Refusal::bug("an event cannot be written as JSON"))?;
-    let errands =
-        roles.into_iter().map(|(user, role)| roles::errand(key.tenant, Actor::Key(key.id), id, user, role));
     // In a task of its own: a client that hangs up must not leave half a batch behind.
-    let all = pass_on(app.clone(), errands.collect(), messages);
+    let all = pass_on(app.clone(), people.into_values().collect(), messages);
     tokio::spawn(all.instrument(Span::current()))
         .await
         .unwrap_or_else(|_| Err(Refusal::bug("passing events on panicked")))?;
@@ -71,20 +71,16 @@ pub async fn take(
     Ok(scim_json(StatusCode::ACCEPTED, &json!({ "accepted": accepted })))
 }
 
-/// Sent again after a 429, each event takes effect once: one of content by its id, a role because it is that already.
-async fn pass_on(app: Shared, roles: Vec<Errand>, events: Vec<Message>) -> Result<(), Refusal> {
-    let road = &app.road;
-    let changes = stream::iter(roles).map(Ok::<_, Refusal>);
-    changes
-        .try_for_each_concurrent(AT_ONCE, async |errand| {
-            let user = errand.resource;
-            match road.travel(errand).await? {
-                Outcome::Rejected { error } if error.status == 404 => {
-                    Err(Error::not_found(format!("data.user.id: there is no user {user}")).into())
-                }
-                Outcome::Rejected { error } => Err(error.into()),
-                _ => Ok(()),
+/// Sent again after a 429, each event takes effect once. `people` are the errands of one person after the other, in the order of
+/// their events: the last role stands.
+async fn pass_on(app: Shared, people: Vec<Vec<Errand>>, events: Vec<Message>) -> Result<(), Refusal> {
+    let people = stream::iter(people).map(Ok::<_, Refusal>);
+    people
+        .try_for_each_concurrent(AT_ONCE, async |errands| {
+            for errand in errands {
+                set_role(&app, errand).await?;
             }
+            Ok(())
         })
         .await?;
     if events.is_empty() {
@@ -93,13 +89,27 @@ async fn pass_on(app: Shared, roles: Vec<Errand>, events: Vec<Message>) -> Resul
     app.events.publish(&events).await.map_err(|error| Refusal::not_queued(&error))
 }
 
+async fn set_role(app: &Shared, errand: Errand) -> Result<(), Refusal> {
+    let user = errand.resource;
+    if roles::is_done(app, &errand).await.map_err(|error| Refusal::unread(&error))? {
+        return Ok(());
+    }
+    match app.road.travel(errand).await? {
+        Outcome::Rejected { error } if error.status == 404 => {
+            Err(Error::not_found(format!("data.user.id: there is no user {user}")).into())
+        }
+        Outcome::Rejected { error } => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 /// What an event is taken for.
 #[derive(Debug)]
 enum Taken {
     /// For the notifier.
     Content(Box<Event>),
-    /// For the worker: whose role, and which.
-    Role(Uuid, Role),
+    /// For the worker.
+    Role(RoleChanged),
 }
 
 /// The events in a body, each of them valid.
@@ -138,7 +148,7 @@ fn events(media_type: Option<&str>, body: &Bytes) -> Result<Vec<Taken>, Error> {
 
 fn valid(event: &Value) -> Result<Taken, String> {
     if event["type"] == event::ROLE_CHANGED {
-        return event::decode_role(event).map(|(user, role)| Taken::Role(user, role));
+        return event::decode_role(event).map(Taken::Role);
     }
     event::decode(event).map(|(event, _)| Taken::Content(Box::new(event)))
 }

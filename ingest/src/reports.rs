@@ -76,7 +76,10 @@ async fn about(app: &Shared, tenant: Uuid, user: &str) -> Result<Vec<Uuid>, Refu
     let known = app.pool.bounded(async |connection| activity::about(connection, tenant, user).await).await;
     let known = known.map_err(|error| Refusal::unread(&error))?;
     if known.is_empty() {
-        return Err(Error::not_found("nobody of this name is there, or was to be created").into());
+        return Err(Error::not_found(
+            "there is no user of this name, and no change in the log was about one",
+        )
+        .into());
     }
     Ok(known)
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde_json::Value;
 use shared::amqp::dead::{self, Attempt};
 use shared::amqp::{self, Batch, Handle, Link, Publisher, Subscription, Unfinished, topology};
-use shared::command::{Actor, Change, Fingerprint, Role};
-use shared::event;
+use shared::command::{Actor, Change, Fingerprint};
+use shared::event::{self, RoleChanged};
 use shared::outcome::Outcome;
-use shared::postgres::tenants;
+use shared::postgres::{self, tenants, verdicts};
 use shared::retry::Delays;
 use shared::shutdown::pause;
 use tokio::time::sleep;
@@ -26,19 +26,30 @@ use crate::road::Errand;
 /// those that were behind it.
 const FINISH: Duration = Duration::from_secs(5);
 
-/// The errand that sets a role.
+/// The errand that sets a role. The event is the request: when it comes again, it is known by its source and id.
 #[must_use]
-pub fn errand(tenant: Uuid, actor: Actor, request: Uuid, user: Uuid, role: Role) -> Errand {
-    let body = role.as_str().as_bytes();
+pub fn errand(tenant: Uuid, actor: Actor, request: Uuid, told: &RoleChanged) -> Errand {
+    let RoleChanged { source, id, user, role } = told;
     Errand {
         tenant,
         actor,
         request,
-        fingerprint: Fingerprint::of(tenant, event::ROLE_CHANGED, &user.to_string(), body, None),
-        resource: user,
+        fingerprint: Fingerprint::of(tenant, event::ROLE_CHANGED, source, id.as_bytes(), None),
+        resource: *user,
         if_match: None,
-        change: Change::SetRole { role },
+        change: Change::SetRole { role: *role },
     }
+}
+
+/// Whether the event has set its role already: then it has no say any more, whatever the role is now.
+///
+/// # Errors
+/// See [`postgres::Error`].
+pub async fn is_done(app: &Shared, errand: &Errand) -> Result<bool, postgres::Error> {
+    let find = async |connection: &mut _| {
+        verdicts::has_set_role(connection, errand.tenant, &errand.fingerprint).await
+    };
+    app.pool.bounded(find).await
 }
 
 /// Takes events of the queue until told to stop.
@@ -58,8 +69,7 @@ struct Intake {
 #[derive(Debug, PartialEq, Eq)]
 struct Changed {
     tenant: String,
-    user: Uuid,
-    role: Role,
+    told: RoleChanged,
 }
 
 /// Why it is not done.
@@ -79,9 +89,11 @@ impl Handle for Intake {
                 Err(reason) => Some(reason),
             };
             let Some(reason) = taken else { continue };
-            warn!(reason, "sent a changed role to the dead-letter queue");
-            let attempt = Attempt { at: self.app.clock.now(), worker: "ingest".to_owned(), what: reason };
-            self.publisher.publish(&[dead::letter(delivery, topology::ROLES, &[attempt])]).await?;
+            let attempt =
+                Attempt { at: self.app.clock.now(), worker: "ingest".to_owned(), what: reason.clone() };
+            let letter = dead::letter(delivery, topology::ROLES, &[attempt]);
+            warn!(message.id = letter.shown_id(), reason, "a changed role goes to the dead-letter queue");
+            self.publisher.publish(&[letter]).await?;
         }
         Ok(subscription.ack(batch).await?)
     }
@@ -124,13 +136,17 @@ impl Intake {
     }
 
     async fn take(&self, changed: &Changed) -> Result<(), Undone> {
-        let Changed { tenant, user, role } = changed;
+        let Changed { tenant, told } = changed;
+        let away = |error: postgres::Error| Undone::Yet(error.to_string());
         let found =
             self.app.pool.bounded(async |connection| tenants::by_name(connection, tenant).await).await;
-        let Some(tenant) = found.map_err(|error| Undone::Yet(error.to_string()))? else {
+        let Some(tenant) = found.map_err(away)? else {
             return Err(Undone::Never("the tenant is not known".to_owned()));
         };
-        let errand = errand(tenant.id, Actor::Platform, shared::id::new(), *user, *role);
+        let errand = errand(tenant.id, Actor::Platform, shared::id::new(), told);
+        if is_done(&self.app, &errand).await.map_err(away)? {
+            return Ok(());
+        }
         match self.app.road.travel(errand).await {
             Ok(Outcome::Rejected { error }) => Err(Undone::Never(error.detail)),
             Ok(_) => Ok(()),
@@ -149,14 +165,15 @@ fn read(body: &[u8]) -> Result<Changed, String> {
     if event::holds_nul(&event) {
         return Err("the event must not contain U+0000".to_owned());
     }
-    let (user, role) = event::decode_role(&event)?;
+    let told = event::decode_role(&event)?;
     let tenant = event["tenant"].as_str().ok_or("the extension attribute tenant is missing")?;
-    Ok(Changed { tenant: tenant.to_owned(), user, role })
+    Ok(Changed { tenant: tenant.to_owned(), told })
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use shared::command::Role;
 
     use super::*;
 
@@ -168,7 +185,9 @@ mod tests {
             "data": { "user": { "id": user }, "role": "manager" }
         });
         let read = |event: &Value| super::read(event.to_string().as_bytes());
-        let expected = Changed { tenant: "acme".to_owned(), user, role: Role::Manager };
+        let (id, source) = ("1".to_owned(), "/platform".to_owned());
+        let told = RoleChanged { source, id, user, role: Role::Manager };
+        let expected = Changed { tenant: "acme".to_owned(), told };
         assert_eq!(read(&event), Ok(expected));
         for (at, value, word) in [
             ("/tenant", Value::Null, "tenant"),

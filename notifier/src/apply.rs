@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use shared::postgres::Error;
+use shared::redact;
 use time::OffsetDateTime;
 use tracing::{debug, info};
 use uuid::Uuid;
@@ -184,7 +185,7 @@ impl Note {
         Self {
             tenant: *tenant,
             user: incoming.user(),
-            event: incoming.event.id.clone(),
+            event: redact::id(&incoming.event.id).to_owned(),
             request: incoming.request_id().map(str::to_owned),
             again: parked.is_some(),
             effect,

@@ -149,10 +149,10 @@ impl Consumer {
             let attempt = Attempt { at: now, worker: "notifier".to_owned(), what: reason.clone() };
             dead::letter(&batch[*place], topology::NOTIFIER, &[attempt])
         };
-        self.publisher.publish(&dead.iter().map(letter).collect::<Vec<_>>()).await?;
-        for (place, reason) in dead {
-            let id = batch[*place].properties.message_id().as_ref().map_or("", |id| id.as_str());
-            warn!(message.id = id, reason, "sent an event to the dead-letter queue");
+        let letters: Vec<_> = dead.iter().map(letter).collect();
+        self.publisher.publish(&letters).await?;
+        for (letter, (_, reason)) in letters.iter().zip(dead) {
+            warn!(message.id = letter.shown_id(), reason, "sent an event to the dead-letter queue");
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use shared::amqp::dead::{self, Attempt};
 use shared::amqp::{Message, Publisher, topology};
 use shared::event::MEDIA_TYPE;
 use shared::postgres::Error;
+use shared::redact;
 use shared::retry::Delays;
 use shared::shutdown::pause;
 use tokio_util::sync::CancellationToken;
@@ -78,7 +79,7 @@ async fn next(office: &Office, publisher: &Publisher) -> Result<bool, Error> {
         }
         Outcome::Tried => Ok(true),
         Outcome::Stuck(key, reason) => {
-            warn!(event.id = key.2, reason, "failed to try a parked event again");
+            warn!(event.id = redact::id(&key.2), reason, "failed to try a parked event again");
             office.pool.bounded(async |connection| parked::postpone(connection, &key).await).await?;
             // What is in the way may be in everybody's way: the next one is tried after a pause.
             Ok(false)
@@ -133,7 +134,7 @@ async fn try_due(
     if let Err(error) = publisher.publish(&[letter(&row, &reason, now)]).await {
         return Ok(Outcome::Stuck(key, error.to_string()));
     }
-    warn!(event.id = row.id, user.id = %row.user_id, reason, "sent a parked event to the dead-letter queue");
+    warn!(event.id = redact::id(&row.id), user.id = %row.user_id, reason, "sent a parked event to the dead-letter queue");
     parked::delete(connection, &key).await?;
     // So that it takes effect when an operator puts it back into the queue.
     received::forget(connection, &key).await?;

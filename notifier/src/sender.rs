@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::postgres::Error;
+use shared::redact;
 use shared::retry::Delays;
 use shared::shutdown::pause;
 use time::OffsetDateTime;
@@ -213,7 +214,7 @@ impl Claim {
         let request = self.context.get("requestId").and_then(serde_json::Value::as_str);
         let duration_ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         info!(
-            notification.id = %self.id, user.id = %self.user_id, kind = self.kind, event.id = self.event_id,
+            notification.id = %self.id, user.id = %self.user_id, kind = self.kind, event.id = redact::id(&self.event_id),
             request.id = request, attempts = self.attempts, duration_ms, reason, "{sentence}"
         );
     }

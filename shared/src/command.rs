@@ -47,13 +47,15 @@ pub struct Command {
 }
 
 impl Command {
-    /// Of a create of a user the [`name_digest`].
+    /// The [`name_digest`] of the name that a user is to have: of a create, a PUT, a PATCH of the userName.
     #[must_use]
     pub fn name_digest(&self) -> Option<String> {
-        match &self.change {
-            Change::CreateUser { user, .. } => Some(name_digest(self.tenant, user.user_name())),
+        let name = match &self.change {
+            Change::CreateUser { user, .. } | Change::ReplaceUser { user } => Some(user.user_name()),
+            Change::PatchUser { patch } => patch.user_name(),
             _ => None,
-        }
+        };
+        name.map(|name| name_digest(self.tenant, name))
     }
 }
 
@@ -127,7 +129,8 @@ impl Change {
         )
     }
 
-    /// The attributes that a PATCH is about, for the activity log: their names, not their values. Of any other change none.
+    /// The attributes that a PATCH is about, for the activity log: their names, not their values; and which role. Of any other
+    /// change none.
     #[must_use]
     pub fn attributes(&self) -> Vec<String> {
         match self {
@@ -137,6 +140,7 @@ impl Change {
                 names.extend((!patch.members.is_empty()).then(|| "members".to_owned()));
                 names
             }
+            Self::SetRole { role } => vec![format!("role={}", role.as_str())],
             _ => Vec::new(),
         }
     }
@@ -354,6 +358,17 @@ mod tests {
         let change = Change::PatchUser { patch: Patch::parse(&body).unwrap() };
         assert_eq!(change.attributes(), ["active", "emails.type", "title"]);
         assert!(Change::DeleteUser.attributes().is_empty());
+    }
+
+    #[test]
+    fn what_the_pull_says_is_not_there_is_read_from_the_queue() {
+        let (external_id, login) = ("00u1".to_owned(), "ada".to_owned());
+        let custom_fields = [("Shirt".to_owned(), serde_json::Value::Null)].into();
+        let supplement =
+            Supplement { external_id, login, hire_date: Some(None), region: Some(None), custom_fields };
+        let change = Change::SupplementUser { supplement };
+        let queued = serde_json::to_vec(&change).unwrap();
+        assert_eq!(serde_json::from_slice::<Change>(&queued).unwrap(), change);
     }
 
     #[test]

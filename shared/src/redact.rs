@@ -34,6 +34,13 @@ pub fn url(url: &str) -> String {
     }
 }
 
+/// An id that somebody else has made up: shown unless it may be an address or a name.
+#[must_use]
+pub fn id(id: &str) -> &str {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/+=".contains(c);
+    if id.chars().all(is_plain) { id } else { "***" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +54,12 @@ mod tests {
         assert_eq!(url("file:///var/mail"), "file:///var/mail");
         assert_eq!(url("no url: secret"), "***");
         assert_eq!(url("me:secret"), "***");
+    }
+
+    #[test]
+    fn an_id_is_shown_unless_it_may_say_who() {
+        assert_eq!(id("urn:lms/2026-11_27.ab+c=="), "urn:lms/2026-11_27.ab+c==");
+        assert_eq!((id("assigned-ada@acme.example"), id("Ada Lovelace")), ("***", "***"));
     }
 
     #[test]

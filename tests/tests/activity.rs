@@ -60,6 +60,7 @@ async fn the_log_goes_back_as_far_as_is_said() {
     }
     let log = rows(&stack, &tenant.key, "/activity?since=30d").await;
     assert_eq!((&log[1]["actor"], &log[1]["change"]), (&json!("operator"), &json!("user.role")));
+    assert_eq!(log[1]["attributes"], "role=creator");
 
     let said = stack
         .rollcall_json(&["activity", "reports-since", "--since", "30d", "--user", "ADA@since.example"])
@@ -84,7 +85,16 @@ async fn the_log_of_a_name_tells_of_those_who_are_gone_and_of_nobody_else() {
     let changes: Vec<_> =
         said.as_array().unwrap().iter().map(|row| row["change"].as_str().unwrap()).collect();
     assert_eq!(changes, ["user.create", "user.delete"]);
-    let nobody = stack.rollcall(&["activity", "reports-gone", "--user", "eve@gone.example"]).await;
+    // By the name that one was given, too.
+    let eve = okta.create(&person("eve@gone.example", "Eve", "E")).await.is(201).id();
+    okta.update(&eve, &json!({ "userName": "Eva@gone.example" })).await.is(200);
+    okta.put(&eve, &person("evita@gone.example", "Eve", "E")).await.is(200);
+    okta.delete(&eve).await.is(204);
+    for name in ["eve", "eva", "evita"] {
+        let about = rows(&stack, &tenant.key, &format!("/activity?user={name}@gone.example")).await;
+        assert_eq!(about.len(), 4, "{name}: {about:?}");
+    }
+    let nobody = stack.rollcall(&["activity", "reports-gone", "--user", "zoe@gone.example"]).await;
     assert_eq!((nobody.code, nobody.err.contains("no such user")), (Some(1), true), "{}", nobody.err);
 }
 

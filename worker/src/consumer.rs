@@ -46,8 +46,14 @@ impl Consumer {
 
     fn letter(&self, delivery: &Delivery, attempts: &[Attempt]) -> Message {
         let reason = attempts.last().map_or("", |last| last.what.as_str());
-        warn!(reason, queue = self.queue, "a message goes to the dead-letter queue");
-        dead::letter(delivery, self.queue, attempts)
+        let letter = dead::letter(delivery, self.queue, attempts);
+        warn!(
+            message.id = letter.shown_id(),
+            reason,
+            queue = self.queue,
+            "a message goes to the dead-letter queue"
+        );
+        letter
     }
 
     /// Applies a batch and replies; what is dead in it is left in `sorted`.

@@ -15,8 +15,9 @@ use super::{Error, topology};
 use crate::health::Health;
 use crate::retry::Delays;
 
-/// Seconds between heartbeats: a broker that hangs is given up after two.
-const HEARTBEAT: u16 = 10;
+/// Seconds between heartbeats: a broker, or a worker, that hangs is given up after two. Then there is time left before the deadline for
+/// another worker to apply what that one held.
+const HEARTBEAT: u16 = 5;
 /// How long connecting and declaring may take.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How often the link is looked at.

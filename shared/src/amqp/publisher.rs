@@ -9,6 +9,7 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::Mutex;
 
 use super::{Error, Link};
+use crate::redact;
 
 /// How long the broker may take to confirm.
 const CONFIRM: Duration = Duration::from_secs(10);
@@ -31,6 +32,12 @@ pub struct Message {
 }
 
 impl Message {
+    /// Its `message_id`, as log lines show it.
+    #[must_use]
+    pub fn shown_id(&self) -> &str {
+        self.properties.message_id().as_ref().map_or("", |id| redact::id(id.as_str()))
+    }
+
     /// A JSON message.
     #[must_use]
     pub fn json(exchange: &str, routing_key: &str, id: &str, content_type: &str, body: Vec<u8>) -> Self {

@@ -130,14 +130,33 @@ pub fn decode(value: &Value) -> Result<(Event, ContentEvent), String> {
     Ok((event, content))
 }
 
-/// Checks an event that tells of a role, which the learning platform has changed: whose, and which.
+/// A role that the learning platform has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleChanged {
+    /// The event's source, within which its id is unique.
+    pub source: String,
+    /// The event's id.
+    pub id: String,
+    /// Whose.
+    pub user: Uuid,
+    /// From now on.
+    pub role: Role,
+}
+
+/// Checks an event that tells of a role.
 ///
 /// # Errors
 /// As [`decode`].
-pub fn decode_role(value: &Value) -> Result<(Uuid, Role), String> {
-    let data = envelope(value)?.object("data")?;
+pub fn decode_role(value: &Value) -> Result<RoleChanged, String> {
+    let envelope = envelope(value)?;
+    let data = envelope.object("data")?;
     let role = data.text("role", MAX_TEXT)?.parse().map_err(|must: String| data.wrong("role", &must))?;
-    Ok((user(&data)?.id, role))
+    Ok(RoleChanged {
+        source: envelope.text("source", MAX_TEXT)?.to_owned(),
+        id: envelope.text("id", MAX_TEXT)?.to_owned(),
+        user: user(&data)?.id,
+        role,
+    })
 }
 
 /// The attributes that every event has.

@@ -9,8 +9,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use content::{
-    Assigned, Assignment, Completed, Completion, Content, ContentEvent, ContentKind, ROLE_CHANGED, UserRef,
-    decode, decode_role,
+    Assigned, Assignment, Completed, Completion, Content, ContentEvent, ContentKind, ROLE_CHANGED,
+    RoleChanged, UserRef, decode, decode_role,
 };
 
 /// The media type of one event in structured mode.

@@ -36,8 +36,8 @@ const COLUMNS: &[Column] = &[
     ("command", "c.id"),
 ];
 
-/// Of so many creates of one name, the last, an account is looked for.
-const CREATES: i64 = 1000;
+/// The most resources that are taken for one name.
+const RESOURCES: i64 = 1000;
 
 /// What of a tenant's log.
 #[derive(Debug, Clone)]
@@ -77,19 +77,19 @@ impl Paged for ActivityOf {
     }
 }
 
-/// What the log knows of a user by: an id as it is; of a userName, in whatever case, the account that has it now, and whatever was to be
-/// created under it, also where that was refused, or is gone. Nothing, where nobody is or was to be called so.
+/// What the log knows of a user by: an id as it is; of a userName, in whatever case, the account that has it now, and whatever had or
+/// was to have it, also where that was refused, or is gone. Nothing, where nobody is or was to be called so.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn about(connection: &mut AsyncPgConnection, tenant: Uuid, user: &str) -> Result<Vec<Uuid>, Error> {
     let mut known: Vec<Uuid> = users::id_of(connection, tenant, user).await?.into_iter().collect();
-    let created = commands::table
+    let called = commands::table
         .filter(commands::tenant_id.eq(tenant))
         .filter(commands::name_digest.eq(name_digest(tenant, user)))
-        .order(commands::id.desc())
-        .limit(CREATES)
-        .select(commands::resource_id.assume_not_null());
-    known.extend(created.load::<Uuid>(connection).await?);
+        .select(commands::resource_id.assume_not_null())
+        .distinct()
+        .limit(RESOURCES);
+    known.extend(called.load::<Uuid>(connection).await?);
     Ok(known)
 }

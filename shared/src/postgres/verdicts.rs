@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
@@ -11,6 +12,7 @@ use uuid::Uuid;
 
 use super::Error;
 use super::schema::commands;
+use crate::command::Fingerprint;
 use crate::outcome::Outcome;
 use crate::ticket::Ticket;
 
@@ -35,6 +37,22 @@ pub async fn find(connection: &mut AsyncPgConnection, ticket: Ticket) -> Result<
     let query = commands::table.filter(commands::id.eq(ticket.0)).select(commands::outcome);
     let stored: Option<Option<Value>> = query.first(connection).await.optional()?;
     stored.flatten().map(decode).transpose()
+}
+
+/// Whether a request with this fingerprint has set somebody's role.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn has_set_role(
+    connection: &mut AsyncPgConnection,
+    tenant: Uuid,
+    fingerprint: &Fingerprint,
+) -> Result<bool, Error> {
+    let done = commands::table
+        .filter(commands::tenant_id.eq(tenant))
+        .filter(commands::fingerprint.eq(fingerprint.as_str()))
+        .filter(commands::change.eq("user.role").and(commands::status.eq(200)));
+    Ok(diesel::select(exists(done)).get_result(connection).await?)
 }
 
 /// What is known of a tenant's command, if anything is.

@@ -69,6 +69,19 @@ impl Patch {
         names.into_iter().take(MOST_TOLD).collect()
     }
 
+    /// The userName that it gives, if it gives one.
+    #[must_use]
+    pub fn user_name(&self) -> Option<&str> {
+        let is_name = |attr: &str| attr.eq_ignore_ascii_case("userName");
+        self.operations.iter().rev().find_map(|operation| match (&operation.path, &operation.value) {
+            (Some(Path { attr, sub: None, .. }), Some(value)) if is_name(&attr.to_string()) => value.as_str(),
+            (None, Some(Value::Object(value))) => {
+                value.iter().find(|(attr, _)| is_name(attr)).and_then(|(_, value)| value.as_str())
+            }
+            _ => None,
+        })
+    }
+
     /// Reads the body of a PATCH. Names and operations are taken whatever their case.
     ///
     /// # Errors

@@ -173,8 +173,15 @@ fn change(
             return Err(name_taken().into());
         }
     }
-    if matches!(command.actor, Actor::Key(_)) && row.origin == Origin::Manual.as_str() {
-        row.linked_at.get_or_insert(state.now);
+    if matches!(command.actor, Actor::Key(_))
+        && row.origin == Origin::Manual.as_str()
+        && row.linked_at.is_none()
+    {
+        row.linked_at = Some(state.now);
+        if row.version == before.version {
+            // Its event has a place of its own in the order of the account's events.
+            row.count_change(state.now);
+        }
     }
     tell::changed(state, command, &before, &row);
     let record = row::record(&row)?;

@@ -129,7 +129,8 @@ async fn about(context: &Context, tenant: &Tenant, user: &str) -> Result<Vec<Uui
     let known = activity::about(&mut connection, tenant.id, user).await?;
     if known.is_empty() {
         return Err(Failure::Refused(format!(
-            "{} has no such user, and has been asked for none",
+            "{} has no such user, and no change in the log was about one of this name (what is refused at the door, such as \
+             a missing attribute, is not in it)",
             tenant.name
         )));
     }

@@ -194,7 +194,7 @@ fn an_account_made_by_hand_is_linked_by_the_first_change_of_an_identity_provider
     let found = command(3, ADA, Change::ReplaceUser { user: stored });
     outcome(&mut state, &Command { actor: Actor::Key(Uuid::nil()), ..found });
     let row = state.user(TENANT, ADA).unwrap();
-    assert_eq!((row.linked_at, row.version, row.origin.as_str()), (Some(NOW), 2, "manual"));
+    assert_eq!((row.linked_at, row.version, row.origin.as_str()), (Some(NOW), 3, "manual"));
     assert_eq!(kinds(&state), ["user.linked"]);
     outcome(&mut state, &Command { actor: Actor::Key(Uuid::nil()), ..patch(4, json!({ "title": "Lady" })) });
     assert_eq!(kinds(&state), ["user.linked", "user.updated"]);
