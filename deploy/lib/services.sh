@@ -3,11 +3,9 @@
 
 # What the services read from the environment; what the user has set stands.
 export_settings() {
-  # No balancer stands in front that would have to be told.
-  : "${ROLLCALL_DRAIN:=0}"
   : "${ROLLCALL_PORT:=8080}" "${ROLLCALL_MAIL_URL:=file://${RUN// /%20}/mail}"
   : "${ROLLCALL_SECRET_KEY:=$SECRET_KEY}" "${ROLLCALL_UNSUBSCRIBE_KEY:=$UNSUBSCRIBE_KEY}"
-  export DATABASE_URL AMQP_URL ROLLCALL_DRAIN ROLLCALL_PORT ROLLCALL_MAIL_URL ROLLCALL_SECRET_KEY ROLLCALL_UNSUBSCRIBE_KEY
+  export DATABASE_URL AMQP_URL ROLLCALL_PORT ROLLCALL_MAIL_URL ROLLCALL_SECRET_KEY ROLLCALL_UNSUBSCRIBE_KEY
   # Mail is for its readers only.
   mkdir -p "$RUN/mail"
   chmod 700 "$RUN/mail"

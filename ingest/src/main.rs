@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use ingest::app::App;
 use ingest::config::Config;
@@ -14,11 +15,15 @@ use shared::health::Health;
 use shared::postgres::{self, Pool};
 use shared::{shutdown, telemetry};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 const ABOUT: &str =
     "The SCIM server: takes users' changes from an identity provider and puts them into the queue.";
+
+/// How long the broker may take at an orderly start.
+const START: Duration = Duration::from_secs(2);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -58,8 +63,10 @@ async fn run() -> Result<(), Failure> {
         tokio::spawn(pulls.run(stopping.stop.clone()))
     });
     let app = App::new(config, pool, link.clone());
-    let roles = tokio::spawn(roles::run(app.clone(), link, stopping.stop.clone()));
+    let roles = tokio::spawn(roles::run(app.clone(), link.clone(), stopping.stop.clone()));
     let router = router::router(app.clone(), &health);
+    // Who comes meanwhile waits to be accepted: better than to be told that there is no queue yet.
+    let _ = timeout(START, link.clone().up()).await;
     shared::http::serve(listener, router, stopping, shutdown::GRACE).await;
     // A panic was logged where it happened.
     let _ = roles.await;

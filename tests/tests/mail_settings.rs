@@ -120,10 +120,13 @@ async fn a_digest_tells_of_a_day_in_one_mail() {
         line["id"].as_str().unwrap()
     );
     assert_eq!(stack.db().count(&due).await, 1);
-    // Until it is morning.
-    let now =
-        format!("update notifications set due_at = now() where id = '{}'", line["id"].as_str().unwrap());
-    stack.db().execute(&now).await;
+    // Until it is morning; or an operator sends it, as of then.
+    stack.rollcall(&["mail", "resend", line["id"].as_str().unwrap()]).await.well();
+    let dated = format!(
+        "select 1 from notifications where dated_at <= now() and id = '{}'",
+        line["id"].as_str().unwrap()
+    );
+    assert_eq!(stack.db().count(&dated).await, 1, "its Date is not to come");
     let both = mails(&stack, address, 2).await;
     let digest = both.iter().find(|mail| !mail.text.contains("The first")).unwrap();
     for title in ["Second", "Third"] {

@@ -1,8 +1,10 @@
 //! A tenant sees its own, and nothing else.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tests::okta::person;
-use tests::{Okta, Stack};
+use tests::{Okta, Stack, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_tenants_id_is_not_found_and_its_name_no_conflict() {
@@ -24,6 +26,23 @@ async fn another_tenants_id_is_not_found_and_its_name_no_conflict() {
         assert_eq!(ours.filter(&filter).await.is(200).total(), 0, "{filter}");
     }
     assert_eq!(ours.get("/Users").await.is(200).total(), 0);
+
+    // Nor does it matter what goes on there: that its row is locked is not noticed here.
+    let lock =
+        format!("do $$ begin perform 1 from users where id = '{id}' for update; perform pg_sleep(8); end $$");
+    let locked = format!(
+        "select 1 from pg_stat_activity where wait_event = 'PgSleep' and query like '%{id}%' and pid <> pg_backend_pid()"
+    );
+    let db = stack.db();
+    let ((), is_still_locked) = tokio::join!(db.execute(&lock), async {
+        eventually("its row is locked", Duration::from_secs(5), async || {
+            (db.count(&locked).await == 1).then_some(())
+        })
+        .await;
+        ours.set_active(&id, false).await.is_error(404);
+        db.count(&locked).await == 1
+    });
+    assert!(is_still_locked, "one tenant waits for another's row");
 
     let own = ours.create(&user).await.is(201).id();
     assert_ne!(own, id);

@@ -92,6 +92,10 @@ async fn workers_come_and_go_and_no_request_fails() {
         comings
     );
     check::all_arrived_once(&stack, &tenant, &witness, &pushed).await;
+    // What the paused one held came to another before the deadline.
+    let late =
+        "select 1 from commands where decided_at > issued_at + interval '19 seconds' or outcome is null";
+    assert_eq!(stack.db().count(late).await, 0, "a client was told to try again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use shared::settings::Locale;
 use crate::calendar::Calendar;
 
 /// The phrases that every language has, in no mail's particular order.
-pub const KEYS: [&str; 22] = [
+pub const KEYS: [&str; 23] = [
     "subject_welcome",
     "subject_one",
     "subject_several",
@@ -31,6 +31,7 @@ pub const KEYS: [&str; 22] = [
     "because_assigned",
     "unsubscribe",
     "your_company",
+    "colon",
     "date",
 ];
 

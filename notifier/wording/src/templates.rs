@@ -14,7 +14,7 @@ pub enum Error {
     #[error("it is not said what was assigned")]
     Incomplete,
     /// A template failed.
-    #[error("failed to fill a template: {0}")]
+    #[error(transparent)]
     Template(#[from] minijinja::Error),
 }
 

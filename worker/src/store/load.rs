@@ -97,7 +97,8 @@ async fn load_users(mut connection: &AsyncPgConnection, keys: &Keys) -> Result<V
         .eq_any(linked_in)
         .and(Constant("users.external_id is not null"))
         .and(users::external_id.eq_any(external_ids));
-    let touched = users::id.eq_any(ids(&keys.users)).or(named).or(linked);
+    let changed = users::id.eq_any(ids(&keys.users)).and(users::tenant_id.eq_any(ids(&keys.tenants)));
+    let touched = changed.or(named).or(linked);
     let query = users::table.filter(touched).order(users::id).select(UserRow::as_select());
     Ok(if keys.deleted.is_empty() {
         query.for_no_key_update().load(&mut connection).await?

@@ -30,15 +30,27 @@ pub fn changed(stored: Value, changes: &[String]) -> Result<Value, Failure> {
     };
     let known = shown(&Settings::default());
     for change in changes {
-        let (key, value) = change.split_once('=').unwrap_or((change, ""));
+        let Some((key, value)) = change.split_once('=') else {
+            return Err(Failure::Usage(format!("{change} must be KEY=VALUE, such as locale=de")));
+        };
         if !known.contains_key(key) {
             let all: Vec<&str> = known.keys().map(String::as_str).collect();
             return Err(Failure::Usage(format!("there is no setting {key}; there is: {}", all.join(", "))));
         }
-        let typed = if known[key].is_number() { serde_json::from_str(value).ok() } else { None };
-        settings.insert(key.to_owned(), typed.unwrap_or_else(|| Value::from(value)));
+        let typed = match known[key].is_number() {
+            true => Value::from(value.parse::<u32>().map_err(|_| {
+                Failure::Usage(format!("{key} must be a whole number from 0 to {}", u32::MAX))
+            })?),
+            false => Value::from(value),
+        };
+        settings.insert(key.to_owned(), typed);
         if let Err(error) = serde_json::from_value::<Settings>(Value::Object(settings.clone())) {
-            return Err(Failure::Usage(format!("{key} cannot be that: {error}")));
+            let said = error.to_string();
+            let choice = said.strip_prefix("unknown variant").and_then(|said| said.split_once(", expected "));
+            return Err(Failure::Usage(match choice {
+                Some((_, choice)) => format!("{key} must be {choice}"),
+                None => format!("{key} cannot be that: {said}"),
+            }));
         }
     }
     Ok(Value::Object(settings))
@@ -75,13 +87,13 @@ mod tests {
     fn what_cannot_be_set_is_told_with_what_can() {
         for (wrong, words) in [
             ("members=skip", ["members", "unknown_members"]),
-            ("unknown_members=perhaps", ["`reject`", "`skip`"]),
-            ("unknown_members", ["`reject`", "`skip`"]),
-            ("requests_per_second=many", ["requests_per_second", "u32"]),
-            ("requests_per_second=-1", ["requests_per_second", "-1"]),
-            ("requests_per_second=1.5", ["requests_per_second", "u32"]),
-            ("requests_per_second=", ["requests_per_second", "u32"]),
-            ("requests_per_second=null", ["requests_per_second", "u32"]),
+            ("unknown_members=perhaps", ["must be `reject`", "`skip`"]),
+            ("unknown_members", ["unknown_members", "KEY=VALUE"]),
+            ("requests_per_second=many", ["requests_per_second", "whole number"]),
+            ("requests_per_second=-1", ["requests_per_second", "whole number"]),
+            ("requests_per_second=1.5", ["requests_per_second", "whole number"]),
+            ("requests_per_second=", ["requests_per_second", "whole number"]),
+            ("requests_per_second=null", ["requests_per_second", "whole number"]),
             ("mail_sender=nobody", ["mail_sender", "a mail address"]),
             ("brand_logo=http://acme.example/l.png", ["brand_logo", "https"]),
             ("brand_colour=blue", ["brand_colour", "#1f5fd6"]),

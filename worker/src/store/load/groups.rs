@@ -43,7 +43,8 @@ pub(super) async fn load(
     let left = load_left(connection, keys).await?;
     let left_groups = left.iter().map(|pair| &pair.0);
     let touched: BTreeSet<Uuid> = keys.groups.iter().chain(unheard).chain(left_groups).copied().collect();
-    let query = groups::table.filter(groups::id.eq_any(ids(&touched))).order(groups::id);
+    let own = groups::tenant_id.eq_any(ids(&keys.tenants));
+    let query = groups::table.filter(groups::id.eq_any(ids(&touched)).and(own)).order(groups::id);
     let rows: Vec<GroupRow> =
         query.select(GroupRow::as_select()).for_update().load(&mut { connection }).await?;
     state.members = rows.iter().map(|row| (row.id, Members::default())).collect();

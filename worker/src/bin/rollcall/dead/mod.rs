@@ -11,9 +11,14 @@ use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use serde_json::{Value, json};
 use shared::amqp::{Publisher, topology};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::context::{Context, Failure};
 use crate::output;
+
+/// So many letters are looked at for the oldest of them.
+const LOOKED_AT: usize = 10_000;
 
 /// The commands of `rollcall dead`.
 #[derive(Subcommand)]
@@ -75,14 +80,18 @@ pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
 
 async fn list(context: &Context, limit: usize) -> Result<(), Failure> {
     let channel = context.link().await?.channel(false).await?;
-    let mut letters = Vec::new();
-    while letters.len() < limit {
+    let mut objects = Vec::new();
+    while objects.len() < LOOKED_AT.max(limit) {
         let Some(letter) = next(&channel).await? else { break };
-        letters.push(letter);
+        objects.push(letter::summary(&letter.delivery));
     }
-    let objects: Vec<Value> = letters.iter().map(|letter| letter::summary(&letter.delivery)).collect();
-    // What was looked at goes back to its place.
+    // What was looked at goes back, in whatever order.
     channel.close(200, "looked".into()).await?;
+    objects.sort_by_cached_key(|object| {
+        let died_at = object["died_at"].as_str().and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
+        (died_at.is_none(), died_at)
+    });
+    objects.truncate(limit);
     if context.json {
         output::json(&Value::Array(objects));
         return Ok(());

@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
-use diesel::sql_types::Timestamptz;
+use diesel::sql_types::{Nullable, Timestamptz};
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
 use shared::postgres::Error;
@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 use wording::Kind;
 
-use crate::context::{Context, Failure};
+use crate::context::{self, Context, Failure};
 use crate::output;
 
 /// What can become of a mail.
@@ -31,7 +31,7 @@ pub struct Which {
     #[arg(long)]
     tenant: Option<String>,
     /// To one user, by SCIM id.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = context::id)]
     user: Option<Uuid>,
     /// In this state.
     #[arg(long, value_parser = PossibleValuesParser::new(STATES))]
@@ -163,8 +163,13 @@ pub async fn resend(context: &Context, id: Uuid) -> Result<(), Failure> {
     let ours = notifications::table.find(id).filter(exists(living)).filter(wanted);
     let now = || diesel::dsl::sql::<Timestamptz>("now()");
     let waits = ours.clone().filter(notifications::state.eq("pending"));
-    let mut changed =
-        diesel::update(waits).set(notifications::due_at.eq(now())).execute(&mut connection).await?;
+    // Its Date is when it was to be sent, and is kept from the first attempt on.
+    let dated = "case when attempts = 0 then now() else dated_at end";
+    let at_once = (
+        notifications::due_at.eq(now()),
+        notifications::dated_at.eq(diesel::dsl::sql::<Nullable<Timestamptz>>(dated)),
+    );
+    let mut changed = diesel::update(waits).set(at_once).execute(&mut connection).await?;
     if changed == 0 {
         let set = (
             notifications::state.eq("pending"),

@@ -6,7 +6,7 @@ mod preview;
 use clap::Subcommand;
 use uuid::Uuid;
 
-use crate::context::{Context, Failure};
+use crate::context::{self, Context, Failure};
 
 /// The commands of `rollcall mail`.
 #[derive(Subcommand)]
@@ -16,11 +16,13 @@ pub enum Command {
     /// Shows all about one mail: what it says, what was tried, why it was not sent.
     Show {
         /// Its id, as `rollcall mail list` shows it.
+        #[arg(value_parser = context::id)]
         id: Uuid,
     },
     /// Sends a mail at once that waits, or again that was sent or given up: the same one, with the same Message-ID.
     Resend {
         /// Its id, as `rollcall mail list` shows it.
+        #[arg(value_parser = context::id)]
         id: Uuid,
     },
     /// Writes a mail to nobody into a file that a browser shows, as the tenant's people would get it.

@@ -59,6 +59,7 @@ fn show_once(context: &Context, before: &Look, now: &Look) -> Result<(), Failure
     }
     match (&now.broker, &now.database) {
         (Err(rabbitmq), Err(postgres)) => Err(Failure::Late(format!("{rabbitmq}; {postgres}"))),
-        _ => Ok(()),
+        (Err(away), Ok(_)) | (Ok(_), Err(away)) => Err(Failure::Late(away.clone())),
+        (Ok(_), Ok(_)) => Ok(()),
     }
 }
