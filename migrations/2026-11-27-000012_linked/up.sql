@@ -5,13 +5,13 @@
 alter table users add column linked_at timestamptz;
 comment on column users.linked_at is 'When an identity provider first changed an account that was made by hand: it knows the account since.';
 
--- As far back as is known.
+-- As far back as is known; by the index commands_resource, from the few accounts that were made by hand.
 update users u set linked_at = c.at
-    from (select tenant_id, resource_id, min(decided_at) as at from commands
-          where change in ('user.replace', 'user.patch') and status = 200
-            and actor not in ('operator', 'pull', 'platform')
-          group by tenant_id, resource_id) c
-    where u.origin = 'manual' and c.tenant_id = u.tenant_id and c.resource_id = u.id;
+    from users m cross join lateral
+         (select min(decided_at) as at from commands
+          where tenant_id = m.tenant_id and resource_id = m.id and change in ('user.replace', 'user.patch')
+            and status = 200 and actor not in ('operator', 'pull', 'platform')) c
+    where m.origin = 'manual' and u.id = m.id and c.at is not null;
 
 drop index users_unlinked;
 create index users_unlinked on users (tenant_id, id)

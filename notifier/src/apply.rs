@@ -185,7 +185,7 @@ impl Note {
         Self {
             tenant: *tenant,
             user: incoming.user(),
-            event: redact::id(&incoming.event.id).to_owned(),
+            event: redact::id(&incoming.event.id),
             request: incoming.request_id().map(str::to_owned),
             again: parked.is_some(),
             effect,

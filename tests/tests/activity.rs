@@ -87,7 +87,9 @@ async fn the_log_of_a_name_tells_of_those_who_are_gone_and_of_nobody_else() {
     assert_eq!(changes, ["user.create", "user.delete"]);
     // By the name that one was given, too.
     let eve = okta.create(&person("eve@gone.example", "Eve", "E")).await.is(201).id();
-    okta.update(&eve, &json!({ "userName": "Eva@gone.example" })).await.is(200);
+    let path = "urn:ietf:params:scim:schemas:core:2.0:User:userName";
+    let renamed = json!([{ "op": "replace", "path": path, "value": "Eva@gone.example" }]);
+    okta.patch(&eve, renamed).await.is(200);
     okta.put(&eve, &person("evita@gone.example", "Eve", "E")).await.is(200);
     okta.delete(&eve).await.is(204);
     for name in ["eve", "eva", "evita"] {

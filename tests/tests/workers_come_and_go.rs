@@ -12,7 +12,7 @@ use tests::{Stack, check, eventually, holds_for};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// How long the broker waits for a sign of life: two heartbeats, and some.
+/// Longer than the broker waits for a sign of life, and than a client waits.
 const PAUSE: Duration = Duration::from_secs(24);
 /// How long all of it takes.
 const LOAD: Duration = Duration::from_secs(34);

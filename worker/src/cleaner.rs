@@ -25,7 +25,7 @@ const DELETE: &str = "delete from commands where id in \
     (select id from commands where id >= $1 and id < $2 limit 5000)";
 /// An unclaimed outcome keeps its resource: the client may still ask for it.
 const STRIP: &str = "update commands set outcome = jsonb_set(outcome, '{record,resource}', '{}') where id in \
-    (select id from commands where id >= $1 and id < $2 and state in ('decided', 'claimed') \
+    (select id from commands where id >= $1 and id < $2 and (state in ('decided', 'claimed') or change = 'user.role') \
      and outcome->'record'->'resource' <> '{}' limit 5000)";
 
 /// Marks of suspects whose message somebody took out of the queue.

@@ -34,8 +34,8 @@ pub struct Message {
 impl Message {
     /// Its `message_id`, as log lines show it.
     #[must_use]
-    pub fn shown_id(&self) -> &str {
-        self.properties.message_id().as_ref().map_or("", |id| redact::id(id.as_str()))
+    pub fn shown_id(&self) -> String {
+        self.properties.message_id().as_ref().map(|id| redact::id(id.as_str())).unwrap_or_default()
     }
 
     /// A JSON message.

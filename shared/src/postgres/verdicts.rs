@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::Error;
 use super::schema::commands;
+use super::statement::Constant;
 use crate::command::Fingerprint;
 use crate::outcome::Outcome;
 use crate::ticket::Ticket;
@@ -51,7 +52,7 @@ pub async fn has_set_role(
     let done = commands::table
         .filter(commands::tenant_id.eq(tenant))
         .filter(commands::fingerprint.eq(fingerprint.as_str()))
-        .filter(commands::change.eq("user.role").and(commands::status.eq(200)));
+        .filter(Constant("commands.change = 'user.role' and commands.status = 200"));
     Ok(diesel::select(exists(done)).get_result(connection).await?)
 }
 

@@ -13,7 +13,7 @@ use super::filter::Filter;
 use super::grammar::MAX_LENGTH;
 use super::path::Path;
 use super::resource::{Resource, require_urn};
-use super::schema::{Resolved, ResourceType, Target};
+use super::schema::{Resolved, ResourceType, Target, USER_URN};
 use super::value::{check_names, is_empty};
 
 /// The URN of the PATCH message (RFC 7644 §3.5.2).
@@ -72,7 +72,11 @@ impl Patch {
     /// The userName that it gives, if it gives one.
     #[must_use]
     pub fn user_name(&self) -> Option<&str> {
-        let is_name = |attr: &str| attr.eq_ignore_ascii_case("userName");
+        let is_name = |attr: &str| {
+            let urn = attr.get(..USER_URN.len()).filter(|urn| urn.eq_ignore_ascii_case(USER_URN));
+            urn.map_or(attr, |urn| attr[urn.len()..].trim_start_matches([':', '.']))
+                .eq_ignore_ascii_case("userName")
+        };
         self.operations.iter().rev().find_map(|operation| match (&operation.path, &operation.value) {
             (Some(Path { attr, sub: None, .. }), Some(value)) if is_name(&attr.to_string()) => value.as_str(),
             (None, Some(Value::Object(value))) => {

@@ -178,7 +178,7 @@ fn change(
         && row.linked_at.is_none()
     {
         row.linked_at = Some(state.now);
-        if row.version == before.version {
+        if row.version == before.version && row.external_id.is_none() {
             // Its event has a place of its own in the order of the account's events.
             row.count_change(state.now);
         }

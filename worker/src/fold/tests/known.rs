@@ -199,3 +199,18 @@ fn an_account_made_by_hand_is_linked_by_the_first_change_of_an_identity_provider
     outcome(&mut state, &Command { actor: Actor::Key(Uuid::nil()), ..patch(4, json!({ "title": "Lady" })) });
     assert_eq!(kinds(&state), ["user.linked", "user.updated"]);
 }
+
+#[test]
+fn who_has_an_external_id_is_linked_already_and_a_change_to_what_is_so_changes_nothing() {
+    let mut state = state();
+    let made = json!({ "userName": "ada@acme.example", "externalId": "x" });
+    let made = with(1, ADA, &made, |user| Change::CreateUser { user, origin: Origin::Manual, role: None });
+    outcome(&mut state, &made);
+    state.events.clear();
+    let stored = state.user(TENANT, ADA).unwrap().record().unwrap().resource;
+    let found = command(2, ADA, Change::ReplaceUser { user: stored });
+    outcome(&mut state, &Command { actor: Actor::Key(Uuid::nil()), ..found });
+    let row = state.user(TENANT, ADA).unwrap();
+    assert_eq!((row.linked_at, row.version), (Some(NOW), 1), "it stays linked if it loses its externalId");
+    assert_eq!(kinds(&state), [""; 0]);
+}
