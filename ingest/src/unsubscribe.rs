@@ -94,10 +94,7 @@ impl Reader {
             Ok::<_, shared::postgres::Error>((settings, locale.flatten()))
         };
         let (settings, locale) = app.pool.bounded(read).await.unwrap_or_default();
-        let mail = settings
-            .and_then(|settings| serde_json::from_value::<Settings>(settings).ok())
-            .map(|settings| settings.mail)
-            .unwrap_or_default();
+        let mail = settings.map(|stored| Settings::stored(tenant, &stored).mail).unwrap_or_default();
         Self {
             locale: locale.as_deref().and_then(Locale::of).unwrap_or(mail.locale),
             brand: mail.brand_name.get().map(str::to_owned),

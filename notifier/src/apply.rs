@@ -6,6 +6,7 @@ use std::time::Duration;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use shared::postgres::Error;
 use shared::redact;
+use shared::retry::Delays;
 use time::OffsetDateTime;
 use tracing::{debug, info};
 use uuid::Uuid;
@@ -68,10 +69,12 @@ pub async fn take(office: &Office, events: &[Addressed]) -> Result<(), Error> {
     if events.is_empty() {
         return Ok(());
     }
+    let mut delays = Delays::collision();
     for _ in 0..FOLDS {
         match try_take(office, events).await {
             // Somebody else decided about the same person meanwhile: the next fold sees it.
-            Err(Error::Taken { .. } | Error::Contention(_)) => {}
+            Err(Error::Taken { .. }) => {}
+            Err(error) if error.is_collision() => delays.pause().await,
             Err(error) => return Err(error),
             Ok(done) => {
                 done.tell(office);

@@ -10,7 +10,7 @@ use shared::postgres::Error;
 use shared::retry::Delays;
 use shared::shutdown::pause;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::apply::{self, Addressed};
 use crate::intake::{self, Incoming};
@@ -164,7 +164,13 @@ impl Handle for Consumer {
         let (mut events, mut dead) = (Vec::new(), Vec::new());
         for (place, delivery) in batch.iter().enumerate() {
             match intake::read(&delivery.data) {
-                Ok(incoming) => events.push((place, incoming)),
+                Ok(Some(incoming)) => events.push((place, incoming)),
+                Ok(None) => {
+                    debug!(
+                        event.kind = delivery.routing_key.as_str(),
+                        "ignored an event that is not for the notifier"
+                    );
+                }
                 Err(reason) => dead.push((place, reason)),
             }
         }

@@ -7,6 +7,17 @@ use uuid::Uuid;
 
 /// The longest key of an index, in bytes: Postgres' B-trees take 2,704 for two of them and a tenant.
 const MAX_KEY: usize = 1_000;
+/// The types of events about users that the notifier knows.
+const USER_EVENTS: [UserEvent; 6] = [
+    UserEvent::Created,
+    UserEvent::Updated,
+    UserEvent::Archived,
+    UserEvent::Restored,
+    UserEvent::Linked,
+    UserEvent::Deleted,
+];
+/// The types of the content service's events that it knows.
+const CONTENT_EVENTS: [&str; 2] = ["content.assigned", "content.completed"];
 /// The longest request id that is taken, in bytes.
 const MAX_REQUEST_ID: usize = 200;
 
@@ -50,30 +61,33 @@ impl Incoming {
     }
 }
 
-/// Reads a message of the queue.
+/// Reads a message of the queue; `None` if it is not for the notifier.
 ///
 /// # Errors
 /// Why it can never be dealt with: one sentence that repeats nothing of its content.
-pub fn read(body: &[u8]) -> Result<Incoming, String> {
+pub fn read(body: &[u8]) -> Result<Option<Incoming>, String> {
     let value = serde_json::from_slice(body)
         .map_err(|e| format!("the message is no JSON ({:?} error)", e.classify()))?;
     from_value(value)
 }
 
-/// Reads an event.
+/// Reads an event; `None` if it is not for the notifier. A type that it does not know is none of its own: others may publish what
+/// they like, and a later worker tells of more.
 ///
 /// # Errors
 /// Why it can never be dealt with: one sentence that repeats nothing of its content.
-pub fn from_value(value: Value) -> Result<Incoming, String> {
+pub fn from_value(value: Value) -> Result<Option<Incoming>, String> {
+    let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
+    let user_event = USER_EVENTS.into_iter().find(|known| known.as_str() == kind);
+    if user_event.is_none() && !kind.is_empty() && !CONTENT_EVENTS.contains(&kind) {
+        return Ok(None);
+    }
     if holds_nul(&value) {
         return Err("the event must not contain U+0000".to_owned());
     }
-    let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
-    let (event, what) = if kind.starts_with("user.") {
-        user_event(&value)?
-    } else {
-        let (event, content) = decode(&value)?;
-        (event, What::Content(content))
+    let (event, what) = match user_event {
+        Some(kind) => self::user_event(&value, kind)?,
+        None => decode(&value).map(|(event, content)| (event, What::Content(content)))?,
     };
     at_most("id", &event.id, MAX_KEY)?;
     at_most("source", &event.source, MAX_KEY)?;
@@ -82,11 +96,11 @@ pub fn from_value(value: Value) -> Result<Incoming, String> {
         None | Some("") => {
             Err("tenant is required: the extension attribute that names the company".to_owned())
         }
-        Some(tenant) => Ok(Incoming { tenant: tenant.to_ascii_lowercase(), event, what, raw: value }),
+        Some(tenant) => Ok(Some(Incoming { tenant: tenant.to_ascii_lowercase(), event, what, raw: value })),
     }
 }
 
-fn user_event(value: &Value) -> Result<(Event, What), String> {
+fn user_event(value: &Value, kind: UserEvent) -> Result<(Event, What), String> {
     let event: Event = serde_json::from_value(value.clone())
         .map_err(|_| "the event is no CloudEvent of the roster".to_owned())?;
     if event.specversion != "1.0" {
@@ -98,16 +112,11 @@ fn user_event(value: &Value) -> Result<(Event, What), String> {
     if event.id.trim().is_empty() {
         return Err("id must not be empty".to_owned());
     }
-    let kind = match event.kind.as_str() {
-        "user.created" => UserEvent::Created,
-        "user.updated" => UserEvent::Updated,
-        "user.archived" => UserEvent::Archived,
-        "user.restored" => UserEvent::Restored,
-        "user.linked" => UserEvent::Linked,
-        "user.deleted" => UserEvent::Deleted,
-        _ => return Err("type is none that the notifier knows".to_owned()),
-    };
-    let data = event.data.get("user").cloned().unwrap_or_default();
+    let mut data = event.data.get("user").cloned().unwrap_or_default();
+    if let Some(user) = data.as_object_mut() {
+        // No mail depends on it, and there may be more roles by now.
+        user.remove("role");
+    }
     let data: UserData =
         serde_json::from_value(data).map_err(|_| "data.user must have id, origin and active".to_owned())?;
     Ok((event, What::User(kind, data)))

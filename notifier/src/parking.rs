@@ -116,7 +116,12 @@ async fn try_due(
     let now = office.clock.now();
     // It was valid when it was parked; it may not be for a later version of this program.
     let reason = match intake::from_value(row.event.clone()) {
-        Ok(incoming) => {
+        // A later version parked it: it is not for this one.
+        Ok(None) => {
+            parked::delete(connection, &key).await?;
+            return Ok(Outcome::Tried);
+        }
+        Ok(Some(incoming)) => {
             let parked = Some((row.attempts, row.parked_at));
             let event = Addressed { tenant: row.tenant_id, incoming, parked };
             let done = apply::apply(connection, &[&event], now, office.gather).await?;

@@ -33,6 +33,12 @@ impl Delays {
         Self::new(Duration::from_millis(50), Duration::from_secs(2))
     }
 
+    /// For work that another transaction was in the way of: 10 ms to half a second, so that two do not meet again.
+    #[must_use]
+    pub fn collision() -> Self {
+        Self::new(Duration::from_millis(10), Duration::from_millis(500))
+    }
+
     /// The next pause.
     pub fn next_delay(&mut self) -> Duration {
         self.0.next_backoff().unwrap_or(self.0.max_interval)

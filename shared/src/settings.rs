@@ -3,6 +3,7 @@
 //! Before it: `rollcall tenant set`. After it: whoever does as the tenant chose: the worker, ingest, the notifier.
 
 mod mail;
+mod stored;
 
 use serde::{Deserialize, Serialize};
 

@@ -25,8 +25,11 @@ use crate::suspects::{CONVICTED, Mark, mark, unmark};
 
 /// How often a command that Postgres fails at, for reasons unknown, is tried alone before it is given up.
 const TRIES_ALONE: usize = 10;
-/// How often a batch may collide with others' transactions before its commands are tried one by one.
-const COLLISIONS: u32 = 20;
+/// How often a batch may find a name taken that was free before: somebody else was first, each time.
+const TAKEN: u32 = 20;
+/// How often a batch is folded again where other transactions were in the way otherwise (a deadlock, a lock that is not given up),
+/// before its commands are tried one by one.
+const FOLDS: u32 = 4;
 
 /// A verdict; or what was tried in vain, the oldest first: the last attempt says why there can be none.
 pub type Verdict = Result<Decision, Vec<Attempt>>;
@@ -74,18 +77,34 @@ impl Applier {
     /// [`Stopped`].
     pub async fn apply(&self, batch: &[&Command]) -> Result<Vec<Verdict>, Stopped> {
         let _beside_others = self.hands.read().await;
-        match self.together(batch).await? {
+        match self.together(batch, FOLDS).await? {
             Ok(verdicts) => Ok(verdicts),
             Err(error) => {
                 // One of them is the cause: the others must not suffer with it.
                 warn!(%error, batch = batch.len(), "a batch failed, its commands are tried one by one");
-                let mut verdicts = Vec::with_capacity(batch.len());
-                for command in batch {
-                    verdicts.push(self.alone(command).await?);
-                }
-                Ok(verdicts)
+                self.one_by_one(batch).await
             }
         }
+    }
+
+    /// Each command by itself. One that another transaction keeps from its rows is tried again after the others.
+    async fn one_by_one(&self, batch: &[&Command]) -> Result<Vec<Verdict>, Stopped> {
+        let mut first = Vec::with_capacity(batch.len());
+        for command in batch {
+            first.push(match self.together(&[command], 1).await? {
+                Ok(mut verdicts) => verdicts.pop(),
+                Err(Error::Postgres(error)) if error.is_transient() => None,
+                Err(_) => Some(self.alone(command).await?),
+            });
+        }
+        let mut verdicts = Vec::with_capacity(batch.len());
+        for (command, verdict) in batch.iter().zip(first) {
+            verdicts.push(match verdict {
+                Some(verdict) => verdict,
+                None => self.alone(command).await?,
+            });
+        }
+        Ok(verdicts)
     }
 
     /// Applies a command that workers may have died of, by itself and under a mark. Where there are marks enough it is given
@@ -142,15 +161,24 @@ impl Applier {
         }
     }
 
-    /// A command by itself. What Postgres goes on failing at, while it takes other writes, can never be decided.
+    /// A command by itself, for as long as others are in its way. It is given up if Postgres refuses it, or fails at it for reasons
+    /// that it does not tell, again and again, while it takes other writes.
     async fn alone(&self, command: &Command) -> Result<Verdict, Stopped> {
-        let mut delays = Delays::reconnect();
+        let (mut delays, mut waits) = (Delays::reconnect(), false);
         let mut attempts = Vec::new();
         loop {
-            let error = match self.together(&[command]).await? {
+            let error = match self.together(&[command], FOLDS).await? {
                 Ok(mut verdicts) => return Ok(verdicts.pop().expect("a verdict for each command")),
                 Err(error) => error,
             };
+            if matches!(&error, Error::Postgres(error) if error.is_transient()) {
+                if !waits {
+                    warn!(%error, command = %command.ticket, "a command waits for other transactions");
+                }
+                waits = true;
+                self.wait(&mut delays).await?;
+                continue;
+            }
             attempts.push(self.attempt_now(error.to_string()));
             if matches!(error, Error::Panicked | Error::Postgres(postgres::Error::Refused(_))) {
                 return Ok(Err(attempts));
@@ -168,13 +196,13 @@ impl Applier {
         }
     }
 
-    /// One transaction for all, again and again while Postgres is away or others are in the way.
-    async fn together(&self, batch: &[&Command]) -> Result<Result<Vec<Verdict>, Error>, Stopped> {
+    /// One transaction for all: again and again while Postgres is away, and `folds` times while others are in the way.
+    async fn together(&self, batch: &[&Command], folds: u32) -> Result<Result<Vec<Verdict>, Error>, Stopped> {
         let mut keys = Keys::of(batch.iter().copied());
-        let mut delays = Delays::reconnect();
-        let (mut away, mut collisions) = (false, 0);
+        let (mut delays, mut pauses) = (Delays::reconnect(), Delays::collision());
+        let (mut away, mut taken, mut collisions) = (false, 0, 0);
         loop {
-            match self.attempt(batch, &mut keys).await {
+            let error = match self.attempt(batch, &mut keys).await {
                 Ok(mut verdicts) => {
                     if away {
                         self.progress.postgres_is_away(false);
@@ -183,13 +211,21 @@ impl Applier {
                     self.mark_unheard(batch, &mut verdicts).await;
                     return Ok(Ok(verdicts));
                 }
+                Err(Error::Postgres(error)) => error,
+                Err(panicked) => return Ok(Err(panicked)),
+            };
+            match error {
                 // Somebody else was first: the next fold sees the row.
-                Err(Error::Postgres(postgres::Error::Taken { .. } | postgres::Error::Contention(_)))
-                    if collisions < COLLISIONS =>
-                {
+                postgres::Error::Taken { .. } if taken < TAKEN => taken += 1,
+                error if error.is_collision() => {
                     collisions += 1;
+                    if collisions >= folds || matches!(error, postgres::Error::Taken { .. }) {
+                        return Ok(Err(error.into()));
+                    }
+                    info!(%error, batch = batch.len(), "a batch is folded again");
+                    self.wait(&mut pauses).await?;
                 }
-                Err(Error::Postgres(error)) if error.is_transient() => {
+                error if error.is_transient() => {
                     if !away {
                         warn!(%error, batch = batch.len(), "the batch is kept until Postgres is back");
                     }
@@ -197,7 +233,7 @@ impl Applier {
                     self.progress.postgres_is_away(true);
                     self.wait(&mut delays).await?;
                 }
-                Err(error) => return Ok(Err(error)),
+                error => return Ok(Err(error.into())),
             }
         }
     }

@@ -8,14 +8,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use shared::postgres::groups::GroupRow;
 use shared::postgres::schema::{groups, users};
 use shared::postgres::tenants::Tenant;
 use shared::postgres::users::UserRow;
-use shared::postgres::{Constant, Error, Pool, Rows, tenants};
+use shared::postgres::{Constant, Error, Limits, Pool, Rows, tenants};
 use shared::scim::user_name_key;
 use shared::shutdown;
 use tokio_util::sync::CancellationToken;
@@ -134,12 +134,22 @@ async fn pass<R: Behind>(
 ) -> Result<usize, Error> {
     let (mut total, mut after) = (0, Some(Uuid::nil()));
     while let Some(last) = after.filter(|_| !stop.is_cancelled()) {
-        let (rows, next) =
-            connection.transaction(async |c: &mut AsyncPgConnection| some::<R>(c, last).await).await?;
+        let (rows, next) = connection
+            .transaction(async |c: &mut AsyncPgConnection| some_unlimited::<R>(c, last).await)
+            .await?;
         (total, after) = (total + rows, next);
         progress(total);
     }
     Ok(total)
+}
+
+/// Some of them, however long that takes: nobody waits for it.
+async fn some_unlimited<R: Behind>(
+    connection: &mut AsyncPgConnection,
+    after: Uuid,
+) -> Result<(usize, Option<Uuid>), Error> {
+    connection.batch_execute(&Limits::NONE.of_transaction()).await?;
+    some::<R>(connection, after).await
 }
 
 /// Some of them, after this id; tells how many rows were written, and where to go on.

@@ -21,6 +21,17 @@ use tracing::{debug, warn};
 const LIMIT: i64 = 500;
 /// How often the outbox is looked at though nobody rang: another worker may have died with events in it.
 const POLL: Duration = Duration::from_secs(1);
+/// How long to wait for one's turn after a batch, while another worker has it: it may have looked before the batch was committed.
+const TURN: Duration = Duration::from_millis(50);
+
+/// One worker relays at a time: the order is the outbox's. Nobody waits for it in the database.
+const LOCK: &str = "select pg_try_advisory_xact_lock(7241990418) as is_ours";
+
+#[derive(QueryableByName)]
+struct Turn {
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    is_ours: bool,
+}
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -44,20 +55,18 @@ pub async fn run(pool: Pool, publisher: Publisher, bell: Arc<Notify>, stop: Canc
     let mut waiting = false;
     loop {
         match relay(&pool, &publisher).await {
-            Ok(count) => {
+            Ok(relayed) => {
                 delays.reset();
                 waiting = false;
-                if count > 0 {
-                    debug!(events = count, "events relayed");
-                    continue;
-                }
-                if stop.is_cancelled() {
-                    return;
-                }
-                tokio::select! {
-                    () = bell.notified() => {}
-                    () = tokio::time::sleep(POLL) => {}
-                    () = stop.cancelled() => {}
+                match relayed {
+                    Some(0) if stop.is_cancelled() => return,
+                    Some(0) => tokio::select! {
+                        () = bell.notified() => {}
+                        () = tokio::time::sleep(POLL) => {}
+                        () = stop.cancelled() => {}
+                    },
+                    Some(count) => debug!(events = count, "events relayed"),
+                    None => tokio::time::sleep(TURN).await,
                 }
             }
             Err(error) => {
@@ -73,18 +82,21 @@ pub async fn run(pool: Pool, publisher: Publisher, bell: Arc<Notify>, stop: Canc
     }
 }
 
-/// Publishes the oldest events and forgets them. One worker at a time does so: the order is the outbox's.
-async fn relay(pool: &Pool, publisher: &Publisher) -> Result<usize, Error> {
+/// Publishes the oldest events and forgets them; tells how many they were. `None` if it is another worker's turn.
+async fn relay(pool: &Pool, publisher: &Publisher) -> Result<Option<usize>, Error> {
     let mut connection = pool.get().await?;
     let connection: &mut AsyncPgConnection = &mut connection;
     connection
         .transaction(async |connection: &mut AsyncPgConnection| {
-            diesel::sql_query("select pg_advisory_xact_lock(7241990418)").execute(connection).await?;
+            let turn: Turn = diesel::sql_query(LOCK).get_result(connection).await?;
+            if !turn.is_ours {
+                return Ok(None);
+            }
             let query = outbox::table.order(outbox::position).limit(LIMIT);
             let rows: Vec<(i64, String, Value)> =
                 query.select((outbox::position, outbox::kind, outbox::event)).load(connection).await?;
             if rows.is_empty() {
-                return Ok(0);
+                return Ok(Some(0));
             }
             let messages = rows.iter().map(message).collect::<Result<Vec<_>, _>>()?;
             publisher.publish(&messages).await?;
@@ -92,7 +104,7 @@ async fn relay(pool: &Pool, publisher: &Publisher) -> Result<usize, Error> {
             diesel::delete(outbox::table.filter(outbox::position.eq_any(published)))
                 .execute(connection)
                 .await?;
-            Ok(rows.len())
+            Ok(Some(rows.len()))
         })
         .await
 }

@@ -8,7 +8,7 @@ use shared::amqp::{Link, Publisher, topology};
 use shared::clock::Clock;
 use shared::config::{self, Env, Problems, Service};
 use shared::health::Health;
-use shared::postgres::{self, Pool, migrations};
+use shared::postgres::{self, Limits, Pool, migrations};
 use shared::retry::Delays;
 use shared::telemetry::Format;
 use shared::{shutdown, telemetry};
@@ -77,7 +77,7 @@ fn read(mut env: Env) -> Result<Config, Problems> {
 async fn run(config: Config) -> Result<(), String> {
     let stop = shutdown::on_signal().map_err(|e| format!("cannot listen to signals: {e}"))?;
     let health = Health::new(&["postgres", "rabbitmq", "schema"]);
-    let pool = Pool::new(&config.database_url, config.connections as usize)
+    let pool = Pool::with(&config.database_url, config.connections as usize, Limits::WORKER)
         .map_err(|e| format!("DATABASE_URL {e}"))?;
     // The link outlives the consumer: a dead letter or a last event may still have to go out.
     let hang_up = CancellationToken::new();

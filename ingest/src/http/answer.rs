@@ -70,7 +70,7 @@ impl Refusal {
             _ => {}
         }
         // That Postgres is away is logged once, by whoever watches it.
-        if error.is_transient() {
+        if error.is_transient() && !matches!(error, postgres::Error::Unfit(_)) {
             debug!(%error, "failed to read the roster");
         } else {
             warn!(%error, "failed to read the roster");

@@ -8,9 +8,10 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::stream;
-use shared::postgres::Error;
 use shared::postgres::reports::{Paged, Row, goes_on};
+use shared::postgres::{Error, Limits};
 use shared::report::Format;
 use shared::retry::Delays;
 use shared::scim;
@@ -27,6 +28,8 @@ use crate::gate::Place;
 const TRIES: u32 = 5;
 /// How long to wait for the turn to read a page.
 const TURN: Duration = Duration::from_secs(5);
+/// How long a page may be read: longer than what somebody waits for at a SCIM client, since a total goes over all rows.
+const PAGE: Duration = Duration::from_secs(30);
 /// How long a client may take for a page, until its answer is broken off.
 const STALLED: Duration = Duration::from_secs(60);
 
@@ -113,7 +116,17 @@ fn response(name: &str, format: Format, body: Body) -> Response {
 async fn read<P: Paged>(app: &Shared, what: &P, after: Option<&str>) -> Result<Vec<Row>, Error> {
     let turn = timeout(TURN, app.pages.acquire()).await;
     let _turn = turn.map_err(|_| Error::Unavailable("too many reports are being read".to_owned()))?;
-    app.pool.bounded(async |connection| what.page(connection, after).await).await
+    app.pool
+        .within(PAGE, async |connection| {
+            let page = connection.transaction(async |connection: &mut AsyncPgConnection| {
+                connection
+                    .batch_execute(&Limits { statement: PAGE, ..Limits::SERVICE }.of_transaction())
+                    .await?;
+                what.page(connection, after).await
+            });
+            page.await
+        })
+        .await
 }
 
 /// Writes one page after the other while the client takes them. The request is in hand, and has its place, until then.

@@ -69,7 +69,7 @@ pub enum End {
          ingest the key"
     )]
     Blind,
-    /// Postgres failed in a way that may be the end of one connection alone (an administrator's, say) and may be there to stay.
+    /// Postgres failed in a way that may be there to stay: an internal error, or a right that is missing.
     #[error("{0}")]
     Troubled(postgres::Error),
     /// The link to the next page holds no more.
@@ -96,11 +96,11 @@ impl From<postgres::Error> for End {
     /// What is written is all that counts: when Postgres is well again, the run is taken up from there.
     fn from(error: postgres::Error) -> Self {
         match error {
+            error @ (postgres::Error::Unknown(_) | postgres::Error::Unfit(_)) => Self::Troubled(error),
             error if error.is_transient() => {
                 warn!(%error, "a pull stops until Postgres is back");
                 Self::LetGo
             }
-            error @ postgres::Error::Unknown(_) => Self::Troubled(error),
             // It would fail again, and Okta be asked for the same page all the time.
             error => Self::Failed(error.to_string()),
         }

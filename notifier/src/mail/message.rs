@@ -46,9 +46,6 @@ pub enum Error {
     /// The row's context is of another version of this program.
     #[error("the ledger does not say what the mail is about")]
     Context(#[source] serde_json::Error),
-    /// The tenant's settings are of another version of this program.
-    #[error("the tenant's settings have another shape than expected")]
-    Settings(#[source] serde_json::Error),
     /// There are no words for it.
     #[error("the mail could not be written")]
     Words(#[from] templates::Error),
@@ -72,7 +69,6 @@ impl Error {
             Self::Sender(_) => "the tenant's sender or reply-to is no valid mail address",
             Self::Kind => "the kind of mail is not known",
             Self::Context(_) => "the ledger does not say what the mail is about",
-            Self::Settings(_) => "the tenant's settings have another shape than expected",
             Self::Words(templates::Error::Incomplete) => "the ledger does not say what was assigned",
             Self::Words(templates::Error::Template(_)) => "the mail's template could not be filled",
             Self::Message(_) => "the mail could not be put together",
@@ -130,7 +126,7 @@ impl Writer {
     pub fn write(&self, claim: &Claim) -> Result<Mail, Error> {
         let kind = Kind::stored(&claim.kind).ok_or(Error::Kind)?;
         let said: Context = serde_json::from_value(claim.context.clone()).map_err(Error::Context)?;
-        let settings: Settings = serde_json::from_value(claim.settings.clone()).map_err(Error::Settings)?;
+        let settings = Settings::stored(claim.tenant_id, &claim.settings);
         let draft = Draft {
             id: claim.id,
             dated_at: claim.dated_at,

@@ -36,7 +36,8 @@ macro_rules! due {
 macro_rules! gap {
     () => {
         "interval '60 seconds' / nullif(case when jsonb_typeof(t.settings->'mails_per_minute') = 'number'
-           then greatest((t.settings->>'mails_per_minute')::float8, 0) else 0 end, 0)"
+           and t.settings->>'mails_per_minute' ~ '^[0-9]{1,10}$'
+           then (t.settings->>'mails_per_minute')::float8 else 0 end, 0)"
     };
 }
 

@@ -103,7 +103,7 @@ impl People {
         self.mailed.entry(id).or_default()
     }
 
-    /// What a tenant chose; `None` if this version of the program cannot read it.
+    /// What a tenant chose; `None` if it is gone.
     pub fn chosen(&self, tenant: Uuid) -> Option<&Mail> {
         self.chosen.get(&tenant)
     }
@@ -121,10 +121,6 @@ impl People {
 
 async fn chosen(connection: &mut AsyncPgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, Mail>, Error> {
     let query = tenants::table.filter(tenants::id.eq_any(ids)).select((tenants::id, tenants::settings));
-    let read = |(id, settings): (Uuid, Value)| {
-        // A later version knows more; its own notifier will read them.
-        let settings = serde_json::from_value::<Settings>(settings).ok()?;
-        Some((id, settings.mail))
-    };
-    Ok(query.load(connection).await?.into_iter().filter_map(read).collect())
+    let read = |(id, stored): (Uuid, Value)| (id, Settings::stored(id, &stored).mail);
+    Ok(query.load(connection).await?.into_iter().map(read).collect())
 }

@@ -2,15 +2,26 @@
 
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as Diesel};
 
+use super::sqlstate;
+
 /// A failed piece of work. No variant repeats data: Postgres' own messages quote values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Postgres cannot be reached or does not take work: wait and try again.
     #[error("Postgres is not available: {0}")]
     Unavailable(String),
-    /// Another transaction was in the way: do it again at once.
+    /// The database lacks something that this version needs (a table, a right): wait until an operator has mended it.
+    #[error("the database is not as this version needs it: {0}")]
+    Unfit(String),
+    /// Another transaction was in the way: do it again.
     #[error("another transaction was in the way ({0})")]
     Contention(&'static str),
+    /// A statement took longer than its session or its transaction allows, or somebody cancelled it.
+    #[error("a statement took too long, or was cancelled")]
+    Cancelled,
+    /// An earlier statement of the transaction failed: its error is the cause.
+    #[error("an earlier statement of the transaction failed")]
+    Aborted,
     /// A unique key is taken: somebody else was first.
     #[error("the unique key {constraint} is taken")]
     Taken {
@@ -23,16 +34,29 @@ pub enum Error {
     /// What was asked for takes longer to find than we are willing to look.
     #[error("the query is too broad")]
     TooBroad,
-    /// Postgres failed in a way that it did not tell us the class of (diesel hides the SQLSTATE).
+    /// Postgres failed in a way that says nothing of whose fault it is: an internal error, or an operator's trigger.
     #[error("Postgres failed: {0}")]
     Unknown(String),
 }
 
 impl Error {
-    /// Whether the same work may succeed when Postgres is well again.
+    /// Whether the same work may succeed later, as it is: it is never the data's fault.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Contention(_))
+        self.is_collision() && !matches!(self, Self::Taken { .. })
+            || matches!(self, Self::Unavailable(_) | Self::Unfit(_))
+    }
+
+    /// Whether another transaction was in the way, so that the same work may succeed at once.
+    #[must_use]
+    pub fn is_collision(&self) -> bool {
+        matches!(self, Self::Taken { .. } | Self::Contention(_) | Self::Cancelled | Self::Aborted)
+    }
+
+    /// Of the errors of statements that were sent together, the one that the others follow from.
+    #[must_use]
+    pub fn cause(errors: impl IntoIterator<Item = Self>) -> Option<Self> {
+        errors.into_iter().min_by_key(|error| matches!(error, Self::Aborted))
     }
 }
 
@@ -55,22 +79,96 @@ impl From<Diesel> for Error {
     }
 }
 
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// Wait: Postgres does not work as it should, whatever it is asked for.
+    Wait,
+    /// Wait for an operator.
+    Mend,
+    /// Do it again.
+    Again(&'static str),
+    /// It was cancelled.
+    Cancelled,
+    /// Look at the error before it.
+    Aborted,
+    /// Look who was first.
+    Taken,
+    /// Give it up: these data violate a constraint.
+    Violates,
+    /// Give it up: Postgres will never take these data.
+    Refuse,
+    /// Nothing is known of whose fault it is.
+    Unknown,
+}
+
+/// What to do about which SQLSTATE (PostgreSQL's manual, appendix A): a whole one, or the two characters of its class. The longest that
+/// fits counts; an unknown class says nothing.
+const TABLE: &[(&str, What)] = &[
+    // The data's fault. A batch is tried one by one then, and whose data they are becomes a dead letter.
+    ("21", What::Refuse),
+    ("22", What::Refuse),
+    ("23", What::Violates),
+    ("44", What::Refuse),
+    // Limits of the server's that no other server has otherwise: an index's longest row, the deepest nesting.
+    ("54", What::Refuse),
+    // Somebody else was first.
+    ("23505", What::Taken),
+    // Nobody refers on purpose to what is not there: it was deleted meanwhile.
+    ("23503", What::Again("a row that is referred to is gone")),
+    ("40", What::Again("the transaction was rolled back")),
+    ("40001", What::Again("serialization failure")),
+    ("40P01", What::Again("deadlock")),
+    ("55P03", What::Again("a lock was not given up in time")),
+    ("57014", What::Cancelled),
+    ("25P02", What::Aborted),
+    // The connection, the server, its disk.
+    ("08", What::Wait),
+    ("25", What::Wait),
+    ("53", What::Wait),
+    ("55", What::Wait),
+    ("57", What::Wait),
+    ("58", What::Wait),
+    ("F0", What::Wait),
+    // Rights, tables, columns, a prepared statement that a pooler gave to another.
+    ("0A", What::Mend),
+    ("26", What::Mend),
+    ("28", What::Mend),
+    ("3D", What::Mend),
+    ("3F", What::Mend),
+    ("42", What::Mend),
+    // Internal errors; a trigger of the operator's.
+    ("XX", What::Unknown),
+    ("P0", What::Unknown),
+];
+
+fn what(state: &str) -> What {
+    let fits = TABLE.iter().filter(|(begin, _)| state.starts_with(begin));
+    fits.max_by_key(|(begin, _)| begin.len()).map_or(What::Unknown, |(_, what)| *what)
+}
+
 fn from_database(kind: &DatabaseErrorKind, info: &dyn DatabaseErrorInformation) -> Error {
+    let Some(state) = sqlstate::of(info) else {
+        // No error of the server's: of the driver's, which has none but these.
+        return match kind {
+            DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
+                Error::Unavailable("the connection broke".to_owned())
+            }
+            _ => Error::Unknown(without_values(info.message())),
+        };
+    };
     let constraint = || info.constraint_name().unwrap_or("unnamed").to_owned();
-    match kind {
-        DatabaseErrorKind::UniqueViolation => Error::Taken { constraint: constraint() },
-        DatabaseErrorKind::SerializationFailure => Error::Contention("serialization failure"),
-        DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
-            Error::Unavailable("the connection broke".to_owned())
-        }
-        DatabaseErrorKind::ReadOnlyTransaction => Error::Unavailable("it is read-only".to_owned()),
-        // Nobody refers on purpose to what is not there: it was deleted meanwhile.
-        DatabaseErrorKind::ForeignKeyViolation => Error::Contention("a row that is referred to is gone"),
-        DatabaseErrorKind::NotNullViolation
-        | DatabaseErrorKind::CheckViolation
-        | DatabaseErrorKind::RestrictViolation
-        | DatabaseErrorKind::ExclusionViolation => Error::Refused(format!("it violates {}", constraint())),
-        _ => Error::Unknown(without_values(info.message())),
+    let said = || format!("{} ({state})", without_values(info.message()));
+    match what(state) {
+        What::Wait => Error::Unavailable(said()),
+        What::Mend => Error::Unfit(said()),
+        What::Again(why) => Error::Contention(why),
+        What::Cancelled => Error::Cancelled,
+        What::Aborted => Error::Aborted,
+        What::Taken => Error::Taken { constraint: constraint() },
+        What::Violates => Error::Refused(format!("it violates {} ({state})", constraint())),
+        What::Refuse => Error::Refused(said()),
+        What::Unknown => Error::Unknown(said()),
     }
 }
 
@@ -103,6 +201,53 @@ fn reason(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_class_of_failure_is_known_by_its_sqlstate() {
+        for (states, expected) in [
+            // Deadlock, serialization failure, lock timeout, a row that is gone, a lost commit.
+            (&["40P01", "40001", "55P03", "23503", "40003"][..], "again"),
+            // A statement's time is up, or an administrator ended it.
+            (&["57014"], "cancelled"),
+            // The server goes or comes, the session is ended, the connection broke.
+            (&["57P01", "57P02", "57P03", "57P05", "08000", "08003", "08006", "08P01"], "wait"),
+            // Disk full, memory, too many connections, input and output.
+            (&["53000", "53100", "53200", "53300", "53400", "58000", "58030"], "wait"),
+            // A standby; a transaction that idled for too long.
+            (&["25006", "25P03", "25P04", "55000"], "wait"),
+            // No rights, no database, no such table or column: the operator's to mend.
+            (&["28P01", "3D000", "3F000", "42501", "42P01", "42703", "0A000", "26000"], "mend"),
+            (&["25P02"], "aborted"),
+            (&["23505"], "taken"),
+            // Malformed values, U+0000, a number out of range, a violated check, a row that is too long for an index.
+            (&["22P02", "22P05", "22003", "22001", "22021", "21000", "44000", "54000", "54001"], "refused"),
+            (&["23502", "23514", "23P01", "23001", "23000"], "refused"),
+            (&["XX000", "XX001", "P0001", "38000", "99999"], "unknown"),
+        ] {
+            for state in states {
+                let said = match what(state) {
+                    What::Again(_) => "again",
+                    What::Cancelled => "cancelled",
+                    What::Wait => "wait",
+                    What::Mend => "mend",
+                    What::Aborted => "aborted",
+                    What::Taken => "taken",
+                    What::Violates | What::Refuse => "refused",
+                    What::Unknown => "unknown",
+                };
+                assert_eq!(said, expected, "{state}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_errors_that_came_together_the_cause_is_told() {
+        let deadlock = Error::Contention("deadlock");
+        let errors = [Error::Aborted, deadlock.clone(), Error::Aborted];
+        assert_eq!(Error::cause(errors), Some(deadlock));
+        assert_eq!(Error::cause([Error::Aborted]), Some(Error::Aborted));
+        assert_eq!(Error::cause([]), None);
+    }
 
     #[test]
     fn messages_lose_what_is_quoted() {

@@ -5,6 +5,7 @@ use diesel::pg::Pg;
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
+use super::limits::Limits;
 use super::{Error, Pool};
 
 /// What `migrations/` held when this program was built.
@@ -65,6 +66,7 @@ async fn locked<T: Send + 'static>(
 ) -> Result<T, Error> {
     // The connection leaves the pool: the harness wants to own it, and the lock dies with it whatever happens.
     let mut connection = diesel_async::pooled_connection::deadpool::Object::take(pool.get().await?);
+    connection.batch_execute(&Limits::NONE.of_session()).await?;
     connection.batch_execute(LOCK).await?;
     let mut harness = Harness::new(connection);
     let done = tokio::task::block_in_place(|| work(&mut harness));

@@ -2,58 +2,64 @@
 
 use std::time::Duration;
 
-use diesel::ConnectionError;
 use diesel_async::pooled_connection::deadpool;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use tokio_postgres::config::SslMode;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::Error;
+use super::connect::{Connector, WAIT};
+use super::limits::Limits;
 use crate::health::Health;
 
-/// How long to wait for a connection, free or new.
-const WAIT: Duration = Duration::from_secs(5);
-/// How long work that should be short may take before it counts as an outage.
-const BOUND: Duration = Duration::from_secs(10);
 /// How often [`watch`] looks.
 const WATCH: Duration = Duration::from_secs(1);
-
-/// A process that is paused in the middle of a transaction must not hold its locks for longer than this. Compiling a query takes longer
-/// than any of ours should, and a report may not take more than one core from those who wait for an answer.
-const SESSION: &str =
-    "set idle_in_transaction_session_timeout = '15s'; set jit = off; set max_parallel_workers_per_gather = 0";
 
 /// A connection out of the pool.
 pub type Connection = deadpool::Object<AsyncPgConnection>;
 
 /// Connections to one database. Clones share them.
 #[derive(Clone)]
-pub struct Pool(deadpool::Pool<AsyncPgConnection>);
+pub struct Pool {
+    connections: deadpool::Pool<AsyncPgConnection>,
+    connector: Connector,
+}
 
 impl Pool {
-    /// A pool of at most `size` connections; none is opened before it is needed.
+    /// A pool of at most `size` connections with the limits of a service; none is opened before it is needed.
     ///
     /// # Errors
     /// When the URL is none that Postgres' drivers understand, or no TLS root certificate can be read.
     pub fn new(url: &str, size: usize) -> Result<Self, String> {
-        let (config, tls) = settings(url)?;
+        Self::with(url, size, Limits::SERVICE)
+    }
+
+    /// The same with other limits.
+    ///
+    /// # Errors
+    /// As [`Pool::new`].
+    pub fn with(url: &str, size: usize, limits: Limits) -> Result<Self, String> {
+        let connector = Connector::new(url, limits)?;
         let mut manager = ManagerConfig::default();
         manager.recycling_method = RecyclingMethod::Fast;
-        manager.custom_setup = Box::new(move |_| establish(config.clone(), tls.clone()));
+        let own = connector.clone();
+        manager.custom_setup = Box::new(move |_| {
+            let connector = own.clone();
+            async move { connector.connect().await }.boxed()
+        });
         let manager =
             AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(String::new(), manager);
-        let pool = deadpool::Pool::builder(manager)
+        let connections = deadpool::Pool::builder(manager)
             .max_size(size)
             .wait_timeout(Some(WAIT))
             .create_timeout(Some(WAIT))
             .runtime(::deadpool::Runtime::Tokio1)
             .build()
             .map_err(|e| e.to_string())?;
-        Ok(Self(pool))
+        Ok(Self { connections, connector })
     }
 
     /// A connection, within five seconds.
@@ -61,10 +67,10 @@ impl Pool {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn get(&self) -> Result<Connection, Error> {
-        Ok(self.0.get().await?)
+        Ok(self.connections.get().await?)
     }
 
-    /// Runs work that should be short. If it hangs for ten seconds it is given up: its connection is closed, not returned.
+    /// Runs work that should be short: it is given up after ten seconds, as by [`Pool::within`].
     ///
     /// # Errors
     /// Those of `work`, and [`Error::Unavailable`].
@@ -72,13 +78,28 @@ impl Pool {
         &self,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut connection = self.get().await?;
-        match tokio::time::timeout(BOUND, work(&mut connection)).await {
-            Ok(result) => result,
-            Err(_) => {
-                drop(deadpool::Object::take(connection));
-                Err(Error::Unavailable("it did not answer in time".to_owned()))
+        self.within(Limits::SERVICE.statement, work).await
+    }
+
+    /// Runs work. If it takes longer, or nobody waits for it any more, it is given up: it is cancelled in the server too, and its
+    /// connection is closed, not returned, for nobody knows where its transaction stands.
+    ///
+    /// # Errors
+    /// Those of `work`, and [`Error::Unavailable`].
+    pub async fn within<T>(
+        &self,
+        limit: Duration,
+        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut lent = Lent { connection: Some(self.get().await?), connector: &self.connector };
+        let Some(connection) = &mut lent.connection else { return Err(closed()) };
+        match timeout(limit, work(connection)).await {
+            Ok(result) => {
+                // Back into the pool.
+                drop(lent.connection.take());
+                result
             }
+            Err(_) => Err(Error::Unavailable("it did not answer in time".to_owned())),
         }
     }
 
@@ -88,6 +109,36 @@ impl Pool {
     /// Says why not.
     pub async fn ping(&self) -> Result<(), Error> {
         self.bounded(async |c| Ok(diesel::sql_query("select 1").execute(c).await.map(drop)?)).await
+    }
+}
+
+fn closed() -> Error {
+    Error::Unavailable("the pool is closed".to_owned())
+}
+
+/// A connection on which work is under way, unless it was taken out.
+struct Lent<'a> {
+    connection: Option<Connection>,
+    connector: &'a Connector,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        let connection = deadpool::Object::take(connection);
+        // Without a runtime the program ends, and its sockets with it.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (token, connector) = (connection.cancel_token(), self.connector.clone());
+        runtime.spawn(async move {
+            match timeout(WAIT, connector.cancel(&token)).await {
+                Ok(Ok(())) => debug!("a statement that was given up is cancelled"),
+                // The statement's own limit ends it.
+                Ok(Err(reason)) => debug!(reason, "a statement that was given up could not be cancelled"),
+                Err(_) => debug!("a statement that was given up could not be cancelled in time"),
+            }
+            // Not before: the server may give the number of a session that has ended to another.
+            drop(connection);
+        });
     }
 }
 
@@ -107,57 +158,6 @@ pub async fn watch(pool: Pool, health: Health, stop: CancellationToken) {
             return;
         }
     }
-}
-
-type Tls = Option<tokio_postgres_rustls::MakeRustlsConnect>;
-
-fn settings(url: &str) -> Result<(tokio_postgres::Config, Tls), String> {
-    // `verify-full` is libpq's word for what we do whenever TLS is asked for.
-    let url =
-        url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
-    // The parser's own words may repeat the password.
-    let mut config: tokio_postgres::Config =
-        url.parse().map_err(|_| "is no URL of a PostgreSQL database".to_owned())?;
-    config
-        .connect_timeout(WAIT)
-        .keepalives_idle(Duration::from_secs(10))
-        .keepalives_interval(Duration::from_secs(5))
-        .keepalives_retries(3)
-        .tcp_user_timeout(Duration::from_secs(30));
-    if config.get_application_name().is_none() {
-        config.application_name("rollcall");
-    }
-    if config.get_ssl_mode() != SslMode::Require {
-        config.ssl_mode(SslMode::Disable);
-        return Ok((config, None));
-    }
-    let tls = crate::tls::client()?;
-    Ok((config, Some(tokio_postgres_rustls::MakeRustlsConnect::new(tls))))
-}
-
-fn establish(
-    config: tokio_postgres::Config,
-    tls: Tls,
-) -> BoxFuture<'static, Result<AsyncPgConnection, ConnectionError>> {
-    let bad = |e: tokio_postgres::Error| {
-        let cause = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
-        ConnectionError::BadConnection(cause)
-    };
-    async move {
-        let mut connection = match tls {
-            None => {
-                let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(bad)?;
-                AsyncPgConnection::try_from_client_and_connection(client, connection).await?
-            }
-            Some(tls) => {
-                let (client, connection) = config.connect(tls).await.map_err(bad)?;
-                AsyncPgConnection::try_from_client_and_connection(client, connection).await?
-            }
-        };
-        connection.batch_execute(SESSION).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
-        Ok(connection)
-    }
-    .boxed()
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 //!
 //! Before it: `rollcall schema add`, which keeps only what makes sense. After it: `tenants`.
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
+use tracing::warn;
 use uuid::Uuid;
 
 use super::Error;
@@ -49,19 +50,68 @@ fn grouped(rows: Vec<Columns>) -> HashMap<Uuid, Vec<Registered>> {
     grouped
 }
 
-/// The resource types with these extensions. Tenants without any share one copy.
-///
-/// # Errors
-/// [`Error::Refused`] if a stored definition is none.
-pub(super) fn types(registered: &[Registered]) -> Result<Arc<Types>, Error> {
+/// The resource types with these extensions. Tenants without any share one copy. One that this version cannot read (a later one's, say)
+/// is left out, as if it was taken back: its values stay where they are.
+pub(super) fn types(tenant: Uuid, registered: &[Registered]) -> Arc<Types> {
     static PLAIN: LazyLock<Arc<Types>> = LazyLock::new(Arc::default);
     if registered.is_empty() {
-        return Ok(Arc::clone(&PLAIN));
+        return Arc::clone(&PLAIN);
     }
-    let schemas = registered
-        .iter()
-        .map(|(resource_type, definition)| Ok((resource_type, Schema::parse(definition)?)))
-        .collect::<Result<Vec<_>, scim::Error>>();
-    let types = schemas.and_then(Types::with);
-    types.map(Arc::new).map_err(|_| Error::Refused("a registered schema is none that makes sense".to_owned()))
+    let all = registered.iter().map(|(kind, definition)| Ok((kind, Schema::parse(definition)?)));
+    let types = all.collect::<Result<Vec<_>, scim::Error>>().and_then(Types::with);
+    Arc::new(types.unwrap_or_else(|_| readable(tenant, registered)))
+}
+
+/// The resource types with those of the extensions that can be read.
+fn readable(tenant: Uuid, registered: &[Registered]) -> Types {
+    let (mut readable, mut types) = (Vec::new(), Types::default());
+    for (resource_type, definition) in registered {
+        let with = Schema::parse(definition).and_then(|schema| {
+            let mut more = readable.clone();
+            more.push((resource_type, schema));
+            Types::with(more.clone()).map(|types| (more, types))
+        });
+        match with {
+            Ok(with) => (readable, types) = with,
+            Err(_) => warn_once(tenant, definition),
+        }
+    }
+    types
+}
+
+/// Says once that a registered schema cannot be read.
+fn warn_once(tenant: Uuid, definition: &Value) {
+    static WARNED: LazyLock<Mutex<HashSet<(Uuid, String)>>> = LazyLock::new(Mutex::default);
+    let key = (tenant, definition.to_string());
+    if WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
+        let urn = definition.get("id").and_then(Value::as_str).unwrap_or("without a URN");
+        warn!(tenant.id = %tenant, schema = urn, "a registered schema cannot be read: it is left out");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_schema_that_cannot_be_read_is_left_out_and_the_others_are_in_force() {
+        let schema = |urn: &str, kind: &str| {
+            let attribute = json!({ "name": "badge", "type": kind });
+            ("User".to_owned(), json!({ "id": urn, "name": "X", "attributes": [attribute] }))
+        };
+        let registered = [
+            schema("urn:example:one:User", "string"),
+            schema("urn:example:two:User", "of_a_later_version"),
+            ("User".to_owned(), json!(["no schema"])),
+            ("Device".to_owned(), schema("urn:example:three:Device", "string").1),
+            schema("urn:example:four:User", "string"),
+        ];
+        let types = types(Uuid::nil(), &registered);
+        let own: Vec<&str> = types.user.schemas().map(|schema| &*schema.id).collect();
+        assert!(own.contains(&"urn:example:one:User") && own.contains(&"urn:example:four:User"), "{own:?}");
+        assert!(own.iter().all(|urn| !urn.contains("two") && !urn.contains("three")), "{own:?}");
+        assert_eq!(*super::types(Uuid::nil(), &registered[1..2]), Types::default());
+    }
 }

@@ -41,7 +41,7 @@ pub async fn by_name(connection: &AsyncPgConnection, name: &str) -> Result<Optio
     let (row, schemas) =
         futures_util::join!(query.first(&mut { connection }), schemas::by_tenant_name(connection, &name),);
     let (row, mut schemas) = (row.optional()?, schemas?);
-    row.map(|row| tenant(row, &mut schemas)).transpose()
+    Ok(row.map(|row| tenant(row, &mut schemas)))
 }
 
 /// Those of these tenants that there are.
@@ -53,16 +53,11 @@ pub async fn by_ids(connection: &AsyncPgConnection, ids: &[Uuid]) -> Result<Vec<
     let (rows, schemas) =
         futures_util::join!(query.load(&mut { connection }), schemas::by_tenants(connection, ids),);
     let (rows, mut schemas): (Vec<Columns>, _) = (rows?, schemas?);
-    rows.into_iter().map(|row| tenant(row, &mut schemas)).collect()
+    Ok(rows.into_iter().map(|row| tenant(row, &mut schemas)).collect())
 }
 
-fn tenant(
-    (id, name, settings): Columns,
-    schemas: &mut HashMap<Uuid, Vec<(String, Value)>>,
-) -> Result<Tenant, Error> {
-    let settings = serde_json::from_value(settings).map_err(|_| {
-        Error::Refused("a tenant's stored settings have another shape than expected".to_owned())
-    })?;
-    let types = schemas::types(&schemas.remove(&id).unwrap_or_default())?;
-    Ok(Tenant { id, name, settings, types })
+fn tenant((id, name, settings): Columns, schemas: &mut HashMap<Uuid, Vec<(String, Value)>>) -> Tenant {
+    let settings = Settings::stored(id, &settings);
+    let types = schemas::types(id, &schemas.remove(&id).unwrap_or_default());
+    Tenant { id, name, settings, types }
 }

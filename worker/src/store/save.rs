@@ -74,9 +74,8 @@ pub async fn save(connection: &AsyncPgConnection, state: &State) -> Result<(), E
         execute(connection, "outbox", &events, INSERT_EVENTS),
     );
     let done: [Result<(), Error>; 12] = done.into();
-    // After the first failure Postgres refuses the rest of the transaction, in words that say nothing of the cause.
-    let failures = done.into_iter().filter_map(Result::err);
-    failures.min_by_key(|error| matches!(error, Error::Unknown(_))).map_or(Ok(()), Err)
+    // After the first failure Postgres refuses the rest of the transaction.
+    Error::cause(done.into_iter().filter_map(Result::err)).map_or(Ok(()), Err)
 }
 
 /// What became of the rows of one table.

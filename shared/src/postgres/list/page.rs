@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use super::sql::{self, Sql, Statement};
 use super::{List, Mark, Page, Slice};
-use crate::postgres::Error;
 use crate::postgres::users::record;
+use crate::postgres::{Error, Limits};
 
 /// How long a list may be worked on. Less than what work on Postgres is given altogether.
 const LIMIT: Duration = Duration::from_secs(8);
@@ -41,12 +41,12 @@ impl List {
             connection.batch_execute(&format!("set local jit = off; {}", limit(LIMIT))).await?;
             let page = self.read(connection, slice, Some(start)).await?;
             // Whatever else is in the transaction has its own bounds.
-            connection.batch_execute("set local statement_timeout to default").await?;
+            connection.batch_execute(&limit(Limits::SERVICE.statement)).await?;
             Ok(page)
         });
         match read.await {
-            // diesel hides the SQLSTATE; what Postgres failed at after so long is what it was told to give up.
-            Err(Error::Unknown(_)) if start.elapsed() >= LIMIT => Err(Error::TooBroad),
+            // Not what an administrator ended before.
+            Err(Error::Cancelled) if start.elapsed() >= LIMIT => Err(Error::TooBroad),
             read => read,
         }
     }

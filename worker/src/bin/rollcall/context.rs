@@ -10,7 +10,7 @@ use shared::amqp::{self, Link, connect_once};
 use shared::clock::Clock;
 use shared::config::{Env, Problems, Service};
 use shared::postgres::tenants::{self, Tenant};
-use shared::postgres::{self, Pool, schema, users};
+use shared::postgres::{self, Limits, Pool, schema, users};
 use shared::secret::SecretKey;
 use uuid::Uuid;
 
@@ -98,7 +98,8 @@ impl Context {
         let log = env.log_filter();
         env.finish()?;
         shared::telemetry::init(&log.replace("info", "warn"), shared::telemetry::Format::Text);
-        let pool = Pool::new(&database_url, 2).map_err(|e| Failure::Usage(format!("DATABASE_URL {e}")))?;
+        let pool = Pool::with(&database_url, 2, Limits::NONE)
+            .map_err(|e| Failure::Usage(format!("DATABASE_URL {e}")))?;
         Ok(Self {
             pool,
             json,

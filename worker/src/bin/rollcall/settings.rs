@@ -43,8 +43,10 @@ pub fn changed(stored: Value, changes: &[String]) -> Result<Value, Failure> {
             })?),
             false => Value::from(value),
         };
-        settings.insert(key.to_owned(), typed);
-        if let Err(error) = serde_json::from_value::<Settings>(Value::Object(settings.clone())) {
+        settings.insert(key.to_owned(), typed.clone());
+        // By itself: what else is stored may be of a later version.
+        let alone = Map::from_iter([(key.to_owned(), typed)]);
+        if let Err(error) = serde_json::from_value::<Settings>(alone.into()) {
             let said = error.to_string();
             let choice = said.strip_prefix("unknown variant").and_then(|said| said.split_once(", expected "));
             return Err(Failure::Usage(match choice {
@@ -73,6 +75,14 @@ mod tests {
         let expected = json!({ "of_a_later_version": 1, "unknown_members": "skip" });
         assert_eq!(change(stored, &["unknown_members=skip"]), Ok(expected));
         assert_eq!(shown(&Settings::default())["unknown_members"], "reject");
+        // A value of a later version neither is lost nor stands in the way.
+        let expected = json!({ "on_duplicate": "merge", "locale": "de" });
+        assert_eq!(change(json!({ "on_duplicate": "merge" }), &["locale=de"]), Ok(expected));
+        assert_eq!(
+            change(json!({ "locale": 7 }), &["locale=de"]),
+            Ok(json!({ "locale": "de" })),
+            "it can be mended"
+        );
         let numbers = change(json!({}), &["requests_per_second=25"]);
         assert_eq!(numbers, Ok(json!({ "requests_per_second": 25 })));
         let mail = change(json!({ "locale": "fr" }), &["mail_sender=Acme <a@acme.example>", "locale=de"]);

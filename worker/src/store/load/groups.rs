@@ -55,6 +55,10 @@ pub(super) async fn load(
         load_pairs(connection, keys.pairs.iter().copied().chain(left).unzip()),
         load_searched(connection, keys),
     );
+    let failures = [named.as_ref().err(), searched.as_ref().err()];
+    if let Some(cause) = Error::cause(failures.into_iter().flatten().cloned()) {
+        return Err(cause);
+    }
     for (group, user) in named? {
         state.members.entry(group).or_default().stored.insert(user);
     }

@@ -1,0 +1,2 @@
+-- Nothing is lost.
+drop index commands_unstripped;
