@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ingest::app::App;
 use ingest::config::Config;
+use ingest::http::answer;
 use ingest::pull::Pulls;
 use ingest::{roles, router};
 use shared::amqp::Link;
@@ -67,7 +68,7 @@ async fn run() -> Result<(), Failure> {
     let router = router::router(app.clone(), &health);
     // Who comes meanwhile waits to be accepted: better than to be told that there is no queue yet.
     let _ = timeout(START, link.clone().up()).await;
-    shared::http::serve(listener, router, stopping, shutdown::GRACE).await;
+    shared::http::serve(listener, router, answer::unreadable, stopping, shutdown::GRACE).await;
     // A panic was logged where it happened.
     let _ = roles.await;
     app.road.finish().await;

@@ -3,7 +3,7 @@
 //! Before it: the HTTP server. After it: the handlers; what leads nowhere is answered here, as a SCIM error too.
 
 use axum::http::Method;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, map_request};
 use axum::routing::{MethodRouter, any, get, post};
 use axum::{Extension, Router};
 use shared::health::Health;
@@ -13,13 +13,18 @@ use tower_http::compression::CompressionLayer;
 
 use crate::app::Shared;
 use crate::http::answer::Refusal;
-use crate::http::{observe, panics};
+use crate::http::{observe, panics, path};
 use crate::scim::kind::Kind;
 use crate::scim::{BASE_PATH, asynchronous, bulk, discovery, list, resources};
 use crate::{events, reports, scim, unsubscribe};
 
 /// Everything that the server answers.
 pub fn router(app: Shared, health: &Health) -> Router {
+    // A layer of the router that knows the paths would see a request after its path was looked up.
+    Router::new().fallback_service(routes(app, health)).layer(map_request(path::normalise))
+}
+
+fn routes(app: Shared, health: &Health) -> Router {
     Router::new()
         .merge(resources(Kind::User))
         .merge(resources(Kind::Group))

@@ -3,8 +3,7 @@
 //! Before it: a mail program that posts by itself, or a person who follows the link and is asked. After it: the table
 //! `unsubscribed`, which the notifier reads. The token is all that identifies: who holds it, got the mail.
 
-use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use diesel::prelude::*;
@@ -16,6 +15,7 @@ use uuid::Uuid;
 
 use crate::app::Shared;
 use crate::http::answer::{Answer, Refusal};
+use crate::http::body;
 
 /// The body by which a person takes it back, as our own page sends it.
 const AGAIN: &[u8] = b"again=yes";
@@ -29,9 +29,11 @@ pub async fn ask(State(app): State<Shared>, Path(token): Path<String>) -> Respon
 /// Takes the word: whatever the body is, it is no more, unless it is our own page's `again=yes`. A link that we did not make is a 404.
 ///
 /// # Errors
-/// 429 while it cannot be written down.
-pub async fn take(State(app): State<Shared>, Path(token): Path<String>, body: Bytes) -> Answer {
+/// 413 and 408 for a body that no mail program sends, 429 while it cannot be written down.
+pub async fn take(State(app): State<Shared>, Path(token): Path<String>, request: Request) -> Answer {
     let Some((tenant, user)) = who(&app, &token) else { return Ok(nobodys()) };
+    let (parts, body) = request.into_parts();
+    let body = body::receive(&parts.headers, body, app.config.body_limit).await?;
     let again = *body == *AGAIN;
     let write = async |connection: &mut AsyncPgConnection| write(connection, tenant, user, again).await;
     app.pool.bounded(write).await.map_err(|error| Refusal::not_noted(&error))?;

@@ -80,8 +80,13 @@ pub async fn serve(
         format!("cannot listen on {address}: {e}. Set ROLLCALL_HEALTH_PORT to a free port, or to 0")
     })?;
     let stopping = Stopping { leaving: stop.clone(), stop: stop.clone() };
-    tokio::spawn(crate::http::serve(listener, health.router(), stopping, Duration::ZERO));
+    tokio::spawn(crate::http::serve(listener, health.router(), unreadable, stopping, Duration::ZERO));
     Ok(())
+}
+
+/// What is not HTTP is told so in the form of the pages.
+fn unreadable(status: StatusCode) -> (&'static str, String) {
+    ("application/json", json!({ "error": status.to_string() }).to_string())
 }
 
 #[cfg(test)]

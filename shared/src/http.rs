@@ -1,4 +1,9 @@
-//! Serving HTTP with the bounds that `axum::serve` leaves out: on connections, on the time for a header, and on stopping.
+//! Serving HTTP with the bounds that `axum::serve` leaves out: on connections, on the time for a header, and on stopping; and
+//! so that every answer can be read, also one that is given before the request's body was.
+
+mod linger;
+mod rest;
+mod wire;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -16,11 +21,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::Service;
 use tracing::{debug, warn};
 
+use self::linger::linger;
+pub use self::wire::Unreadable;
+use self::wire::Wire;
 use crate::shutdown::Stopping;
 
 /// How long a client may take to send a request's header, and how long an idle connection is kept.
@@ -43,9 +52,16 @@ const SMALL_BUFFER: usize = 16 << 10;
 pub struct Peer(pub SocketAddr);
 
 /// Serves until it is to stop, then lets the requests in hand finish; connections that are stuck in a half-sent header
-/// are closed after `grace`. While it is leaving, every answer asks its client to close the connection.
-pub async fn serve(listener: TcpListener, router: Router, stopping: Stopping, grace: Duration) {
-    let graceful = GracefulShutdown::new();
+/// are closed after `grace`. While it is leaving, every answer asks its client to close the connection. `unreadable` words the
+/// answer to what is not HTTP, or too long.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    unreadable: Unreadable,
+    stopping: Stopping,
+    grace: Duration,
+) {
+    let (graceful, connections) = (GracefulShutdown::new(), TaskTracker::new());
     let most = MOST.min(raise_file_limit().saturating_sub(OTHER_FILES)).max(1);
     let room = Arc::new(Semaphore::new(most));
     loop {
@@ -65,16 +81,27 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: Stopping, gr
         let Ok(permit) = room.clone().try_acquire_owned() else { continue };
         let is_crowded = most - room.available_permits() > MANY;
         let service = service(router.clone(), Peer(peer), stopping.leaving.clone());
-        let connection = graceful.watch(protocol(is_crowded).serve_connection(io(stream), service));
-        tokio::spawn(async move {
+        let (back, left) = oneshot::channel();
+        let wire = TokioIo::new(Wire::new(without_delay(stream), unreadable, back));
+        let connection = graceful.watch(protocol(is_crowded).serve_connection(wire, service));
+        let stop = stopping.stop.clone();
+        connections.spawn(async move {
             if let Err(error) = connection.await {
                 debug!(%error, "a connection broke");
+            }
+            if let Ok(stream) = left.await {
+                linger(stream, is_crowded, &stop).await;
             }
             drop(permit);
         });
     }
     drop(listener);
-    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+    connections.close();
+    let all_closed = async {
+        graceful.shutdown().await;
+        connections.wait().await;
+    };
+    if tokio::time::timeout(grace, all_closed).await.is_err() {
         warn!(grace_s = grace.as_secs(), "closed the connections that did not finish in time");
     }
 }
@@ -86,13 +113,14 @@ fn protocol(is_crowded: bool) -> http1::Builder {
     http
 }
 
-fn io(stream: TcpStream) -> TokioIo<TcpStream> {
-    // Without it small answers wait for the client's delayed acknowledgement.
+/// Otherwise small answers wait for the client's delayed acknowledgement.
+fn without_delay(stream: TcpStream) -> TcpStream {
     let _ = stream.set_nodelay(true);
-    TokioIo::new(stream)
+    stream
 }
 
-/// The router, as one connection sees it.
+/// The router, as one connection sees it. An answer whose request has not been read to its end is the connection's last one, and
+/// says so.
 fn service(
     router: Router,
     peer: Peer,
@@ -102,9 +130,10 @@ fn service(
     service_fn(move |mut request: hyper::Request<Incoming>| {
         let (mut router, leaving) = (router.clone(), leaving.clone());
         request.extensions_mut().insert(peer);
+        let (request, rest) = rest::lend(request);
         async move {
             let mut response = router.call(request).await?;
-            if leaving.is_cancelled() {
+            if leaving.is_cancelled() || response.headers().contains_key(CONNECTION) || !rest.drain().await {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response)
@@ -125,3 +154,6 @@ fn raise_file_limit() -> usize {
     };
     current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }
+
+#[cfg(test)]
+mod tests;

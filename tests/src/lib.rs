@@ -1,8 +1,8 @@
 //! End to end, from outside: the parts of which a test (or a bench, or an hour of chaos) is made.
 //!
 //! A test starts or shares a [`stack`] on private [`servers`], talks to it as an identity provider ([`okta`]), as a
-//! content service ([`content`]), or as nobody should ([`raw`]), hurts it (the methods of [`process::Service`] and
-//! [`servers::Servers`]), and looks at what came of it: the tables ([`db`]), the queues ([`broker`]), the mail
+//! content service ([`content`]), as plainly as can be ([`plain`]), or as nobody should ([`raw`]), hurts it (the methods of
+//! [`process::Service`] and [`servers::Servers`]), and looks at what came of it: the tables ([`db`]), the queues ([`broker`]), the mail
 //! ([`mailbox`], [`smtp`]). [`check`] is what must hold after every fault. The only waiting is [`eventually`].
 //!
 //! Environment: `ROLLCALL_E2E_BUILT` set takes the programs as they are instead of building them; `ROLLCALL_E2E_LOGS` names
@@ -26,6 +26,7 @@ pub mod content;
 pub mod load;
 pub mod okta;
 pub mod okta_api;
+pub mod plain;
 pub mod raw;
 pub mod rows;
 

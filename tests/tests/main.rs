@@ -19,6 +19,7 @@ mod groups;
 mod keys;
 mod lists;
 mod odd_but_allowed;
+mod odd_targets;
 mod okta_conversation;
 mod pull;
 mod pull_gone;
@@ -48,6 +49,7 @@ mod unsubscribe;
 
 // Load, misuse and restart.
 mod back_pressure;
+mod early_answers;
 mod events;
 mod fairness;
 mod misbehaving_clients;

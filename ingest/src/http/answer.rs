@@ -13,7 +13,7 @@ use shared::{amqp, postgres, scim};
 use tracing::{debug, error, warn};
 
 /// The media type of all SCIM answers (RFC 7644 §3.1).
-const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/scim+json;charset=utf-8");
+const MEDIA_TYPE: &str = "application/scim+json;charset=utf-8";
 /// Seconds until a client should try again, unless it is known better; an integer, since Okta waits five minutes at
 /// anything else.
 const TRY_AGAIN: u64 = 5;
@@ -31,8 +31,24 @@ pub type Answer = Result<Response, Refusal>;
 pub fn scim_json(status: StatusCode, body: &Value) -> Response {
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, MEDIA_TYPE);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     response
+}
+
+/// The media type and the body of the answer to what is not HTTP, or too long: it comes before any route, and is a SCIM error
+/// like all others.
+#[must_use]
+pub fn unreadable(status: StatusCode) -> (&'static str, String) {
+    let detail = match status {
+        StatusCode::URI_TOO_LONG => {
+            "the URI is longer than this server reads; a long filter can be sent by POST to /.search"
+        }
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            "the header fields are larger, or more, than this server reads"
+        }
+        _ => "the request is not valid HTTP/1.1",
+    };
+    (MEDIA_TYPE, json!(scim::Error::new(status.as_u16(), None, detail)).to_string())
 }
 
 /// A SCIM error, with the header that its status calls for.

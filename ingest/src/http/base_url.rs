@@ -38,7 +38,8 @@ impl FromStr for PublicUrl {
         }
         // People paste what they type into Okta.
         let front = url.as_str().trim_end_matches('/');
-        Ok(Self(front.strip_suffix(BASE_PATH).unwrap_or(front).to_owned()))
+        let front = front.strip_suffix(BASE_PATH).unwrap_or(front);
+        Ok(Self(front.trim_end_matches('/').to_owned()))
     }
 }
 
@@ -126,6 +127,7 @@ mod tests {
             (Some("https://scim.example.com"), &[("host", "other")], "https://scim.example.com/scim/v2"),
             (Some("https://scim.example.com/"), &[], "https://scim.example.com/scim/v2"),
             (Some("https://example.com/roll/scim/v2/"), &[], "https://example.com/roll/scim/v2"),
+            (Some("https://scim.example.com//scim/v2"), &[], "https://scim.example.com/scim/v2"),
         ] {
             assert_eq!(base(public, headers), expected, "{public:?} {headers:?}");
         }

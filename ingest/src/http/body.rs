@@ -1,23 +1,19 @@
 //! The body of a request: of a media type that we take, within its limit, within its time.
 //!
-//! Before it: the headers. After it: the bytes, for `scim::parse_json` or the events intake.
+//! Before it: the headers. After it: the bytes, for `scim::parse_json` or the events intake. What is refused here and has not
+//! been read is thrown away by the HTTP server, as after every early answer.
 
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use futures_util::StreamExt;
 use shared::scim::Error;
 use tokio::time::timeout;
 
 /// How long a body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(30);
-/// How much of a body that is too large is thrown away before the answer, in bytes: a client that only sends does not see
-/// an answer on a connection that is closed under it.
-const DISCARDED: usize = 8 << 20;
-/// How long that may take.
-const DISCARDING: Duration = Duration::from_secs(2);
 
 /// The media type of the body, one of `taken`; `None` if the request names none.
 ///
@@ -45,17 +41,11 @@ pub fn media_type(headers: &HeaderMap, taken: &[&'static str]) -> Result<Option<
 /// 413 that names the limit, 408 if it does not arrive, 400 if it breaks off.
 pub async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Error> {
     let announced = announced(headers);
-    let too_large =
-        || Error::payload_too_large(format!("the body is larger than the limit of {limit} bytes"));
-    if announced > limit && headers.contains_key(EXPECT) {
-        // The client waits for our word before it sends (RFC 9110 §10.1.1).
-        return Err(too_large());
-    }
-    let mut stream = body.into_data_stream();
     let arrived = if announced > limit {
         Arrived::TooMuch
     } else {
-        timeout(ARRIVAL, collect(&mut stream, announced, limit)).await.unwrap_or(Arrived::Late)
+        let stream = body.into_data_stream();
+        timeout(ARRIVAL, collect(stream, announced, limit)).await.unwrap_or(Arrived::Late)
     };
     match arrived {
         Arrived::Whole(bytes) => Ok(bytes),
@@ -66,9 +56,7 @@ pub async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<By
             format!("the body did not arrive within {} seconds", ARRIVAL.as_secs()),
         )),
         Arrived::TooMuch => {
-            // If it takes longer, the client may miss the answer: that is its own doing.
-            let _ = timeout(DISCARDING, discard(&mut stream)).await;
-            Err(too_large())
+            Err(Error::payload_too_large(format!("the body is larger than the limit of {limit} bytes")))
         }
     }
 }
@@ -91,7 +79,7 @@ pub fn expected(headers: &HeaderMap, limit: usize) -> usize {
     if headers.contains_key(CONTENT_LENGTH) { announced(headers).min(limit) } else { limit }
 }
 
-async fn collect(stream: &mut BodyDataStream, announced: usize, limit: usize) -> Arrived {
+async fn collect(mut stream: BodyDataStream, announced: usize, limit: usize) -> Arrived {
     let mut bytes = Vec::with_capacity(announced);
     while let Some(chunk) = stream.next().await {
         match chunk {
@@ -101,16 +89,6 @@ async fn collect(stream: &mut BodyDataStream, announced: usize, limit: usize) ->
         }
     }
     Arrived::Whole(bytes.into())
-}
-
-async fn discard(stream: &mut BodyDataStream) {
-    let mut discarded = 0;
-    while let Some(Ok(chunk)) = stream.next().await {
-        discarded += chunk.len();
-        if discarded > DISCARDED {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub mod base_url;
 pub mod body;
 pub mod observe;
 pub mod panics;
+pub mod path;
 pub mod preconditions;
 pub mod prefer;
 pub mod query;

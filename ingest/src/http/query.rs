@@ -15,14 +15,16 @@ use crate::app::Shared;
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads a query string, in which `+` is a space.
+    /// Reads a query string. `+` is a blank as forms write it, unless the client writes blanks as `%20`: then it means what it
+    /// is, a plus (RFC 3986), as in `filter=userName%20eq%20"a+b@x.example"`.
     ///
     /// # Errors
     /// 400 for percent signs that encode nothing, and for what is not UTF-8.
     pub fn parse(raw: &str) -> Result<Self, Error> {
+        let plus = if raw.contains("%20") { b'+' } else { b' ' };
         let pairs = raw.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(name)?, decode(value)?))
+            Ok((decode(name, plus)?, decode(value, plus)?))
         });
         pairs.collect::<Result<_, _>>().map(Self)
     }
@@ -86,13 +88,14 @@ impl FromRequestParts<Shared> for Query {
     }
 }
 
-fn decode(text: &str) -> Result<String, Error> {
+/// Decodes percent signs; `plus` is what `+` stands for.
+fn decode(text: &str, plus: u8) -> Result<String, Error> {
     let malformed = || Error::invalid_syntax("the query string is not valid percent-encoding of UTF-8");
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
-            b'+' => b' ',
+            b'+' => plus,
             b'%' => {
                 let digits = (rest.next().and_then(hex), rest.next().and_then(hex));
                 let (Some(high), Some(low)) = digits else { return Err(malformed()) };
@@ -114,7 +117,7 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded() {
-        let query = Query::parse("filter=userName%20eq+%22%C3%A9%22&&count=2&empty=&bare").unwrap();
+        let query = Query::parse("filter=userName%20eq%20%22%C3%A9%22&&count=2&empty=&bare").unwrap();
         for (name, value) in [
             ("filter", Some("userName eq \"é\"")),
             ("COUNT", Some("2")),
@@ -123,6 +126,19 @@ mod tests {
             ("x", None),
         ] {
             assert_eq!(query.get(name), Ok(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_plus_is_a_blank_where_no_blank_is_written_otherwise() {
+        for (raw, filter) in [
+            ("filter=userName+eq+%22a%2Bb@x.example%22", "userName eq \"a+b@x.example\""),
+            ("filter=userName%20eq%20%22a+b@x.example%22", "userName eq \"a+b@x.example\""),
+            ("filter=userName%20eq%20%22a%2Bb@x.example%22", "userName eq \"a+b@x.example\""),
+            ("filter=title+pr", "title pr"),
+            ("attributes=a,%20b&filter=%22a+b%22", "\"a+b\""),
+        ] {
+            assert_eq!(Query::parse(raw).unwrap().get("filter"), Ok(Some(filter)), "{raw}");
         }
     }
 

@@ -72,6 +72,9 @@ async fn nobody_comes_in_without_credentials_or_with_what_is_no_key() {
     for (path, methods) in ENDPOINTS {
         for method in *methods {
             for key in [None, Some("not-a-key")] {
+                if *path == "/scim/v2/ServiceProviderConfig" && key.is_none() {
+                    continue;
+                }
                 let at = format!("{method} {path} {key:?}");
                 let response = ask(method, path, key).await;
                 assert_eq!(response.status(), 401, "{at}");
@@ -79,6 +82,36 @@ async fn nobody_comes_in_without_credentials_or_with_what_is_no_key() {
                 detail(response, &at).await;
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn what_the_server_can_do_is_told_to_whoever_shows_no_credentials() {
+    for path in ["/scim/v2/ServiceProviderConfig", "/scim/v2/ServiceProviderConfig/"] {
+        let response = ask("GET", path, None).await;
+        assert_eq!(response.status(), 200, "{path}");
+        let body = to_bytes(response.into_body(), 10_000).await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["patch"]["supported"], true);
+        assert!(body["securityEvents"].is_object(), "{body}");
+    }
+    let response = ask("GET", "/scim/v2/ServiceProviderConfig?filter=id%20pr", None).await;
+    assert_eq!(response.status(), 403);
+}
+
+#[tokio::test]
+async fn doubled_slashes_are_single_ones() {
+    for (path, status) in [
+        ("/scim/v2//Users", 401),
+        ("/scim//v2/Users", 401),
+        ("//scim/v2/Users//0192aaaa-0000-7000-8000-000000000001", 401),
+        ("/scim/v2//.search", 405),
+        ("/scim/v2//ServiceProviderConfig", 200),
+        ("//healthz", 200),
+        ("//activity", 401),
+        ("/scim/v2//Nothing", 404),
+    ] {
+        assert_eq!(ask("GET", path, None).await.status(), status, "{path}");
     }
 }
 

@@ -1,29 +1,52 @@
 //! `/ServiceProviderConfig`, `/ResourceTypes` and `/Schemas` (RFC 7644 §4).
 //!
-//! Before it: the caller's key, which these endpoints ask for like all others: a tenant may have schemas of its own. After it:
-//! `shared::scim::discovery`, which says what is true.
+//! Before it: the caller's key, which these endpoints ask for like all others: a tenant may have schemas of its own. The first
+//! is also for whoever shows no credentials yet (RFC 7643 §5): it says which to show. After it: `shared::scim::discovery`,
+//! which says what is true.
 
-use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::header::USER_AGENT;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, Path, State};
+use axum::http::header::{AUTHORIZATION, USER_AGENT};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use shared::scim::{Error, discovery, is_strict};
 
 use super::context::Context;
-use crate::http::answer::{Answer, scim_json};
+use crate::app::Shared;
+use crate::http::answer::{Answer, Refusal, scim_json};
+use crate::http::base_url::BaseUrl;
+use crate::http::query::Query;
+
+/// `None` if the request shows no credentials; wrong ones are refused all the same.
+impl OptionalFromRequestParts<Shared> for Context {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Option<Self>, Refusal> {
+        if !parts.headers.contains_key(AUTHORIZATION) {
+            return Ok(None);
+        }
+        <Self as FromRequestParts<Shared>>::from_request_parts(parts, state).await.map(Some)
+    }
+}
 
 /// What this server can do.
 ///
 /// # Errors
 /// 403 for a filter.
-pub async fn service_provider_config(context: Context, headers: HeaderMap) -> Answer {
-    let mut config = discovery::service_provider_config(&context.base, context.app.config.body_limit);
+pub async fn service_provider_config(
+    _caller: Option<Context>,
+    State(app): State<Shared>,
+    BaseUrl(base): BaseUrl,
+    query: Query,
+    headers: HeaderMap,
+) -> Answer {
+    let mut config = discovery::service_provider_config(&base, app.config.body_limit);
     let user_agent = headers.get(USER_AGENT).and_then(|name| name.to_str().ok()).unwrap_or_default();
     if let (true, Some(members)) = (is_strict(user_agent), config.as_object_mut()) {
         members.remove("securityEvents");
     }
-    answer(&context, Some(config))
+    answer_to(&query, Some(config))
 }
 
 /// The kinds of resources.
@@ -67,7 +90,11 @@ pub async fn schema(context: Context, id: Name) -> Answer {
 type Name = Result<Path<String>, PathRejection>;
 
 fn answer(context: &Context, found: Option<Value>) -> Answer {
-    if context.query.get("filter")?.is_some() {
+    answer_to(&context.query, found)
+}
+
+fn answer_to(query: &Query, found: Option<Value>) -> Answer {
+    if query.get("filter")?.is_some() {
         return Err(Error::forbidden("this endpoint takes no filter (RFC 7644 §4)").into());
     }
     match found {

@@ -7,6 +7,7 @@ use shared::scim::{BulkOperation, Error, below_base, is_method};
 use uuid::Uuid;
 
 use super::references::{Makers, references, referred};
+use crate::http::path::single_slashes;
 use crate::scim::BASE_PATH;
 use crate::scim::kind::{Kind, Method};
 
@@ -92,8 +93,8 @@ fn method_of(word: &str) -> Result<Method, Error> {
 
 /// What a path names: `/Users`, `/Groups/{id}`, also with the base path or URL in front.
 fn resource(path: &str, base: &str) -> Result<(Kind, Option<Target>), Error> {
-    let below = below_base(path, base, BASE_PATH);
-    let below = below.strip_suffix('/').unwrap_or(below);
+    let below = single_slashes(below_base(path, base, BASE_PATH));
+    let below = below.strip_suffix('/').unwrap_or(&below);
     let nowhere =
         || Error::not_found("the path of the operation leads nowhere; it must begin with /Users or /Groups");
     for kind in Kind::ALL {
@@ -137,6 +138,7 @@ mod tests {
         for (path, kind, target) in [
             (format!("/Users/{ID}"), Kind::User, id.clone()),
             (format!("/Groups/{ID}/"), Kind::Group, id.clone()),
+            (format!("/scim/v2//Groups//{ID}"), Kind::Group, id.clone()),
             (format!("/scim/v2/Users/{ID}"), Kind::User, id.clone()),
             (format!("{BASE}/Users/{ID}"), Kind::User, id),
             ("/Users/bulkId:a".to_owned(), Kind::User, Target::BulkId("a".to_owned())),
