@@ -5,10 +5,9 @@
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::header::USER_AGENT;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use serde_json::Value;
-use shared::scim::{Error, discovery, is_strict};
+use shared::scim::{Error, discovery};
 
 use super::context::Context;
 use crate::http::answer::{Answer, scim_json};
@@ -17,13 +16,9 @@ use crate::http::answer::{Answer, scim_json};
 ///
 /// # Errors
 /// 403 for a filter.
-pub async fn service_provider_config(context: Context, headers: HeaderMap) -> Answer {
-    let mut config = discovery::service_provider_config(&context.base, context.app.config.body_limit);
-    let user_agent = headers.get(USER_AGENT).and_then(|name| name.to_str().ok()).unwrap_or_default();
-    if let (true, Some(members)) = (is_strict(user_agent), config.as_object_mut()) {
-        members.remove("securityEvents");
-    }
-    answer(&context, Some(config))
+pub async fn service_provider_config(context: Context) -> Answer {
+    let (limit, told) = (context.app.config.body_limit, context.tenant.settings.discovery);
+    answer(&context, Some(discovery::service_provider_config(&context.base, limit, told)))
 }
 
 /// The kinds of resources.
