@@ -37,9 +37,10 @@ async fn of_sixteen_posts_of_one_name_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_sixteen_posts_of_one_external_id_one_wins() {
+async fn of_sixteen_posts_of_one_external_id_one_wins_where_it_is_unique() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("same").await;
+    tenant.set(&stack, &["external_id=unique"]).await;
     for round in 0..8 {
         let posts = clients(&stack, &tenant, 16).into_iter().enumerate().map(|(n, okta)| async move {
             let mut user = person(&format!("racer-{round}-{n}@same.example"), "Race", "Same");

@@ -14,6 +14,7 @@ mod conversations;
 mod discovery;
 mod entra_patches;
 mod etags;
+mod external_ids;
 mod filters_in_sql;
 mod groups;
 mod keys;

@@ -6,6 +6,7 @@ mod known;
 mod late;
 mod members;
 mod order;
+mod shared_ids;
 mod supplement;
 mod tenants;
 mod users;
@@ -19,7 +20,7 @@ use shared::outcome::Outcome;
 use shared::postgres::groups::GroupRow;
 use shared::postgres::tenants::Tenant;
 use shared::scim::{Group, GroupPatch, MemberChange, Patch, Resource, ResourceType};
-use shared::settings::{Settings, UnknownMembers};
+use shared::settings::{ExternalId, Settings, UnknownMembers};
 use shared::ticket::Ticket;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -58,6 +59,11 @@ fn state_with_people() -> State {
 fn skip_unknown(state: &mut State) {
     let tenant = state.tenants.get_mut(&TENANT).unwrap();
     tenant.settings.unknown_members = UnknownMembers::Skip;
+}
+
+fn unique_external_ids(state: &mut State) {
+    let tenant = state.tenants.get_mut(&TENANT).unwrap();
+    tenant.settings.external_id = ExternalId::Unique;
 }
 
 /// The n-th ticket, with room for some between it and the next.
