@@ -16,6 +16,7 @@ mod entra_patches;
 mod etags;
 mod external_ids;
 mod filters_in_sql;
+mod group_displays;
 mod groups;
 mod keys;
 mod lists;

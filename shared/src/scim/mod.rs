@@ -35,7 +35,7 @@ pub use dialect::{below_base, holds_ids, is_method};
 pub use error::{ERROR_URN, Error, ScimType};
 pub use filter::{Filter, Selection};
 pub use folded::{folded, folded_instant, folded_text};
-pub use group::{Group, GroupPatch, MemberChange};
+pub use group::{Displays, Group, GroupPatch, MemberChange};
 pub use json::{MAX_DEPTH, parse_json};
 pub use list::{LIST_URN, list_response};
 pub use patch::{MAX_OPERATIONS, Op, Operation, PATCH_URN, Patch};

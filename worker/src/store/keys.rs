@@ -84,6 +84,9 @@ impl Keys {
                 for change in &patch.members {
                     self.add_change(id, change);
                 }
+                // Whoever is called something may be a member already.
+                let called: Vec<Uuid> = patch.displays.keys().copied().collect();
+                self.add_members(id, &called);
             }
             Change::DeleteGroup => {}
         }
