@@ -137,7 +137,8 @@ impl Change {
             Self::PatchUser { patch } => patch.attributes(),
             Self::PatchGroup { patch } => {
                 let mut names = patch.attributes.as_ref().map(Patch::attributes).unwrap_or_default();
-                names.extend((!patch.members.is_empty()).then(|| "members".to_owned()));
+                let has_members = !patch.members.is_empty() || !patch.displays.is_empty();
+                names.extend(has_members.then(|| "members".to_owned()));
                 names
             }
             Self::SetRole { role } => vec![format!("role={}", role.as_str())],

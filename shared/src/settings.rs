@@ -17,6 +17,10 @@ pub struct Settings {
     pub unknown_members: UnknownMembers,
     /// What to do about a POST of somebody who is there and active.
     pub on_duplicate: OnDuplicate,
+    /// Whether two active people may have one externalId.
+    pub external_id: ExternalId,
+    /// What `/ServiceProviderConfig` tells.
+    pub discovery: Discovery,
     /// The most requests in a second that one ingest takes, with a burst of as many; 0 is without a limit.
     pub requests_per_second: u32,
     /// Which mail its people get, and how it looks.
@@ -35,6 +39,28 @@ pub enum OnDuplicate {
     Update,
 }
 
+/// Whether two active people of a tenant may have one externalId.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExternalId {
+    /// They may: its uniqueness is the client's business (RFC 7643 §3.1).
+    #[default]
+    Shared,
+    /// 409 `uniqueness` for a change that would give an active person the externalId of another active one.
+    Unique,
+}
+
+/// What `/ServiceProviderConfig` tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Discovery {
+    /// All that the server can do.
+    #[default]
+    Full,
+    /// The same without `securityEvents` (RFC 9967), which strict clients refuse because they do not know it.
+    Core,
+}
+
 /// What to do about a group's members who are not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -51,6 +77,14 @@ pub const DESCRIBED: &[(&str, &str)] = &[
     (
         "on_duplicate",
         "conflict or update: whether a POST of somebody who is there and active is refused, or taken for an update",
+    ),
+    (
+        "external_id",
+        "shared or unique: whether active people may share an externalId, or a change that would make them do so is refused with 409",
+    ),
+    (
+        "discovery",
+        "full or core: core leaves securityEvents out of /ServiceProviderConfig, for clients that refuse what they do not know",
     ),
     ("unknown_members", "reject or skip: what to do about members of a group who are not known"),
     (

@@ -150,6 +150,11 @@ impl Okta {
         self.get(&format!("/Users?filter={}&startIndex=1&count=100", encode(filter))).await
     }
 
+    /// A filter over groups.
+    pub async fn filter_groups(&self, filter: &str) -> Answer {
+        self.get(&format!("/Groups?filter={}", encode(filter))).await
+    }
+
     /// Assigns a new person.
     pub async fn create(&self, user: &Value) -> Answer {
         self.with_body("POST", "/Users", user).await

@@ -1,7 +1,9 @@
 //! What the server says of itself, and of what it does not do.
 
-use serde_json::json;
-use tests::{Okta, Stack};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::{Okta, Stack, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_service_provider_config_tells_the_truth() {
@@ -26,6 +28,42 @@ async fn the_service_provider_config_tells_the_truth() {
         schemes.contains(&json!("httpbasic")) && schemes.contains(&json!("oauthbearertoken")),
         "{schemes:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_configuration_is_the_same_for_every_client_and_what_the_tenant_chose() {
+    let stack = Stack::shared().await;
+    let (tenant, other) = (stack.tenant("strict").await, stack.tenant("lenient").await);
+    let told = async |okta: &Okta, user_agent: &str| -> Value {
+        let request = okta.request("GET", "/ServiceProviderConfig").header("User-Agent", user_agent);
+        let mut config = okta.send(request).await.is(200).body;
+        config["meta"].take();
+        config
+    };
+    let okta = tenant.okta();
+    let full = told(&okta, "Okta SCIM Client 1.0.0").await;
+    assert_eq!(full["securityEvents"]["asyncRequest"], "request");
+    for user_agent in ["python-httpx/0.28.1", "scim2-client", "curl/8.0", ""] {
+        assert_eq!(told(&okta, user_agent).await, full, "{user_agent}");
+    }
+    tenant.set(&stack, &["discovery=core"]).await;
+    let core = eventually("the setting is in force", Duration::from_secs(5), async || {
+        Some(told(&okta, "").await).filter(|config| *config != full)
+    })
+    .await;
+    let mut expected = full.clone();
+    expected.as_object_mut().unwrap().remove("securityEvents");
+    assert_eq!(core, expected, "nothing else is left out");
+    assert_eq!(told(&other.okta(), "python-httpx/0.28.1").await, full, "another tenant chose nothing");
+    // What it does not tell of works all the same.
+    let request = okta.request("POST", "/Users").header("Prefer", "respond-async");
+    let person = tests::okta::person("ada@strict.example", "Ada", "Lovelace");
+    okta.send(request.body(person.to_string())).await.is(202);
+    tenant.set(&stack, &["discovery=full"]).await;
+    eventually("it is told again", Duration::from_secs(5), async || {
+        (told(&okta, "").await == full).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -247,6 +247,11 @@ impl Applier {
             .transaction(async |connection: &mut AsyncPgConnection| {
                 let mut state = load(connection, keys, now).await?;
                 let verdicts = self.fold(&mut state, batch)?;
+                if keys.claim(&state) {
+                    // Who has them is looked at under their locks, which come before all others.
+                    let unlocked = "an externalId was claimed that was not locked";
+                    return Err(postgres::Error::Contention(unlocked).into());
+                }
                 let saved = save(connection, &state).await;
                 folded = Some(state);
                 saved?;

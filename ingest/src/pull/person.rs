@@ -21,6 +21,8 @@ pub struct Person {
     pub supplement: Supplement,
     /// Whether the `externalId` is told, by them alone: without it nobody is matched by this one, but they count as in the group.
     pub is_known: bool,
+    /// Whether others in the group have the same `externalId`: then only an account of their name is theirs.
+    pub is_shared: bool,
     /// How many values could not be read.
     pub unreadable: usize,
 }
@@ -60,7 +62,7 @@ impl Person {
             region,
             custom_fields,
         };
-        Ok(Some(Self { id, supplement, is_known, unreadable }))
+        Ok(Some(Self { id, supplement, is_known, is_shared: false, unreadable }))
     }
 }
 

@@ -2,20 +2,21 @@
 //!
 //! Before it: a page. After it: commands for the worker, who decides.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use diesel::prelude::*;
+use diesel::sql_types::{Array, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::{Value, json};
 use shared::amqp::{Message, topology};
 use shared::clock::Clock;
 use shared::command::{Actor, Change, Command, Fingerprint, IfMatch};
+use shared::postgres::Error;
 use shared::postgres::schema::users;
-use shared::postgres::{Constant, Error};
 use shared::pull::Supplement;
 use shared::scim::{Patch, user_name_key};
 use shared::ticket::TicketClock;
-use time::Date;
+use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use super::person::Person;
@@ -27,12 +28,14 @@ pub struct Account {
     id: Uuid,
     external_id: Option<String>,
     user_name_key: String,
+    archived_at: Option<OffsetDateTime>,
     hire_date: Option<Date>,
     region: Option<String>,
     custom_fields: Option<Value>,
 }
 
 /// The accounts that these people may have: those linked to them, and those that are linked to nobody and have their names.
+/// Of many that share an external id those with the people's names, and as many as tell that there are several.
 ///
 /// # Errors
 /// See [`Error`].
@@ -41,40 +44,67 @@ pub async fn accounts(
     tenant: Uuid,
     people: &[Person],
 ) -> Result<Vec<Account>, Error> {
-    let known = || people.iter().filter(|person| person.is_known).map(|person| &person.supplement);
-    let ids: Vec<&str> = known().map(|known| &*known.external_id).collect();
-    let names: Vec<String> = known().map(|known| user_name_key(&known.login)).collect();
+    let known = || people.iter().filter(|person| person.is_known || person.is_shared);
+    let ids: BTreeSet<&str> = known().map(|person| &*person.supplement.external_id).collect();
+    let ids: Vec<&str> = ids.into_iter().collect();
+    let names: Vec<String> = known().map(|person| user_name_key(&person.supplement.login)).collect();
+    let linked = diesel::sql_query(LINKED).bind::<SqlUuid, _>(tenant).bind::<Array<Text>, _>(&ids);
+    let linked: Vec<Id> = linked.load(connection).await?;
+    let linked: Vec<Uuid> = linked.into_iter().map(|row| row.id).collect();
+    let named = users::user_name_key.eq_any(names);
+    let named = named.and(users::external_id.is_null().or(users::external_id.eq_any(ids)));
     let own = users::table.filter(users::tenant_id.eq(tenant)).select(Account::as_select());
-    let linked = own
-        .filter(Constant("users.external_id is not null"))
-        .filter(users::external_id.eq_any(ids))
-        .order(users::id);
-    let mut accounts: Vec<Account> = linked.load(connection).await?;
-    let named = own
-        .filter(Constant("users.external_id is null"))
-        .filter(users::user_name_key.eq_any(names))
-        .order(users::id);
-    accounts.extend(named.load(connection).await?);
-    Ok(accounts)
+    let own = own.filter(users::id.eq_any(linked).or(named)).order(users::id);
+    Ok(own.load(connection).await?)
 }
 
-/// Of several people with one external id, the first who was seen has it; the others are matched by none. `seen` are external ids
-/// of earlier pages, and the Okta ids of those who have them. Pure.
+/// People of several accounts with one external id, each with two of the active and two of the archived ones.
+const LINKED: &str = "select h.id from unnest($2) as named (external_id) cross join lateral (\
+    (select u.id from users u where u.tenant_id = $1 and u.external_id = named.external_id \
+     and u.external_id is not null and u.archived_at is null limit 2) union all \
+    (select u.id from users u where u.tenant_id = $1 and u.external_id = named.external_id \
+     and u.external_id is not null and u.archived_at is not null limit 2)) h";
+
+#[derive(QueryableByName)]
+struct Id {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+}
+
+/// Of several people with one external id, the first who was seen has it. The others are matched by none, unless an account
+/// with that external id has their name. `seen` are external ids of earlier pages, and the Okta ids of those who have them. Pure.
 pub fn tell_apart(people: &mut [Person], seen: Vec<(String, String)>) {
     let mut owners: HashMap<String, String> = seen.into_iter().collect();
+    let mut shared: HashSet<String> = HashSet::new();
     for person in people.iter_mut().filter(|person| person.is_known) {
-        let owner = owners.entry(person.supplement.external_id.clone());
+        let external_id = &person.supplement.external_id;
+        let owner = owners.entry(external_id.clone());
         if *owner.or_insert_with(|| person.id.clone()) != person.id {
+            shared.insert(external_id.clone());
             person.is_known = false;
             person.unreadable += 1;
         }
     }
+    for person in people.iter_mut() {
+        person.is_shared = shared.contains(&person.supplement.external_id);
+    }
 }
 
-/// What there is to be told of whom, and how many people have no account. An account that is linked comes before one that
-/// has the name. `all` tells also what is not new: because of commands that are still under way, it may be by then.
+/// What a page comes to.
+#[derive(Debug, Default, PartialEq)]
+pub struct Found {
+    /// What there is to be told of whom.
+    pub changes: Vec<(Uuid, Supplement)>,
+    /// How many people have no account here.
+    pub strangers: usize,
+    /// How many have an external id of several accounts, of which none can be told to be theirs.
+    pub ambiguous: usize,
+}
+
+/// Whose account is whose, and what is new of them. `all` tells also what is not new: because of commands that are still under
+/// way, it may be by then.
 #[must_use]
-pub fn differences(accounts: &[Account], people: &[Person], all: bool) -> (Vec<(Uuid, Supplement)>, usize) {
+pub fn differences(accounts: &[Account], people: &[Person], all: bool) -> Found {
     let mut linked: HashMap<&str, Vec<&Account>> = HashMap::new();
     let mut named: HashMap<&str, &Account> = HashMap::new();
     for account in accounts {
@@ -83,22 +113,39 @@ pub fn differences(accounts: &[Account], people: &[Person], all: bool) -> (Vec<(
             None => drop(named.insert(&account.user_name_key, account)),
         }
     }
-    let (mut changes, mut strangers) = (Vec::new(), 0);
-    for Person { supplement, is_known, .. } in people {
-        let own = if *is_known { linked.get(&*supplement.external_id) } else { None };
-        let found = match own {
-            Some(accounts) => accounts.clone(),
-            None if *is_known => named
-                .get(&*user_name_key(&supplement.login))
-                .map(|account| vec![*account])
-                .unwrap_or_default(),
-            None => Vec::new(),
+    let mut found = Found::default();
+    for person in people {
+        let Person { supplement, is_known, is_shared, .. } = person;
+        let key = user_name_key(&supplement.login);
+        let holders = linked.get(&*supplement.external_id).map(Vec::as_slice).unwrap_or_default();
+        let holders = if *is_known || *is_shared { holders } else { &[] };
+        let own = match theirs(holders, &key, *is_shared) {
+            None if holders.is_empty() && *is_known => named.get(&*key).copied(),
+            own => own,
         };
-        strangers += usize::from(found.is_empty());
-        let differing = found.into_iter().filter(|account| all || differs(account, supplement));
-        changes.extend(differing.map(|account| (account.id, supplement.clone())));
+        match own {
+            Some(account) if all || differs(account, supplement) => {
+                found.changes.push((account.id, supplement.clone()));
+            }
+            Some(_) => {}
+            None if holders.is_empty() => found.strangers += 1,
+            None => found.ambiguous += 1,
+        }
     }
-    (changes, strangers)
+    found
+}
+
+/// The account of a person, of those that have the external id: the one with the person's login, else the only active one, else
+/// the only one. Where others in the group have the same id, only the one with the login.
+fn theirs<'a>(holders: &[&'a Account], key: &str, is_shared: bool) -> Option<&'a Account> {
+    let named = holders.iter().find(|account| account.user_name_key == key);
+    let only = |is_active: bool| {
+        let mut those = holders.iter().filter(|account| account.archived_at.is_none() == is_active);
+        those.next().map(|account| (account, those.next().is_none()))
+    };
+    let alone =
+        || only(true).or_else(|| only(false)).filter(|(_, is_only)| *is_only).map(|(account, _)| account);
+    named.or_else(|| if is_shared { None } else { alone() }).copied()
 }
 
 fn differs(account: &Account, told: &Supplement) -> bool {
@@ -177,6 +224,7 @@ mod tests {
             id: Uuid::from_u128(id),
             external_id: external_id.map(str::to_owned),
             user_name_key: name.to_owned(),
+            archived_at: None,
             hire_date: None,
             region: Some("EMEA".to_owned()),
             custom_fields: Some(json!({ "Shirt": "M" })),
@@ -191,12 +239,12 @@ mod tests {
             region: Some(region.map(str::to_owned)),
             custom_fields: BTreeMap::from([("Shirt".to_owned(), shirt)]),
         };
-        Person { id: format!("okta-{login}"), supplement, is_known: true, unreadable: 0 }
+        Person { id: format!("okta-{login}"), supplement, is_known: true, is_shared: false, unreadable: 0 }
     }
 
     fn changed(accounts: &[Account], people: &[Person]) -> (Vec<u128>, usize) {
-        let (changes, strangers) = differences(accounts, people, false);
-        (changes.into_iter().map(|(id, _)| id.as_u128()).collect(), strangers)
+        let found = differences(accounts, people, false);
+        (found.changes.into_iter().map(|(id, _)| id.as_u128()).collect(), found.strangers)
     }
 
     #[test]
@@ -208,8 +256,8 @@ mod tests {
         assert_eq!(told(person("00u2", "bob", None, json!("M"))), (vec![2], 0));
         assert_eq!(told(person("00u2", "bob", Some("EMEA"), Value::Null)), (vec![2], 0));
         assert_eq!(told(person("00u3", "eve", None, Value::Null)), (vec![], 1));
-        let (all, _) = differences(&accounts, &[same], true);
-        assert_eq!(all.len(), 1, "while an earlier pull is under way nothing is left out");
+        let all = differences(&accounts, &[same], true);
+        assert_eq!(all.changes.len(), 1, "while an earlier pull is under way nothing is left out");
     }
 
     #[test]
@@ -224,6 +272,37 @@ mod tests {
         assert_eq!(known(&[]), [(true, 0), (false, 1), (false, 1)]);
         assert_eq!(known(&[("4711", "okta-bob")]), [(false, 1), (true, 0), (false, 1)]);
         assert_eq!(known(&[("4711", "okta-zoe"), ("4712", "okta-ada")]), [(false, 1); 3]);
+    }
+
+    #[test]
+    fn one_persons_data_are_not_told_of_another_who_has_the_same_external_id() {
+        let archived = |account| Account { archived_at: Some(OffsetDateTime::UNIX_EPOCH), ..account };
+        let ada = || account(1, Some("x"), "ada");
+        let (bob, eve) = (account(2, Some("x"), "bob"), account(3, Some("x"), "eve"));
+        let of = |login| person("x", login, None, Value::Null);
+        let found = |accounts: &[Account], people: &[Person]| {
+            let Found { changes, strangers, ambiguous } = differences(accounts, people, false);
+            (changes.into_iter().map(|(id, _)| id.as_u128()).collect::<Vec<_>>(), strangers, ambiguous)
+        };
+        let (gone_bob, gone_eve) = (archived(bob.clone()), archived(eve.clone()));
+        for (accounts, login, expected) in [
+            (vec![ada(), bob.clone()], "Bob", (vec![2], 0, 0)),
+            (vec![ada(), bob.clone()], "renamed", (vec![], 0, 1)),
+            (vec![ada(), gone_bob.clone()], "renamed", (vec![1], 0, 0)),
+            (vec![ada(), gone_bob.clone()], "bob", (vec![2], 0, 0)),
+            (vec![gone_bob.clone()], "renamed", (vec![2], 0, 0)),
+            (vec![gone_bob.clone(), gone_eve.clone()], "renamed", (vec![], 0, 1)),
+            (vec![ada(), bob.clone(), eve.clone(), account(4, None, "renamed")], "renamed", (vec![], 0, 1)),
+        ] {
+            assert_eq!(found(&accounts, &[of(login)]), expected, "{login}: {accounts:?}");
+        }
+        // Two in the group have it as well.
+        let mut both = [of("ada"), of("bob")];
+        tell_apart(&mut both, Vec::new());
+        assert_eq!(found(&[ada(), bob.clone()], &both), (vec![1, 2], 0, 0));
+        assert_eq!(found(&[bob.clone()], &both), (vec![2], 0, 1), "it is not the first one's");
+        assert_eq!(found(&[eve], &both), (vec![], 0, 2));
+        assert_eq!(found(&[], &both), (vec![], 2, 0));
     }
 
     #[test]

@@ -207,9 +207,9 @@ impl Run<'_> {
         roster::tell_apart(&mut people, seen);
         let tenant = self.row.tenant_id;
         let accounts = self.means.pool.bounded(async |c| roster::accounts(c, tenant, &people).await).await?;
-        let (changes, strangers) = roster::differences(&accounts, &people, all);
+        let found = roster::differences(&accounts, &people, all);
         let commands = self.commands();
-        let told = changes.into_iter().map(|(user, supplement)| commands.supplement(user, supplement));
+        let told = found.changes.into_iter().map(|(user, supplement)| commands.supplement(user, supplement));
         let messages: Vec<Message> = told.collect();
         self.queue(&messages).await?;
         let unreadable = people.iter().map(|person| person.unreadable).sum();
@@ -220,7 +220,8 @@ impl Run<'_> {
             is_known: person.is_known,
         });
         let (seen, next) = (seen.collect(), page.next.clone());
-        Ok(Turned { seen, strangers, changes: messages.len(), unreadable, next })
+        let (strangers, ambiguous) = (found.strangers, found.ambiguous);
+        Ok(Turned { seen, strangers, changes: messages.len(), unreadable, ambiguous, next })
     }
 
     async fn archive(&self) -> Result<(), End> {

@@ -43,13 +43,13 @@ const REST: &str = "update pull_runs set rests_until = now() + $3 * interval '1 
 const WAIT: &str = "update pull_runs set reason = $3 where id = $1 and holder = $2 and state = 'running'";
 /// What was queued stays counted: it takes effect.
 const BEGIN_ANEW: &str = "update pull_runs set phase = 'read', next_link = null, pages = 0, people = 0, strangers = 0, \
-    unreadable = 0, roster = null, linked = null, gone = null, started_at = $3 \
+    unreadable = 0, ambiguous = 0, roster = null, linked = null, gone = null, started_at = $3 \
     where id = $1 and holder = $2 and state = 'running'";
 const SEE: &str = "insert into pull_seen (run_id, okta_id, external_id, user_name_key, is_known) \
     select $1, * from unnest($2, $3, $4, $5) on conflict do nothing";
 const TURN: &str = "update pull_runs set next_link = $3, phase = case when $3 is null then 'compare' else phase end, \
     pages = pages + 1, reason = null, people = people + $4, strangers = strangers + $5, changes = changes + $6, \
-    unreadable = unreadable + $7 where id = $1 and holder = $2 and state = 'running'";
+    unreadable = unreadable + $7, ambiguous = ambiguous + $8 where id = $1 and holder = $2 and state = 'running'";
 const FINISH: &str = "update pull_runs set state = $3, reason = $4, finished_at = $5, holder = null, \
     lease_until = null where id = $1 and holder = $2 and state = 'running'";
 const FORGET: &str = "delete from pull_runs where tenant_id = $1 and state <> 'running' \
@@ -79,6 +79,8 @@ pub struct Turned {
     pub changes: usize,
     /// How many values could not be read.
     pub unreadable: usize,
+    /// How many have an external id that several accounts here have, and that nothing else tells apart.
+    pub ambiguous: usize,
     /// Where the next page is.
     pub next: Option<String>,
 }
@@ -247,6 +249,7 @@ impl Store {
                 let turn = turn.bind::<BigInt, _>(count(people)).bind::<BigInt, _>(count(page.strangers));
                 let turn =
                     turn.bind::<BigInt, _>(count(page.changes)).bind::<BigInt, _>(count(page.unreadable));
+                let turn = turn.bind::<BigInt, _>(count(page.ambiguous));
                 owned(turn.execute(c).await?)?;
                 Ok(people)
             })

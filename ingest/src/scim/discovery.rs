@@ -6,11 +6,11 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts, Path, State};
-use axum::http::header::{AUTHORIZATION, USER_AGENT};
+use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
 use serde_json::Value;
-use shared::scim::{Error, discovery, is_strict};
+use shared::scim::{Error, discovery};
 
 use super::context::Context;
 use crate::app::Shared;
@@ -35,17 +35,13 @@ impl OptionalFromRequestParts<Shared> for Context {
 /// # Errors
 /// 403 for a filter.
 pub async fn service_provider_config(
-    _caller: Option<Context>,
+    caller: Option<Context>,
     State(app): State<Shared>,
     BaseUrl(base): BaseUrl,
     query: Query,
-    headers: HeaderMap,
 ) -> Answer {
-    let mut config = discovery::service_provider_config(&base, app.config.body_limit);
-    let user_agent = headers.get(USER_AGENT).and_then(|name| name.to_str().ok()).unwrap_or_default();
-    if let (true, Some(members)) = (is_strict(user_agent), config.as_object_mut()) {
-        members.remove("securityEvents");
-    }
+    let told = caller.map(|caller| caller.tenant.settings.discovery).unwrap_or_default();
+    let config = discovery::service_provider_config(&base, app.config.body_limit, told);
     answer_to(&query, Some(config))
 }
 

@@ -56,8 +56,8 @@ pub async fn find(
     Ok(query.select(GroupRow::as_select()).first(connection).await.optional()?)
 }
 
-/// The members of these groups, by group, each list in the order of ids. A member is called by the displayName, else by the
-/// userName.
+/// The members of these groups, by group, each list in the order of ids. A member is called as the client said, else by the
+/// displayName, else by the userName.
 ///
 /// # Errors
 /// See [`Error`].
@@ -69,10 +69,16 @@ pub async fn members(
         .inner_join(users::table.on(users::id.eq(group_members::user_id)))
         .filter(group_members::group_id.eq_any(ids))
         .order((group_members::group_id, group_members::user_id))
-        .select((group_members::group_id, users::id, users::display_name, users::user_name));
-    let rows: Vec<(Uuid, Uuid, Option<String>, String)> = query.load(connection).await?;
-    let named = |(group, id, display_name, user_name): (_, _, Option<String>, String)| {
-        (group, id, display_name.unwrap_or(user_name))
+        .select((
+            group_members::group_id,
+            users::id,
+            group_members::display,
+            users::display_name,
+            users::user_name,
+        ));
+    let rows: Vec<(Uuid, Uuid, Option<String>, Option<String>, String)> = query.load(connection).await?;
+    let named = |(group, id, display, display_name, user_name): (_, _, Option<_>, Option<_>, _)| {
+        (group, id, display.or(display_name).unwrap_or(user_name))
     };
     Ok(by_first(rows.into_iter().map(named)))
 }

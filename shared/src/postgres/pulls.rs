@@ -50,6 +50,7 @@ pub struct RunRow {
     pub strangers: i64,
     pub changes: i64,
     pub unreadable: i64,
+    pub ambiguous: i64,
     pub roster: Option<i64>,
     pub linked: Option<i64>,
     pub gone: Option<i64>,

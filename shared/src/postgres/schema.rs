@@ -93,6 +93,8 @@ diesel::table! {
     group_members (group_id, user_id) {
         group_id -> Uuid,
         user_id -> Uuid,
+        display -> Nullable<Text>,
+        display_folded -> Nullable<Text>,
     }
 }
 
@@ -260,6 +262,7 @@ diesel::table! {
         strangers -> BigInt,
         changes -> BigInt,
         unreadable -> BigInt,
+        ambiguous -> BigInt,
         roster -> Nullable<BigInt>,
         linked -> Nullable<BigInt>,
         gone -> Nullable<BigInt>,

@@ -19,7 +19,6 @@
 //! | [`elements`]: a single value for a list of one | clients with one value to tell | RFC 7643 §2.4 |
 //! | [`is_core_urn`]: the URN of SCIM's drafts in `schemas` | OneLogin | RFC 7643 §3 |
 //! | [`compared_part`]: `emails co "x"` for `emails.value co "x"` | the RFC's own examples | RFC 7644 §3.4.2.2 |
-//! | [`is_strict`]: attributes that are new in the ServiceProviderConfig are not shown | scim2-client, on which scim2-cli rests | RFC 9967 §2.6 |
 //! | [`is_method`]: the method of a bulk operation in any case | clients that hand on their HTTP library's word | RFC 7644 §3.7 |
 //! | [`below_base`]: the path of a bulk operation with the base in front | clients that hand on their request's URL | RFC 7644 §3.7 |
 //! | [`holds_ids`]: `bulkId:x` as a bare manager or member | Entra ID's way to name them | RFC 7644 §3.7.2 |
@@ -155,12 +154,6 @@ pub(crate) fn compared_part(attribute: &Attribute) -> Option<&Attribute> {
 /// Whether the text means no value: Okta pushes attributes without a value as `""` (RFC 7643 §2.5 knows null and []).
 pub(super) fn is_unassigned(text: &str) -> bool {
     text.is_empty()
-}
-
-/// Whether a client with this `User-Agent` gives up at a ServiceProviderConfig with attributes that it does not know:
-/// scim2-client does (its HTTP library names itself), and knows no `securityEvents` (RFC 9967).
-pub fn is_strict(user_agent: &str) -> bool {
-    user_agent.starts_with("python-httpx")
 }
 
 /// Whether the word of a bulk operation is this method: some hand on what their HTTP library calls it, `post` (RFC 7644 §3.7

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::bulk::MAX_BULK_OPERATIONS;
 use super::list::list_response;
 use super::schema::{ResourceType, Schema, Types};
+use crate::settings::Discovery;
 
 /// The most resources in one answer to a query.
 pub const MAX_RESULTS: usize = 200;
@@ -21,9 +22,10 @@ const RESOURCE_TYPE_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:ResourceT
 const ASYNC_RESPONSE_URN: &str = "urn:ietf:params:scim:event:misc:asyncresp";
 const SCHEMA_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:Schema";
 
-/// `/ServiceProviderConfig` (RFC 7643 §5; RFC 9865 and RFC 9967 add to it). `max_payload` is the most bytes of a body.
-pub fn service_provider_config(base_url: &str, max_payload: usize) -> Value {
-    json!({
+/// `/ServiceProviderConfig` (RFC 7643 §5; RFC 9865 and RFC 9967 add to it). `max_payload` is the most bytes of a body,
+/// `told` what the tenant chose.
+pub fn service_provider_config(base_url: &str, max_payload: usize, told: Discovery) -> Value {
+    let mut config = json!({
         "schemas": [CONFIG_URN],
         "patch": { "supported": true },
         "bulk": { "supported": true, "maxOperations": MAX_BULK_OPERATIONS, "maxPayloadSize": max_payload },
@@ -39,7 +41,6 @@ pub fn service_provider_config(base_url: &str, max_payload: usize) -> Value {
             "maxPageSize": MAX_RESULTS,
             "cursorTimeout": CURSOR_TIMEOUT_SECONDS,
         },
-        "securityEvents": { "asyncRequest": "request", "eventUris": [ASYNC_RESPONSE_URN] },
         "authenticationSchemes": [
             {
                 "type": "httpbasic",
@@ -57,7 +58,11 @@ pub fn service_provider_config(base_url: &str, max_payload: usize) -> Value {
             },
         ],
         "meta": meta(base_url, "ServiceProviderConfig", "/ServiceProviderConfig"),
-    })
+    });
+    if told == Discovery::Full {
+        config["securityEvents"] = json!({ "asyncRequest": "request", "eventUris": [ASYNC_RESPONSE_URN] });
+    }
+    config
 }
 
 /// `/ResourceTypes` (RFC 7643 §6).

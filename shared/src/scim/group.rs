@@ -4,12 +4,14 @@
 //! Before it: `parse_json`. After it: the command envelope, and the fold, which knows who is a member. What an operation
 //! means for the members is told in `group/members.rs`.
 
+mod displays;
 mod members;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+pub use self::displays::Displays;
 use self::members::Split;
 use super::draft::How;
 use super::error::Error;
@@ -26,6 +28,9 @@ pub struct Group {
     /// The ids of the members in the order in which they were named, repetitions included. What cannot be an id is nil,
     /// which nobody has.
     pub members: Vec<Uuid>,
+    /// What the client calls some of them. (A worker of the version before leaves it out.)
+    #[serde(default, skip_serializing_if = "Displays::is_empty")]
+    pub displays: Displays,
 }
 
 /// A PATCH of a group: what it does to the attributes and what to the members, which do not touch each other.
@@ -37,6 +42,9 @@ pub struct GroupPatch {
     /// The operations on members, in sequence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberChange>,
+    /// What the client calls some of the members, those who were there before and those who come.
+    #[serde(default, skip_serializing_if = "Displays::is_empty")]
+    pub displays: Displays,
 }
 
 /// One operation on the members. Ids are as in [`Group::members`].
@@ -66,8 +74,9 @@ impl Group {
         let mut split = Split::new(resource_type);
         let rest = split.object(How::Replace, given)?;
         let resource = Resource::parse(resource_type, &Value::Object(rest))?;
+        let (changes, displays) = split.into_changes();
         let mut members = Vec::new();
-        for change in split.into_changes() {
+        for change in changes {
             match change {
                 MemberChange::Replace(ids) => members = ids,
                 MemberChange::Add(ids) => members.extend(ids),
@@ -75,7 +84,7 @@ impl Group {
                 MemberChange::Remove(_) | MemberChange::RemoveMatching(_) => {}
             }
         }
-        Ok(Self { resource, members })
+        Ok(Self { resource, members, displays })
     }
 }
 
@@ -83,7 +92,7 @@ impl GroupPatch {
     /// Reads the body of a PATCH.
     ///
     /// # Errors
-    /// As [`Patch::parse`]; 400 `mutability` for a change of what a member is (RFC 7643 §4.2: its parts are immutable).
+    /// As [`Patch::parse`]; 400 `mutability` for a change of what a member is (RFC 7643 §4.2: all but its `display` is immutable).
     pub fn parse(resource_type: &ResourceType, body: &Value) -> Result<Self, Error> {
         let mut split = Split::new(resource_type);
         let mut attributes = Vec::new();
@@ -92,7 +101,8 @@ impl GroupPatch {
         }
         let attributes =
             (!attributes.is_empty()).then(|| Patch::of(attributes).without_unkept(resource_type));
-        Ok(Self { attributes, members: split.into_changes() })
+        let (members, displays) = split.into_changes();
+        Ok(Self { attributes, members, displays })
     }
 }
 

@@ -31,11 +31,11 @@ pub use bulk::{
     BULK_REQUEST_URN, BULK_RESPONSE_URN, BulkOperation, BulkRequest, MAX_BULK_OPERATIONS, bulk_response,
 };
 pub use case::user_name_key;
-pub use dialect::{below_base, holds_ids, is_method, is_strict};
+pub use dialect::{below_base, holds_ids, is_method};
 pub use error::{ERROR_URN, Error, ScimType};
 pub use filter::{Filter, Selection};
 pub use folded::{folded, folded_instant, folded_text};
-pub use group::{Group, GroupPatch, MemberChange};
+pub use group::{Displays, Group, GroupPatch, MemberChange};
 pub use json::{MAX_DEPTH, parse_json};
 pub use list::{LIST_URN, list_response};
 pub use patch::{MAX_OPERATIONS, Op, Operation, PATCH_URN, Patch};

@@ -194,6 +194,8 @@ impl View {
                 let members: Map<_, _> = members.into_iter().filter(|(name, _)| is_shown(name)).collect();
                 (!members.is_empty()).then_some(Value::Object(members))
             }
+            // Nobody is shown as nobody, whichever parts are shown of a member.
+            Value::Array(elements) if elements.is_empty() => Some(Value::Array(elements)),
             Value::Array(elements) => {
                 let elements =
                     elements.into_iter().filter_map(|element| self.parts(attribute, path, fate, element));

@@ -107,18 +107,19 @@ pub struct Related {
 }
 
 impl Computed {
-    /// The attribute's name and value; none if there is nothing to show.
+    /// The attribute's name and value; none for a user who is in no group. (A group of nobody says so: clients look for the
+    /// list to fill it.)
     fn attribute(self, base_url: &str) -> Option<(String, Value)> {
         let (name, endpoint, kind, related) = match self {
-            Self::Members(related) => ("members", "/Users", "User", related),
+            Self::Groups(related) if related.is_empty() => return None,
             Self::Groups(related) => ("groups", "/Groups", "direct", related),
+            Self::Members(related) => ("members", "/Users", "User", related),
         };
         let base_url = base_url.trim_end_matches('/');
         let shown = related.into_iter().map(|Related { id, display }| {
             json!({ "value": id, "$ref": format!("{base_url}{endpoint}/{id}"), "display": display, "type": kind })
         });
-        let shown: Vec<Value> = shown.collect();
-        (!shown.is_empty()).then(|| (name.to_owned(), Value::Array(shown)))
+        Some((name.to_owned(), Value::Array(shown.collect())))
     }
 }
 

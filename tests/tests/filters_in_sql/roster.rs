@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use shared::postgres::groups::GroupRow;
 use shared::postgres::users::UserRow;
 use shared::postgres::{Error, Pool, Rows, migrations};
-use shared::scim::{Computed, Record, Related, ResourceType, Types, folded, user_name_key};
+use shared::scim::{Computed, Record, Related, ResourceType, Types, folded, folded_text, user_name_key};
 use tests::servers::Servers;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -31,8 +31,8 @@ const INSERT_USERS: &str = "insert into users (id, tenant_id, user_name, user_na
 const INSERT_GROUPS: &str = "insert into groups (id, tenant_id, display_name, external_id, resource, folded, \
     folded_version, member_count, version, ticket, created_at, modified_at) select id, tenant_id, display_name, \
     external_id, resource, folded, version, member_count, version, ticket, created_at, modified_at from input";
-const INSERT_MEMBERS: &str =
-    "insert into group_members (group_id, user_id) select group_id, user_id from input";
+const INSERT_MEMBERS: &str = "insert into group_members (group_id, user_id, display, display_folded) \
+     select group_id, user_id, display, display_folded from input";
 
 /// What is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,8 +142,12 @@ impl Roster {
         let mut rows = Vec::new();
         for (group, chosen) in groups.iter().zip(chosen) {
             for user in users.iter().enumerate().filter(|(n, _)| chosen.contains(n)).map(|(_, user)| user) {
-                rows.push(json!({ "group_id": group.id, "user_id": user.id }));
-                let display = user.display_name.clone().unwrap_or_else(|| user.user_name.clone());
+                // Every third is called something by the client: what another person's name is.
+                let called = (rows.len() % 3 == 0).then(|| users[rows.len() % users.len()].user_name.clone());
+                let folded = called.as_deref().map(folded_text);
+                rows.push(json!({ "group_id": group.id, "user_id": user.id, "display": called, "display_folded": folded }));
+                let own = || user.display_name.clone().unwrap_or_else(|| user.user_name.clone());
+                let display = called.unwrap_or_else(own);
                 members.entry(group.id).or_default().push(Related { id: user.id, display });
                 groups_of
                     .entry(user.id)

@@ -112,7 +112,7 @@ fn validated<'a>(types: &Types, change: &'a Change) -> Result<Cow<'a, Change>, I
             return Err(Invalid::NoCommand(reason.to_owned()));
         }
         let resource = parsed(&types.group, ResourceType::group(), &group.resource)?;
-        Ok(Group { resource, members: group.members.clone() })
+        Ok(Group { resource, ..group.clone() })
     };
     Ok(match change {
         Change::CreateUser { user: sent, origin, role } => {

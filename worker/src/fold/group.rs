@@ -5,7 +5,7 @@ use shared::command::Command;
 use shared::event::{Event, GroupData, GroupEvent};
 use shared::outcome::Outcome;
 use shared::postgres::groups::GroupRow;
-use shared::scim::{Error, Group, GroupPatch, MemberChange, Record, Resource, ResourceType};
+use shared::scim::{Displays, Error, Group, GroupPatch, MemberChange, Record, Resource, ResourceType};
 use uuid::Uuid;
 
 use super::State;
@@ -24,7 +24,8 @@ pub(super) fn create(state: &mut State, command: &Command, group: &Group) -> Res
     }
     let nobody = (Members::of_new(&[].into()), 0);
     let all = [MemberChange::Add(group.members.clone())];
-    let Changed { members, count, skipped, .. } = members::apply(state, command.tenant, nobody, &all)?;
+    let Changed { members, count, skipped, .. } =
+        members::apply(state, command.tenant, nobody, &all, &group.displays)?;
     let mut row = GroupRow {
         id: command.resource,
         tenant_id: command.tenant,
@@ -50,7 +51,7 @@ pub(super) fn replace(state: &mut State, command: &Command, group: &Group) -> Re
     let (row, stored) = row::in_order::<GroupRow>(state, command)?;
     let resource = group.resource.clone().replacing(&types(state, command)?.group, &stored.resource)?;
     let exactly = [MemberChange::Replace(group.members.clone())];
-    change(state, command, row, &stored, &resource, &exactly)
+    change(state, command, row, &stored, &resource, (&exactly, &group.displays))
 }
 
 /// PATCH: the operations on the attributes and those on the members.
@@ -63,7 +64,7 @@ pub(super) fn patch(state: &mut State, command: &Command, patch: &GroupPatch) ->
     if has_members(&resource) {
         return Err(Error::invalid_path("members cannot be changed as an attribute").into());
     }
-    change(state, command, row, &stored, &resource, &patch.members)
+    change(state, command, row, &stored, &resource, (&patch.members, &patch.displays))
 }
 
 /// DELETE: the memberships go with the row.
@@ -93,24 +94,27 @@ pub(super) fn leave_all(state: &mut State, command: &Command, user: Uuid) {
     }
 }
 
-/// Puts attributes and members in their places. What changes nothing keeps version and time.
+/// Puts attributes and members in their places. What changes nothing keeps version and time; so does what members are called,
+/// which is no more the group's than their own names are, and whose being sent again is no change (RFC 7644 §3.5.2.1).
 fn change(
     state: &mut State,
     command: &Command,
     mut row: GroupRow,
     stored: &Record,
     resource: &Resource,
-    changes: &[MemberChange],
+    (changes, displays): (&[MemberChange], &Displays),
 ) -> Result<Outcome, Refused> {
     let before = (state.members.get(&row.id).cloned().unwrap_or_default(), row.member_count);
-    let Changed { members, count, skipped, is_change } =
-        members::apply(state, command.tenant, before, changes)?;
+    let Changed { members, count, skipped, is_change, is_recalled } =
+        members::apply(state, command.tenant, before, changes, displays)?;
+    if is_change || is_recalled {
+        state.members.insert(row.id, members);
+    }
     if *resource != stored.resource || is_change {
         fill(&mut row, &types(state, command)?.group, resource)?;
         row.member_count = count;
         row.count_change(state.now);
         tell(state, command, &row, GroupEvent::Updated, row.version);
-        state.members.insert(row.id, members);
     }
     let record = row::record(&row)?;
     state.put(row);

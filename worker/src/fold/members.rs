@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::scim::{Error, MemberChange};
+use shared::scim::{Displays, Error, MemberChange};
 use shared::settings::UnknownMembers;
 use uuid::Uuid;
 
@@ -25,6 +25,10 @@ pub struct Members {
     pub emptied: bool,
     /// Who was added (`true`) or removed (`false`) since.
     pub changes: BTreeMap<Uuid, bool>,
+    /// What the client calls those of `stored` that it does not call by their own names.
+    pub displays: BTreeMap<Uuid, String>,
+    /// What it calls members since, or that it calls them nothing any more.
+    pub renamed: BTreeMap<Uuid, Option<String>>,
 }
 
 impl Members {
@@ -53,6 +57,22 @@ impl Members {
         self.changes.iter().filter(|(id, is_in)| !**is_in && self.stored.contains(id)).map(|(id, _)| *id)
     }
 
+    /// What the client calls a member; nothing if it is the person's own name.
+    #[must_use]
+    pub fn display(&self, id: Uuid) -> Option<&str> {
+        self.renamed.get(&id).map_or_else(|| self.displays.get(&id), Option::as_ref).map(String::as_str)
+    }
+
+    /// Members who stay, and are called otherwise than the database says.
+    pub fn recalled(&self) -> impl Iterator<Item = Uuid> {
+        let stays = |id: &Uuid| self.stored.contains(id) && self.contains(*id);
+        self.renamed.keys().copied().filter(move |id| stays(id) && self.is_recalled(*id))
+    }
+
+    fn is_recalled(&self, id: Uuid) -> bool {
+        self.display(id) != self.displays.get(&id).map(String::as_str)
+    }
+
     /// Who is a member by a change: of an emptied group, all who are.
     pub fn kept(&self) -> impl Iterator<Item = Uuid> {
         self.changes.iter().filter(|(_, is_in)| **is_in).map(|(id, _)| *id)
@@ -73,6 +93,10 @@ impl Members {
             return 0;
         }
         self.changes.insert(id, is_in);
+        if !is_in {
+            // Whoever comes back is called what they are called then.
+            self.call(id, None);
+        }
         if is_in { 1 } else { -1 }
     }
 
@@ -84,7 +108,16 @@ impl Members {
         }
         self.emptied = true;
         self.changes = ids.iter().map(|id| (*id, true)).collect();
+        let gone = |id: &&Uuid| !ids.contains(id);
+        self.renamed.extend(self.displays.keys().filter(gone).map(|id| (*id, None)));
         new_count
+    }
+
+    /// Calls a member something, or by the person's own name. It is no change of the group.
+    fn call(&mut self, id: Uuid, display: Option<&str>) {
+        if self.display(id) != display {
+            self.renamed.insert(id, display.map(str::to_owned));
+        }
     }
 }
 
@@ -98,6 +131,8 @@ pub(super) struct Changed {
     pub skipped: usize,
     /// Whether anybody is a member now who was none before, or the other way round.
     pub is_change: bool,
+    /// Whether members are called otherwise now.
+    pub is_recalled: bool,
 }
 
 /// Applies changes in their sequence to the members of a group; refuses them all before anything changes.
@@ -106,13 +141,15 @@ pub(super) fn apply(
     tenant: Uuid,
     (members, count): (Members, i64),
     changes: &[MemberChange],
+    displays: &Displays,
 ) -> Result<Changed, Error> {
     let named = changes.iter().flat_map(|change| match change {
         MemberChange::Add(ids) | MemberChange::Replace(ids) => ids.as_slice(),
         MemberChange::Remove(_) | MemberChange::RemoveMatching(_) => &[],
     });
     let new: Vec<Uuid> = named.filter(|id| !members.contains(**id)).copied().collect();
-    let mut changed = Changed { members, count, skipped: 0, is_change: false };
+    let called = members.renamed.clone();
+    let mut changed = Changed { members, count, skipped: 0, is_change: false, is_recalled: false };
     for change in changes {
         match change {
             MemberChange::Add(ids) => {
@@ -128,11 +165,16 @@ pub(super) fn apply(
             MemberChange::Replace(ids) => {
                 let ids = changed.known(state, tenant, ids)?;
                 changed.count = changed.members.replace(&ids, changed.count);
+                // Exactly these, as they are sent: what is not said of them here is not said any more.
+                for id in ids.iter().filter(|id| !displays.contains_key(id)) {
+                    changed.members.call(*id, None);
+                }
             }
             MemberChange::RemoveMatching(filter) => {
                 let all = changed.members.all().ok_or_else(too_many)?;
                 for id in all {
-                    let display = state.display(tenant, id).unwrap_or_default();
+                    let own = || state.display(tenant, id);
+                    let display = changed.members.display(id).or_else(own).unwrap_or_default();
                     if filter.selects_member(id, display)? {
                         changed.count += changed.members.set(id, false);
                     }
@@ -140,6 +182,15 @@ pub(super) fn apply(
             }
         }
     }
+    for (id, display) in displays {
+        if !changed.members.contains(*id) {
+            continue;
+        }
+        // A client that puts back what it was shown says nothing: the name follows the person's.
+        let is_own = display.is_empty() || state.display(tenant, *id) == Some(display);
+        changed.members.call(*id, (!is_own).then_some(display));
+    }
+    changed.is_recalled = changed.members.renamed != called;
     // As many as before are others only if one of them is new. (By a detour one may come back to where one was.)
     changed.is_change = changed.count != count || new.iter().any(|id| changed.members.contains(*id));
     Ok(changed)

@@ -1,6 +1,6 @@
 //! What a batch touches: loaded once, changed in memory by the fold, saved as a difference.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use shared::command::{Change, Command, Fingerprint};
 use shared::event::{Cause, Event};
@@ -44,6 +44,9 @@ pub struct State {
     pub untold: HashMap<(Uuid, Fingerprint), (Ticket, OffsetDateTime)>,
     /// Which command made a group for a request: of its tries one does.
     pub made: HashMap<(Uuid, Fingerprint), Ticket>,
+    /// The externalIds of tenants where they are unique that the fold gave to active people: whether they were free is known
+    /// only if the store loaded who has them.
+    pub claimed: BTreeSet<(Uuid, String)>,
     /// What happened, in order.
     pub events: Vec<Event>,
 }
@@ -115,6 +118,7 @@ impl State {
             unclaimed: HashMap::new(),
             untold: HashMap::new(),
             made: HashMap::new(),
+            claimed: BTreeSet::new(),
             events: Vec::new(),
         }
     }

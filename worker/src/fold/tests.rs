@@ -6,6 +6,7 @@ mod known;
 mod late;
 mod members;
 mod order;
+mod shared_ids;
 mod supplement;
 mod tenants;
 mod users;
@@ -18,8 +19,8 @@ use shared::event::Event;
 use shared::outcome::Outcome;
 use shared::postgres::groups::GroupRow;
 use shared::postgres::tenants::Tenant;
-use shared::scim::{Group, GroupPatch, MemberChange, Patch, Resource, ResourceType};
-use shared::settings::{Settings, UnknownMembers};
+use shared::scim::{Displays, Group, GroupPatch, MemberChange, Patch, Resource, ResourceType};
+use shared::settings::{ExternalId, Settings, UnknownMembers};
 use shared::ticket::Ticket;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -58,6 +59,11 @@ fn state_with_people() -> State {
 fn skip_unknown(state: &mut State) {
     let tenant = state.tenants.get_mut(&TENANT).unwrap();
     tenant.settings.unknown_members = UnknownMembers::Skip;
+}
+
+fn unique_external_ids(state: &mut State) {
+    let tenant = state.tenants.get_mut(&TENANT).unwrap();
+    tenant.settings.external_id = ExternalId::Unique;
 }
 
 /// The n-th ticket, with room for some between it and the next.
@@ -131,7 +137,7 @@ fn kinds(state: &State) -> Vec<&str> {
 
 /// POST of a group.
 fn make(n: u128, id: Uuid, name: &str, members: &[Uuid]) -> Command {
-    let group = Group { resource: called(name), members: members.to_vec() };
+    let group = Group { resource: called(name), members: members.to_vec(), displays: Displays::new() };
     let made = command(n, id, Change::CreateGroup { group });
     Command { fingerprint: Fingerprint::of(TENANT, "POST", "/Groups", name.as_bytes(), None), ..made }
 }
@@ -142,7 +148,7 @@ fn called(name: &str) -> Resource {
 
 /// PATCH of the members of the readers.
 fn members(n: u128, changes: &[MemberChange]) -> Command {
-    let patch = GroupPatch { attributes: None, members: changes.to_vec() };
+    let patch = GroupPatch { attributes: None, members: changes.to_vec(), displays: Displays::new() };
     command(n, READERS, Change::PatchGroup { patch })
 }
 

@@ -2,6 +2,7 @@
 //! a deleted user leaves.
 
 mod columns;
+mod known;
 mod supplement;
 mod tell;
 
@@ -10,7 +11,6 @@ use shared::outcome::Outcome;
 use shared::postgres::users::UserRow;
 use shared::scim::{Error, Patch, Record, Resource, user_name_key};
 use shared::settings::OnDuplicate;
-use uuid::Uuid;
 
 pub(super) use supplement::supplement;
 
@@ -25,12 +25,14 @@ pub(super) fn provision(
     user: &Resource,
     late: bool,
 ) -> Result<Outcome, Refused> {
-    match known(state, command.tenant, user).cloned() {
+    let overtaken = known::overtaken(state, command, user).filter(|_| late);
+    match (known::known(state, command.tenant, user).cloned(), overtaken) {
         // Whoever sent it has been told to try again, and may have had another answer since: an old POST left in a queue
-        // must not bring back somebody.
-        Some(known) if late && known.archived_at.is_some() => Err(Refused::Stale(known.ticket())),
-        Some(known) => restore(state, command, known, user),
-        None => create(state, command, user, Origin::Scim, Role::default()),
+        // must not bring back somebody, nor make an account twice.
+        (Some(known), _) if late && known.archived_at.is_some() => Err(Refused::Stale(known.ticket())),
+        (Some(known), _) => restore(state, command, known, user),
+        (None, Some(ticket)) => Err(Refused::Stale(ticket)),
+        (None, None) => create(state, command, user, Origin::Scim, Role::default()),
     }
 }
 
@@ -46,6 +48,7 @@ pub(super) fn create(
     if state.is_name_taken(row.tenant_id, &row.user_name_key, row.id) || state.users.contains_key(&row.id) {
         return Err(name_taken().into());
     }
+    known::claim(state, None, &row)?;
     let record = row::record(&row)?;
     tell::created(state, command, &row);
     state.put(row);
@@ -94,25 +97,6 @@ pub(super) fn delete(state: &mut State, command: &Command) -> Result<Outcome, Re
     Ok(Outcome::Deleted)
 }
 
-/// The account that a POST is about, if there is one: the one with the same externalId (of several an active one, else the
-/// one with the same userName, else the oldest), else the one with the same userName, unless an identity provider knows it by another id.
-fn known<'a>(state: &'a State, tenant: Uuid, user: &Resource) -> Option<&'a UserRow> {
-    let (key, external_id) = (user_name_key(user.user_name()), user.external_id());
-    let linked = state
-        .users_of(tenant)
-        .filter(|row| external_id.is_some() && row.external_id.as_deref() == external_id);
-    let named = || {
-        let mut rows = state.users_of(tenant);
-        rows.find(|row| {
-            let is_linked_elsewhere = external_id.is_some()
-                && row.external_id.is_some()
-                && row.external_id.as_deref() != external_id;
-            row.user_name_key == key && !is_linked_elsewhere
-        })
-    };
-    linked.min_by_key(|row| (row.archived_at.is_some(), row.user_name_key != key, row.id)).or_else(named)
-}
-
 /// A POST of somebody who is known: they come back as by a PUT, unless they were never gone (and the tenant's setting
 /// `on_duplicate` does not take that for an update).
 fn restore(
@@ -127,7 +111,7 @@ fn restore(
         return Err(if row.user_name_key == user_name_key(user.user_name()) {
             name_taken().into()
         } else {
-            Error::uniqueness("another user has this externalId").into()
+            known::external_id_taken().into()
         });
     }
     let ticket = row::turn(&row, command)?;
@@ -172,6 +156,7 @@ fn change(
         if state.is_name_taken(row.tenant_id, &row.user_name_key, row.id) {
             return Err(name_taken().into());
         }
+        known::claim(state, Some(&before), &row)?;
     }
     if matches!(command.actor, Actor::Key(_))
         && row.origin == Origin::Manual.as_str()

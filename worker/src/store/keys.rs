@@ -20,7 +20,7 @@ pub struct Keys {
     pub(super) deleted: BTreeSet<Uuid>,
     /// Names that must be free.
     pub(super) names: BTreeSet<(Uuid, String)>,
-    /// Those by which a POST may find somebody who is known already.
+    /// Those by which a POST may find somebody who is known already, and those of which it matters whether they are free.
     pub(super) external_ids: BTreeSet<(Uuid, String)>,
     /// Requests that make groups: a repeated one must find what came of the first.
     pub(super) group_creates: BTreeSet<String>,
@@ -84,6 +84,9 @@ impl Keys {
                 for change in &patch.members {
                     self.add_change(id, change);
                 }
+                // Whoever is called something may be a member already.
+                let called: Vec<Uuid> = patch.displays.keys().copied().collect();
+                self.add_members(id, &called);
             }
             Change::DeleteGroup => {}
         }
@@ -109,6 +112,14 @@ impl Keys {
     fn add_members(&mut self, group: Uuid, ids: &[Uuid]) {
         self.members.extend(ids);
         self.pairs.extend(ids.iter().map(|id| (group, *id)));
+    }
+
+    /// Adds the externalIds that a fold gave to people, of which it must know that they are free; whether any was not among those
+    /// that are locked and loaded. (A PUT is not looked at before it is folded: only the tenant's setting says whether it matters.)
+    pub fn claim(&mut self, state: &State) -> bool {
+        let before = self.external_ids.len();
+        self.external_ids.extend(state.claimed.iter().cloned());
+        self.external_ids.len() > before
     }
 
     /// Adds the names that a fold came to, so that the next one sees who has them: a PATCH does not show its

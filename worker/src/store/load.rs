@@ -4,6 +4,7 @@
 //! begins when the lock is held: first what has no row yet, then users, then groups, then who is in them.
 
 mod groups;
+mod holders;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -19,6 +20,7 @@ use shared::ticket::Ticket;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use self::holders::Holders;
 use super::{Keys, locks};
 use crate::fold::{Entry, Person, Slot, Standing, State};
 
@@ -102,16 +104,11 @@ async fn load_users(mut connection: &AsyncPgConnection, keys: &Keys) -> Result<V
     if keys.users.is_empty() {
         return Ok(Vec::new());
     }
-    let split = |set: &BTreeSet<(Uuid, String)>| -> (Vec<Uuid>, Vec<String>) { set.iter().cloned().unzip() };
-    let ((named_in, names), (linked_in, external_ids)) = (split(&keys.names), split(&keys.external_ids));
+    let (named_in, names): (Vec<Uuid>, Vec<String>) = keys.names.iter().cloned().unzip();
     // Of several tenants this finds a little more than asked for; the fold looks at tenant and name together.
     let named = users::tenant_id.eq_any(named_in).and(users::user_name_key.eq_any(names));
-    let linked = users::tenant_id
-        .eq_any(linked_in)
-        .and(Constant("users.external_id is not null"))
-        .and(users::external_id.eq_any(external_ids));
     let changed = users::id.eq_any(ids(&keys.users)).and(users::tenant_id.eq_any(ids(&keys.tenants)));
-    let touched = changed.or(named).or(linked);
+    let touched = changed.or(named).or(Holders::of(&keys.external_ids, &keys.names));
     let query = users::table.filter(touched).order(users::id).select(UserRow::as_select());
     Ok(if keys.deleted.is_empty() {
         query.for_no_key_update().load(&mut connection).await?

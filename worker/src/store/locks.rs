@@ -36,9 +36,9 @@ pub async fn hold_alone(connection: &AsyncPgConnection, tenant: Uuid) -> Result<
     take(connection, TENANTS_ALONE, vec![tenant.to_string()]).await
 }
 
-/// Of several POSTs with one externalId one comes after the other, in whichever batches they are, and of several tries of
-/// one POST of a group. (A userName has a constraint that sees to it; an externalId is the client's own, and its PATCHes may
-/// give it to two accounts; a displayName may be that of many groups.)
+/// Of several POSTs with one externalId one comes after the other, in whichever batches they are, of several changes that claim
+/// one where they are unique, and of several tries of one POST of a group. (A userName has a constraint that sees to it; an
+/// externalId is the client's own, and may be that of many people; a displayName that of many groups.)
 ///
 /// # Errors
 /// See [`Error`].

@@ -68,7 +68,7 @@ pub async fn save(connection: &AsyncPgConnection, state: &State) -> Result<(), E
         execute(connection, "groups", &groups.new, INSERT_GROUPS),
         execute(connection, "group_members", &members.left, members::KEEP),
         execute(connection, "group_members", &members.removed, members::DELETE),
-        execute(connection, "group_members", &members.added, members::INSERT),
+        call_and_add(connection, &members),
         execute(connection, "commands", &commands.new, commands::INSERT),
         execute(connection, "commands", &commands.changed, commands::UPDATE),
         execute(connection, "outbox", &events, INSERT_EVENTS),
@@ -126,6 +126,12 @@ async fn delete_groups(mut connection: &AsyncPgConnection, ids: Vec<Uuid>) -> Re
         diesel::delete(groups::table.filter(groups::id.eq_any(ids))).execute(&mut connection).await?;
     }
     Ok(())
+}
+
+/// Seldom both.
+async fn call_and_add(connection: &AsyncPgConnection, members: &members::Changes) -> Result<(), Error> {
+    execute(connection, "group_members", &members.recalled, members::CALL).await?;
+    execute(connection, "group_members", &members.added, members::INSERT).await
 }
 
 async fn execute<T: Serialize>(

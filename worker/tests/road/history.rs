@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use shared::command::{Change, Origin};
-use shared::scim::{GroupPatch, MemberChange, Patch, Resource, ResourceType};
+use shared::scim::{Displays, GroupPatch, MemberChange, Patch, Resource, ResourceType};
 use uuid::Uuid;
 
 /// Who may be members of the one group.
@@ -64,8 +64,9 @@ impl Call {
 impl Op {
     /// The change in the command; none for a read, which does not cross the queue.
     pub fn change(self) -> Option<Change> {
-        let members =
-            |change| Change::PatchGroup { patch: GroupPatch { attributes: None, members: vec![change] } };
+        let members = |change| Change::PatchGroup {
+            patch: GroupPatch { attributes: None, members: vec![change], displays: Displays::new() },
+        };
         Some(match self {
             Self::Read => return None,
             Self::Create(n) => Change::CreateUser { user: user(n), origin: Origin::Scim, role: None },

@@ -7,7 +7,7 @@ use serde_json::json;
 use shared::clock::Clock;
 use shared::command::{Actor, Change, Command, Fingerprint, VERSION};
 use shared::outcome::Outcome;
-use shared::scim::{Group, Resource, ResourceType};
+use shared::scim::{Displays, Group, Resource, ResourceType};
 use shared::ticket::{Ticket, TicketClock};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -131,7 +131,9 @@ impl World {
         } else {
             let body = json!({ "displayName": "Readers" });
             let resource = Resource::parse(ResourceType::group(), &body).unwrap();
-            let change = Change::CreateGroup { group: Group { resource, members: Vec::new() } };
+            let change = Change::CreateGroup {
+                group: Group { resource, members: Vec::new(), displays: Displays::new() },
+            };
             Command { change, ..self.command(Op::Create(0), old) }
         };
         let mut state = self.database.load(std::slice::from_ref(&command), at(self.now), self.without);

@@ -143,7 +143,8 @@ impl Part<'_> {
         shown.total += page.total;
         let resource_type = kind.resource_type(types);
         shown.resources.extend(page.records.into_iter().map(|record| {
-            let computed = related.remove(&record.id).map(|related| kind.computed_of(related));
+            let related = related.remove(&record.id).unwrap_or_default();
+            let computed = with_related.then(|| kind.computed_of(related));
             record.represent(resource_type, &self.context.base, computed, self.projection)
         }));
         Ok(told)

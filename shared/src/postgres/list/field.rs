@@ -254,7 +254,7 @@ impl<'a> Finder<'a> {
                 "m.user_id",
                 ("(m.user_id::text collate \"C\")", "((? || m.user_id::text) collate \"C\")"),
                 "/Users",
-                "(coalesce(o.folded ->> 'displayName', o.user_name_key) collate \"C\")",
+                "(coalesce(m.display_folded, o.folded ->> 'displayName', o.user_name_key) collate \"C\")",
                 "('user'::text collate \"C\")",
             ),
         };

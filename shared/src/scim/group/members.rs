@@ -9,13 +9,14 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::MemberChange;
+use super::displays::{self, Displays};
 use crate::scim::dialect::{self, Names, elements};
 use crate::scim::draft::How;
 use crate::scim::error::Error;
 use crate::scim::filter::{CompareOp, Filter, ValuePath};
 use crate::scim::patch::{Op, Operation};
 use crate::scim::path::Path;
-use crate::scim::schema::{Attribute, Mutability, Resolved, ResourceType};
+use crate::scim::schema::{Attribute, Resolved, ResourceType};
 use crate::scim::value::is_empty;
 
 /// The attribute's name.
@@ -34,6 +35,7 @@ pub(super) fn attribute(resource_type: &ResourceType) -> Option<&Attribute> {
 pub(super) struct Split<'a> {
     resource_type: &'a ResourceType,
     changes: Vec<MemberChange>,
+    displays: Displays,
     matching_terms: usize,
 }
 
@@ -50,11 +52,11 @@ enum About<'a> {
 
 impl<'a> Split<'a> {
     pub(super) fn new(resource_type: &'a ResourceType) -> Self {
-        Self { resource_type, changes: Vec::new(), matching_terms: 0 }
+        Self { resource_type, changes: Vec::new(), displays: Displays::new(), matching_terms: 0 }
     }
 
-    pub(super) fn into_changes(self) -> Vec<MemberChange> {
-        self.changes
+    pub(super) fn into_changes(self) -> (Vec<MemberChange>, Displays) {
+        (self.changes, self.displays)
     }
 
     /// One operation of a PATCH; what is left of it concerns attributes.
@@ -163,11 +165,16 @@ impl<'a> Split<'a> {
             Err(error) => return Err(error),
         };
         match (sub, &path.filter) {
-            (Some(sub), _) if sub.mutability == Mutability::ReadOnly && names == Names::Incidental => Ok(()),
+            (Some(sub), Some(filter)) if is_display(sub) => self.call(filter, Some(value)),
+            (Some(sub), None) if is_display(sub) && names == Names::Incidental => Ok(()),
             (Some(sub), None) if sub.name == "value" && how == How::Add => self.add(ids(value)?),
             (Some(sub), _) => Err(fixed(sub)),
-            (None, None) if how == How::Add => self.add(ids(value)?),
+            (None, None) if how == How::Add => {
+                displays::collect(&mut self.displays, value)?;
+                self.add(ids(value)?)
+            }
             (None, None) => {
+                displays::collect(&mut self.displays, value)?;
                 self.changes.push(MemberChange::Replace(ids(value)?));
                 Ok(())
             }
@@ -181,11 +188,11 @@ impl<'a> Split<'a> {
             return if how == How::Replace { self.remove_selected(filter) } else { Ok(()) };
         }
         let given = elements(value).iter().filter(|element| element.is_string() || names_value(element));
-        let given: Vec<Value> = given.cloned().collect();
-        let given = ids(&Value::Array(given))?;
-        let selected = selected_ids(filter).unwrap_or_default();
-        if given.iter().all(|id| selected.contains(id)) {
-            return self.add(given);
+        let given = Value::Array(given.cloned().collect());
+        let (ids, selected) = (ids(&given)?, selected_ids(filter).unwrap_or_default());
+        if ids.iter().all(|id| selected.contains(id)) {
+            displays::collect(&mut self.displays, &given)?;
+            return self.add(ids);
         }
         Err(Error::mutability("members.value is immutable: remove the one member and add the other"))
     }
@@ -195,6 +202,7 @@ impl<'a> Split<'a> {
         let sub = self.sub(path)?;
         match (sub, &path.filter, dialect::listed(listed)) {
             (Some(sub), None, Some(listed)) if sub.name == "value" => self.remove_listed(listed),
+            (Some(sub), Some(filter), _) if is_display(sub) => self.call(filter, None),
             (Some(sub), _, _) => Err(fixed(sub)),
             (None, Some(filter), _) => self.remove_selected(filter),
             (None, None, Some(listed)) => self.remove_listed(listed),
@@ -203,6 +211,15 @@ impl<'a> Split<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// `members[value eq "…"].display`: what the client calls a member.
+    fn call(&mut self, filter: &Filter, value: Option<&Value>) -> Result<(), Error> {
+        let Some(ids) = selected_ids(filter) else {
+            let detail = "members.display is set for members that are selected by value alone";
+            return Err(Error::invalid_filter(detail));
+        };
+        displays::set(&mut self.displays, ids, value)
     }
 
     fn add(&mut self, ids: Vec<Uuid>) -> Result<(), Error> {
@@ -235,7 +252,16 @@ impl<'a> Split<'a> {
 }
 
 fn fixed(sub: &Attribute) -> Error {
+    if is_display(sub) {
+        return Error::mutability(
+            "members.display is set for one member, as in members[value eq \"…\"].display",
+        );
+    }
     Error::mutability(format!("members.{} is {}", sub.name, sub.mutability.as_str()))
+}
+
+fn is_display(sub: &Attribute) -> bool {
+    sub.name == "display"
 }
 
 /// The ids that the filter selects, if it selects by ids alone: `value eq`, joined by `or` or `and`, and the `type` that

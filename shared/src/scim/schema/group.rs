@@ -2,7 +2,7 @@
 //!
 //! Read by `schema.rs`. Members are users; groups in groups are not kept (§4.2 leaves the choice).
 
-use super::{Attribute, GROUP_URN, Returned, Schema};
+use super::{Attribute, GROUP_URN, Schema};
 
 pub(super) fn schema() -> Schema {
     Schema {
@@ -21,7 +21,7 @@ fn members() -> Vec<Attribute> {
         Attribute::string("value", "The id of the member").case_exact().immutable(),
         Attribute::reference("$ref", &["User"], "The URI of the member").immutable(),
         Attribute::string("type", "What the member is").canonical(&["User"]).immutable(),
-        // Theirs, not the group's: it is not in RFC 7643 §8.7.1, and who wants it asks for it.
-        Attribute::string("display", "The name of the member").read_only().returned(Returned::Request),
+        // RFC 7643 §8.7.1 leaves it out, and §2.4 and the example of a group (§8.4) have it.
+        Attribute::string("display", "What the client calls the member, else the member's own name"),
     ]
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::scim::schema::Schema;
 use crate::scim::{Types, discovery, list_response};
+use crate::settings::Discovery;
 
 const BASE: &str = "https://acme.example/scim/v2";
 const ACME: &str = "urn:example:params:scim:schemas:extension:acme:2.0:Group";
@@ -58,7 +59,7 @@ fn lists_and_look_ups_agree() {
 
 #[test]
 fn the_configuration_says_what_the_services_do() {
-    let config = discovery::service_provider_config(BASE, 1_048_576);
+    let config = discovery::service_provider_config(BASE, 1_048_576, Discovery::Full);
     assert_eq!(
         config["bulk"],
         json!({ "supported": true, "maxOperations": 1000, "maxPayloadSize": 1_048_576 })
@@ -75,6 +76,15 @@ fn the_configuration_says_what_the_services_do() {
     assert_eq!(config["filter"], json!({ "supported": true, "maxResults": discovery::MAX_RESULTS }));
     let schemes = config["authenticationSchemes"].as_array().unwrap();
     assert_eq!(schemes.iter().filter(|scheme| scheme["primary"] == json!(true)).count(), 1);
+}
+
+#[test]
+fn a_tenant_may_have_what_strict_clients_do_not_know_left_out() {
+    let full = discovery::service_provider_config(BASE, 1_048_576, Discovery::Full);
+    let core = discovery::service_provider_config(BASE, 1_048_576, Discovery::Core);
+    let mut expected = full;
+    expected.as_object_mut().unwrap().remove("securityEvents").expect("it is in the full one");
+    assert_eq!(core, expected, "nothing else is left out");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::fold::{Person, Slot};
 fn a_group_is_made_renamed_and_deleted_each_with_its_event() {
     let mut state = state_with_people();
     assert_eq!(status(&mut state, &make(1, READERS, "Readers", &[ADA])), 201);
-    let group = Group { resource: called("Writers"), members: vec![ADA] };
+    let group = Group { resource: called("Writers"), members: vec![ADA], displays: Displays::new() };
     assert_eq!(status(&mut state, &command(2, READERS, Change::ReplaceGroup { group })), 200);
     let row = state.row::<GroupRow>(TENANT, READERS).unwrap();
     assert_eq!((row.display_name.as_str(), row.version), ("Writers", 2));
@@ -48,7 +48,7 @@ fn a_change_to_what_is_already_so_keeps_version_and_time_but_moves_the_ticket() 
     let mut state = state_with_people();
     outcome(&mut state, &make(1, READERS, "Readers", &[ADA]));
     state.now += Duration::seconds(5);
-    let same = Group { resource: called("Readers"), members: vec![ADA, ADA] };
+    let same = Group { resource: called("Readers"), members: vec![ADA, ADA], displays: Displays::new() };
     let changes = [
         members(2, &[MemberChange::Add(vec![ADA]), MemberChange::Remove(vec![BOB, Uuid::nil()])]),
         members(3, &[MemberChange::Replace(vec![ADA])]),
@@ -97,7 +97,11 @@ fn a_patch_of_attributes_is_held_against_the_schema_and_leaves_the_members_alone
     outcome(&mut state, &make(1, READERS, "Readers", &[ADA]));
     let patch = |value| {
         let body = json!({ "Operations": [{ "op": "replace", "value": value }] });
-        GroupPatch { attributes: Some(Patch::parse(&body).unwrap()), members: Vec::new() }
+        GroupPatch {
+            attributes: Some(Patch::parse(&body).unwrap()),
+            members: Vec::new(),
+            displays: Displays::new(),
+        }
     };
     let rename = Change::PatchGroup { patch: patch(json!({ "displayName": "Writers" })) };
     assert_eq!(status(&mut state, &command(2, READERS, rename)), 200);
@@ -110,7 +114,7 @@ fn a_patch_of_attributes_is_held_against_the_schema_and_leaves_the_members_alone
 #[test]
 fn a_resource_with_members_in_it_has_no_verdict() {
     let resource = serde_json::from_value(json!({ "displayName": "Readers", "members": [] })).unwrap();
-    let group = Group { resource, members: Vec::new() };
+    let group = Group { resource, members: Vec::new(), displays: Displays::new() };
     assert!(decide(&mut state(), &command(1, READERS, Change::CreateGroup { group })).is_err());
 }
 

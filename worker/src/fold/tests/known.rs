@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use super::*;
 
 /// A command with a user like Ada, but for these attributes.
-fn with(n: u128, id: Uuid, attributes: &Value, change: impl Fn(Resource) -> Change) -> Command {
+pub(super) fn with(n: u128, id: Uuid, attributes: &Value, change: impl Fn(Resource) -> Change) -> Command {
     let mut body = serde_json::to_value(user("ada@acme.example", None)).unwrap();
     body.as_object_mut().unwrap().extend(attributes.as_object().unwrap().clone());
     command(n, id, change(Resource::parse(ResourceType::user(), &body).unwrap()))
 }
 
-fn post(n: u128, attributes: &Value) -> Command {
+pub(super) fn post(n: u128, attributes: &Value) -> Command {
     with(n, Uuid::from_u128(n), attributes, |user| Change::CreateUser {
         user,
         origin: Origin::Scim,
@@ -20,7 +20,7 @@ fn post(n: u128, attributes: &Value) -> Command {
 }
 
 /// A state with accounts of these ids, userNames and externalIds, inactive.
-fn inactive(accounts: &[(u128, &str, Option<&str>)]) -> State {
+pub(super) fn inactive(accounts: &[(u128, &str, Option<&str>)]) -> State {
     let mut state = state();
     for (id, name, external_id) in accounts {
         let attributes = json!({ "userName": name, "externalId": external_id, "active": false });
@@ -48,7 +48,24 @@ fn a_known_inactive_user_is_restored_under_the_same_id() {
         (&[(7, "old", Some("x"))], json!({ "userName": "new", "externalId": "x" }), Some(7)),
         // Another person of that name.
         (&[(7, "ada", Some("x"))], json!({ "userName": "ada", "externalId": "y" }), None),
-        // Of several the one of the same name, else the oldest.
+        // Another person's id, who is away as well.
+        (
+            &[(7, "ada", Some("x")), (8, "bob", Some("y"))],
+            json!({ "userName": "ada", "externalId": "y" }),
+            None,
+        ),
+        // An id that others have too tells nobody apart, neither the account's own nor the posted one.
+        (
+            &[(7, "ada", Some("x")), (8, "bob", Some("x"))],
+            json!({ "userName": "ada", "externalId": "y" }),
+            Some(7),
+        ),
+        (
+            &[(7, "ada", Some("x")), (8, "bob", Some("y")), (9, "eve", Some("y"))],
+            json!({ "userName": "ada", "externalId": "y" }),
+            Some(7),
+        ),
+        // Of several the one of the same name, else none of them.
         (
             &[(7, "old", Some("x")), (8, "ada", Some("x"))],
             json!({ "userName": "Ada", "externalId": "x" }),
@@ -57,10 +74,14 @@ fn a_known_inactive_user_is_restored_under_the_same_id() {
         (
             &[(7, "old", Some("x")), (8, "older", Some("x"))],
             json!({ "userName": "ada", "externalId": "x" }),
-            Some(7),
+            Some(100),
         ),
-        // The externalId says who it is, but the name is somebody else's.
-        (&[(7, "old", Some("x")), (8, "ada", None)], json!({ "userName": "ada", "externalId": "x" }), None),
+        // The name comes first.
+        (
+            &[(7, "old", Some("x")), (8, "ada", None)],
+            json!({ "userName": "ada", "externalId": "x" }),
+            Some(8),
+        ),
         // externalId is caseExact.
         (&[(7, "old", Some("X"))], json!({ "userName": "ada", "externalId": "x" }), Some(100)),
     ];
@@ -81,22 +102,12 @@ fn a_known_inactive_user_is_restored_under_the_same_id() {
 }
 
 #[test]
-fn a_known_active_user_is_a_conflict() {
-    for posted in [json!({ "externalId": "x" }), json!({ "userName": "new", "externalId": "x" }), json!({})] {
+fn an_active_user_of_the_name_is_a_conflict_whatever_the_external_id() {
+    for posted in [json!({ "externalId": "x" }), json!({ "externalId": "y" }), json!({})] {
         let mut state = state();
         outcome(&mut state, &post(1, &json!({ "externalId": "x" })));
         assert_eq!(status(&mut state, &post(2, &posted)), 409, "{posted}");
     }
-}
-
-#[test]
-fn of_two_with_one_external_id_the_active_one_is_a_conflict() {
-    let mut state = inactive(&[(7, "old", Some("x"))]);
-    outcome(&mut state, &post(50, &json!({ "userName": "now" })));
-    let id = state.users_of(TENANT).find(|row| row.user_name == "now").unwrap().id;
-    outcome(&mut state, &command(51, id, patch(51, json!({ "externalId": "x" })).change));
-    assert_eq!(status(&mut state, &post(100, &json!({ "userName": "old", "externalId": "x" }))), 409);
-    assert!(state.user(TENANT, Uuid::from_u128(7)).unwrap().archived_at.is_some());
 }
 
 #[test]

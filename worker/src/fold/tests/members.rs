@@ -134,3 +134,76 @@ fn nobody_is_looked_for_by_name_among_too_many() {
     assert_eq!(status(&mut state, &members(3, &[replace(&[ADA, BOB]), search[0].clone()])), 200);
     assert_eq!(readers(&state), (1, 2, vec![BOB]));
 }
+
+/// A PATCH that adds Ada and Bob, or makes them the members, and calls them something.
+fn calling(n: u128, change: MemberChange, names: &[(Uuid, &str)]) -> Command {
+    let displays = names.iter().map(|(id, name)| (*id, (*name).to_owned())).collect();
+    let patch = GroupPatch { attributes: None, members: vec![change], displays };
+    command(n, READERS, Change::PatchGroup { patch })
+}
+
+/// What Ada and Bob are called.
+fn displays(state: &State) -> [Option<&str>; 2] {
+    [ADA, BOB].map(|id| state.members[&READERS].display(id))
+}
+
+#[test]
+fn a_member_is_called_what_the_client_said_unless_that_is_the_persons_own_name() {
+    let mut state = state_with_people();
+    loaded(&mut state, 0, &[]);
+    let named = [(ADA, "The Countess"), (BOB, "bob@acme.example"), (NOBODY, "Nobody")];
+    assert_eq!(status(&mut state, &calling(2, add(&[ADA, BOB]), &named)), 200);
+    assert_eq!(
+        displays(&state),
+        [Some("The Countess"), None],
+        "a name that is sent back follows the person's"
+    );
+    // What is not sent stays with a member who is added again, and goes with a member of whom the whole is sent.
+    assert_eq!(status(&mut state, &members(3, &[add(&[ADA])])), 200);
+    assert_eq!(displays(&state), [Some("The Countess"), None]);
+    assert_eq!(status(&mut state, &calling(4, replace(&[ADA, BOB]), &[(BOB, "Bobby")])), 200);
+    assert_eq!(displays(&state), [None, Some("Bobby")]);
+    assert_eq!(status(&mut state, &members(5, &[remove(&[BOB]), add(&[BOB])])), 200);
+    assert_eq!(displays(&state), [None, None], "whoever comes back is called what they are called then");
+}
+
+#[test]
+fn what_members_are_called_is_no_change_of_the_group_and_is_written_only_where_it_is_another() {
+    let mut state = state_with_people();
+    loaded(&mut state, 2, &[ADA, BOB]);
+    state.members.get_mut(&READERS).unwrap().displays.insert(BOB, "Bobby".to_owned());
+    let recalled = |state: &State| state.members[&READERS].recalled().collect::<Vec<_>>();
+    assert_eq!(status(&mut state, &calling(2, replace(&[ADA, BOB]), &[(BOB, "Bobby")])), 200);
+    assert_eq!(recalled(&state), [] as [Uuid; 0]);
+    assert_eq!(status(&mut state, &calling(3, add(&[ADA]), &[(ADA, "The Countess"), (BOB, "")])), 200);
+    assert_eq!((recalled(&state), displays(&state)), (vec![ADA, BOB], [Some("The Countess"), None]));
+    assert_eq!(readers(&state), (2, 1, vec![ADA, BOB]));
+    assert_eq!(kinds(&state), [""; 0]);
+    assert_eq!(difference(&state), (vec![], vec![], false), "no membership is made or ended");
+    // Back to what it was before the batch: nothing is written.
+    assert_eq!(status(&mut state, &calling(4, add(&[ADA]), &[(ADA, ""), (BOB, "Bobby")])), 200);
+    assert_eq!(recalled(&state), [] as [Uuid; 0]);
+    // Whoever is none is called nothing.
+    assert_eq!(status(&mut state, &calling(5, remove(&[BOB]), &[(BOB, "Robert")])), 200);
+    assert_eq!((recalled(&state), displays(&state)), (vec![], [None, None]));
+}
+
+#[test]
+fn somebody_who_came_in_the_same_batch_can_be_called_something_by_a_later_change() {
+    let mut state = state_with_people();
+    loaded(&mut state, 0, &[]);
+    assert_eq!(status(&mut state, &members(2, &[add(&[ADA])])), 200);
+    assert_eq!(status(&mut state, &calling(3, add(&[ADA]), &[(ADA, "The Countess")])), 200);
+    assert_eq!((difference(&state).0, displays(&state)[0]), (vec![ADA], Some("The Countess")));
+}
+
+#[test]
+fn members_are_removed_by_what_the_client_calls_them() {
+    let mut state = state_with_people();
+    outcome(&mut state, &make(1, READERS, "Readers", &[]));
+    outcome(&mut state, &calling(2, add(&[ADA, BOB]), &[(BOB, "The Countess")]));
+    assert_eq!(status(&mut state, &members(3, &[matching("display eq \"the countess\"")])), 200);
+    assert_eq!(readers(&state).2, [ADA]);
+    assert_eq!(status(&mut state, &members(4, &[matching("display sw \"bob\"")])), 200);
+    assert_eq!(readers(&state).2, [ADA]);
+}

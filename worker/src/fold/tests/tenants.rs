@@ -53,7 +53,11 @@ fn what_is_immutable_stays_as_it_was_first_set() {
         [(10, json!("7"), 200), (20, json!("8"), 400), (30, Value::Null, 400), (40, json!("7"), 200)]
     {
         let user = with_badge(&user("ada@acme.example", None), &badge);
-        let group = Group { resource: with_badge(&called("Readers"), &badge), members: Vec::new() };
+        let group = Group {
+            resource: with_badge(&called("Readers"), &badge),
+            members: Vec::new(),
+            displays: Displays::new(),
+        };
         assert_eq!(status(&mut state, &command(n, ADA, Change::ReplaceUser { user })), expected, "{badge}");
         let change = Change::ReplaceGroup { group };
         assert_eq!(status(&mut state, &command(n + 1, READERS, change)), expected, "{badge}");

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use shared::postgres::Error;
 use shared::postgres::groups::GroupRow;
@@ -21,6 +21,8 @@ use super::ids;
 use crate::fold::{MAX_SEARCHED, Members, Person, Slot, State};
 use crate::store::Keys;
 
+/// A membership: the group, the user, and what the client calls the user.
+type Membership = (Uuid, Uuid, Option<String>);
 /// A user's id, tenant, displayName and userName.
 pub(super) type Called = (Uuid, Uuid, Option<String>, String);
 
@@ -59,19 +61,26 @@ pub(super) async fn load(
     if let Some(cause) = Error::cause(failures.into_iter().flatten().cloned()) {
         return Err(cause);
     }
-    for (group, user) in named? {
-        state.members.entry(group).or_default().stored.insert(user);
+    for (group, user, display) in named? {
+        insert(state, group, user, display);
     }
     for (id, members) in &mut state.members {
         let row = state.groups.get(id).and_then(|slot| slot.stored.as_ref());
         members.is_whole =
             keys.searched.contains(id) && row.is_some_and(|row| row.member_count <= MAX_SEARCHED);
     }
-    for (group, called) in searched? {
-        state.members.entry(group).or_default().stored.insert(called.0);
+    for (group, display, called) in searched? {
+        insert(state, group, called.0, display);
         state.people.extend([person(called)]);
     }
     Ok(())
+}
+
+/// Notes a membership that there is.
+fn insert(state: &mut State, group: Uuid, user: Uuid, display: Option<String>) {
+    let members = state.members.entry(group).or_default();
+    members.stored.insert(user);
+    members.displays.extend(display.map(|display| (user, display)));
 }
 
 /// The memberships of those whom the batch deletes.
@@ -83,11 +92,11 @@ async fn load_left(mut connection: &AsyncPgConnection, keys: &Keys) -> Result<Ve
     Ok(query.select((group_members::group_id, group_members::user_id)).load(&mut connection).await?)
 }
 
-/// Which of these pairs are memberships.
+/// Which of these pairs are memberships, and what the client calls the member.
 async fn load_pairs(
     mut connection: &AsyncPgConnection,
     (groups, users): (Vec<Uuid>, Vec<Uuid>),
-) -> Result<Vec<(Uuid, Uuid)>, Error> {
+) -> Result<Vec<Membership>, Error> {
     if groups.is_empty() {
         return Ok(Vec::new());
     }
@@ -98,12 +107,12 @@ async fn load_pairs(
 async fn load_searched(
     mut connection: &AsyncPgConnection,
     keys: &Keys,
-) -> Result<Vec<(Uuid, Called)>, Error> {
+) -> Result<Vec<(Uuid, Option<String>, Called)>, Error> {
     if keys.searched.is_empty() {
         return Ok(Vec::new());
     }
-    let columns =
-        (group_members::group_id, (users::id, users::tenant_id, users::display_name, users::user_name));
+    let called = (users::id, users::tenant_id, users::display_name, users::user_name);
+    let columns = (group_members::group_id, group_members::display, called);
     let query = group_members::table
         .inner_join(groups::table.on(groups::id.eq(group_members::group_id)))
         .inner_join(users::table.on(users::id.eq(group_members::user_id)))
@@ -123,7 +132,7 @@ struct Pairs {
 
 impl QueryFragment<Pg> for Pairs {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("select m.group_id, m.user_id from unnest(");
+        out.push_sql("select m.group_id, m.user_id, m.display from unnest(");
         out.push_bind_param::<Array<SqlUuid>, _>(&self.groups)?;
         out.push_sql(", ");
         out.push_bind_param::<Array<SqlUuid>, _>(&self.users)?;
@@ -138,5 +147,5 @@ impl QueryId for Pairs {
 }
 
 impl Query for Pairs {
-    type SqlType = (SqlUuid, SqlUuid);
+    type SqlType = (SqlUuid, SqlUuid, Nullable<Text>);
 }

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::follow::Following;
-use super::status::{gone, sentence, show_gone, shown_run};
+use super::status::{ambiguity, gone, sentence, show_gone, shown_run};
 use crate::context::{self, Context, Failure};
 use crate::output;
 
@@ -119,6 +119,9 @@ async fn follow(
             run.people, run.changes
         );
         println!("{} are not known here; {} values could not be read", run.strangers, run.unreadable);
+        if let Some(said) = ambiguity(&run) {
+            println!("{said}");
+        }
         println!("{} active here are gone there, {} of them archived", gone.len(), verdicts.archived);
         if verdicts.kept > 0 {
             println!("{} have changed meanwhile, and were left as they are", verdicts.kept);

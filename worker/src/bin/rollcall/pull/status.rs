@@ -56,6 +56,7 @@ pub async fn status(context: &Context, tenant: Option<&str>) -> Result<(), Failu
         "changes",
         "strangers",
         "unreadable",
+        "ambiguous",
         "gone",
         "archived",
     ];
@@ -64,6 +65,9 @@ pub async fn status(context: &Context, tenant: Option<&str>) -> Result<(), Failu
     output::table(&headings, lines.collect(), empty);
     for (name, _, run, verdicts) in &pulls {
         let Some(run) = run else { continue };
+        if let Some(said) = ambiguity(run) {
+            println!("{name}: {said}");
+        }
         if let Some(said) = sentence(name, run, *verdicts) {
             println!("{said}");
         }
@@ -77,10 +81,11 @@ pub async fn status(context: &Context, tenant: Option<&str>) -> Result<(), Failu
 
 fn line(name: &str, run: Option<&RunRow>, verdicts: Verdicts) -> Vec<String> {
     let Some(run) = run else {
-        return [name, "-", "never ran", "-", "-", "-", "-", "-", "-"].map(str::to_owned).to_vec();
+        return [name, "-", "never ran", "-", "-", "-", "-", "-", "-", "-"].map(str::to_owned).to_vec();
     };
     let or_none = |count: Option<i64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
-    let counts = [run.people, run.changes, run.strangers, run.unreadable].map(|count| count.to_string());
+    let counts = [run.people, run.changes, run.strangers, run.unreadable, run.ambiguous];
+    let counts = counts.map(|count| count.to_string());
     let mut line =
         vec![name.to_owned(), output::moment(run.started_at.or(Some(run.due_at))), run.state.clone()];
     line.extend(counts);
@@ -107,6 +112,12 @@ pub fn sentence(tenant: &str, run: &RunRow, verdicts: Verdicts) -> Option<String
     }
 }
 
+/// Whose data were told to nobody, because several accounts here have their external id.
+pub fn ambiguity(run: &RunRow) -> Option<String> {
+    let said = "people share their external id with others here, and no account has their login: nothing was told of them";
+    (run.ambiguous > 0).then(|| format!("{} {said}", run.ambiguous))
+}
+
 /// A run as scripts read it.
 pub fn shown_run(run: &RunRow, verdicts: Verdicts, gone: &[Gone]) -> Value {
     let ids: Vec<Uuid> = gone.iter().map(|(id, _)| *id).collect();
@@ -115,6 +126,7 @@ pub fn shown_run(run: &RunRow, verdicts: Verdicts, gone: &[Gone]) -> Value {
         "due_at": output::rfc3339(Some(run.due_at)), "started_at": output::rfc3339(run.started_at),
         "finished_at": output::rfc3339(run.finished_at), "pages": run.pages, "people": run.people,
         "strangers": run.strangers, "changes": run.changes, "applied": verdicts.told, "unreadable": run.unreadable,
+        "ambiguous": run.ambiguous,
         "roster": run.roster, "linked": run.linked, "gone": run.gone, "archiving": run.archiving,
         "archived": verdicts.archived, "kept": verdicts.kept, "confirmed": run.confirmed, "gone_ids": ids,
     })
