@@ -35,7 +35,7 @@ pub(super) fn tidied(
     left: &mut Vec<String>,
 ) -> Map<String, Value> {
     let mut mending = Mending::new(resource_type, &NOTHING, members, std::mem::take(left));
-    mending.core(|part, attributes| part.tidy(attributes));
+    mending.core(Part::tidy);
     for schema in &resource_type.extensions {
         mending.extension(schema, |part| part.tidy(&schema.attributes.iter().collect::<Vec<_>>()));
     }
