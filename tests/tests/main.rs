@@ -19,6 +19,7 @@ mod filters_in_sql;
 mod group_displays;
 mod groups;
 mod keys;
+mod leavers;
 mod lists;
 mod odd_but_allowed;
 mod odd_targets;

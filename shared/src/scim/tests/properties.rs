@@ -91,6 +91,31 @@ proptest! {
     }
 
     #[test]
+    fn whoever_leaves_does_so_whatever_else_is_asked_for(user in generate::user(), patch in generate::near_patch(), put in generate::near_user()) {
+        let user = Resource::parse(ResourceType::user(), &user).unwrap();
+        let mut patch = patch;
+        if let Some(Value::Array(operations)) = patch.get_mut("Operations") {
+            operations.push(json!({ "op": "replace", "path": "active", "value": "False" }));
+            if let Ok(patch) = Patch::parse(&patch) {
+                let after = patch.apply(ResourceType::user(), &user).unwrap();
+                prop_assert_eq!(after.active(), Some(false));
+                assert_canonical(&after);
+            }
+        }
+        let mut put = put;
+        if let Value::Object(members) = &mut put {
+            members.insert("active".to_owned(), json!(false));
+        }
+        if let Ok((sent, misfit)) = Resource::read(ResourceType::user(), &put)
+            && sent.active() == Some(false)
+        {
+            let after = sent.put(ResourceType::user(), &user, misfit.as_ref()).unwrap().resource;
+            prop_assert_eq!(after.active(), Some(false));
+            assert_canonical(&after);
+        }
+    }
+
+    #[test]
     fn what_can_be_replayed_changes_nothing(user in generate::user(), operation in generate::near_operation()) {
         let user = Resource::parse(ResourceType::user(), &user).unwrap();
         if let Ok(once) = patched(&user, json!([operation]))

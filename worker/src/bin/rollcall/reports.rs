@@ -119,7 +119,8 @@ pub async fn activity(context: &Context, arguments: Activity) -> Result<(), Fail
     if context.json {
         return write(&context.pool, &what, Format::Json).await;
     }
-    let columns = ["at", "actor", "change", "attributes", "outcome", "status", "reason", "resource"];
+    let columns =
+        ["at", "actor", "change", "attributes", "outcome", "status", "reason", "ignored", "resource"];
     table(&context.pool, &what, &columns, "nothing was asked for since then").await.map(drop)
 }
 
