@@ -6,16 +6,21 @@
 
 mod elements;
 mod finish;
+mod plain;
+mod unite;
 
 use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
+use super::dialect::values::says_nothing;
 use super::dialect::{self, Names};
 use super::error::Error;
 use super::path::Path;
 use super::schema::{Attribute, DataType, Mutability, Resolved, ResourceType, Schema, Target};
-use super::value::{as_complex, check_count, check_names, coerce_elements, coerce_one, is_empty, sub_values};
+use super::value::{
+    alone, as_complex, check_count, check_names, coerce_elements, coerce_one, is_empty, sub_values,
+};
 
 pub(super) use finish::missing;
 
@@ -56,14 +61,17 @@ impl<'a> Draft<'a> {
         Err(Error::payload_too_large(detail))
     }
 
-    /// Assigns a value without a path: each of its keys is one (RFC 7644 §3.5.2.1).
+    /// Assigns a value without a path: each of its keys is one (RFC 7644 §3.5.2.1). A key that is written as the RFC has it
+    /// has the last word beside one that means the same attribute: `URN:department` beside `department`.
     pub(super) fn merge<'v>(
         &mut self,
         how: How,
         members: impl Iterator<Item = (&'v String, &'v Value)> + Clone,
     ) -> Result<(), Error> {
         check_names(&"", members.clone().map(|(name, _)| name))?;
-        for (name, value) in members {
+        let (exact, others): (Vec<_>, Vec<_>) =
+            members.partition(|(name, _)| self.resource_type.is_exact(attribute_of(name)));
+        for (name, value) in others.into_iter().chain(exact) {
             self.assign_named(how, name, value)?;
         }
         Ok(())
@@ -72,8 +80,7 @@ impl<'a> Draft<'a> {
     /// Assigns a value to what the name in a larger value is the path of. Most names that are none are told by the table,
     /// which is quicker than the grammar.
     fn assign_named(&mut self, how: How, name: &str, value: &Value) -> Result<(), Error> {
-        let attribute = name.split('[').next().unwrap_or_default();
-        if self.resource_type.resolve(attribute).is_none() {
+        if self.resource_type.resolve(attribute_of(name)).is_none() {
             return Ok(());
         }
         match dialect::path_of_key(name) {
@@ -92,6 +99,9 @@ impl<'a> Draft<'a> {
             },
             Ok(Resolved::Attribute(target)) if !target.attribute.stored => Ok(()),
             Ok(Resolved::Attribute(target)) => match &path.filter {
+                Some(filter) if target.attribute.is_plain_list() => {
+                    self.assign_selected_plain(how, &target, filter, value)
+                }
                 Some(filter) => self.assign_selected(how, &target, filter, value),
                 None => self.assign_target(how, &target, value),
             },
@@ -141,6 +151,7 @@ impl<'a> Draft<'a> {
                     return Err(Error::invalid_path(format!("{} takes no value filter", path.shown())));
                 }
                 let sub = match &path.sub {
+                    Some(name) if target.attribute.is_own_value(name.as_str()) => None,
                     Some(name) => Some(target.attribute.sub_attribute(name.as_str()).ok_or_else(unknown)?),
                     None => None,
                 };
@@ -151,8 +162,8 @@ impl<'a> Draft<'a> {
     }
 
     fn assign_schema(&mut self, how: How, schema: &'a Schema, value: &Value) -> Result<(), Error> {
-        match value {
-            Value::Object(members) => {
+        match alone(value) {
+            Value::Object(members) if !members.is_empty() => {
                 check_names(&schema.id, members.keys())?;
                 for (name, value) in members {
                     self.assign_named(how, &format!("{}:{name}", schema.id), value)?;
@@ -192,7 +203,8 @@ impl<'a> Draft<'a> {
     /// Sub-attributes that an object does not name stay as they are (RFC 7644 §3.5.2.3). A bare value is
     /// the whole of it: what was known of the old one does not describe the new one.
     fn assign_complex(&mut self, target: &Target<'a>, value: &Value) -> Result<(), Error> {
-        if is_empty(value) && !value.is_object() {
+        let value = alone(value);
+        if says_nothing(target.attribute, value) {
             return self.clear(target);
         }
         let given = as_complex(target.attribute, target, value)?;
@@ -241,7 +253,7 @@ impl<'a> Draft<'a> {
     /// Unassigns the attribute or sub-attribute.
     fn clear(&mut self, target: &Target<'a>) -> Result<(), Error> {
         if target.leaf().default.is_some() {
-            return Err(Error::mutability(format!("{target} is required and cannot be removed")));
+            return Err(Error::mutability(format!("{target} cannot be removed: it always has a value")));
         }
         let container = self.container(target.extension);
         match (target.sub, container.get_mut(&*target.attribute.name)) {
@@ -272,6 +284,11 @@ impl<'a> Draft<'a> {
         }
         container.as_object_mut().expect("it was made an object just now")
     }
+}
+
+/// The attribute's part of a key, which is a path and may hold a value filter.
+fn attribute_of(name: &str) -> &str {
+    name.split('[').next().unwrap_or_default()
 }
 
 fn is_read_only(target: &Target<'_>) -> bool {
