@@ -6,11 +6,11 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::pull::Supplement;
-use crate::scim::{Group, GroupPatch, Patch, Resource, user_name_key};
+use crate::scim::{Group, GroupPatch, Misfit, Patch, Resource, user_name_key};
 use crate::ticket::Ticket;
 
 /// The newest version of the envelope. A worker dead-letters a version that it does not know.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// One change that somebody asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +52,7 @@ impl Command {
     pub fn name_digest(&self) -> Option<String> {
         let name = match &self.change {
             Change::CreateUser { user, .. } | Change::ReplaceUser { user } => Some(user.user_name()),
+            Change::LeaveUser { user, .. } => user.text("userName"),
             Change::PatchUser { patch } => patch.user_name(),
             _ => None,
         };
@@ -77,6 +78,13 @@ pub enum Change {
     ReplaceUser {
         /// As validated at the door.
         user: Resource,
+    },
+    /// RFC 7644 §3.5.1, by the leaver's rule: a PUT that is no whole resource, and is taken where it leaves the user inactive.
+    LeaveUser {
+        /// What can be taken of it.
+        user: Resource,
+        /// What cannot, and how it is refused where the user stays active.
+        misfit: Misfit,
     },
     /// RFC 7644 §3.5.2.
     PatchUser {
@@ -122,6 +130,7 @@ impl Change {
             self,
             Self::CreateUser { .. }
                 | Self::ReplaceUser { .. }
+                | Self::LeaveUser { .. }
                 | Self::PatchUser { .. }
                 | Self::DeleteUser
                 | Self::SetRole { .. }
@@ -145,12 +154,22 @@ impl Change {
         }
     }
 
+    /// The least version of the envelope that knows what the change says.
+    #[must_use]
+    pub fn version(&self) -> u8 {
+        match self {
+            Self::LeaveUser { .. } => 3,
+            Self::PatchUser { patch } if !patch.is_complete() => 3,
+            _ => 1,
+        }
+    }
+
     /// The name of the change in the activity log and in log lines.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             Self::CreateUser { .. } => "user.create",
-            Self::ReplaceUser { .. } => "user.replace",
+            Self::ReplaceUser { .. } | Self::LeaveUser { .. } => "user.replace",
             Self::PatchUser { .. } => "user.patch",
             Self::DeleteUser => "user.delete",
             Self::SetRole { .. } => "user.role",
@@ -343,53 +362,4 @@ fn sha256<const N: usize>(parts: [&[u8]; N]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn of_a_patch_the_names_of_its_attributes_are_told_and_no_values() {
-        let body = json!({ "Operations": [
-            { "op": "replace", "path": "emails[value eq \"ada@acme.example\"].type", "value": "home" },
-            { "op": "add", "path": "title", "value": "Boss" },
-            { "op": "replace", "value": { "active": false, "title": "None" } },
-        ]});
-        let change = Change::PatchUser { patch: Patch::parse(&body).unwrap() };
-        assert_eq!(change.attributes(), ["active", "emails.type", "title"]);
-        assert!(Change::DeleteUser.attributes().is_empty());
-    }
-
-    #[test]
-    fn what_the_pull_says_is_not_there_is_read_from_the_queue() {
-        let (external_id, login) = ("00u1".to_owned(), "ada".to_owned());
-        let custom_fields = [("Shirt".to_owned(), serde_json::Value::Null)].into();
-        let supplement =
-            Supplement { external_id, login, hire_date: Some(None), region: Some(None), custom_fields };
-        let change = Change::SupplementUser { supplement };
-        let queued = serde_json::to_vec(&change).unwrap();
-        assert_eq!(serde_json::from_slice::<Change>(&queued).unwrap(), change);
-    }
-
-    #[test]
-    fn if_match_compares_weakly_and_takes_lists() {
-        let some: IfMatch = r#""1", W/"3""#.parse().unwrap();
-        assert!(some.allows(r#"W/"3""#) && some.allows(r#"W/"1""#) && !some.allows(r#"W/"2""#));
-        assert!("*".parse::<IfMatch>().unwrap().allows(r#"W/"2""#));
-    }
-
-    #[test]
-    fn fingerprints_tell_requests_apart_wherever_they_differ() {
-        let tenant = Uuid::nil();
-        let base = Fingerprint::of(tenant, "PUT", "/Users/1", b"{}", None);
-        assert_eq!(base, Fingerprint::of(tenant, "PUT", "/Users/1", b"{}", None));
-        for other in [
-            Fingerprint::of(Uuid::max(), "PUT", "/Users/1", b"{}", None),
-            Fingerprint::of(tenant, "PATCH", "/Users/1", b"{}", None),
-            Fingerprint::of(tenant, "PUT", "/Users/1{", b"}", None),
-            Fingerprint::of(tenant, "PUT", "/Users/1", b"{}", Some("*")),
-        ] {
-            assert_ne!(base, other);
-        }
-    }
-}
+mod tests;

@@ -16,6 +16,9 @@ pub enum Outcome {
         /// How many members were left out because there is no such user (tenant setting `unknown_members`).
         #[serde(default, skip_serializing_if = "is_zero")]
         skipped_members: usize,
+        /// The names of the attributes that the request is about and that were left as they were.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ignored: Vec<String>,
     },
     /// The resource was changed, or already was as asked.
     Updated {
@@ -24,6 +27,9 @@ pub enum Outcome {
         /// How many members were left out because there is no such user (tenant setting `unknown_members`).
         #[serde(default, skip_serializing_if = "is_zero")]
         skipped_members: usize,
+        /// The names of the attributes that the request is about and that were left as they were.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ignored: Vec<String>,
     },
     /// The resource is gone.
     Deleted,
@@ -58,6 +64,15 @@ impl Outcome {
         match self {
             Self::Created { record, .. } | Self::Updated { record, .. } => Some(record),
             Self::Deleted | Self::Rejected { .. } | Self::Stale { .. } => None,
+        }
+    }
+
+    /// The names of the attributes that were left as they were although the request is about them.
+    #[must_use]
+    pub fn ignored(&self) -> &[String] {
+        match self {
+            Self::Created { ignored, .. } | Self::Updated { ignored, .. } => ignored,
+            Self::Deleted | Self::Rejected { .. } | Self::Stale { .. } => &[],
         }
     }
 

@@ -18,6 +18,7 @@ mod etags;
 mod filters_in_sql;
 mod groups;
 mod keys;
+mod leavers;
 mod lists;
 mod odd_but_allowed;
 mod okta_conversation;

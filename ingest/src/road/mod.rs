@@ -250,7 +250,7 @@ impl Road {
         let issued_at = self.clock.now();
         let Errand { tenant, actor, request, fingerprint, resource, if_match, change } = errand;
         Command {
-            version: actor.version(),
+            version: actor.version().max(change.version()),
             ticket,
             tenant,
             actor,

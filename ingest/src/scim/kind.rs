@@ -103,7 +103,7 @@ impl Method {
     /// The change that a body asks for.
     ///
     /// # Errors
-    /// All that can be refused without the database.
+    /// All that can be refused without the database: what the leaver's rule might take cannot.
     pub(super) fn change(self, kind: Kind, types: &Types, body: &Value) -> Result<Change, Error> {
         let resource_type = kind.resource_type(types);
         Ok(match (kind, self) {
@@ -112,7 +112,10 @@ impl Method {
                 origin: Origin::Scim,
                 role: None,
             },
-            (Kind::User, Self::Put) => Change::ReplaceUser { user: Resource::parse(resource_type, body)? },
+            (Kind::User, Self::Put) => match Resource::read(resource_type, body)? {
+                (user, None) => Change::ReplaceUser { user },
+                (user, Some(misfit)) => Change::LeaveUser { user, misfit },
+            },
             (Kind::User, Self::Patch) => {
                 Change::PatchUser { patch: Patch::parse(body)?.without_unkept(resource_type) }
             }

@@ -21,6 +21,11 @@ const MAX_UNASKED_MEMBERS: i64 = 1_000;
 /// How many members were left out because there are no such users, where the tenant chose that.
 const SKIPPED_MEMBERS: HeaderName = HeaderName::from_static("rollcall-skipped-members");
 
+/// Which attributes were left as they were although the request is about them.
+const IGNORED: HeaderName = HeaderName::from_static("rollcall-ignored");
+/// The most bytes of that header: what stands in front of us has little room for an answer's head.
+const MAX_IGNORED: usize = 1_000;
+
 /// An answer about one resource.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Shown {
@@ -32,11 +37,13 @@ pub(super) struct Shown {
     /// The resource.
     pub(super) body: Option<Value>,
     skipped_members: usize,
+    /// The names of the attributes that were left as they were.
+    ignored: Vec<String>,
 }
 
 impl Shown {
     fn nothing(status: StatusCode) -> Self {
-        Self { status, location: None, version: None, body: None, skipped_members: 0 }
+        Self { status, location: None, version: None, body: None, skipped_members: 0, ignored: Vec::new() }
     }
 
     /// The client has this version already.
@@ -52,7 +59,7 @@ impl Shown {
 
 impl IntoResponse for Shown {
     fn into_response(self) -> Response {
-        let Self { status, location, version, body, skipped_members } = self;
+        let Self { status, location, version, body, skipped_members, ignored } = self;
         let mut response = match body {
             Some(body) => scim_json(status, &body),
             None => status.into_response(),
@@ -60,7 +67,8 @@ impl IntoResponse for Shown {
         let location = location.filter(|_| status == StatusCode::CREATED);
         let skipped = (skipped_members > 0).then(|| skipped_members.to_string());
         // Entity tags and our URLs are ASCII: none of them is dropped.
-        let headers = [(ETAG, version), (LOCATION, location), (SKIPPED_MEMBERS, skipped)];
+        let ignored = listed(&ignored);
+        let headers = [(ETAG, version), (LOCATION, location), (SKIPPED_MEMBERS, skipped), (IGNORED, ignored)];
         let headers =
             headers.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value?).ok()?)));
         response.headers_mut().extend(headers);
@@ -96,12 +104,12 @@ impl View<'_> {
     /// Why it was refused.
     pub(super) async fn outcome(&self, method: Method, outcome: Outcome) -> Result<Shown, Error> {
         match outcome {
-            Outcome::Created { record, skipped_members } => {
+            Outcome::Created { record, skipped_members, ignored } => {
                 let shown = self.changed(method, record).await;
-                Ok(Shown { status: StatusCode::CREATED, skipped_members, ..shown })
+                Ok(Shown { status: StatusCode::CREATED, skipped_members, ignored, ..shown })
             }
-            Outcome::Updated { record, skipped_members } => {
-                Ok(Shown { skipped_members, ..self.changed(method, record).await })
+            Outcome::Updated { record, skipped_members, ignored } => {
+                Ok(Shown { skipped_members, ignored, ..self.changed(method, record).await })
             }
             Outcome::Deleted => Ok(Shown::nothing(StatusCode::NO_CONTENT)),
             Outcome::Rejected { error } => Err(error),
@@ -167,7 +175,22 @@ pub(super) fn told(
     told
 }
 
-/// The same with how many members were left out, which an ordinary answer has in a header.
+/// The names for a header, as many as there is room for: visible ASCII alone, without the comma between them.
+fn listed(names: &[String]) -> Option<String> {
+    let plain = |c: char| if c.is_ascii_graphic() && c != ',' { c } else { '?' };
+    let mut listed = String::new();
+    for name in names {
+        let name: String = name.chars().map(plain).collect();
+        if listed.len() + name.len() > MAX_IGNORED {
+            break;
+        }
+        listed.push_str(if listed.is_empty() { "" } else { ", " });
+        listed.push_str(&name);
+    }
+    (!listed.is_empty()).then_some(listed)
+}
+
+/// The same with how many members were left out and which attributes were ignored, which an ordinary answer has in headers.
 pub(super) fn with_skipped(mut told: Map<String, Value>, outcome: Option<&Outcome>) -> Map<String, Value> {
     if let Some(
         Outcome::Created { skipped_members: skipped @ 1.., .. }
@@ -176,6 +199,8 @@ pub(super) fn with_skipped(mut told: Map<String, Value>, outcome: Option<&Outcom
     {
         told.insert("skippedMembers".to_owned(), Value::from(*skipped));
     }
+    let ignored = outcome.map(Outcome::ignored).filter(|ignored| !ignored.is_empty());
+    told.extend(ignored.map(|ignored| ("ignored".to_owned(), json!(ignored))));
     told
 }
 
@@ -185,22 +210,32 @@ mod tests {
 
     #[test]
     fn an_answer_has_the_headers_of_its_status() {
-        let shown = |status, skipped_members| Shown {
+        let shown = |status, skipped_members, ignored: &[&str]| Shown {
             status,
             location: Some("https://scim.example/scim/v2/Users/1".to_owned()),
             version: Some("W/\"1\"".to_owned()),
             body: Some(json!({})),
             skipped_members,
+            ignored: ignored.iter().map(|&name| name.to_owned()).collect(),
         };
-        for (shown, location, skipped, has_body) in [
-            (shown(StatusCode::OK, 0), None, None, true),
-            (shown(StatusCode::CREATED, 2), Some("https://scim.example/scim/v2/Users/1"), Some("2"), true),
-            (shown(StatusCode::OK, 1).empty(), None, Some("1"), false),
+        let url = Some("https://scim.example/scim/v2/Users/1");
+        let long = "x".repeat(MAX_IGNORED);
+        for (shown, location, skipped, ignored, has_body) in [
+            (shown(StatusCode::OK, 0, &[]), None, None, None, true),
+            (shown(StatusCode::CREATED, 2, &["emails"]), url, Some("2"), Some("emails"), true),
+            (
+                shown(StatusCode::OK, 1, &["a", "b\n,c", &long]).empty(),
+                None,
+                Some("1"),
+                Some("a, b??c"),
+                false,
+            ),
         ] {
             let response = shown.into_response();
             let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap());
             assert_eq!(header("etag"), Some("W/\"1\""));
             assert_eq!((header("location"), header("rollcall-skipped-members")), (location, skipped));
+            assert_eq!(header("rollcall-ignored"), ignored);
             assert_eq!(header("content-type").is_some(), has_body);
         }
         let gone = Shown::nothing(StatusCode::NO_CONTENT).into_response();

@@ -32,6 +32,7 @@ const COLUMNS: &[Column] = &[
     ),
     ("status", "c.status"),
     ("reason", "c.outcome -> 'error' ->> 'detail'"),
+    ("ignored", "array_to_string(c.ignored, ' ')"),
     ("request", "c.request_id"),
     ("command", "c.id"),
 ];

@@ -123,6 +123,7 @@ diesel::table! {
         decided_at -> Nullable<Timestamptz>,
         attributes -> Nullable<Array<Text>>,
         name_digest -> Nullable<Text>,
+        ignored -> Nullable<Array<Text>>,
     }
 }
 

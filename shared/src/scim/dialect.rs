@@ -7,7 +7,6 @@
 //! | [`literal`]: `True` in a filter | Entra ID | RFC 7644 §3.4.2.2, figure 1 |
 //! | [`is_word`]: `op` with a capital, `Replace` | Entra ID | RFC 7644 §3.5.2 |
 //! | [`path_of_key`]: keys of a value without a path are paths themselves | Entra ID | RFC 7644 §3.5.2.1 |
-//! | [`is_foreign`]: the path of an attribute under a URN that nobody registered is ignored, as it is in a body | Entra ID | RFC 7644 §3.5.2 |
 //! | [`after_urn`]: `URN.attr` beside `URN:attr` | Entra ID | RFC 7644 §3.10 |
 //! | [`values`]: single values in a list of one, `{"value": …}` for a value without parts, a bare `manager`, `{}` for none | Entra ID | RFC 7643 §2.2, §4.3 |
 //! | [`values`]: dateTimes without a zone | clients that follow `xsd:dateTime` | RFC 7643 §2.3.5, RFC 3339 |
@@ -15,7 +14,7 @@
 //! | [`listed`]: a remove with a list of values removes only those | Entra ID | RFC 7644 §3.5.2.2 |
 //! | [`described`]: `emails[type eq "work"].value` makes what it describes | Entra ID | RFC 7644 §3.5.2.3 |
 //! | [`narrowed`]: `emails[type eq "work"].value eq "x"` as a filter | Entra ID | RFC 7644 §3.4.2.2, figure 1 |
-//! | [`Names`]: readOnly `id`, `meta`, `groups` and unknown attributes come back at us | Okta | RFC 7644 §3.5.2 |
+//! | [`Names`]: readOnly `id`, `meta` and `groups` come back at us; the path of an unknown attribute is ignored, as it is in a body | Okta, Entra ID | RFC 7644 §3.5.2 |
 //! | [`is_unassigned`]: attributes pushed as `""` | Okta | RFC 7643 §2.5 |
 //! | [`path`]: an empty `path` is none | clients that write every field of an operation | RFC 7644 §3.5.2 |
 //! | [`elements`]: a single value for a list of one | clients with one value to tell | RFC 7643 §2.4 |
@@ -41,10 +40,11 @@ use super::filter::{CompareOp, Filter};
 use super::path::Path;
 use super::schema::{Attribute, ResourceType, Schema};
 
-/// What to do about an attribute that is unknown or readOnly.
+/// What to do about an attribute that is readOnly or unknown. Unknown ones are ignored: Entra ID sends each attribute that an
+/// admin has mapped in an operation of its own, and the others must not fail for it (RFC 7644 §3.5.2: `invalidPath`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Names {
-    /// The client named it as its target: an error (RFC 7644 §3.5.2).
+    /// The client named it as its target: an error if it is readOnly (RFC 7644 §3.5.2), told if it is unknown.
     Explicit,
     /// It came along in a larger value: ignored. Okta sends the readOnly `id` when it renames a group, and our whole
     /// representation when it updates a user; and a user's unknown attributes are theirs to have.
@@ -84,19 +84,6 @@ pub(super) fn path(text: &str) -> Option<&str> {
 /// `emails[type eq "work"].value` there (RFC 7644 §3.5.2.1 knows names of attributes).
 pub(super) fn path_of_key(key: &str) -> Option<Path> {
     Path::parse(key).ok()
-}
-
-/// Whether the path leads to an attribute of a schema that the resource does not have: Entra ID sends each attribute that an
-/// admin has mapped in an operation of its own, and the others must not fail for it (RFC 7644 §3.5.2: `invalidPath`).
-/// What begins with the URN of a schema that is there is a mistake.
-pub(super) fn is_foreign(resource_type: &ResourceType, path: &Path) -> bool {
-    let begins = |urn: &str| {
-        let start = path.attr.as_str().get(..urn.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(urn))
-    };
-    begins("urn:")
-        && !begins("urn:ietf:params:scim:schemas:core:")
-        && !resource_type.schemas().any(|schema| begins(&schema.id))
 }
 
 /// Whether a path begins with a URN.

@@ -4,6 +4,7 @@
 //! yields the canonical resource again. How attributes change stands in RFC 7644 §3.5.2.1 to §3.5.2.3; lists of values
 //! are the business of `draft/elements.rs`.
 
+mod attempt;
 mod elements;
 mod finish;
 mod plain;
@@ -22,7 +23,7 @@ use super::value::{
     alone, as_complex, check_count, check_names, coerce_elements, coerce_one, is_empty, sub_values,
 };
 
-pub(super) use finish::missing;
+pub(super) use finish::{excessive_size, is_blank, lacking, missing, tidy};
 
 /// The most work that one request may ask for, in looks at a value; 16 bytes of text count as one more. Much more than
 /// any directory asks for, and a small part of a second.
@@ -42,11 +43,13 @@ pub(super) struct Draft<'a> {
     resource_type: &'a ResourceType,
     members: Map<String, Value>,
     work: usize,
+    /// The names of attributes that a path named and the schema does not have.
+    ignored: Vec<String>,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(resource_type: &'a ResourceType, members: Map<String, Value>) -> Self {
-        Self { resource_type, members, work: 0 }
+        Self { resource_type, members, work: 0, ignored: Vec::new() }
     }
 
     /// Accounts for work before it is done, so that a small request cannot keep a worker busy: lists are compared value by
@@ -61,17 +64,14 @@ impl<'a> Draft<'a> {
         Err(Error::payload_too_large(detail))
     }
 
-    /// Assigns a value without a path: each of its keys is one (RFC 7644 §3.5.2.1). A key that is written as the RFC has it
-    /// has the last word beside one that means the same attribute: `URN:department` beside `department`.
+    /// Assigns a value without a path: each of its keys is one (RFC 7644 §3.5.2.1).
     pub(super) fn merge<'v>(
         &mut self,
         how: How,
         members: impl Iterator<Item = (&'v String, &'v Value)> + Clone,
     ) -> Result<(), Error> {
         check_names(&"", members.clone().map(|(name, _)| name))?;
-        let (exact, others): (Vec<_>, Vec<_>) =
-            members.partition(|(name, _)| self.resource_type.is_exact(attribute_of(name)));
-        for (name, value) in others.into_iter().chain(exact) {
+        for (name, value) in in_order(self.resource_type, members) {
             self.assign_named(how, name, value)?;
         }
         Ok(())
@@ -79,7 +79,7 @@ impl<'a> Draft<'a> {
 
     /// Assigns a value to what the name in a larger value is the path of. Most names that are none are told by the table,
     /// which is quicker than the grammar.
-    fn assign_named(&mut self, how: How, name: &str, value: &Value) -> Result<(), Error> {
+    pub(super) fn assign_named(&mut self, how: How, name: &str, value: &Value) -> Result<(), Error> {
         if self.resource_type.resolve(attribute_of(name)).is_none() {
             return Ok(());
         }
@@ -92,20 +92,24 @@ impl<'a> Draft<'a> {
     /// Assigns a value to what the path names.
     pub(super) fn assign(&mut self, how: How, names: Names, path: &Path, value: &Value) -> Result<(), Error> {
         match self.resolve(path) {
-            Ok(Resolved::Schema(schema)) => self.assign_schema(how, schema, value),
-            Ok(Resolved::Attribute(target)) if is_read_only(&target) => match names {
+            Ok(Some(Resolved::Schema(schema))) => self.assign_schema(how, schema, value),
+            Ok(Some(Resolved::Attribute(target))) if is_read_only(&target) => match names {
                 Names::Explicit => Err(Error::mutability(format!("{target} is readOnly"))),
                 Names::Incidental => Ok(()),
             },
-            Ok(Resolved::Attribute(target)) if !target.attribute.stored => Ok(()),
-            Ok(Resolved::Attribute(target)) => match &path.filter {
+            Ok(Some(Resolved::Attribute(target))) if !target.attribute.stored => Ok(()),
+            Ok(Some(Resolved::Attribute(target))) => match &path.filter {
                 Some(filter) if target.attribute.is_plain_list() => {
                     self.assign_selected_plain(how, &target, filter, value)
                 }
                 Some(filter) => self.assign_selected(how, &target, filter, value),
                 None => self.assign_target(how, &target, value),
             },
-            Err(_) if names == Names::Incidental || dialect::is_foreign(self.resource_type, path) => Ok(()),
+            Ok(None) | Err(_) if names == Names::Incidental => Ok(()),
+            Ok(None) => {
+                self.ignored.push(path.shown());
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
@@ -113,9 +117,9 @@ impl<'a> Draft<'a> {
     /// Removes what the path names, or only the listed values of it (RFC 7644 §3.5.2.2).
     /// Removing what is not there changes nothing.
     pub(super) fn remove(&mut self, path: &Path, listed: Option<&Value>) -> Result<(), Error> {
-        let target = match self.resolve(path) {
-            Err(_) if dialect::is_foreign(self.resource_type, path) => return Ok(()),
-            resolved => resolved?,
+        let Some(target) = self.resolve(path)? else {
+            self.ignored.push(path.shown());
+            return Ok(());
         };
         let target = match target {
             Resolved::Schema(schema) if schema.id == self.resource_type.schema.id => {
@@ -141,24 +145,28 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The rows that the path names; the part after a value filter is the sub-attribute.
-    fn resolve(&self, path: &Path) -> Result<Resolved<'a>, Error> {
-        let unknown = || Error::invalid_path(format!("{} is not an attribute", path.shown()));
-        match self.resource_type.resolve(path.attr.as_str()).ok_or_else(unknown)? {
-            Resolved::Schema(_) if path.filter.is_some() => Err(unknown()),
-            Resolved::Attribute(target) if path.filter.is_some() && target.attribute.stored => {
-                if target.sub.is_some() || !target.attribute.multi_valued {
-                    return Err(Error::invalid_path(format!("{} takes no value filter", path.shown())));
-                }
-                let sub = match &path.sub {
-                    Some(name) if target.attribute.is_own_value(name.as_str()) => None,
-                    Some(name) => Some(target.attribute.sub_attribute(name.as_str()).ok_or_else(unknown)?),
-                    None => None,
-                };
-                Ok(Resolved::Attribute(Target { sub, ..target }))
+    /// The rows that the path names; the part after a value filter is the sub-attribute. None if the schema has no such
+    /// attribute.
+    fn resolve(&self, path: &Path) -> Result<Option<Resolved<'a>>, Error> {
+        let Some(resolved) = self.resource_type.resolve(path.attr.as_str()) else { return Ok(None) };
+        let (target, filter) = match (resolved, &path.filter) {
+            (Resolved::Attribute(target), Some(filter)) if target.attribute.stored => (target, filter),
+            (Resolved::Schema(_), Some(_)) => {
+                return Err(Error::invalid_path(format!("{} is not an attribute", path.shown())));
             }
-            resolved => Ok(resolved),
+            (resolved, _) => return Ok(Some(resolved)),
+        };
+        if target.sub.is_some() || !target.attribute.multi_valued {
+            return Err(Error::invalid_path(format!("{} takes no value filter", path.shown())));
         }
+        let name = path.sub.as_ref().filter(|name| !target.attribute.is_own_value(name.as_str()));
+        let Some(name) = name else { return Ok(Some(resolved)) };
+        let sub = target.attribute.sub_attribute(name.as_str());
+        if sub.is_none() {
+            // A filter that makes no sense is an error all the same.
+            filter.matches_element(target.attribute, &Value::Null)?;
+        }
+        Ok(sub.map(|sub| Resolved::Attribute(Target { sub: Some(sub), ..target })))
     }
 
     fn assign_schema(&mut self, how: How, schema: &'a Schema, value: &Value) -> Result<(), Error> {
@@ -284,6 +292,17 @@ impl<'a> Draft<'a> {
         }
         container.as_object_mut().expect("it was made an object just now")
     }
+}
+
+/// The members of a value without a path, in the order in which they are assigned: a key that is written as the RFC has it has
+/// the last word beside one that means the same attribute, `URN:department` beside `department`.
+pub(super) fn in_order<'v>(
+    resource_type: &ResourceType,
+    members: impl Iterator<Item = (&'v String, &'v Value)>,
+) -> impl Iterator<Item = (&'v String, &'v Value)> {
+    let (exact, others): (Vec<_>, Vec<_>) =
+        members.partition(|(name, _)| resource_type.is_exact(attribute_of(name)));
+    others.into_iter().chain(exact)
 }
 
 /// The attribute's part of a key, which is a path and may hold a value filter.

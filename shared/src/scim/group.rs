@@ -88,6 +88,7 @@ impl GroupPatch {
         let mut split = Split::new(resource_type);
         let mut attributes = Vec::new();
         for operation in operations(body)? {
+            operation.check()?;
             attributes.extend(split.operation(operation)?);
         }
         let attributes =

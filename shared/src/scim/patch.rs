@@ -11,6 +11,7 @@ use super::draft::{Draft, How, missing};
 use super::error::Error;
 use super::filter::Filter;
 use super::grammar::MAX_LENGTH;
+use super::leaver::{self, Applied};
 use super::path::Path;
 use super::resource::{Resource, require_urn};
 use super::schema::{Resolved, ResourceType, Target, USER_URN};
@@ -92,8 +93,8 @@ impl Patch {
     /// Reads the body of a PATCH. Names and operations are taken whatever their case.
     ///
     /// # Errors
-    /// 400 `invalidSyntax` for a wrong structure, `invalidPath` and `invalidFilter` for a malformed path, `noTarget` for a
-    /// remove without a path, `invalidValue` where a value is missing; 413 for too many operations or comparisons.
+    /// 400 `invalidSyntax` for a wrong structure, `invalidPath` and `invalidFilter` for a malformed path; 413 for too many
+    /// operations or comparisons. An operation that lacks its path or value is refused by [`Patch::apply`].
     pub fn parse(body: &Value) -> Result<Self, Error> {
         operations(body).map(Self::of)
     }
@@ -116,26 +117,47 @@ impl Patch {
         &self.operations
     }
 
-    /// What the resource becomes: by all operations in sequence, or not at all.
+    /// Whether each operation has the path and the value that it needs.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.operations.iter().all(|operation| operation.check().is_ok())
+    }
+
+    /// As [`Patch::applied`], without what was ignored.
+    ///
+    /// # Errors
+    /// As [`Patch::applied`].
+    pub fn apply(&self, resource_type: &ResourceType, current: &Resource) -> Result<Resource, Error> {
+        self.applied(resource_type, current).map(|applied| applied.resource)
+    }
+
+    /// What the resource becomes: by all operations in sequence, or not at all. An attribute that the schema does not have
+    /// is ignored.
     ///
     /// # Errors
     /// 400 with the keyword of RFC 7644 §3.12 that fits. A required attribute that a remove left unassigned is
     /// `mutability` (§3.5.2.2), any other one missing `invalidValue`; an immutable attribute that was set is
     /// `mutability` too. A resource that lacked something before may go on
     /// lacking it: a deactivation must not fail for that. 413 where the operations ask for too many comparisons of values,
-    /// or make the resource too large.
-    pub fn apply(&self, resource_type: &ResourceType, current: &Resource) -> Result<Resource, Error> {
+    /// or make the resource too large. Nothing of all that where the result is inactive: see the leaver's rule.
+    pub fn applied(&self, resource_type: &ResourceType, current: &Resource) -> Result<Applied, Error> {
+        self.strictly(resource_type, current)
+            .or_else(|error| leaver::patched(self, resource_type, current).ok_or(error))
+    }
+
+    fn strictly(&self, resource_type: &ResourceType, current: &Resource) -> Result<Applied, Error> {
         let mut draft = Draft::new(resource_type, current.members().clone());
         for operation in &self.operations {
             operation.apply(&mut draft)?;
         }
+        let ignored = draft.take_ignored();
         let members = draft.finish()?;
         let lacking = missing(resource_type, &members);
         match lacking.filter(|_| missing(resource_type, current.members()).is_none()) {
             None => {
-                let after = Resource::from_members(members);
-                after.check_immutable(resource_type, current)?;
-                Ok(after)
+                let resource = Resource::from_members(members);
+                resource.check_immutable(resource_type, current)?;
+                Ok(Applied::of(resource, ignored))
             }
             Some(missing) if self.removes(resource_type, &missing.attribute) => {
                 Err(Error::mutability(format!("{} is required and cannot be removed", missing.path)))
@@ -207,13 +229,30 @@ impl Operation {
         };
         let value = member(members, "value");
         let value = if path.is_none() { value.map(alone) } else { value }.cloned();
-        match (op, &path, &value) {
+        Ok(Self { op, path, value })
+    }
+
+    /// Checks that it has the path and the value that it needs.
+    ///
+    /// # Errors
+    /// 400 `noTarget` for a remove without a path, `invalidValue` where a value is missing or, without a path, is no object.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match (self.op, &self.path, &self.value) {
             (Op::Remove, None, _) => Err(Error::no_target("a remove needs a path")),
             (Op::Add | Op::Replace, _, None) => Err(Error::invalid_value("an add or replace needs a value")),
             (Op::Add | Op::Replace, None, Some(value)) if !value.is_object() => {
                 Err(Error::invalid_value("without a path, the value must be an object"))
             }
-            _ => Ok(Self { op, path, value }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Which of the assigning operations it is; none for a remove.
+    pub(super) fn how(&self) -> Option<How> {
+        match self.op {
+            Op::Add => Some(How::Add),
+            Op::Replace => Some(How::Replace),
+            Op::Remove => None,
         }
     }
 
@@ -236,21 +275,18 @@ impl Operation {
         }
     }
 
-    fn apply(&self, draft: &mut Draft<'_>) -> Result<(), Error> {
-        let how = match self.op {
-            Op::Add => How::Add,
-            Op::Replace => How::Replace,
-            Op::Remove => {
-                return match &self.path {
-                    Some(path) => draft.remove(path, self.value.as_ref()),
-                    None => Err(Error::no_target("a remove needs a path")),
-                };
-            }
-        };
-        match (&self.path, &self.value) {
-            (Some(path), Some(value)) => draft.assign(how, Names::Explicit, path, value),
-            (None, Some(Value::Object(members))) => draft.merge(how, members.iter()),
-            _ => Err(Error::invalid_value("an add or replace needs a value")),
+    /// Does it to the draft.
+    ///
+    /// # Errors
+    /// As [`Patch::applied`].
+    pub(super) fn apply(&self, draft: &mut Draft<'_>) -> Result<(), Error> {
+        self.check()?;
+        match (self.how(), &self.path, &self.value) {
+            (None, Some(path), listed) => draft.remove(path, listed.as_ref()),
+            (Some(how), Some(path), Some(value)) => draft.assign(how, Names::Explicit, path, value),
+            (Some(how), None, Some(Value::Object(members))) => draft.merge(how, members.iter()),
+            // Refused by the check.
+            _ => Ok(()),
         }
     }
 }

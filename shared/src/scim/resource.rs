@@ -15,6 +15,8 @@ use super::error::Error;
 use super::schema::{ENTERPRISE_URN, ResourceType};
 use super::value::is_empty;
 
+pub(super) use replacing::check_immutable;
+
 /// Canonical attribute names, `schemas` derived, extension attributes under their URN; no `id`, no `meta`, nothing that
 /// is readOnly or not stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -179,7 +181,7 @@ impl Resource {
 }
 
 /// `schemas` may be missing; if it is there it is a list of URNs with the core one in it (RFC 7643 §3).
-fn check_schemas(urn: &str, members: &Map<String, Value>) -> Result<(), Error> {
+pub(super) fn check_schemas(urn: &str, members: &Map<String, Value>) -> Result<(), Error> {
     let given = members.iter().find(|(name, _)| name.eq_ignore_ascii_case("schemas")).map(|(_, value)| value);
     match given {
         Some(value) if !is_empty(value) => require_urn(urn, value),

@@ -7,7 +7,7 @@ use shared::command::{Change, Command, Origin};
 use shared::outcome::Outcome;
 use shared::postgres::groups::GroupRow;
 use shared::postgres::users::UserRow;
-use shared::scim::{Error, Group, Resource, ResourceType, Types};
+use shared::scim::{Error, Group, Misfit, Resource, ResourceType, Types};
 use time::{Duration, OffsetDateTime};
 
 use super::State;
@@ -118,7 +118,8 @@ fn validated<'a>(types: &Types, change: &'a Change) -> Result<Cow<'a, Change>, I
         Change::CreateUser { user: sent, origin, role } => {
             Cow::Owned(Change::CreateUser { user: user(sent)?, origin: *origin, role: *role })
         }
-        Change::ReplaceUser { user: sent } => Cow::Owned(Change::ReplaceUser { user: user(sent)? }),
+        Change::ReplaceUser { user: sent } => Cow::Owned(put(types, sent, None)?),
+        Change::LeaveUser { user: sent, misfit } => Cow::Owned(put(types, sent, Some(misfit))?),
         Change::CreateGroup { group: sent } => Cow::Owned(Change::CreateGroup { group: group(sent)? }),
         Change::ReplaceGroup { group: sent } => Cow::Owned(Change::ReplaceGroup { group: group(sent)? }),
         Change::PatchUser { .. }
@@ -130,10 +131,35 @@ fn validated<'a>(types: &Types, change: &'a Change) -> Result<Cow<'a, Change>, I
     })
 }
 
+/// A PUT of a user, with what is wrong with it: the leaver's rule may take it all the same.
+fn put(types: &Types, sent: &Resource, misfit: Option<&Misfit>) -> Result<Change, Invalid> {
+    let read = as_sent(sent).map(|body| Resource::read(&types.user, &body))?;
+    match (read, misfit) {
+        (Ok((user, None)), None) => Ok(Change::ReplaceUser { user }),
+        (Ok((user, found)), Some(misfit)) => {
+            Ok(Change::LeaveUser { user, misfit: misfit.clone().and(found) })
+        }
+        // What does not even fit the type without extensions is no command.
+        (read, _) => {
+            parsed(ResourceType::user(), ResourceType::user(), sent)?;
+            match read {
+                Ok((user, Some(misfit))) => Ok(Change::LeaveUser { user, misfit }),
+                Ok((user, None)) => Ok(Change::ReplaceUser { user }),
+                Err(error) => Err(Invalid::Misfit(error)),
+            }
+        }
+    }
+}
+
+fn as_sent(resource: &Resource) -> Result<serde_json::Value, Invalid> {
+    serde_json::to_value(resource)
+        .map_err(|_| Invalid::NoCommand("no command: its resource is no JSON".to_owned()))
+}
+
 /// The resource by the tenant's type. What does not even fit the type without extensions is no command.
 fn parsed(own: &ResourceType, plain: &ResourceType, resource: &Resource) -> Result<Resource, Invalid> {
     let no_command = |reason: &str| Invalid::NoCommand(format!("no command: {reason}"));
-    let as_sent = serde_json::to_value(resource).map_err(|_| no_command("its resource is no JSON"))?;
+    let as_sent = as_sent(resource)?;
     Resource::parse(own, &as_sent).map_err(|error| match Resource::parse(plain, &as_sent) {
         Ok(_) => Invalid::Misfit(error),
         Err(error) => no_command(&error.detail),
@@ -146,6 +172,7 @@ fn hand_out(state: &mut State, command: &Command, late: bool) -> Option<Outcome>
         _ if command.asynchronous => None,
         Change::CreateUser { .. }
         | Change::ReplaceUser { .. }
+        | Change::LeaveUser { .. }
         | Change::PatchUser { .. }
         | Change::SetRole { .. } => row::hand_out::<UserRow>(state, command, late),
         Change::CreateGroup { .. } | Change::ReplaceGroup { .. } | Change::PatchGroup { .. } => {
@@ -164,7 +191,8 @@ fn apply(state: &mut State, command: &Command, change: &Change, late: bool) -> R
         Change::CreateUser { user, origin, role } => {
             user::create(state, command, user, *origin, role.unwrap_or_default())
         }
-        Change::ReplaceUser { user } => user::replace(state, command, user),
+        Change::ReplaceUser { user } => user::replace(state, command, user, None),
+        Change::LeaveUser { user, misfit } => user::replace(state, command, user, Some(misfit)),
         Change::PatchUser { patch } => user::patch(state, command, patch),
         Change::DeleteUser => user::delete(state, command),
         Change::SetRole { role } => user::set_role(state, command, *role),

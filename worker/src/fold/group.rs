@@ -5,7 +5,7 @@ use shared::command::Command;
 use shared::event::{Event, GroupData, GroupEvent};
 use shared::outcome::Outcome;
 use shared::postgres::groups::GroupRow;
-use shared::scim::{Error, Group, GroupPatch, MemberChange, Record, Resource, ResourceType};
+use shared::scim::{Applied, Error, Group, GroupPatch, MemberChange, Record, Resource, ResourceType};
 use uuid::Uuid;
 
 use super::State;
@@ -42,7 +42,7 @@ pub(super) fn create(state: &mut State, command: &Command, group: &Group) -> Res
     tell(state, command, &row, GroupEvent::Created, row.version);
     state.members.insert(row.id, members);
     state.put(row);
-    Ok(Outcome::Created { record, skipped_members: skipped })
+    Ok(Outcome::Created { record, skipped_members: skipped, ignored: Vec::new() })
 }
 
 /// PUT: the whole group, with exactly these members.
@@ -50,20 +50,21 @@ pub(super) fn replace(state: &mut State, command: &Command, group: &Group) -> Re
     let (row, stored) = row::in_order::<GroupRow>(state, command)?;
     let resource = group.resource.clone().replacing(&types(state, command)?.group, &stored.resource)?;
     let exactly = [MemberChange::Replace(group.members.clone())];
-    change(state, command, row, &stored, &resource, &exactly)
+    let applied = Applied { resource, ignored: Vec::new() };
+    change(state, command, row, &stored, applied, &exactly)
 }
 
 /// PATCH: the operations on the attributes and those on the members.
 pub(super) fn patch(state: &mut State, command: &Command, patch: &GroupPatch) -> Result<Outcome, Refused> {
     let (row, stored) = row::in_order::<GroupRow>(state, command)?;
-    let resource = match &patch.attributes {
-        Some(attributes) => attributes.apply(&types(state, command)?.group, &stored.resource)?,
-        None => stored.resource.clone(),
+    let applied = match &patch.attributes {
+        Some(attributes) => attributes.applied(&types(state, command)?.group, &stored.resource)?,
+        None => Applied { resource: stored.resource.clone(), ignored: Vec::new() },
     };
-    if has_members(&resource) {
+    if has_members(&applied.resource) {
         return Err(Error::invalid_path("members cannot be changed as an attribute").into());
     }
-    change(state, command, row, &stored, &resource, &patch.members)
+    change(state, command, row, &stored, applied, &patch.members)
 }
 
 /// DELETE: the memberships go with the row.
@@ -99,14 +100,14 @@ fn change(
     command: &Command,
     mut row: GroupRow,
     stored: &Record,
-    resource: &Resource,
+    Applied { resource, ignored }: Applied,
     changes: &[MemberChange],
 ) -> Result<Outcome, Refused> {
     let before = (state.members.get(&row.id).cloned().unwrap_or_default(), row.member_count);
     let Changed { members, count, skipped, is_change } =
         members::apply(state, command.tenant, before, changes)?;
-    if *resource != stored.resource || is_change {
-        fill(&mut row, &types(state, command)?.group, resource)?;
+    if resource != stored.resource || is_change {
+        fill(&mut row, &types(state, command)?.group, &resource)?;
         row.member_count = count;
         row.count_change(state.now);
         tell(state, command, &row, GroupEvent::Updated, row.version);
@@ -114,7 +115,7 @@ fn change(
     }
     let record = row::record(&row)?;
     state.put(row);
-    Ok(Outcome::Updated { record, skipped_members: skipped })
+    Ok(Outcome::Updated { record, skipped_members: skipped, ignored })
 }
 
 /// Puts a resource into its row.

@@ -174,10 +174,9 @@ pub(super) fn hand_out<R: Row>(state: &mut State, command: &Command, late: bool)
     let mark = (command.tenant, command.fingerprint.clone());
     let first = state.unheard(&mark, command.issued_at)?;
     let outcome = state.inbox.get(&first)?.outcome.clone()?;
-    let (id, skipped_members) = match outcome {
-        Outcome::Created { record, skipped_members } | Outcome::Updated { record, skipped_members } => {
-            (record.id, skipped_members)
-        }
+    let (id, skipped_members, ignored) = match outcome {
+        Outcome::Created { record, skipped_members, ignored }
+        | Outcome::Updated { record, skipped_members, ignored } => (record.id, skipped_members, ignored),
         _ => return None,
     };
     let mut row = state.row::<R>(command.tenant, id)?.clone();
@@ -190,9 +189,9 @@ pub(super) fn hand_out<R: Row>(state: &mut State, command: &Command, late: bool)
     row.set_ticket(row.ticket().max(command.ticket));
     state.put(row);
     let outcome = if is_create {
-        Outcome::Created { record, skipped_members }
+        Outcome::Created { record, skipped_members, ignored }
     } else {
-        Outcome::Updated { record, skipped_members }
+        Outcome::Updated { record, skipped_members, ignored }
     };
     // What a late repetition finds stays unclaimed: a made resource where it is, a change with the ticket that it has now.
     let passes_on = late && !is_create;

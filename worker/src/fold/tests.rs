@@ -4,6 +4,7 @@ mod asynchronous;
 mod groups;
 mod known;
 mod late;
+mod leavers;
 mod members;
 mod order;
 mod supplement;

@@ -8,7 +8,7 @@ mod tell;
 use shared::command::{Actor, Command, Origin, Role};
 use shared::outcome::Outcome;
 use shared::postgres::users::UserRow;
-use shared::scim::{Error, Patch, Record, Resource, user_name_key};
+use shared::scim::{Applied, Error, Misfit, Patch, Record, Resource, user_name_key};
 use shared::settings::OnDuplicate;
 use uuid::Uuid;
 
@@ -49,24 +49,31 @@ pub(super) fn create(
     let record = row::record(&row)?;
     tell::created(state, command, &row);
     state.put(row);
-    Ok(Outcome::Created { record, skipped_members: 0 })
+    Ok(Outcome::Created { record, skipped_members: 0, ignored: Vec::new() })
 }
 
 /// PUT: the whole resource; `active` stays as it is where the client left it out (an archived user does not come back by
-/// omission).
-pub(super) fn replace(state: &mut State, command: &Command, user: &Resource) -> Result<Outcome, Refused> {
+/// omission). What is no whole resource is taken by the leaver's rule alone.
+pub(super) fn replace(
+    state: &mut State,
+    command: &Command,
+    user: &Resource,
+    misfit: Option<&Misfit>,
+) -> Result<Outcome, Refused> {
     let (row, stored) = row::in_order::<UserRow>(state, command)?;
     let active = user.active().or(stored.resource.active()).unwrap_or(true);
-    let record = put(state, command, row, &stored, user, active)?;
-    Ok(Outcome::Updated { record, skipped_members: 0 })
+    let sent = user.clone().with_active(active);
+    let applied = sent.put(&types(state, command)?.user, &stored.resource, misfit)?;
+    let (record, ignored) = change(state, command, row, &stored, applied)?;
+    Ok(Outcome::Updated { record, skipped_members: 0, ignored })
 }
 
 /// PATCH: the operations on the resource.
 pub(super) fn patch(state: &mut State, command: &Command, patch: &Patch) -> Result<Outcome, Refused> {
     let (row, stored) = row::in_order::<UserRow>(state, command)?;
-    let resource = patch.apply(&types(state, command)?.user, &stored.resource)?;
-    let record = change(state, command, row, &stored, &resource)?;
-    Ok(Outcome::Updated { record, skipped_members: 0 })
+    let applied = patch.applied(&types(state, command)?.user, &stored.resource)?;
+    let (record, ignored) = change(state, command, row, &stored, applied)?;
+    Ok(Outcome::Updated { record, skipped_members: 0, ignored })
 }
 
 /// What the person may do in the learning platform. It is no part of the SCIM resource, and no SCIM request undoes it.
@@ -74,7 +81,7 @@ pub(super) fn set_role(state: &mut State, command: &Command, role: Role) -> Resu
     let (mut row, stored) = row::in_order::<UserRow>(state, command)?;
     if row.role == role.as_str() {
         state.put(row);
-        return Ok(Outcome::Updated { record: stored, skipped_members: 0 });
+        return Ok(Outcome::Updated { record: stored, skipped_members: 0, ignored: Vec::new() });
     }
     let before = row.clone();
     role.as_str().clone_into(&mut row.role);
@@ -82,7 +89,7 @@ pub(super) fn set_role(state: &mut State, command: &Command, role: Role) -> Resu
     tell::changed(state, command, &before, &row);
     let record = row::record(&row)?;
     state.put(row);
-    Ok(Outcome::Updated { record, skipped_members: 0 })
+    Ok(Outcome::Updated { record, skipped_members: 0, ignored: Vec::new() })
 }
 
 /// DELETE: the user, and the memberships with them.
@@ -133,22 +140,10 @@ fn restore(
     let ticket = row::turn(&row, command)?;
     let stored = row::record(&row)?;
     row.set_ticket(ticket);
-    let record = put(state, command, row, &stored, user, user.active().unwrap_or(true))?;
-    Ok(Outcome::Created { record, skipped_members: 0 })
-}
-
-/// The whole resource in place of the stored one: what is immutable must be as it was.
-fn put(
-    state: &mut State,
-    command: &Command,
-    row: UserRow,
-    stored: &Record,
-    user: &Resource,
-    active: bool,
-) -> Result<Record, Refused> {
-    let resource =
-        user.clone().with_active(active).replacing(&types(state, command)?.user, &stored.resource)?;
-    change(state, command, row, stored, &resource)
+    let sent = user.clone().with_active(user.active().unwrap_or(true));
+    let applied = sent.put(&types(state, command)?.user, &stored.resource, None)?;
+    let (record, ignored) = change(state, command, row, &stored, applied)?;
+    Ok(Outcome::Created { record, skipped_members: 0, ignored })
 }
 
 /// Puts a resource into its row. What changes nothing keeps version and time. An account that was made by hand is linked from the
@@ -158,20 +153,18 @@ fn change(
     command: &Command,
     mut row: UserRow,
     stored: &Record,
-    resource: &Resource,
-) -> Result<Record, Refused> {
+    applied: Applied,
+) -> Result<(Record, Vec<String>), Refused> {
     let before = row.clone();
-    if *resource != stored.resource {
-        columns::fill(&mut row, &types(state, command)?.user, resource, state.now)?;
+    let Applied { resource, ignored } = with_free_name(state, &row, stored, applied)?;
+    if resource != stored.resource {
+        columns::fill(&mut row, &types(state, command)?.user, &resource, state.now)?;
         let comes_back = before.archived_at.is_some() && row.archived_at.is_none();
         if comes_back && command.ticket < row.ticket() {
             // Asynchronous and overtaken: an old change left in a queue must not bring back who was deactivated since.
             return Err(Refused::Stale(row.ticket()));
         }
         row.count_change(state.now);
-        if state.is_name_taken(row.tenant_id, &row.user_name_key, row.id) {
-            return Err(name_taken().into());
-        }
     }
     if matches!(command.actor, Actor::Key(_))
         && row.origin == Origin::Manual.as_str()
@@ -186,7 +179,21 @@ fn change(
     tell::changed(state, command, &before, &row);
     let record = row::record(&row)?;
     state.put(row);
-    Ok(record)
+    Ok((record, ignored))
+}
+
+/// The change with a userName that is nobody else's: by the leaver's rule one that is taken keeps nobody from leaving.
+fn with_free_name(
+    state: &State,
+    row: &UserRow,
+    stored: &Record,
+    applied: Applied,
+) -> Result<Applied, Refused> {
+    let name = applied.resource.user_name();
+    if name == row.user_name || !state.is_name_taken(row.tenant_id, &user_name_key(name), row.id) {
+        return Ok(applied);
+    }
+    Ok(applied.leaving("userName", &stored.resource, name_taken())?)
 }
 
 /// 409: the userName is somebody's.

@@ -57,7 +57,7 @@ impl Keys {
                 let external_id = user.external_id().map(|id| (command.tenant, id.to_owned()));
                 self.external_ids.extend(external_id);
             }
-            Change::ReplaceUser { user } => {
+            Change::ReplaceUser { user } | Change::LeaveUser { user, .. } => {
                 self.users.insert(id);
                 self.add_name(command.tenant, user);
             }

@@ -29,8 +29,7 @@ impl Draft<'_> {
         }
         let schemas = self.resource_type.used_schemas(&self.members);
         self.members.insert("schemas".to_owned(), Value::Array(schemas));
-        let size: usize = self.members.values().map(size).sum();
-        if size > MAX_RESOURCE_SIZE {
+        if let Some(size) = excessive_size(&self.members) {
             let detail =
                 format!("the resource would hold {size} bytes, more than the {MAX_RESOURCE_SIZE} allowed");
             return Err(Error::payload_too_large(detail));
@@ -39,7 +38,13 @@ impl Draft<'_> {
     }
 }
 
-fn tidy<'a>(
+/// The bytes of text in a resource that has more than are allowed.
+pub(in crate::scim) fn excessive_size(members: &Map<String, Value>) -> Option<usize> {
+    Some(members.values().map(size).sum()).filter(|size| *size > MAX_RESOURCE_SIZE)
+}
+
+/// Of these attributes the values that say nothing go, and the others are held against what must hold.
+pub(in crate::scim) fn tidy<'a>(
     prefix: &str,
     members: &mut Map<String, Value>,
     attributes: impl Iterator<Item = &'a Attribute>,
@@ -90,7 +95,8 @@ pub(super) fn lacks_part<'a>(attribute: &'a Attribute, parts: &Map<String, Value
     attribute.sub_attributes.iter().find(|sub| sub.required && is_blank(parts.get(&*sub.name)))
 }
 
-fn is_blank(value: Option<&Value>) -> bool {
+/// Whether there is no text; what is no text is there.
+pub(in crate::scim) fn is_blank(value: Option<&Value>) -> bool {
     match value {
         None => true,
         Some(value) => value.as_str().is_some_and(|text| text.trim().is_empty()),
@@ -119,7 +125,8 @@ pub(in crate::scim) fn missing(
     })
 }
 
-fn lacking<'a>(
+/// The first of these attributes that is required and lacks a value, or has one that lacks a required part.
+pub(in crate::scim) fn lacking<'a>(
     prefix: &str,
     mut attributes: impl Iterator<Item = &'a Attribute>,
     members: &Map<String, Value>,

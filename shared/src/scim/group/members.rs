@@ -14,7 +14,7 @@ use crate::scim::draft::How;
 use crate::scim::error::Error;
 use crate::scim::filter::{CompareOp, Filter, ValuePath};
 use crate::scim::patch::{Op, Operation};
-use crate::scim::path::Path;
+use crate::scim::path::{AttrPath, Path};
 use crate::scim::schema::{Attribute, Mutability, Resolved, ResourceType};
 use crate::scim::value::{alone, is_empty};
 
@@ -59,6 +59,12 @@ impl<'a> Split<'a> {
 
     /// One operation of a PATCH; what is left of it concerns attributes.
     pub(super) fn operation(&mut self, operation: Operation) -> Result<Option<Operation>, Error> {
+        if let Some(path) = &operation.path
+            && let Some(unknown) = self.unknown_part(path)?
+        {
+            let value = operation.value.map(|_| Value::Null);
+            return Ok(Some(Operation { path: Some(unknown), value, ..operation }));
+        }
         let how = match operation.op {
             Op::Add => How::Add,
             Op::Replace => How::Replace,
@@ -141,6 +147,20 @@ impl<'a> Split<'a> {
         }
     }
 
+    /// The path, without what selects, to a part that members do not have: like every unknown attribute it is ignored.
+    fn unknown_part(&self, path: &Path) -> Result<Option<Path>, Error> {
+        let (About::Members { members, .. }, Some(name)) = (self.about(path.attr.as_str()), &path.sub) else {
+            return Ok(None);
+        };
+        if members.sub_attribute(name.as_str()).is_some() {
+            return Ok(None);
+        }
+        // A filter that makes no sense is an error all the same.
+        self.sub(&Path { sub: None, ..path.clone() })?;
+        let attr = AttrPath::from_grammar(&format!("{}.{name}", path.attr));
+        Ok(Some(Path { attr, filter: None, sub: None }))
+    }
+
     /// The sub-attribute that the path goes to; a value filter that makes no sense is refused.
     fn sub(&self, path: &Path) -> Result<Option<&'a Attribute>, Error> {
         let unknown = || Error::invalid_path(format!("{} is not an attribute", path.shown()));
@@ -178,11 +198,11 @@ impl<'a> Split<'a> {
 
     /// `members[value eq "…"]`: a member cannot become somebody else, but may be said once more, or be left out.
     fn assign_selected(&mut self, how: How, filter: &Filter, value: &Value) -> Result<(), Error> {
-        if is_empty(value) {
+        if lists_nobody(value) {
             return if how == How::Replace { self.remove_selected(filter) } else { Ok(()) };
         }
-        let given = elements(value).iter().filter(|element| element.is_string() || names_value(element));
-        let given: Vec<Value> = given.cloned().collect();
+        let given: Vec<Value> =
+            elements(value).iter().filter(|element| names_somebody(element)).cloned().collect();
         let given = ids(&Value::Array(given))?;
         let selected = selected_ids(filter).unwrap_or_default();
         if given.iter().all(|id| selected.contains(id)) {
@@ -287,42 +307,52 @@ fn has_reference(filter: &Filter) -> bool {
     }
 }
 
-fn names_value(element: &Value) -> bool {
-    element
-        .as_object()
-        .is_some_and(|members| members.iter().any(|(name, value)| is_value(name) && !is_empty(value)))
+/// Whether the value means that nobody is a member: null and `[]` do, and nothing else.
+fn lists_nobody(value: &Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
+}
+
+/// Whether the element is to say who somebody is; else it tells of the member something that follows from the person.
+fn names_somebody(element: &Value) -> bool {
+    element.as_object().is_none_or(|members| members.is_empty() || members.keys().any(|name| is_value(name)))
 }
 
 fn is_value(name: &str) -> bool {
     name.eq_ignore_ascii_case("value")
 }
 
-/// The ids that the value lists: objects with a `value`, or bare ids. What is empty is nobody.
+/// The ids that the value lists: objects with a `value`, or bare ids. A blank among them is an error: its client looked for
+/// an id and found none, and nobody must leave a group for that.
 fn ids(value: &Value) -> Result<Vec<Uuid>, Error> {
-    let mut ids = Vec::with_capacity(elements(value).len());
-    for (position, element) in elements(value).iter().enumerate() {
-        let wrong = |what: &str| Err(Error::invalid_value(format!("members[{position}]{what}")));
-        match element {
-            empty if is_empty(empty) => {}
-            Value::String(text) => ids.push(id(text)),
-            Value::Object(members) => {
-                let mut values = members.iter().filter(|(name, _)| is_value(name)).map(|(_, value)| value);
-                match (values.next(), values.next()) {
-                    (_, Some(_)) => {
-                        return Err(Error::invalid_syntax(format!(
-                            "members[{position}].value is given twice"
-                        )));
-                    }
-                    (Some(Value::String(text)), None) if !text.is_empty() => ids.push(id(text)),
-                    (Some(value), None) if !is_empty(value) => return wrong(".value must be a string"),
-                    _ if members.values().all(is_empty) => {}
-                    _ => return wrong(".value is required"),
-                }
-            }
-            _ => return wrong(" must be an object with a value"),
-        }
+    if lists_nobody(value) {
+        return Ok(Vec::new());
     }
-    Ok(ids)
+    elements(value).iter().enumerate().map(|(position, element)| id_of(position, element)).collect()
+}
+
+fn id_of(position: usize, element: &Value) -> Result<Uuid, Error> {
+    let wrong = |what: &str| Err(Error::invalid_value(format!("members[{position}]{what}")));
+    let given = match element {
+        Value::Object(members) => {
+            let mut values = members.iter().filter(|(name, _)| is_value(name)).map(|(_, value)| value);
+            match (values.next(), values.next()) {
+                (_, Some(_)) => {
+                    let detail = format!("members[{position}].value is given twice");
+                    return Err(Error::invalid_syntax(detail));
+                }
+                (Some(value), None) if !(value.is_string() || is_empty(value)) => {
+                    return wrong(".value must be a string");
+                }
+                (value, None) => value.unwrap_or(&Value::Null),
+            }
+        }
+        bare if bare.is_string() || is_empty(bare) => bare,
+        _ => return wrong(" must be an object with a value"),
+    };
+    match given.as_str().map(str::trim) {
+        None | Some("") => wrong(".value is required"),
+        Some(_) => Ok(id(given.as_str().unwrap_or_default())),
+    }
 }
 
 /// The id; any other text is nobody's.

@@ -14,7 +14,14 @@ impl Resource {
     ///
     /// # Errors
     /// 400 `mutability` that names an immutable attribute which was set and is not as it was.
-    pub fn replacing(mut self, resource_type: &ResourceType, before: &Resource) -> Result<Self, Error> {
+    pub fn replacing(self, resource_type: &ResourceType, before: &Resource) -> Result<Self, Error> {
+        let after = self.with_unseen(resource_type, before);
+        after.check_immutable(resource_type, before)?;
+        Ok(after)
+    }
+
+    /// This resource with what was and cannot have been sent.
+    pub(in crate::scim) fn with_unseen(mut self, resource_type: &ResourceType, before: &Resource) -> Self {
         keep_unseen(resource_type.core_attributes(), &before.0, &mut self.0);
         for schema in &resource_type.extensions {
             let parts = (before.0.get(&*schema.id), self.0.get_mut(&*schema.id));
@@ -27,8 +34,7 @@ impl Resource {
         for (urn, values) in before.0.iter().filter(|(urn, _)| is_unknown(urn)) {
             self.0.insert(urn.clone(), values.clone());
         }
-        self.check_immutable(resource_type, before)?;
-        Ok(self)
+        self
     }
 
     /// Checks that an immutable attribute that was set is as it was (RFC 7643 §7). Setting it for the first time is no
@@ -73,7 +79,7 @@ fn keep_unseen<'a>(
 }
 
 /// Parts of the values of a list are not looked at: a list changes by whole values, and `draft` refuses to change a part.
-fn check_immutable<'a>(
+pub(in crate::scim) fn check_immutable<'a>(
     prefix: &str,
     attributes: impl Iterator<Item = &'a Attribute>,
     before: &Map<String, Value>,

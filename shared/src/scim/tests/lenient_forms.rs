@@ -140,7 +140,12 @@ fn draft_urns_of_the_core_schema_lead_to_it() {
         assert_taken(draft, json!({ "title": "Clerk" }), "title", json!("Clerk"));
         assert_taken(&format!("{draft}:title"), json!("Clerk"), "title", json!("Clerk"));
         let phones = json!([{ "value": "1", "type": "home" }]);
-        assert_taken(&format!("{draft}:phoneNumbers[type eq \"home\"].value"), json!("1"), "phoneNumbers", phones);
+        assert_taken(
+            &format!("{draft}:phoneNumbers[type eq \"home\"].value"),
+            json!("1"),
+            "phoneNumbers",
+            phones,
+        );
         let schemas = json!({ "schemas": [draft] });
         assert!(parsed(schemas).is_ok(), "{draft}");
     }
@@ -438,6 +443,28 @@ fn an_empty_object_clears_as_every_other_empty_form() {
         let nameless = patched(&before, json!({ "op": "replace", "path": "name", "value": empty }));
         assert_refused(nameless, ScimType::InvalidValue, "name.familyName is required");
     }
+}
+
+#[test]
+fn a_leaver_leaves_in_whatever_form_it_is_said() {
+    let before = parsed(json!({ "title": "Clerk", (URN): { "department": "Sales" } })).unwrap();
+    for leave in [
+        json!({ "op": "Replace", "path": "active", "value": [{ "$ref": null, "value": "False" }] }),
+        json!({ "op": "add", "path": "urn:scim:schemas:core:1.0:active", "value": ["false"] }),
+        json!({ "op": "replace", "value": [{ "active": [false], "department": true }] }),
+        json!({ "op": "replace", "value": { (USER_URN): [{ "active": { "value": "False" }, "title": ["a", "b"] }] } }),
+    ] {
+        let fails = json!({ "op": "remove", "path": "emails" });
+        let patch = Patch::parse(&json!({ "Operations": [fails, leave] })).unwrap();
+        let after = patch.applied(&types().user, &before).unwrap().resource;
+        assert_eq!(after, before.clone().with_active(false), "{leave}");
+    }
+    let put =
+        body(json!({ "active": [{ "value": "False" }], "emails": [], "department": "Art", "level": 1.5 }));
+    let (sent, misfit) = Resource::read(&types().user, &put).unwrap();
+    let after = sent.put(&types().user, &before, misfit.as_ref()).unwrap().resource;
+    assert_eq!((after.active(), after.department()), (Some(false), Some("Art")));
+    assert_eq!(after.get("emails"), before.get("emails"));
 }
 
 #[test]

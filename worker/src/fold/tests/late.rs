@@ -76,7 +76,7 @@ fn an_unheard_group_is_handed_to_the_repeated_request_with_what_was_left_out() {
     let first = Uuid::from_u128(1);
     decide(&mut state, &late(make(1, first, "Readers", &[Uuid::nil()]))).unwrap();
     let repeated = outcome(&mut state, &make(2, Uuid::from_u128(2), "Readers", &[Uuid::nil()]));
-    assert!(matches!(repeated, Outcome::Created { record, skipped_members: 1 } if record.id == first));
+    assert!(matches!(repeated, Outcome::Created { record, skipped_members: 1, .. } if record.id == first));
     // There may be two groups of a name: a third POST makes another.
     let third = outcome(&mut state, &make(3, Uuid::from_u128(3), "Readers", &[Uuid::nil()]));
     assert!(matches!(third, Outcome::Created { record, .. } if record.id == Uuid::from_u128(3)));

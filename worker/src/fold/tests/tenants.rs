@@ -7,7 +7,7 @@ use shared::scim::schema::Mutability;
 use super::*;
 
 /// The tenant's users and groups have a badge too, which is given once.
-fn state_with_badges() -> State {
+pub(super) fn state_with_badges() -> State {
     let mut state = state();
     let mut types = Types::default();
     for schema in [&mut types.user.schema, &mut types.group.schema] {
@@ -22,7 +22,8 @@ fn state_with_badges() -> State {
     state
 }
 
-fn with_badge(resource: &Resource, badge: &Value) -> Resource {
+/// The resource as it is sent, with a badge.
+pub(super) fn with_badge(resource: &Resource, badge: &Value) -> Resource {
     let mut body = serde_json::to_value(resource).unwrap();
     body["badge"] = badge.clone();
     serde_json::from_value(body).unwrap()

@@ -49,6 +49,7 @@ pub(super) fn created(
         created_at: state.now,
         modified_at: state.now,
     };
+    resource.require(&types(state, command)?.user)?;
     fill(&mut row, &types(state, command)?.user, &resource, state.now)?;
     Ok(row)
 }
@@ -56,16 +57,18 @@ pub(super) fn created(
 /// Puts a resource into its row.
 ///
 /// # Errors
-/// When a required attribute is missing.
+/// When a required attribute is missing of somebody who is active: what was missing before keeps nobody from leaving.
 pub(super) fn fill(
     row: &mut UserRow,
     resource_type: &ResourceType,
     resource: &Resource,
     now: OffsetDateTime,
 ) -> Result<(), Error> {
-    resource.require(resource_type)?;
     let owned = |text: Option<&str>| text.map(str::to_owned);
     let active = resource.active().unwrap_or(true);
+    if active {
+        resource.require(resource_type)?;
+    }
     // A name that was given before keys were made as they are now keeps its key.
     if row.user_name != resource.user_name() {
         row.user_name = resource.user_name().to_owned();

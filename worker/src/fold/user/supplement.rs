@@ -41,7 +41,7 @@ pub(in crate::fold) fn supplement(
     }
     let record: Record = row::record(&after)?;
     state.put(after);
-    Ok(Outcome::Updated { record, skipped_members: 0 })
+    Ok(Outcome::Updated { record, skipped_members: 0, ignored: Vec::new() })
 }
 
 /// Puts what is told into its columns.

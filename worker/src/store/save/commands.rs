@@ -11,12 +11,13 @@ use uuid::Uuid;
 use crate::fold::{Entry, Standing, State};
 
 pub(super) const INSERT: &str = "insert into commands (id, tenant_id, change, resource_id, actor, request_id, \
-    fingerprint, state, status, outcome, attributes, name_digest, issued_at, decided_at) select id, tenant_id, change, \
-    resource_id, actor, request_id, fingerprint, state, status, outcome, attributes, name_digest, issued_at, decided_at \
-    from input order by id";
+    fingerprint, state, status, outcome, attributes, ignored, name_digest, issued_at, decided_at) select id, tenant_id, \
+    change, resource_id, actor, request_id, fingerprint, state, status, outcome, attributes, ignored, name_digest, \
+    issued_at, decided_at from input order by id";
 
 pub(super) const UPDATE: &str = "update commands c set state = i.state, status = i.status, outcome = i.outcome, \
     resource_id = coalesce(i.resource_id, c.resource_id), attributes = coalesce(i.attributes, c.attributes), \
+    ignored = coalesce(i.ignored, c.ignored), \
     name_digest = coalesce(i.name_digest, c.name_digest), decided_at = coalesce(c.decided_at, i.decided_at) \
     from input i where c.id = i.id";
 
@@ -52,6 +53,7 @@ pub(super) struct Verdict {
     status: Option<u16>,
     outcome: Option<Value>,
     attributes: Option<Vec<String>>,
+    ignored: Option<Vec<String>>,
     name_digest: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     decided_at: OffsetDateTime,
@@ -98,6 +100,11 @@ fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> Verdict {
             .as_ref()
             .map(|command| command.change.attributes())
             .filter(|attributes| !attributes.is_empty()),
+        ignored: entry
+            .outcome
+            .as_ref()
+            .map(|outcome| outcome.ignored().to_vec())
+            .filter(|names| !names.is_empty()),
         name_digest: entry.command.as_ref().and_then(Command::name_digest),
         decided_at: now,
     }

@@ -1,0 +1,210 @@
+//! The leaver's rule as the roster applies it: whoever leaves does so, and what is left is told.
+
+use serde_json::{Value, json};
+use shared::command::{Change, Command, IfMatch};
+use shared::outcome::Outcome;
+use shared::scim::Misfit;
+use uuid::Uuid;
+
+use super::tenants::{state_with_badges, with_badge};
+use super::*;
+
+/// Ada is there, and somebody who has a name that she may want.
+fn roster() -> State {
+    let mut state = state();
+    assert_eq!(status(&mut state, &create(1, ADA, "ada@acme.example")), 201);
+    assert_eq!(status(&mut state, &create(2, BOB, "bob@acme.example")), 201);
+    state.events.clear();
+    state
+}
+
+/// The PUT as ingest reads it.
+fn put_of(n: u128, body: &Value) -> Command {
+    let change = match Resource::read(ResourceType::user(), body).unwrap() {
+        (user, None) => Change::ReplaceUser { user },
+        (user, Some(misfit)) => Change::LeaveUser { user, misfit },
+    };
+    command(n, ADA, change)
+}
+
+fn patch_of(n: u128, operations: &Value) -> Command {
+    let patch = Patch::parse(&json!({ "Operations": operations })).unwrap();
+    command(n, ADA, Change::PatchUser { patch })
+}
+
+/// Ada is archived, and these attributes are told as left.
+#[track_caller]
+fn assert_left(state: &mut State, command: &Command, ignored: &[&str]) {
+    // As it comes out of the queue.
+    let queued = serde_json::to_vec(command).unwrap();
+    let command: Command = serde_json::from_slice(&queued).unwrap();
+    let outcome = outcome(state, &command);
+    assert!(matches!(outcome, Outcome::Updated { .. }), "{outcome:?}");
+    assert_eq!(outcome.ignored(), ignored);
+    let row = state.user(TENANT, ADA).unwrap();
+    assert_eq!(row.archived_at, Some(NOW));
+    assert_eq!(
+        (&*row.user_name, &*row.email, &*row.given_name),
+        ("ada@acme.example", "ada@acme.example", "Ada")
+    );
+    assert_eq!(outcome.record(), row.record().ok().as_ref(), "the answer is what is stored");
+}
+
+#[test]
+fn a_patch_that_deactivates_leaves_what_cannot_be_done() {
+    for (operation, ignored) in [
+        (json!({ "op": "remove", "path": "emails" }), "emails"),
+        (json!({ "op": "remove", "path": "userName" }), "userName"),
+        (json!({ "op": "replace", "value": { "name": { "givenName": "" } } }), "name.givenName"),
+        (json!({ "op": "replace", "path": "id", "value": "x" }), "id"),
+        (json!({ "op": "remove" }), "Operations"),
+        (json!({ "op": "replace", "path": "userName", "value": "BOB@acme.example" }), "userName"),
+        (json!({ "op": "replace", "value": { "userName": "bob@acme.example" } }), "userName"),
+        (json!({ "op": "add", "path": "companyName", "value": "Acme" }), "companyName"),
+    ] {
+        let leave = json!({ "op": "Replace", "path": "active", "value": "False" });
+        for operations in [json!([operation, leave]), json!([leave, operation])] {
+            let mut state = roster();
+            assert_left(&mut state, &patch_of(3, &operations), &[ignored]);
+            assert_eq!(kinds(&state), ["user.archived"]);
+            // The same again, and without a word of leaving.
+            assert_left(&mut state, &patch_of(4, &operations), &[ignored]);
+            assert_left(&mut state, &patch_of(5, &json!([operation])), &[ignored]);
+            assert_eq!(kinds(&state), ["user.archived"], "nothing has changed since");
+        }
+    }
+}
+
+#[test]
+fn alone_such_changes_are_refused_and_change_nothing() {
+    for (operation, expected) in [
+        (json!({ "op": "remove", "path": "emails" }), 400),
+        (json!({ "op": "replace", "path": "id", "value": "x" }), 400),
+        (json!({ "op": "remove" }), 400),
+        (json!({ "op": "replace", "path": "userName", "value": "bob@acme.example" }), 409),
+    ] {
+        let mut state = roster();
+        let title = json!({ "op": "add", "path": "title", "value": "Countess" });
+        assert_eq!(status(&mut state, &patch_of(3, &json!([title, operation]))), expected, "{operation}");
+        assert_eq!(state.user(TENANT, ADA).unwrap().job_title, None);
+        assert_eq!(kinds(&state), [""; 0]);
+    }
+}
+
+#[test]
+fn an_unknown_attribute_alone_changes_neither_version_nor_time() {
+    let mut state = roster();
+    let before = state.user(TENANT, ADA).unwrap().clone();
+    let unknown = json!([{ "op": "replace", "path": "companyName", "value": "Acme" }]);
+    let outcome = outcome(&mut state, &patch_of(3, &unknown));
+    assert_eq!((outcome.status(), outcome.ignored()), (200, &["companyName".to_owned()][..]));
+    let after = state.user(TENANT, ADA).unwrap();
+    assert_eq!(
+        (after.version, after.modified_at, &after.resource),
+        (before.version, before.modified_at, &before.resource)
+    );
+    assert!(state.events.is_empty());
+}
+
+#[test]
+fn a_put_that_deactivates_needs_nothing_else() {
+    let whole = serde_json::to_value(user("ada@acme.example", None)).unwrap();
+    let with = |name: &str, value: Value| {
+        let mut body = whole.clone();
+        body["active"] = json!(false);
+        body[name] = value;
+        body
+    };
+    for (body, ignored) in [
+        (json!({ "active": "False" }), vec!["userName", "name", "emails"]),
+        (json!({ "userName": "ada@acme.example", "active": false }), vec!["name", "emails"]),
+        (json!({ "userName": "bob@acme.example", "active": false }), vec!["name", "emails", "userName"]),
+        (with("userName", json!("bob@acme.example")), vec!["userName"]),
+        (with("emails", json!([])), vec!["emails"]),
+        (with("emails", json!(true)), vec!["emails"]),
+        (with("name", json!({ "givenName": "", "familyName": "Lovelace" })), vec!["name.givenName"]),
+    ] {
+        let mut state = roster();
+        assert_left(&mut state, &put_of(3, &body), &ignored);
+        assert_left(&mut state, &put_of(4, &body), &ignored);
+        assert_eq!(kinds(&state), ["user.archived"], "{body}");
+    }
+}
+
+#[test]
+fn a_put_that_is_no_whole_resource_is_refused_to_whoever_stays() {
+    let mut state = roster();
+    let sent = json!({ "userName": "ada@acme.example", "title": "Countess" });
+    let Outcome::Rejected { error } = outcome(&mut state, &put_of(3, &sent)) else { panic!("it was taken") };
+    assert_eq!((error.status, &*error.detail), (400, "name.familyName is required"));
+    assert_eq!(state.user(TENANT, ADA).unwrap().job_title, None);
+    // Whom it leaves inactive it does not keep.
+    outcome(&mut state, &patch(4, json!({ "active": false })));
+    assert_left(&mut state, &put_of(5, &sent), &["name", "emails"]);
+}
+
+#[test]
+fn a_tenants_own_schema_keeps_nobody_from_leaving() {
+    let mut state = state_with_badges();
+    outcome(&mut state, &create(1, ADA, "ada@acme.example"));
+    let sent = |badge: &Value, active: bool| {
+        let user = with_badge(&user("ada@acme.example", None), badge).with_active(active);
+        Change::ReplaceUser { user }
+    };
+    outcome(&mut state, &command(2, ADA, sent(&json!("7"), true)));
+    // The one is immutable; the other fitted the schema of the moment before.
+    for (n, badge) in [(3, json!("8")), (5, json!(true))] {
+        assert_eq!(status(&mut state, &command(n, ADA, sent(&badge, true))), 400);
+        assert_left(&mut state, &command(n + 1, ADA, sent(&badge, false)), &["badge"]);
+        assert_eq!(state.user(TENANT, ADA).unwrap().resource["badge"], "7");
+    }
+}
+
+#[test]
+fn a_post_of_somebody_who_stays_archived_leaves_what_cannot_be_done() {
+    let mut state = state_with_badges();
+    let post = |n, badge: &str, active| {
+        let user = with_badge(&user("ada@acme.example", None), &json!(badge)).with_active(active);
+        command(n, Uuid::from_u128(n), Change::CreateUser { user, origin: Origin::Scim, role: None })
+    };
+    assert_eq!(status(&mut state, &Command { resource: ADA, ..post(1, "7", false) }), 201);
+    assert_eq!(status(&mut state, &post(2, "8", true)), 400, "a badge is given once");
+    let again = outcome(&mut state, &post(3, "8", false));
+    assert_eq!((again.status(), again.ignored()), (201, &["badge".to_owned()][..]));
+    let row = state.user(TENANT, ADA).unwrap();
+    assert_eq!((&row.resource["badge"], row.archived_at.is_some()), (&json!("7"), true));
+}
+
+#[test]
+fn what_is_left_is_told_to_a_repeated_request_too() {
+    let mut state = roster();
+    let leave = json!([{ "op": "replace", "value": { "active": false, "emails": [] } }]);
+    let outcome_of_first = outcome(&mut state, &late(patch_of(3, &leave)));
+    assert_eq!(outcome_of_first.ignored(), ["emails"]);
+    assert_eq!(outcome(&mut state, &patch_of(4, &leave)), outcome_of_first);
+}
+
+#[test]
+fn whoever_leaves_is_there_and_has_the_version_that_was_asked_for() {
+    let mut state = roster();
+    let leave = json!([{ "op": "replace", "value": { "active": false, "emails": [] } }]);
+    let other = Some(IfMatch::Tags(vec!["W/\"7\"".to_owned()]));
+    assert_eq!(status(&mut state, &Command { if_match: other, ..patch_of(3, &leave) }), 412);
+    assert_eq!(status(&mut state, &Command { resource: Uuid::from_u128(9), ..patch_of(4, &leave) }), 404);
+    assert_eq!(state.user(TENANT, ADA).unwrap().archived_at, None);
+}
+
+#[test]
+fn a_command_says_when_a_worker_must_know_the_rule() {
+    let misfit =
+        Misfit { error: shared::scim::Error::invalid_value("emails is required"), attributes: vec![] };
+    let user = user("ada@acme.example", None);
+    for (change, version) in [
+        (put_of(1, &serde_json::to_value(&user).unwrap()).change, 1),
+        (patch_of(1, &json!([{ "op": "remove", "path": "emails" }])).change, 1),
+        (patch_of(1, &json!([{ "op": "remove" }])).change, 3),
+        (Change::LeaveUser { user, misfit }, 3),
+    ] {
+        assert_eq!(change.version(), version, "{change:?}");
+    }
+}
