@@ -14,6 +14,12 @@ SANITY_SETTINGS=(discovery=full unknown_members=skip)
 # What scim-sanity has checks for and SCIM 2.0 has not: a draft's agents. Any other skip is a failure.
 SANITY_SKIPS=("Agent CRUD Lifecycle" "Agent Rapid Lifecycle" "AgenticApplication CRUD Lifecycle")
 
+# What scim2-cli misses, and why. Any other miss is a failure, and so is one of these that passes.
+# - It removes each attribute that /Schemas does not call required, and expects it to be gone. `active` need not be sent, so it
+#   is not required; but it always has a value, and its default is true: removing it would bring back who was deactivated. So
+#   a remove of it is refused (400 mutability).
+CLI_MISSES=("check_remove_attribute: Failed to remove attribute 'active'")
+
 # Sets PYTHON to one that the suites run on and that can make virtual environments.
 find_python() {
   local name
@@ -61,10 +67,18 @@ stop_stack() {
   wait "$STACK" || true
 }
 
+# Prints what a suite missed, a line each: the check, and the first words of its reason.
+missed_checks() {
+  awk -v words="$1" '
+    $0 ~ words { if (check != "") print check; check = ""; if (!/^(SUCCESS|PASS|SKIP)/) { check = $0; sub(/^[A-Z]+ /, "", check) }; next }
+    check != "" && /^ +[^ ]/ { sub(/^ +/, ""); sub(/: .*/, ""); print check ": " $0; check = "" }
+    END { if (check != "") print check }' "$2"
+}
+
 # Runs one suite, shows what did not pass, and counts.
-# usage: suite NAME COMMAND…     with the names of the checks that are to be skipped in SKIPS
+# usage: suite NAME COMMAND…     with the names of the checks that are to be skipped in SKIPS, of those to be missed in MISSES
 suite() {
-  local name=$1 out=$TMPDIR/$1.out status=0 word check passed=0 failed=0 skipped=()
+  local name=$1 out=$TMPDIR/$1.out status=0 word check passed=0 skipped=() missed=()
   local words='^(SUCCESS|COMPLIANT|ACCEPTABLE|DEVIATION|ERROR|CRITICAL|SKIPPED|PASS|WARN|FAIL|SKIP) '
   shift
   NO_PROXY='*' "$@" >"$out" 2>&1 || status=$?
@@ -74,13 +88,15 @@ suite() {
     case $word in
       SUCCESS | PASS) passed=$((passed + 1)) ;;
       SKIP*) skipped+=("$check") ;;
-      *) failed=$((failed + 1)) ;;
     esac
   done < <(grep -E "$words" "$out")
+  mapfile -t missed < <(missed_checks "$words" "$out")
   awk -v words="$words" '$0 ~ words { show = !/^(SUCCESS|PASS) / } /^ *$/ { show = 0 } show' "$out" | cut -c1-400 | sed 's/^/    /'
-  say "$name: $passed passed, ${#skipped[@]} skipped, $failed failed"
+  say "$name: $passed passed, ${#skipped[@]} skipped, ${#missed[@]} missed (${#MISSES[@]} of them expected)"
   [[ $(sorted "${skipped[@]}") == "$(sorted "${SKIPS[@]}")" ]] || die "$name skips other checks than it should, which are: ${SKIPS[*]:-none}."
-  if ((status || failed || !passed)); then die_with "$out" "$name ended with code $status: not every check passed."; fi
+  [[ $(sorted "${missed[@]}") == "$(sorted "${MISSES[@]}")" ]] || die_with "$out" "$name misses other checks than it should, which are: ${MISSES[*]:-none}."
+  # It ends with a failure if it misses anything, and only then.
+  if (((status != 0) != (${#missed[@]} > 0) || !passed)); then die_with "$out" "$name ended with code $status: not every check was made."; fi
 }
 
 sorted() { printf '%s\n' "$@" | sort; }
@@ -98,7 +114,7 @@ set_tenant() {
 }
 
 public_suites() {
-  local name failed=0 BASE_URL='' USERNAME='' API_KEY='' SKIPS=()
+  local name failed=0 BASE_URL='' USERNAME='' API_KEY='' SKIPS=() MISSES=()
   make_suites
   start_stack
   for name in BASE_URL USERNAME API_KEY; do
@@ -107,9 +123,11 @@ public_suites() {
   export SCIM_CLI_HEADERS="Authorization: Bearer $API_KEY"
   # In shells of their own: both run, whatever fails.
   (set_tenant scim2-cli "${CLI_SETTINGS[@]}") || failed=1
+  MISSES=("${CLI_MISSES[@]}")
   (suite scim2-cli "$SUITES/bin/scim" --url "$BASE_URL" test) || failed=1
   (set_tenant scim-sanity "${SANITY_SETTINGS[@]}") || failed=1
   SKIPS=("${SANITY_SKIPS[@]}")
+  MISSES=()
   (suite scim-sanity "$SUITES/bin/scim-sanity" probe "$BASE_URL" --username "$USERNAME" --password "$API_KEY" \
     --i-accept-side-effects) || failed=1
   return $failed

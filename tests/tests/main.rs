@@ -9,6 +9,7 @@
 mod activity;
 mod asynchronous;
 mod bulk;
+mod client_forms;
 mod complaints;
 mod conversations;
 mod discovery;

@@ -8,7 +8,9 @@
 //! | [`is_word`]: `op` with a capital, `Replace` | Entra ID | RFC 7644 §3.5.2 |
 //! | [`path_of_key`]: keys of a value without a path are paths themselves | Entra ID | RFC 7644 §3.5.2.1 |
 //! | [`after_urn`]: `URN.attr` beside `URN:attr` | Entra ID | RFC 7644 §3.10 |
-//! | [`as_value`]: a bare string where an object with `value` is due (`manager`, `members`) | Entra ID | RFC 7643 §4.3 |
+//! | [`values`]: single values in a list of one, `{"value": …}` for a value without parts, a bare `manager`, `{}` for none | Entra ID | RFC 7643 §2.2, §4.3 |
+//! | [`values`]: dateTimes without a zone | clients that follow `xsd:dateTime` | RFC 7643 §2.3.5, RFC 3339 |
+//! | [`numbers`]: numbers as text, `3.0` for an integer, a number for a text | clients whose fields have another type | RFC 7643 §2.3 |
 //! | [`listed`]: a remove with a list of values removes only those | Entra ID | RFC 7644 §3.5.2.2 |
 //! | [`described`]: `emails[type eq "work"].value` makes what it describes | Entra ID | RFC 7644 §3.5.2.3 |
 //! | [`narrowed`]: `emails[type eq "work"].value eq "x"` as a filter | Entra ID | RFC 7644 §3.4.2.2, figure 1 |
@@ -16,7 +18,8 @@
 //! | [`is_unassigned`]: attributes pushed as `""` | Okta | RFC 7643 §2.5 |
 //! | [`path`]: an empty `path` is none | clients that write every field of an operation | RFC 7644 §3.5.2 |
 //! | [`elements`]: a single value for a list of one | clients with one value to tell | RFC 7643 §2.4 |
-//! | [`is_core_urn`]: the URN of SCIM's drafts in `schemas` | OneLogin | RFC 7643 §3 |
+//! | [`urns`]: the URNs of SCIM's drafts and of SCIM 1.1, in `schemas` and wherever a path begins with one | OneLogin, SCIM 1.1 clients | RFC 7643 §10.3 |
+//! | [`unqualified`]: an extension's attribute without its URN, `department` | Entra ID, connectors that write plain names | RFC 7644 §3.10 |
 //! | [`compared_part`]: `emails co "x"` for `emails.value co "x"` | the RFC's own examples | RFC 7644 §3.4.2.2 |
 //! | [`is_method`]: the method of a bulk operation in any case | clients that hand on their HTTP library's word | RFC 7644 §3.7 |
 //! | [`below_base`]: the path of a bulk operation with the base in front | clients that hand on their request's URL | RFC 7644 §3.7 |
@@ -26,13 +29,15 @@
 //! Two more stand in the grammar itself, where they are a matter of a character: `not(` without a space, which many clients
 //! send, and `$ref`, which RFC 7643 §2.4 has and figure 1 of RFC 7644 has not.
 
-use std::borrow::Cow;
+pub(super) mod numbers;
+pub(super) mod urns;
+pub(super) mod values;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::filter::{CompareOp, Filter};
 use super::path::Path;
-use super::schema::Attribute;
+use super::schema::{Attribute, ResourceType, Schema};
 
 /// What to do about an attribute that is readOnly or unknown. Unknown ones are ignored: Entra ID sends each attribute that an
 /// admin has mapped in an operation of its own, and the others must not fail for it (RFC 7644 §3.5.2: `invalidPath`).
@@ -53,9 +58,14 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
         .map(|(_, value)| value)
 }
 
-/// A literal of a filter (RFC 7644 §3.4.2.2, figure 1): Entra ID writes `True` and `False` there too.
+/// A literal of a filter (RFC 7644 §3.4.2.2, figure 1): Entra ID writes `True` and `False` there too. An integer beyond 64
+/// bits is its digits, as `parse_json` has it.
 pub(super) fn literal(word: &str) -> Option<Value> {
-    serde_json::from_str(&word.to_ascii_lowercase()).ok()
+    let value: Value = serde_json::from_str(&word.to_ascii_lowercase()).ok()?;
+    match value.as_f64().filter(|read| value.is_f64() && numbers::is_large_integer(word, *read)) {
+        Some(_) => Some(Value::from(word)),
+        None => Some(value),
+    }
 }
 
 /// Whether the word is this one, whatever its case: Entra ID writes `Add`, `Replace`, `Remove` (RFC 7644 §3.5.2).
@@ -75,21 +85,23 @@ pub(super) fn path_of_key(key: &str) -> Option<Path> {
     Path::parse(key).ok()
 }
 
+/// Whether a path begins with a URN.
+pub(super) fn is_urn(path: &str) -> bool {
+    path.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:"))
+}
+
 /// What follows a schema's URN in a path, without the separator: Entra ID writes `URN.attr` (RFC 7644 §3.10 has a colon).
 pub(super) fn after_urn(rest: &str) -> Option<&str> {
     rest.strip_prefix([':', '.'])
 }
 
-/// The members of a complex value. A bare string is its `value`: Entra ID sends `manager` so (RFC 7643 §4.3), others the
-/// members of groups.
-pub(super) fn as_value<'v>(attribute: &Attribute, value: &'v Value) -> Option<Cow<'v, Map<String, Value>>> {
-    match value {
-        Value::Object(members) => Some(Cow::Borrowed(members)),
-        Value::String(_) if attribute.sub_attribute("value").is_some() => {
-            Some(Cow::Owned(Map::from_iter([("value".to_owned(), value.clone())])))
-        }
-        _ => None,
-    }
+/// The extension that an attribute's name without a URN is taken for: Entra ID and others send `department` so (RFC 7644
+/// §3.10 has the URN for all but core attributes). None if the name is one of the core schema, or if several have it.
+pub(super) fn unqualified<'a>(resource_type: &'a ResourceType, name: &str) -> Option<&'a Schema> {
+    let mut owners = resource_type.extensions.iter().filter(|schema| schema.attribute(name).is_some());
+    let owner = owners.next()?;
+    let is_core = resource_type.core_attributes().any(|core| core.name.eq_ignore_ascii_case(name));
+    (!is_core && owners.next().is_none()).then_some(owner)
 }
 
 /// The values of a multi-valued attribute; a single one stands for a list of one, as clients mean that have one value to
@@ -162,14 +174,6 @@ pub fn holds_ids(key: &str) -> bool {
     ["value", "$ref", "members", "manager"].iter().any(|name| key.ends_with(name))
 }
 
-/// Whether a URN in `schemas` names this core schema or message: OneLogin names that of SCIM's drafts,
-/// `urn:scim:schemas:core:2.0` (RFC 7643 §3).
-pub(super) fn is_core_urn(given: &str, urn: &str) -> bool {
-    const DRAFT: &str = "urn:scim:schemas:core:2.0";
-    given.eq_ignore_ascii_case(urn)
-        || (urn.starts_with("urn:ietf:params:scim:schemas:core:2.0:") && given.eq_ignore_ascii_case(DRAFT))
-}
-
 /// Attributes by name: a list, or one text with commas as in a query string (RFC 7644 §3.4.3 has a list).
 pub(super) fn names(value: &Value) -> Option<String> {
     match value {
@@ -208,18 +212,6 @@ mod tests {
             assert_eq!(boolean(text), value, "{text}");
         }
         assert!(is_word("Replace", "replace") && !is_word("move", "replace"));
-    }
-
-    #[test]
-    fn the_draft_urn_stands_for_a_core_schema_and_for_nothing_else() {
-        let user = "urn:ietf:params:scim:schemas:core:2.0:User";
-        let message = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
-        let draft = "urn:scim:schemas:core:2.0";
-        for (given, urn, expected) in
-            [(user, user, true), (draft, user, true), (draft, message, false), (message, user, false)]
-        {
-            assert_eq!(is_core_urn(given, urn), expected, "{given}");
-        }
     }
 
     #[test]

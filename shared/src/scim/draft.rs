@@ -7,16 +7,21 @@
 mod attempt;
 mod elements;
 mod finish;
+mod plain;
+mod unite;
 
 use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
+use super::dialect::values::says_nothing;
 use super::dialect::{self, Names};
 use super::error::Error;
 use super::path::Path;
 use super::schema::{Attribute, DataType, Mutability, Resolved, ResourceType, Schema, Target};
-use super::value::{as_complex, check_count, check_names, coerce_elements, coerce_one, is_empty, sub_values};
+use super::value::{
+    alone, as_complex, check_count, check_names, coerce_elements, coerce_one, is_empty, sub_values,
+};
 
 pub(super) use finish::{excessive_size, is_blank, lacking, missing, tidy};
 
@@ -66,7 +71,7 @@ impl<'a> Draft<'a> {
         members: impl Iterator<Item = (&'v String, &'v Value)> + Clone,
     ) -> Result<(), Error> {
         check_names(&"", members.clone().map(|(name, _)| name))?;
-        for (name, value) in members {
+        for (name, value) in in_order(self.resource_type, members) {
             self.assign_named(how, name, value)?;
         }
         Ok(())
@@ -75,8 +80,7 @@ impl<'a> Draft<'a> {
     /// Assigns a value to what the name in a larger value is the path of. Most names that are none are told by the table,
     /// which is quicker than the grammar.
     pub(super) fn assign_named(&mut self, how: How, name: &str, value: &Value) -> Result<(), Error> {
-        let attribute = name.split('[').next().unwrap_or_default();
-        if self.resource_type.resolve(attribute).is_none() {
+        if self.resource_type.resolve(attribute_of(name)).is_none() {
             return Ok(());
         }
         match dialect::path_of_key(name) {
@@ -95,6 +99,9 @@ impl<'a> Draft<'a> {
             },
             Ok(Some(Resolved::Attribute(target))) if !target.attribute.stored => Ok(()),
             Ok(Some(Resolved::Attribute(target))) => match &path.filter {
+                Some(filter) if target.attribute.is_plain_list() => {
+                    self.assign_selected_plain(how, &target, filter, value)
+                }
                 Some(filter) => self.assign_selected(how, &target, filter, value),
                 None => self.assign_target(how, &target, value),
             },
@@ -152,7 +159,8 @@ impl<'a> Draft<'a> {
         if target.sub.is_some() || !target.attribute.multi_valued {
             return Err(Error::invalid_path(format!("{} takes no value filter", path.shown())));
         }
-        let Some(name) = &path.sub else { return Ok(Some(resolved)) };
+        let name = path.sub.as_ref().filter(|name| !target.attribute.is_own_value(name.as_str()));
+        let Some(name) = name else { return Ok(Some(resolved)) };
         let sub = target.attribute.sub_attribute(name.as_str());
         if sub.is_none() {
             // A filter that makes no sense is an error all the same.
@@ -162,8 +170,8 @@ impl<'a> Draft<'a> {
     }
 
     fn assign_schema(&mut self, how: How, schema: &'a Schema, value: &Value) -> Result<(), Error> {
-        match value {
-            Value::Object(members) => {
+        match alone(value) {
+            Value::Object(members) if !members.is_empty() => {
                 check_names(&schema.id, members.keys())?;
                 for (name, value) in members {
                     self.assign_named(how, &format!("{}:{name}", schema.id), value)?;
@@ -203,7 +211,8 @@ impl<'a> Draft<'a> {
     /// Sub-attributes that an object does not name stay as they are (RFC 7644 §3.5.2.3). A bare value is
     /// the whole of it: what was known of the old one does not describe the new one.
     fn assign_complex(&mut self, target: &Target<'a>, value: &Value) -> Result<(), Error> {
-        if is_empty(value) && !value.is_object() {
+        let value = alone(value);
+        if says_nothing(target.attribute, value) {
             return self.clear(target);
         }
         let given = as_complex(target.attribute, target, value)?;
@@ -252,7 +261,7 @@ impl<'a> Draft<'a> {
     /// Unassigns the attribute or sub-attribute.
     fn clear(&mut self, target: &Target<'a>) -> Result<(), Error> {
         if target.leaf().default.is_some() {
-            return Err(Error::mutability(format!("{target} is required and cannot be removed")));
+            return Err(Error::mutability(format!("{target} cannot be removed: it always has a value")));
         }
         let container = self.container(target.extension);
         match (target.sub, container.get_mut(&*target.attribute.name)) {
@@ -283,6 +292,22 @@ impl<'a> Draft<'a> {
         }
         container.as_object_mut().expect("it was made an object just now")
     }
+}
+
+/// The members of a value without a path, in the order in which they are assigned: a key that is written as the RFC has it has
+/// the last word beside one that means the same attribute, `URN:department` beside `department`.
+pub(super) fn in_order<'v>(
+    resource_type: &ResourceType,
+    members: impl Iterator<Item = (&'v String, &'v Value)>,
+) -> impl Iterator<Item = (&'v String, &'v Value)> {
+    let (exact, others): (Vec<_>, Vec<_>) =
+        members.partition(|(name, _)| resource_type.is_exact(attribute_of(name)));
+    others.into_iter().chain(exact)
+}
+
+/// The attribute's part of a key, which is a path and may hold a value filter.
+fn attribute_of(name: &str) -> &str {
+    name.split('[').next().unwrap_or_default()
 }
 
 fn is_read_only(target: &Target<'_>) -> bool {

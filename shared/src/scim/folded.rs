@@ -17,10 +17,9 @@
 //! [`Filter::matches`]: super::Filter::matches
 
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::case;
+use super::dialect::values::instant;
 use super::resource::Resource;
 use super::schema::{Attribute, DataType, ResourceType};
 
@@ -59,7 +58,7 @@ pub fn folded_text(text: &str) -> String {
 /// dot, and nine digits of nanoseconds, so that the order of bytes is the order of time. None for what is no dateTime.
 #[must_use]
 pub fn folded_instant(text: &str) -> Option<String> {
-    let instant = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    let instant = instant(text)?;
     let seconds = instant.unix_timestamp() + SECONDS_BEFORE_1970;
     Some(format!("{seconds:012}.{:09}", instant.nanosecond()))
 }

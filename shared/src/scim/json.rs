@@ -2,7 +2,10 @@
 //!
 //! Before it stands only the HTTP server's size limit; after it come `Resource::parse` and `Patch::parse`.
 //! What would mean different things to different readers (duplicate names) and what Postgres cannot keep
-//! (U+0000) is refused here, by the name of the attribute and without a word of its value.
+//! (U+0000) is refused here, by the name of the attribute and without a word of its value. An integer that 64 bits do not hold
+//! is read as the text of its digits: only a string can keep it.
+
+mod literals;
 
 use std::fmt;
 
@@ -10,6 +13,8 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
+use self::literals::Literals;
+use super::dialect::numbers::is_large_integer;
 use super::error::{Error, ScimType, echo};
 
 /// The deepest nesting of objects and lists. The parser's own limit is 128, to be kept away from: what passes here
@@ -26,7 +31,8 @@ pub fn parse_json(body: &[u8]) -> Result<Value, Error> {
     let text = std::str::from_utf8(body).map_err(|_| Error::invalid_syntax("the body is not valid UTF-8"))?;
     let mut found = None;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let reader = Reader { place: &Place::Root, depth: 0, found: &mut found };
+    let reader =
+        Reader { place: &Place::Root, depth: 0, found: &mut found, literals: &mut Literals::of(text) };
     let parsed = reader.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     if let Some(error) = found {
         return Err(error);
@@ -67,13 +73,14 @@ impl Place<'_> {
 }
 
 /// Builds a `Value` and keeps the first refusal that is not a matter of syntax.
-struct Reader<'a> {
+struct Reader<'a, 't> {
     place: &'a Place<'a>,
     depth: usize,
     found: &'a mut Option<Error>,
+    literals: &'a mut Literals<'t>,
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn refuse<E: de::Error>(&mut self, scim_type: ScimType, detail: String) -> E {
         self.found.get_or_insert(Error::bad_request(scim_type, detail));
         E::custom("refused")
@@ -96,7 +103,14 @@ impl Reader<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Reader<'_> {
+impl<'t> Reader<'_, 't> {
+    /// The reader of a value within this one.
+    fn below<'b>(&'b mut self, place: &'b Place<'b>, depth: usize) -> Reader<'b, 't> {
+        Reader { place, depth, found: &mut *self.found, literals: &mut *self.literals }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_, '_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -104,7 +118,7 @@ impl<'de> DeserializeSeed<'de> for Reader<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Reader<'_> {
+impl<'de> Visitor<'de> for Reader<'_, '_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,14 +134,19 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        self.literals.next();
         Ok(Value::from(value))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        self.literals.next();
         Ok(Value::from(value))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        if let Some(digits) = self.literals.next().filter(|literal| is_large_integer(literal, value)) {
+            return Ok(Value::from(digits));
+        }
         Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
     }
 
@@ -140,9 +159,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
         self.descend()?;
         let mut elements = Vec::new();
         let (place, depth) = (Place::Element(self.place), self.depth + 1);
-        while let Some(element) =
-            sequence.next_element_seed(Reader { place: &place, depth, found: &mut *self.found })?
-        {
+        while let Some(element) = sequence.next_element_seed(self.below(&place, depth))? {
             elements.push(element);
         }
         Ok(Value::Array(elements))
@@ -155,7 +172,8 @@ impl<'de> Visitor<'de> for Reader<'_> {
             match object.entry(name) {
                 Entry::Vacant(slot) => {
                     let place = Place::Member(self.place, slot.key());
-                    let mut reader = Reader { place: &place, depth: self.depth + 1, found: &mut *self.found };
+                    let depth = self.depth + 1;
+                    let mut reader = self.below(&place, depth);
                     reader.check(slot.key())?;
                     let value = members.next_value_seed(reader)?;
                     slot.insert(value);
@@ -184,6 +202,15 @@ mod tests {
     fn an_object_is_read_as_it_stands() {
         let body = r#"{"a":[1,-2,1.5,true,null,{"b":"\u00e9"}]}"#;
         assert_eq!(parse_json(body.as_bytes()).unwrap(), serde_json::from_str::<Value>(body).unwrap());
+    }
+
+    #[test]
+    fn integers_keep_all_their_digits() {
+        let body = r#"{"a":18446744073709551615,"b":{"1\"2":-123456789012345678901234567890},"c":[1e2,18446744073709551616]}"#;
+        let expected = serde_json::json!({
+            "a": u64::MAX, "b": { "1\"2": "-123456789012345678901234567890" }, "c": [1e2, "18446744073709551616"],
+        });
+        assert_eq!(parse_json(body.as_bytes()).unwrap(), expected);
     }
 
     #[test]

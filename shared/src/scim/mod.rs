@@ -26,6 +26,7 @@ mod search;
 mod value;
 
 pub(crate) use dialect::compared_part;
+pub(crate) use dialect::values::{compared, instant};
 pub(crate) use value::as_boolean;
 
 pub use bulk::{

@@ -15,7 +15,7 @@ use super::leaver::{self, Applied};
 use super::path::Path;
 use super::resource::{Resource, require_urn};
 use super::schema::{Resolved, ResourceType, Target, USER_URN};
-use super::value::{check_names, is_empty};
+use super::value::{alone, check_names, is_empty};
 
 /// The URN of the PATCH message (RFC 7644 §3.5.2).
 pub const PATCH_URN: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
@@ -78,10 +78,13 @@ impl Patch {
             urn.map_or(attr, |urn| attr[urn.len()..].trim_start_matches([':', '.']))
                 .eq_ignore_ascii_case("userName")
         };
+        fn text(value: &Value) -> Option<&str> {
+            alone(value).as_str()
+        }
         self.operations.iter().rev().find_map(|operation| match (&operation.path, &operation.value) {
-            (Some(Path { attr, sub: None, .. }), Some(value)) if is_name(&attr.to_string()) => value.as_str(),
+            (Some(Path { attr, sub: None, .. }), Some(value)) if is_name(&attr.to_string()) => text(value),
             (None, Some(Value::Object(value))) => {
-                value.iter().find(|(attr, _)| is_name(attr)).and_then(|(_, value)| value.as_str())
+                value.iter().find(|(attr, _)| is_name(attr)).and_then(|(_, value)| text(value))
             }
             _ => None,
         })
@@ -224,7 +227,9 @@ impl Operation {
             }
             Some(_) => return Err(Error::invalid_path("path must be a string")),
         };
-        Ok(Self { op, path, value: member(members, "value").cloned() })
+        let value = member(members, "value");
+        let value = if path.is_none() { value.map(alone) } else { value }.cloned();
+        Ok(Self { op, path, value })
     }
 
     /// Checks that it has the path and the value that it needs.
@@ -265,8 +270,8 @@ impl Operation {
                 }
             },
         };
-        if let Some(Value::Object(members)) = &mut self.value {
-            forget_unkept(resource_type, &place, members);
+        if let Some(value) = &mut self.value {
+            forget_unkept(resource_type, &place, value);
         }
     }
 
@@ -334,16 +339,24 @@ impl TryFrom<Value> for Patch {
 }
 
 /// Of the keys of a larger value, each a path that begins with `place`, those go that name nothing that is kept.
-fn forget_unkept(resource_type: &ResourceType, place: &str, members: &mut Map<String, Value>) {
+fn forget_unkept(resource_type: &ResourceType, place: &str, value: &mut Value) {
+    let members = match value {
+        Value::Object(members) => members,
+        Value::Array(elements) => {
+            for element in elements {
+                forget_unkept(resource_type, place, element);
+            }
+            return;
+        }
+        _ => return,
+    };
     members.retain(|name, value| {
         let attribute = name.split('[').next().unwrap_or_default();
         match resource_type.resolve(&format!("{place}{attribute}")) {
             None => false,
             Some(Resolved::Attribute(target)) => target.attribute.stored,
             Some(Resolved::Schema(schema)) => {
-                if let Value::Object(members) = value {
-                    forget_unkept(resource_type, &format!("{}:", schema.id), members);
-                }
+                forget_unkept(resource_type, &format!("{}:", schema.id), value);
                 true
             }
         }

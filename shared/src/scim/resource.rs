@@ -195,7 +195,7 @@ pub(super) fn require_urn(urn: &str, schemas: &Value) -> Result<(), Error> {
     let schemas = schemas.as_array().ok_or_else(wrong)?;
     let mut is_named = false;
     for schema in schemas {
-        is_named |= dialect::is_core_urn(schema.as_str().ok_or_else(wrong)?, urn);
+        is_named |= dialect::urns::is_urn_of(schema.as_str().ok_or_else(wrong)?, urn);
     }
     if is_named { Ok(()) } else { Err(Error::invalid_value(format!("schemas must include {urn}"))) }
 }

@@ -234,6 +234,17 @@ impl Attribute {
         find(&self.sub_attributes, name)
     }
 
+    /// Whether it is a list whose values have no parts.
+    pub fn is_plain_list(&self) -> bool {
+        self.multi_valued && self.data_type != DataType::Complex
+    }
+
+    /// Whether a sub-attribute's name means the values of a plain list themselves: those of other lists have a `value` (RFC
+    /// 7643 §2.4), and Entra ID writes them alike.
+    pub(crate) fn is_own_value(&self, name: &str) -> bool {
+        self.is_plain_list() && name.eq_ignore_ascii_case("value")
+    }
+
     /// Whether one may filter and sort by it: what nobody may read nobody may find out by asking.
     pub fn is_filterable(&self) -> bool {
         self.stored && self.returned != Returned::Never

@@ -8,12 +8,13 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::dialect;
+use super::dialect::{numbers, values};
 use super::error::{Error, echo};
 use super::schema::{Attribute, DataType};
+
+pub(super) use super::dialect::values::alone;
 
 /// Whether the value is unassigned (RFC 7643 §2.5).
 pub(super) fn is_empty(value: &Value) -> bool {
@@ -81,28 +82,49 @@ pub(super) fn coerce_one(
     path: &dyn Display,
     value: &Value,
 ) -> Result<Option<Value>, Error> {
+    let value = if attribute.multi_valued { value } else { alone(value) };
+    let value = values::plain(attribute, value);
     if is_empty(value) {
         return Ok(None);
     }
     let wrong = |wanted: &str| Err(Error::invalid_value(format!("{path} must be {wanted}")));
-    match attribute.data_type {
-        DataType::Complex => return coerce_complex(attribute, path, value),
-        DataType::Boolean => match as_boolean(value) {
-            Some(value) => return Ok(Some(Value::Bool(value))),
-            None => return wrong("a boolean"),
-        },
-        DataType::Integer if !(value.is_i64() || value.is_u64()) => return wrong("an integer"),
-        DataType::Decimal if !value.is_number() => return wrong("a number"),
-        DataType::Integer | DataType::Decimal => {}
-        DataType::String | DataType::Reference | DataType::Binary | DataType::DateTime => match value {
-            Value::String(text) => check_text(attribute, path, text)?,
-            _ => return wrong("a string"),
-        },
+    if let (Value::Array(elements), false) = (value, attribute.multi_valued) {
+        return wrong(&format!("one value, not a list of {}", elements.len()));
     }
-    Ok(Some(value.clone()))
+    let converted = match attribute.data_type {
+        DataType::Complex => return coerce_complex(attribute, path, value),
+        DataType::Boolean => as_boolean(value).map(Value::Bool),
+        DataType::Integer => numbers::integer(value),
+        DataType::Decimal => numbers::decimal(value),
+        DataType::String | DataType::Reference | DataType::Binary | DataType::DateTime => {
+            match text(attribute, value) {
+                Some(text) => Some(check_text(attribute, path, &text)?.into_owned().into()),
+                None => None,
+            }
+        }
+    };
+    match (converted, attribute.data_type) {
+        (Some(value), _) => Ok(Some(value)),
+        (None, DataType::Boolean) => wrong("a boolean"),
+        (None, DataType::Integer) => wrong("an integer"),
+        (None, DataType::Decimal) => wrong("a number"),
+        (None, _) => wrong("a string"),
+    }
 }
 
-fn check_text(attribute: &Attribute, path: &dyn Display, text: &str) -> Result<(), Error> {
+/// The text of a value; a number is one where a string is due.
+fn text<'v>(attribute: &Attribute, value: &'v Value) -> Option<Cow<'v, str>> {
+    match value {
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(number) if attribute.data_type == DataType::String => {
+            numbers::text(number).map(Cow::Owned)
+        }
+        _ => None,
+    }
+}
+
+/// The text as it is kept.
+fn check_text<'t>(attribute: &Attribute, path: &dyn Display, text: &'t str) -> Result<Cow<'t, str>, Error> {
     let max = attribute.max_length;
     // Bytes are never fewer than characters, and cheaper to count.
     if text.len() > max {
@@ -112,13 +134,12 @@ fn check_text(attribute: &Attribute, path: &dyn Display, text: &str) -> Result<(
             return Err(Error::invalid_value(detail));
         }
     }
-    if attribute.data_type == DataType::Binary && !is_base64(text) {
-        return Err(Error::invalid_value(format!("{path} must be base64")));
+    match attribute.data_type {
+        DataType::Binary if !is_base64(text) => Err(Error::invalid_value(format!("{path} must be base64"))),
+        DataType::DateTime => values::date_time(text)
+            .ok_or_else(|| Error::invalid_value(format!("{path} must be a date and time as in RFC 3339"))),
+        _ => Ok(Cow::Borrowed(text)),
     }
-    if attribute.data_type == DataType::DateTime && OffsetDateTime::parse(text, &Rfc3339).is_err() {
-        return Err(Error::invalid_value(format!("{path} must be a date and time as in RFC 3339")));
-    }
-    Ok(())
 }
 
 /// Base64 or base64url (RFC 7643 §2.3.6), with or without padding and line breaks.
@@ -147,7 +168,7 @@ pub(super) fn as_complex<'v>(
     path: &dyn Display,
     value: &'v Value,
 ) -> Result<Cow<'v, Map<String, Value>>, Error> {
-    dialect::as_value(attribute, value)
+    values::as_complex(attribute, value)
         .ok_or_else(|| Error::invalid_value(format!("{path} must be an object")))
 }
 

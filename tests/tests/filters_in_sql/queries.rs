@@ -23,7 +23,14 @@ const INSTANTS: &[&str] = &[
     "0000-01-01T00:00:00+23:59",
     "9999-12-31T23:59:59.999999999-23:59",
     "2026-01-01T00:00:00.5-00:30",
+    "2026-01-01T00:00:00",
+    "2026-01-01T00:00:00.001",
+    "2026-01-01",
 ];
+
+/// Numbers as text, and what is none.
+const AS_TEXT: &[&str] =
+    &["1", "1.50", "-1.5", "12e0", "9007199254740993", "99999999999999999999", "1,5", "+1"];
 
 /// Attributes, some of them unknown, some that can only be compared by their parts.
 fn paths(kind: Kind) -> Vec<String> {
@@ -61,6 +68,10 @@ fn paths(kind: Kind) -> Vec<String> {
                 "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department",
                 "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager",
                 "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.displayName",
+                "department",
+                "manager.displayName",
+                "urn:scim:schemas:extension:enterprise:1.0:department",
+                "urn:scim:schemas:core:1.0:title",
             ],
             EXTENSION,
         ),
@@ -92,6 +103,7 @@ fn paths(kind: Kind) -> Vec<String> {
         "since",
         "data",
         "tags",
+        "tags.value",
         "levels",
         "days",
         "badges",
@@ -121,11 +133,15 @@ fn literal(path: &str) -> BoxedStrategy<Value> {
     let fitting = match name.as_str() {
         "active" | "primary" | "remote" => value(any::<bool>()),
         "created" | "lastmodified" | "since" | "days" => value(select(INSTANTS)),
-        "level" | "levels" => value(select(super::generate::INTEGERS)),
-        "score" => {
-            prop_oneof![value(select(super::generate::NUMBERS)), value(select(super::generate::INTEGERS))]
-                .boxed()
+        "level" | "levels" => {
+            prop_oneof![4 => value(select(super::generate::INTEGERS)), 1 => value(select(AS_TEXT))].boxed()
         }
+        "score" => prop_oneof![
+            2 => value(select(super::generate::NUMBERS)),
+            2 => value(select(super::generate::INTEGERS)),
+            1 => value(select(AS_TEXT)),
+        ]
+        .boxed(),
         "version" => value((0..12).prop_map(|n| format!("W/\"{n}\""))),
         "location" | "$ref" => {
             value(select(vec![BASE.to_owned(), format!("{BASE}/Users/"), format!("{BASE}/Groups/0")]))
@@ -133,7 +149,7 @@ fn literal(path: &str) -> BoxedStrategy<Value> {
         "schemas" => value(select(vec![ENTERPRISE_URN, EXTENSION, "urn:", "User"])),
         "data" | "x509certificates" => value(select(vec!["YQ==", "yq==", "Y", "="])),
         "id" | "groups" | "members" | "value" => prop_oneof![value(text()), value("[0-9a-f-]{1,3}")].boxed(),
-        _ => value(text()),
+        _ => prop_oneof![8 => value(text()), 1 => Just(json!(12)), 1 => Just(json!(-1.5))].boxed(),
     };
     let other = prop_oneof![
         Just(Value::Null),
@@ -173,8 +189,11 @@ pub fn filter(kind: Kind) -> BoxedStrategy<Filter> {
         }
         Kind::Group => (&["members", "members", "meta"], GROUP_EXTENSION),
     };
-    let lists =
-        lists.iter().map(|&list| list.to_owned()).chain([format!("{urn}:badges"), format!("{urn}:seat")]);
+    let lists = lists.iter().map(|&list| list.to_owned()).chain([
+        format!("{urn}:badges"),
+        format!("{urn}:seat"),
+        format!("{urn}:tags"),
+    ]);
     let value_path = path(lists.collect()).prop_flat_map(|path| {
         let parts: &[&str] = match path.as_str() {
             "addresses" => &["locality", "country", "type", "primary"],
@@ -182,6 +201,7 @@ pub fn filter(kind: Kind) -> BoxedStrategy<Filter> {
             "meta" => &["created", "lastModified", "version", "resourceType", "location"],
             "groups" | "members" => &["value", "display", "type", "$ref"],
             "emails" | "phoneNumbers" => &["value", "type", "value", "type", "primary", "display"],
+            plain if plain.ends_with(":tags") => &["value", "value", "value", "type"],
             _ => &["value", "type", "level", "since", "primary"],
         };
         let parts: Vec<String> = parts.iter().map(|&part| part.to_owned()).collect();

@@ -159,6 +159,9 @@ impl<'a> Finder<'a> {
                 let sub = meta.sub_attribute(path.as_str())?;
                 Some((sub, self.meta(sub)))
             }
+            Scope::Element(parent, element, _) if parent.is_own_value(path.as_str()) => {
+                Some((parent, Field::Json(Json::of(element.clone()))))
+            }
             Scope::Element(parent, element, _) => {
                 let sub = parent.sub_attribute(path.as_str())?;
                 Some((sub, Field::Json(Json::of(element.clone()).then(&[&sub.name]))))

@@ -4,11 +4,10 @@
 
 use serde_json::Value;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::scim::filter::CompareOp;
 use crate::scim::schema::{Attribute, DataType};
-use crate::scim::{as_boolean, folded_instant, folded_text};
+use crate::scim::{as_boolean, compared, folded_instant, folded_text, instant};
 
 /// What to compare with. As `Filter::matches` has it: the attribute's type decides, not the value's.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,12 +23,13 @@ pub(super) enum Literal {
 impl Literal {
     /// None if the value is not of the attribute's type.
     pub(super) fn new(attribute: &Attribute, value: &Value) -> Option<Self> {
+        let value = compared(attribute, value);
         match attribute.data_type {
-            DataType::Boolean => as_boolean(value).map(Self::Boolean),
+            DataType::Boolean => as_boolean(&value).map(Self::Boolean),
             DataType::Decimal | DataType::Integer => value.as_f64().map(Self::Number),
             DataType::DateTime => {
                 let text = value.as_str()?;
-                Some(Self::Instant(OffsetDateTime::parse(text, &Rfc3339).ok()?, folded_instant(text)?))
+                Some(Self::Instant(instant(text)?, folded_instant(text)?))
             }
             DataType::Complex => None,
             _ if attribute.case_exact => value.as_str().map(|text| Self::Text(text.to_owned())),
@@ -74,6 +74,7 @@ pub(super) fn after_prefix(prefix: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use time::format_description::well_known::Rfc3339;
     use time::macros::datetime;
 
     use super::*;

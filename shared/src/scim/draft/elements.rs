@@ -8,13 +8,16 @@ use std::fmt::Display;
 use serde_json::{Map, Value};
 
 use super::finish::{lacks_part, says_something};
+use super::unite::united;
 use super::{Draft, How, Target, assign_sub};
 use crate::scim::case::folded;
 use crate::scim::dialect;
 use crate::scim::error::Error;
 use crate::scim::filter::Filter;
 use crate::scim::schema::Attribute;
-use crate::scim::value::{as_complex, check_count, coerce_elements, coerce_one, is_empty, size, sub_values};
+use crate::scim::value::{
+    alone, as_complex, check_count, coerce_elements, coerce_one, is_empty, size, sub_values,
+};
 
 impl<'a> Draft<'a> {
     /// `emails[type eq "work"]` and `emails[type eq "work"].value`.
@@ -106,7 +109,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The positions of the values that satisfy the filter.
-    fn select(
+    pub(super) fn select(
         &mut self,
         attribute: &Attribute,
         elements: &[Value],
@@ -126,7 +129,7 @@ impl<'a> Draft<'a> {
         Ok(chosen)
     }
 
-    fn spend_writing(&mut self, times: usize, value: &Value) -> Result<(), Error> {
+    pub(super) fn spend_writing(&mut self, times: usize, value: &Value) -> Result<(), Error> {
         self.spend(times * (1 + size(value) / 16))
     }
 
@@ -153,7 +156,7 @@ impl<'a> Draft<'a> {
 /// (RFC 7643 §2.4 wants no such pair twice); one that is contained in another changes nothing.
 pub(super) fn add(attribute: &Attribute, elements: &mut Vec<Value>, given: Vec<Value>) {
     let mut primaries = Vec::new();
-    for element in given {
+    for element in united(attribute, given) {
         let is_primary = is_primary(&element);
         let position = match elements.iter().position(|existing| contains(attribute, existing, &element)) {
             Some(position) => position,
@@ -172,7 +175,9 @@ pub(super) fn add(attribute: &Attribute, elements: &mut Vec<Value>, given: Vec<V
             primaries.push(position);
         }
     }
-    unseat(attribute, elements, &primaries);
+    // Of several the first is meant.
+    let first = primaries.into_iter().find(|&position| says_something(attribute, &elements[position]));
+    unseat(attribute, elements, first.as_slice());
 }
 
 fn complete(existing: &mut Value, element: Value) {
@@ -199,7 +204,7 @@ fn append_by_filter(
     if how == How::Replace && (target.sub.is_none() || names_value) {
         return Err(no_target());
     }
-    if is_empty(value) {
+    if is_empty(alone(value)) {
         return Ok(Vec::new());
     }
     let mut members = described(attribute, &terms);
@@ -231,7 +236,7 @@ fn replacement(
     filter: &Filter,
     value: &Value,
 ) -> Result<Map<String, Value>, Error> {
-    if is_empty(value) {
+    if is_empty(alone(value)) {
         return Ok(Map::new());
     }
     let mut members = described(attribute, &dialect::described(filter).unwrap_or_default());
@@ -248,7 +253,7 @@ fn merge_element(
     path: &dyn Display,
     value: &Value,
 ) -> Result<(), Error> {
-    let given = as_complex(attribute, path, value)?;
+    let given = as_complex(attribute, path, alone(value))?;
     for (sub, value) in sub_values(attribute, path, &given)? {
         assign_sub(members, path, sub, value)?;
     }

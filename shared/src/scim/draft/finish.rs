@@ -1,4 +1,5 @@
-//! The last station of every change: what is empty goes, `schemas` follows, and what must hold is checked.
+//! The last station of every change: what is empty goes, what is there twice is there once, `schemas` follows, and what must
+//! hold is checked.
 //!
 //! Before it: `draft`. After it: a canonical `Resource`.
 
@@ -6,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Draft;
 use super::elements::is_primary;
+use super::unite::united;
 use crate::scim::error::Error;
 use crate::scim::schema::{Attribute, DataType, MAX_RESOURCE_SIZE, ResourceType};
 use crate::scim::value::size;
@@ -14,8 +16,8 @@ impl Draft<'_> {
     /// The canonical members.
     ///
     /// # Errors
-    /// 400 `invalidValue` if a list has more than one primary value (RFC 7643 §2.4); 413 if many small changes have made
-    /// the resource larger than one request could.
+    /// 400 `invalidValue` if a value of a list lacks a required part; 413 if many small changes have made the resource larger
+    /// than one request could.
     pub(in crate::scim) fn finish(mut self) -> Result<Map<String, Value>, Error> {
         tidy("", &mut self.members, self.resource_type.core_attributes())?;
         for schema in &self.resource_type.extensions {
@@ -47,20 +49,20 @@ pub(in crate::scim) fn tidy<'a>(
     members: &mut Map<String, Value>,
     attributes: impl Iterator<Item = &'a Attribute>,
 ) -> Result<(), Error> {
-    for attribute in attributes.filter(|attribute| attribute.data_type == DataType::Complex) {
+    let tidied =
+        attributes.filter(|attribute| attribute.multi_valued || attribute.data_type == DataType::Complex);
+    for attribute in tidied {
         let is_left = match members.get_mut(&*attribute.name) {
             None => continue,
             Some(Value::Array(elements)) => {
                 elements.retain(|element| says_something(attribute, element));
+                *elements = united(attribute, std::mem::take(elements));
                 let lacks = |element: &Value| lacks_part(attribute, element.as_object()?);
                 if let Some(part) = elements.iter().find_map(lacks) {
                     let detail = format!("{prefix}{}.{} is required", attribute.name, part.name);
                     return Err(Error::invalid_value(detail));
                 }
-                if elements.iter().filter(|element| is_primary(element)).count() > 1 {
-                    let detail = format!("{prefix}{} has more than one primary value", attribute.name);
-                    return Err(Error::invalid_value(detail));
-                }
+                leave_one_primary(elements);
                 !elements.is_empty()
             }
             Some(Value::Object(parts)) => !parts.is_empty(),
@@ -71,6 +73,13 @@ pub(in crate::scim) fn tidy<'a>(
         }
     }
     Ok(())
+}
+
+/// Of several primary values the first stays one (RFC 7643 §2.4: at most one is).
+fn leave_one_primary(elements: &mut [Value]) {
+    for element in elements.iter_mut().filter(|element| is_primary(element)).skip(1) {
+        element["primary"] = Value::Bool(false);
+    }
 }
 
 /// A value that lacks a required `value`, or consists of labels only, is no value: clients clear an address by sending

@@ -8,11 +8,10 @@ use std::cmp::Ordering;
 
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::{CompareOp, Filter, ValuePath};
 use crate::scim::case::{folded, letters};
-use crate::scim::dialect;
+use crate::scim::dialect::{self, values};
 use crate::scim::error::{Error, echo};
 use crate::scim::path::AttrPath;
 use crate::scim::schema::{Attribute, DataType, Resolved, ResourceType};
@@ -69,7 +68,7 @@ impl Filter {
 
 fn one_element(scope: Scope<'_>, value_path: &ValuePath, value: &Value) -> Result<bool, Error> {
     let (attribute, found) = find(scope, &value_path.path, value)?;
-    if attribute.data_type != DataType::Complex {
+    if attribute.data_type != DataType::Complex && !attribute.is_plain_list() {
         return Err(unsupported(&value_path.path, "takes no value filter"));
     }
     // Once against nothing, for the errors.
@@ -83,6 +82,10 @@ fn one_element(scope: Scope<'_>, value_path: &ValuePath, value: &Value) -> Resul
 fn find<'a, 'v>(scope: Scope<'a>, path: &AttrPath, value: &'v Value) -> Result<Found<'a, 'v>, Error> {
     let unknown = || unsupported(path, "is not an attribute");
     match scope {
+        Scope::Element(parent) if parent.is_own_value(path.as_str()) => {
+            let found = if value.is_null() { Vec::new() } else { vec![value] };
+            Ok((filterable(parent, path)?, found))
+        }
         Scope::Element(parent) => {
             let attribute = filterable(parent.sub_attribute(path.as_str()).ok_or_else(unknown)?, path)?;
             Ok((attribute, member(value.as_object(), &attribute.name)))
@@ -153,7 +156,8 @@ fn compare(
             _ => Err(unsupported(path, "can only be compared with null by eq and ne")),
         };
     }
-    let literal = Operand::literal(attribute, op, literal)
+    let literal = values::compared(attribute, literal);
+    let literal = Operand::literal(attribute, op, &literal)
         .ok_or_else(|| unsupported(path, "is not compared like that"))?;
     if found.is_empty() {
         return Ok(op == CompareOp::NotEqual);
@@ -195,7 +199,7 @@ impl<'v> Operand<'v> {
         match attribute.data_type {
             DataType::Boolean => as_boolean(value).map(Operand::Boolean),
             DataType::Decimal | DataType::Integer => value.as_f64().map(Operand::Number),
-            DataType::DateTime => OffsetDateTime::parse(value.as_str()?, &Rfc3339).ok().map(Operand::Instant),
+            DataType::DateTime => values::instant(value.as_str()?).map(Operand::Instant),
             DataType::Complex => None,
             _ if attribute.case_exact => value.as_str().map(Operand::Exact),
             _ => value.as_str().map(Operand::Text),

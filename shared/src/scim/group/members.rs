@@ -17,7 +17,7 @@ use crate::scim::filter::{CompareOp, Filter, ValuePath};
 use crate::scim::patch::{Op, Operation};
 use crate::scim::path::{AttrPath, Path};
 use crate::scim::schema::{Attribute, Mutability, Resolved, ResourceType};
-use crate::scim::value::is_empty;
+use crate::scim::value::{alone, is_empty};
 
 /// The attribute's name.
 const NAME: &str = "members";
@@ -87,9 +87,10 @@ impl<'a> Split<'a> {
                 return Ok(None);
             }
             (About::Core, None, Some(Value::Object(given))) => self.keys(how, "", given)?,
-            (About::Core, Some(path), Some(Value::Object(given))) if path.filter.is_none() => {
-                self.keys(how, path.attr.as_str(), given)?
-            }
+            (About::Core, Some(path), Some(value)) if path.filter.is_none() => match alone(value) {
+                Value::Object(given) => self.keys(how, path.attr.as_str(), given)?,
+                _ => return Ok(Some(operation)),
+            },
             _ => return Ok(Some(operation)),
         };
         let rest = (!rest.is_empty()).then_some(rest);
@@ -122,7 +123,7 @@ impl<'a> Split<'a> {
                     }
                 }
                 About::Core => {
-                    let inner = match value {
+                    let inner = match alone(value) {
                         Value::Object(given) => Value::Object(self.keys(how, &path, given)?),
                         other => other.clone(),
                     };

@@ -4,13 +4,13 @@
 
 use serde_json::{Map, Value};
 
-use crate::scim::dialect;
-use crate::scim::draft::{Draft, How};
+use crate::scim::dialect::{self, values::says_nothing};
+use crate::scim::draft::{Draft, How, in_order};
 use crate::scim::error::{Error, echo};
 use crate::scim::patch::{Operation, Patch};
 use crate::scim::path::Path;
 use crate::scim::schema::{DataType, Resolved, ResourceType, Target};
-use crate::scim::value::check_names;
+use crate::scim::value::{alone, check_names};
 
 /// One part.
 pub(super) struct Wish<'a, 'v> {
@@ -57,7 +57,7 @@ pub(super) fn of_body<'a, 'v>(
     given: impl Iterator<Item = (&'v String, &'v Value)>,
 ) -> Vec<Wish<'a, 'v>> {
     let mut wishes = Vec::new();
-    for (name, value) in given {
+    for (name, value) in in_order(resource_type, given) {
         split(resource_type, How::Replace, name.clone(), value, &mut wishes);
     }
     wishes
@@ -70,7 +70,7 @@ pub(super) fn of_patch<'a, 'v>(resource_type: &'a ResourceType, patch: &'v Patch
         let path = operation.path.as_ref().filter(|path| path.filter.is_none());
         match (operation.how(), &operation.path, path, &operation.value) {
             (Some(how), None, _, Some(Value::Object(given))) if are_names(given) => {
-                for (name, value) in given {
+                for (name, value) in in_order(resource_type, given.iter()) {
                     split(resource_type, how, name.clone(), value, &mut wishes);
                 }
             }
@@ -121,7 +121,7 @@ fn parts<'v>(
     path: &str,
     value: &'v Value,
 ) -> Option<(String, &'v Map<String, Value>)> {
-    let Value::Object(given) = value else { return None };
+    let Value::Object(given) = alone(value) else { return None };
     if given.is_empty() || !are_names(given) {
         return None;
     }
@@ -130,7 +130,8 @@ fn parts<'v>(
         Resolved::Attribute(Target { attribute, sub: None, .. })
             if attribute.data_type == DataType::Complex
                 && !attribute.multi_valued
-                && attribute.is_writable() =>
+                && attribute.is_writable()
+                && !says_nothing(attribute, alone(value)) =>
         {
             Some((format!("{path}."), given))
         }

@@ -24,8 +24,8 @@ impl Attribute {
             ("type".to_owned(), json!(self.data_type.as_str())),
             ("multiValued".to_owned(), json!(self.multi_valued)),
             ("description".to_owned(), json!(self.description)),
-            // What has a default cannot be taken away, which is what clients read here (RFC 7644 §3.5.2.2).
-            ("required".to_owned(), json!(self.required || self.default.is_some())),
+            // What has a default need not be sent, although it cannot be removed.
+            ("required".to_owned(), json!(self.required)),
             ("caseExact".to_owned(), json!(self.case_exact)),
             ("mutability".to_owned(), json!(self.mutability.as_str())),
             ("returned".to_owned(), json!(self.returned.as_str())),

@@ -38,6 +38,10 @@ fn a_row_of_the_table_shows_its_characteristics() {
     });
     assert_eq!(user["attributes"][0], expected);
     assert_eq!(user["meta"]["location"], json!(format!("{BASE}/Schemas/{USER_URN}")));
+    let rows = user["attributes"].as_array().unwrap();
+    let required: Vec<_> =
+        rows.iter().filter(|row| row["required"] == true).map(|row| &row["name"]).collect();
+    assert_eq!(required, ["userName", "name", "emails"], "what need not be sent is not required");
 }
 
 #[test]

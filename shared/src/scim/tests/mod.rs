@@ -9,6 +9,7 @@ mod discovery;
 mod folded;
 mod generate;
 mod groups;
+mod lenient_forms;
 mod limits;
 mod lists;
 mod patches;

@@ -93,7 +93,7 @@ fn each_refusal_has_the_keyword_of_the_rfc() {
         ),
         (json!({ "op": "remove", "path": "active" }), Mutability, "active"),
         (json!({ "op": "replace", "path": "active", "value": "perhaps" }), InvalidValue, "active"),
-        (json!({ "op": "replace", "path": "title", "value": 7 }), InvalidValue, "title"),
+        (json!({ "op": "replace", "path": "title", "value": true }), InvalidValue, "title"),
         (json!({ "op": "replace", "path": "name", "value": "Ann" }), InvalidValue, "name"),
         (
             json!({ "op": "replace", "path": "name.givenName", "value": {"a": 1} }),

@@ -81,23 +81,18 @@ fn what_is_required_is_named_when_it_is_missing() {
 #[test]
 fn a_value_of_the_wrong_type_is_refused_by_its_attribute() {
     for (members, named) in [
-        (json!({ "userName": 7 }), "userName must be a string"),
         (json!({ "title": true }), "title must be a string"),
         (json!({ "title": { "a": 1 } }), "title must be a string"),
-        (json!({ "title": ["x"] }), "title must be a string"),
         (json!({ "active": "maybe" }), "active must be a boolean"),
         (json!({ "active": 1 }), "active must be a boolean"),
         (json!({ "name": "Ann" }), "name must be an object"),
         (json!({ "name": ["Ann"] }), "name must be an object"),
-        (json!({ "name": { "givenName": 7 } }), "name.givenName must be a string"),
-        (json!({ "emails": [7] }), "emails must be an object"),
-        (json!({ "emails": [{ "value": 7 }] }), "emails.value must be a string"),
-        (json!({ (URN): { "manager": { "value": 7 } } }), "manager.value must be a string"),
+        (json!({ "title": ["x", "y"] }), "title must be one value, not a list of 2"),
+        (json!({ "name": { "givenName": true } }), "name.givenName must be a string"),
+        (json!({ "emails": [true] }), "emails must be an object"),
+        (json!({ "emails": [["a@b.example"]] }), "emails must be an object"),
+        (json!({ "emails": [{ "value": { "a": 1 } }] }), "emails.value must be a string"),
         (json!({ (URN): "Sales" }), "must be an object"),
-        (
-            json!({ "emails": [{ "value": "a", "primary": true }, { "value": "b", "primary": true }] }),
-            "emails",
-        ),
     ] {
         assert_refused(parsed(members), ScimType::InvalidValue, named);
     }
@@ -140,8 +135,10 @@ fn lengths_are_counted_in_characters_and_told_without_the_value() {
         let error = parsed(members).unwrap_err();
         assert_eq!((error.scim_type, error.detail.as_str()), (Some(ScimType::InvalidValue), detail));
     }
-    let certificates =
-        |count| json!({ "x509Certificates": vec![json!({ "value": "A".repeat(60_000) }); count] });
+    let certificates = |count: u32| {
+        let one = |position| json!({ "value": format!("{}{position:04}", "A".repeat(60_000)) });
+        json!({ "x509Certificates": (0..count).map(one).collect::<Vec<_>>() })
+    };
     assert!(parsed(certificates(8)).is_ok());
     assert_eq!(parsed(certificates(9)).unwrap_err().status, 413);
 }

@@ -1,0 +1,42 @@
+//! Changing values of a list that have no parts by a value filter: `tags[value eq "2"]`.
+//!
+//! Before it: `draft`, which resolved the path. After it: `finish`. RFC 7644 §3.5.2 has value filters for complex values;
+//! Entra ID writes `value` for the values of plain lists too.
+
+use serde_json::Value;
+
+use super::{Draft, How, Target};
+use crate::scim::error::Error;
+use crate::scim::filter::Filter;
+use crate::scim::value::{alone, check_count, coerce_one};
+
+impl<'a> Draft<'a> {
+    /// A value takes the place of the selected ones; an empty one removes them. Where the filter selects nothing, an add of
+    /// a value that satisfies it is an add to the list (RFC 7644 §3.5.2.1), and a replace has no target (§3.5.2.3).
+    pub(super) fn assign_selected_plain(
+        &mut self,
+        how: How,
+        target: &Target<'a>,
+        filter: &Filter,
+        value: &Value,
+    ) -> Result<(), Error> {
+        let attribute = target.attribute;
+        let mut elements = self.take_elements(target);
+        let chosen = self.select(attribute, &elements, filter)?;
+        self.spend_writing(chosen.len(), value)?;
+        match coerce_one(attribute, target, alone(value))? {
+            None if how == How::Add => {}
+            None => chosen.iter().rev().for_each(|&position| drop(elements.remove(position))),
+            Some(new) if chosen.is_empty() => {
+                if how == How::Replace || !filter.matches_element(attribute, &new)? {
+                    return Err(Error::no_target(format!("no value of {target} matches the filter")));
+                }
+                elements.push(new);
+                check_count(attribute, target, elements.len())?;
+            }
+            Some(new) => chosen.iter().for_each(|&position| elements[position].clone_from(&new)),
+        }
+        self.put_elements(target, elements);
+        Ok(())
+    }
+}
