@@ -43,18 +43,22 @@ process_gone() { ! lives "$1"; }
 unsupervised() { ! supervised; }
 
 status() {
-  local path name all=0
+  local path name misses all=0
   for path in "$RUN"/pids/*; do
     name=${path##*/}
     [[ -e $path ]] || continue
+    misses=
     if ! lives "$name"; then
       say "$name does not run"
       all=1
-    elif [[ $name == postgres || $name == rabbitmq ]] || service_ready "$name"; then
-      say "$name runs (pid $(pid_of "$name"))"
-    else
+    elif [[ $name != postgres && $name != rabbitmq ]] && ! service_ready "$name"; then
       say "$name runs, but is not ready (pid $(pid_of "$name"))"
       all=1
+    elif [[ $name != postgres && $name != rabbitmq ]] && misses=$(service_misses "$name") && [[ -n $misses ]]; then
+      say "$name runs (pid $(pid_of "$name")), but cannot do its whole work: $misses"
+      all=1
+    else
+      say "$name runs (pid $(pid_of "$name"))"
     fi
   done
   supervised || say "No deploy/run keeps this running."

@@ -7,6 +7,7 @@ package_services() {
   case $1 in
     rabbitmq-server) echo rabbitmq-server epmd.service epmd.socket ;;
     postgresql) echo postgresql ;;
+    haproxy) echo haproxy ;;
   esac
 }
 
@@ -16,6 +17,7 @@ provided() {
     postgresql) find_postgres ;;
     rabbitmq-server) find_rabbitmq ;;
     postgresql-client) command -v psql >/dev/null ;;
+    haproxy) [[ -x /usr/sbin/haproxy ]] || command -v haproxy >/dev/null ;;
     gcc) command -v cc >/dev/null ;;
     python3-venv) /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     libc6-dev) [[ -e /usr/include/stdio.h ]] ;;
@@ -69,7 +71,7 @@ apt_install() (
     as_root tee "$policy" >/dev/null <<'POLICY'
 #!/bin/sh
 # Written by Rollcall's deploy scripts for the time of one installation.
-case "$1" in rabbitmq-server* | postgresql* | epmd*) exit 101 ;; esac
+case "$1" in rabbitmq-server* | postgresql* | epmd* | haproxy*) exit 101 ;; esac
 exit 0
 POLICY
     as_root chmod 755 "$policy"

@@ -73,6 +73,12 @@ service_ready() {
   [[ -n $url ]] && port_held_by "${url##*:}" "$pid" && curl -fs -m 2 -o /dev/null "$url/readyz"
 }
 
+# What a service that is ready misses now, as it says itself: "postgres (away)"; nothing if it misses nothing.
+service_misses() {
+  curl -s -m 2 "$(health_url "$1")/readyz" 2>/dev/null | sed -n 's/.*"dependencies":{\([^}]*\)}.*/\1/p' | tr ',' '\n' |
+    sed -n '/:"ok"$/d; s/^"\([^"]*\)":"\([^"]*\)"$/\1 (\2)/p' | paste -sd ',' -
+}
+
 # The field of a one-object JSON text that the operator's CLI prints.
 json_field() { sed -nE "s/.*\"$1\"[[:space:]]*:[[:space:]]*\"([^\"]*)\".*/\1/p"; }
 

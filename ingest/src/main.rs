@@ -13,7 +13,7 @@ use shared::amqp::Link;
 use shared::clock::Clock;
 use shared::config::{self, Env, Problems, Service};
 use shared::health::Health;
-use shared::postgres::{self, Pool};
+use shared::postgres::{self, Pool, migrations};
 use shared::{shutdown, telemetry};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -48,11 +48,12 @@ async fn run() -> Result<(), Failure> {
     // The link outlives `stop`: requests in hand still wait for their replies.
     let drained = CancellationToken::new();
 
-    let health = Health::new(&["postgres", "rabbitmq"]);
+    let health = Health::new(&["postgres", "rabbitmq", "schema"]);
     let pool = Pool::new(&config.database_url.0, config.db_connections).map_err(Failure::DatabaseUrl)?;
     let link = Link::start(&config.amqp_url.0, "ingest", config.queue_limit, health.clone(), drained.clone())
         .map_err(Failure::AmqpUrl)?;
     tokio::spawn(postgres::watch(pool.clone(), health.clone(), drained.clone()));
+    tokio::spawn(migrations::watch(pool.clone(), health.clone(), drained.clone()));
     tokio::spawn(say_goodbye(health.clone(), stopping.leaving.clone()));
 
     info!(address = %config.listen, "listening");
@@ -65,6 +66,7 @@ async fn run() -> Result<(), Failure> {
     });
     let app = App::new(config, pool, link.clone());
     let roles = tokio::spawn(roles::run(app.clone(), link.clone(), stopping.stop.clone()));
+    tokio::spawn(app.road.clone().watch_clocks(health.clone(), drained.clone()));
     let router = router::router(app.clone(), &health);
     // Who comes meanwhile waits to be accepted: better than to be told that there is no queue yet.
     let _ = timeout(START, link.clone().up()).await;

@@ -69,7 +69,11 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let stop = shutdown::on_signal()?;
     // What the work rests on stops after the work.
     let down = CancellationToken::new();
-    let health = Health::new(&["postgres", "rabbitmq"]);
+    let needed: &[&str] = match &config.transport {
+        Transport::Folder(_) => &["postgres", "rabbitmq", "mail"],
+        Transport::Smtp(_) => &["postgres", "rabbitmq"],
+    };
+    let health = Health::new(needed);
     let link = Link::start(&config.amqp_url, "notifier", config.queue_limit, health.clone(), down.clone())?;
     tokio::spawn(postgres::watch(config.pool.clone(), health.clone(), down.clone()));
     if let Transport::Folder(folder) = &config.transport {
@@ -121,11 +125,10 @@ async fn watch(folder: Folder, health: Health, stop: CancellationToken) {
     loop {
         let look = folder.clone();
         let state = tokio::task::spawn_blocking(move || look.check()).await.unwrap_or_else(|e| Err(e.into()));
-        let reason = state.err().map(|error| format!("the folder cannot be written: {error}"));
-        if health.set("mail", reason.clone().map_or(Ok(()), Err)) {
-            match reason {
-                None => info!("the mail folder is there"),
-                Some(reason) => warn!(reason, "mail cannot be written"),
+        if health.set("mail", state.as_ref().map(|()| ()).map_err(|_| "the folder cannot be written")) {
+            match state {
+                Ok(()) => info!("the mail folder is there"),
+                Err(error) => warn!(%error, "the mail folder cannot be written"),
             }
         }
         if !shutdown::pause(&stop, LOOK).await {

@@ -1,8 +1,12 @@
 //! Whether a service can do its work, and the two pages that say so: `/healthz` and `/readyz`.
+//!
+//! Ready is a matter of the service alone: from the first moment that it could do its whole work until it begins to leave.
+//! What it depends on may go away meanwhile. That stands in the body and does not change the status: a balancer would take
+//! every instance out at once, and clients would see its error instead of our 429.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,37 +19,69 @@ use tokio_util::sync::CancellationToken;
 
 use crate::shutdown::Stopping;
 
-/// The state of everything that a service depends on. Clones share it.
+/// The reason why a dependency is not well. `/readyz` needs no credentials, so strangers read it: it is one of our own
+/// phrases, never a driver's message. Log the details.
+pub type Reason = &'static str;
+
+/// The reason of whatever cannot be reached.
+pub const AWAY: Reason = "away";
+
+/// The state of a service and of everything that it depends on. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Health(Arc<RwLock<BTreeMap<&'static str, Result<(), String>>>>);
+pub struct Health(Arc<RwLock<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    dependencies: BTreeMap<&'static str, Result<(), Reason>>,
+    /// What else is wrong, only while it is.
+    complaints: BTreeMap<&'static str, Reason>,
+    /// Whether all dependencies were well in one moment.
+    has_begun: bool,
+    is_leaving: bool,
+}
+
+impl State {
+    fn is_ready(&self) -> bool {
+        self.has_begun && !self.is_leaving
+    }
+}
 
 impl Health {
     /// All of these are down until they are said to be up.
     #[must_use]
     pub fn new(dependencies: &[&'static str]) -> Self {
-        let starting = |name: &&'static str| (*name, Err("not reached yet".to_owned()));
-        Self(Arc::new(RwLock::new(dependencies.iter().map(starting).collect())))
+        let starting = |name: &&'static str| (*name, Err("not reached yet"));
+        let dependencies = dependencies.iter().map(starting).collect();
+        Self(Arc::new(RwLock::new(State { dependencies, ..State::default() })))
     }
 
-    /// Notes the state of a dependency: `Err` holds the reason, without secrets. Says whether it changed.
-    pub fn set(&self, name: &'static str, state: Result<(), String>) -> bool {
-        let mut all = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let before = all.insert(name, state.clone());
-        before.is_none_or(|before| before.is_ok() != state.is_ok())
+    /// Notes the state of a dependency, or of something else, which is shown only while it is not well and never keeps the
+    /// service from becoming ready. Says whether it is another state than before: then it is worth a line in the log.
+    pub fn set(&self, name: &'static str, state: Result<(), Reason>) -> bool {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.dependencies.get_mut(name) {
+            let before = std::mem::replace(known, state);
+            all.has_begun |= all.dependencies.values().all(Result::is_ok);
+            return before != state;
+        }
+        match state {
+            Ok(()) => all.complaints.remove(name).is_some(),
+            Err(reason) => all.complaints.insert(name, reason) != Some(reason),
+        }
     }
 
     /// The service is on its way out: not ready, whatever its dependencies say.
     pub fn stopping(&self) {
-        self.set("service", Err("stopping".to_owned()));
+        self.0.write().unwrap_or_else(PoisonError::into_inner).is_leaving = true;
     }
 
-    /// Whether all dependencies are up.
+    /// Whether it could do its whole work at some moment, and is not leaving.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).values().all(Result::is_ok)
+        self.0.read().unwrap_or_else(PoisonError::into_inner).is_ready()
     }
 
-    /// `GET /healthz` (200 while the process lives) and `GET /readyz` (200 or 503, with a reason per dependency).
+    /// `GET /healthz` (200 while the process lives) and `GET /readyz` (200 or 503, with the state of each dependency).
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         let health = self.clone();
         Router::new()
@@ -54,14 +90,18 @@ impl Health {
     }
 
     fn page(&self) -> Response {
-        let all = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let ready = all.values().all(Result::is_ok);
-        let states: BTreeMap<_, _> = all
-            .iter()
-            .map(|(name, state)| (*name, state.as_ref().map_or_else(String::as_str, |()| "ok")))
-            .collect();
-        let (status, word) =
-            if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut states: BTreeMap<_, _> =
+            all.dependencies.iter().map(|(name, state)| (*name, state.err().unwrap_or("ok"))).collect();
+        states.extend(&all.complaints);
+        if all.is_leaving {
+            states.insert("service", "stopping");
+        }
+        let (status, word) = if all.is_ready() {
+            (StatusCode::OK, "ready")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+        };
         (status, Json(json!({ "status": word, "dependencies": states }))).into_response()
     }
 }
@@ -91,17 +131,67 @@ fn unreadable(status: StatusCode) -> (&'static str, String) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
-    #[test]
-    fn a_service_is_ready_when_all_its_dependencies_are() {
+    async fn page(health: &Health) -> (u16, Value) {
+        let response = health.page();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_service_is_ready_once_all_its_dependencies_were_well_in_one_moment() {
         let health = Health::new(&["postgres", "rabbitmq"]);
-        assert!(health.set("postgres", Ok(())));
-        assert!(!health.is_ready());
-        assert!(health.set("rabbitmq", Ok(())));
-        assert!(!health.set("rabbitmq", Ok(())), "no change");
-        assert!(health.is_ready());
+        health.set("postgres", Ok(()));
+        health.set("postgres", Err(AWAY));
+        health.set("rabbitmq", Ok(()));
+        let dependencies = json!({ "postgres": "away", "rabbitmq": "ok" });
+        let body = json!({ "status": "not ready", "dependencies": dependencies });
+        assert_eq!(page(&health).await, (503, body), "each was reached once, but never both");
+        health.set("postgres", Ok(()));
+        let dependencies = json!({ "postgres": "ok", "rabbitmq": "ok" });
+        assert_eq!(page(&health).await, (200, json!({ "status": "ready", "dependencies": dependencies })));
+    }
+
+    #[tokio::test]
+    async fn it_stays_ready_while_a_dependency_is_away_and_says_which() {
+        let health = Health::new(&["postgres", "rabbitmq"]);
+        for name in ["postgres", "rabbitmq"] {
+            health.set(name, Ok(()));
+        }
+        health.set("rabbitmq", Err(AWAY));
+        let dependencies = json!({ "postgres": "ok", "rabbitmq": "away" });
+        assert_eq!(page(&health).await, (200, json!({ "status": "ready", "dependencies": dependencies })));
         health.stopping();
-        assert_eq!(health.page().status(), StatusCode::SERVICE_UNAVAILABLE);
+        health.set("rabbitmq", Ok(()));
+        let (status, body) = page(&health).await;
+        assert_eq!((status, &body["dependencies"]["service"]), (503, &json!("stopping")));
+        assert!(!health.is_ready(), "it is leaving, whatever comes back");
+    }
+
+    #[tokio::test]
+    async fn what_else_is_wrong_is_shown_only_while_it_is() {
+        let health = Health::new(&["postgres"]);
+        assert!(!health.set("clock", Ok(())), "nothing was wrong with it");
+        assert!(health.set("clock", Err("behind")));
+        assert!(!health.set("clock", Err("behind")));
+        health.set("postgres", Ok(()));
+        let (status, body) = page(&health).await;
+        assert_eq!((status, &body["dependencies"]), (200, &json!({ "postgres": "ok", "clock": "behind" })));
+        assert!(health.set("clock", Ok(())));
+        assert_eq!(page(&health).await.1["dependencies"], json!({ "postgres": "ok" }));
+    }
+
+    #[test]
+    fn a_change_is_told_once() {
+        let health = Health::new(&["postgres"]);
+        assert!(health.set("postgres", Err(AWAY)), "it was not reached yet");
+        assert!(!health.set("postgres", Err(AWAY)));
+        assert!(health.set("postgres", Err("it is read-only")), "another reason");
+        assert!(health.set("postgres", Ok(())));
+        assert!(!health.set("postgres", Ok(())));
     }
 }

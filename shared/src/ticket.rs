@@ -88,9 +88,30 @@ impl Instant {
             Self { millis: self.millis + 1, counter: 0 }
         }
     }
+
+    /// By how many milliseconds it is later; 0 if it is not.
+    fn ahead_of(self, other: Self) -> u64 {
+        self.millis.saturating_sub(other.millis)
+    }
 }
 
-/// Issues tickets, each greater than the one before and than every one observed.
+/// How far tickets may be ahead of the time of day, in milliseconds. Machines whose clocks are kept are milliseconds apart; a
+/// greater lead is a clock that is wrong, and whoever followed it would pass it on to every resource that it changes.
+const MOST_AHEAD_MS: u64 = 5 * 60 * 1_000;
+/// How much further counters may carry a clock that has followed a ticket at the bound.
+const SLACK_MS: u64 = 1_000;
+
+/// A ticket was not followed: it is further ahead of this machine's time of day than clocks may be apart. One of the two is
+/// wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a ticket is {seconds} s ahead of the time of day, more than clocks may be apart")]
+pub struct TooFarAhead {
+    /// How far.
+    pub seconds: u64,
+}
+
+/// Issues tickets, each greater than the one before and than every one observed; none is dated more than five minutes ahead of
+/// the time of day.
 #[derive(Debug)]
 pub struct TicketClock {
     clock: Clock,
@@ -104,18 +125,40 @@ impl TicketClock {
         Self { clock, last: Mutex::default() }
     }
 
-    /// The next ticket.
+    /// The next ticket. (After the machine's clock was set back by more than five minutes it is less than those before: what
+    /// they changed is left to `Stale`, and no other resource is dated ahead.)
     pub fn issue(&self) -> Ticket {
-        let now = Instant { millis: u64::try_from(self.clock.now_ms()).unwrap_or(0), counter: 0 };
+        let now = self.now();
         let mut last = self.last();
-        *last = now.max(last.next());
+        let next = last.next();
+        *last = if next.ahead_of(now) > MOST_AHEAD_MS + SLACK_MS { now } else { now.max(next) };
         Ticket::new(*last, rand::random())
     }
 
     /// Moves this clock past `seen`, a ticket that somebody else issued: the next one is greater.
-    pub fn observe(&self, seen: Ticket) {
+    ///
+    /// # Errors
+    /// [`TooFarAhead`]: then the clock has not moved.
+    pub fn observe(&self, seen: Ticket) -> Result<(), TooFarAhead> {
+        self.check(seen)?;
         let mut last = self.last();
         *last = (*last).max(seen.instant());
+        Ok(())
+    }
+
+    /// Whether `seen` could be followed now.
+    ///
+    /// # Errors
+    /// [`TooFarAhead`].
+    pub fn check(&self, seen: Ticket) -> Result<(), TooFarAhead> {
+        match seen.instant().ahead_of(self.now()) {
+            0..=MOST_AHEAD_MS => Ok(()),
+            ms => Err(TooFarAhead { seconds: ms / 1_000 }),
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant { millis: u64::try_from(self.clock.now_ms()).unwrap_or(0), counter: 0 }
     }
 
     fn last(&self) -> std::sync::MutexGuard<'_, Instant> {
@@ -146,11 +189,44 @@ mod tests {
 
     #[test]
     fn an_observed_ticket_is_passed_though_the_own_clock_is_behind() {
-        let ahead = TicketClock::new(Clock::manual(OffsetDateTime::UNIX_EPOCH + Duration::hours(2)));
-        let behind = TicketClock::new(Clock::manual(OffsetDateTime::UNIX_EPOCH + Duration::hours(1)));
+        let ahead = TicketClock::new(Clock::manual(at(4)));
+        let behind = TicketClock::new(Clock::manual(at(0)));
         let seen = ahead.issue();
-        behind.observe(seen);
+        behind.observe(seen).unwrap();
         assert!(behind.issue() > seen);
+    }
+
+    #[test]
+    fn a_ticket_that_is_more_than_minutes_ahead_is_not_followed() {
+        let wrong = TicketClock::new(Clock::manual(at(24 * 60)));
+        let clock = Clock::manual(at(0));
+        let right = TicketClock::new(clock.clone());
+        assert_eq!(right.observe(wrong.issue()), Err(TooFarAhead { seconds: 24 * 60 * 60 }));
+        assert!(right.issue() < Ticket::least_at(at(1)), "it has moved all the same");
+        // The bound itself is followed, and passed by no more than counters.
+        let bound = Ticket::least_at(at(5));
+        right.observe(bound).unwrap();
+        assert!(right.issue() > bound);
+        // Once its own clock has caught up, so has the order.
+        let seen = wrong.issue();
+        clock.advance(Duration::hours(24));
+        right.observe(seen).unwrap();
+        assert!(right.issue() > seen);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_and_is_set_right_dates_nothing_ahead_any_more() {
+        let clock = Clock::manual(at(24 * 60));
+        let tickets = TicketClock::new(clock.clone());
+        let wrong = tickets.issue();
+        clock.advance(Duration::hours(-24));
+        let right = tickets.issue();
+        assert!(right < Ticket::least_at(at(1)) && right < wrong, "{right} after {wrong}");
+        assert!(tickets.issue() > right);
+    }
+
+    fn at(minutes: i64) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::minutes(minutes)
     }
 
     #[test]

@@ -111,7 +111,7 @@ async fn migrate(pool: &Pool, health: &Health, stop: &CancellationToken) -> bool
                 return true;
             }
             Err(error) => {
-                health.set("schema", Err(error.to_string()));
+                health.set("schema", Err("not brought up to date yet"));
                 if !told {
                     warn!(%error, "the schema cannot be brought up to date yet");
                 }

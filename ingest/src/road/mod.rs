@@ -3,6 +3,7 @@
 //! Before it: a handler with a valid change. After it: the answer. The road is travelled in a task of its own: a client
 //! that hangs up does not keep it from being settled.
 
+mod clocks;
 mod later;
 mod settle;
 mod told;
@@ -14,12 +15,14 @@ use std::time::Duration;
 use shared::amqp::{self, Link, Publisher, Requester, topology};
 use shared::clock::Clock;
 use shared::command::{Actor, Change, Command, Fingerprint, IfMatch};
+use shared::health::Health;
 use shared::outcome::Outcome;
 use shared::postgres::{self, Pool};
 use shared::retry::Delays;
-use shared::ticket::{Ticket, TicketClock};
+use shared::ticket::{Ticket, TicketClock, TooFarAhead};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, error, warn};
 use uuid::Uuid;
@@ -27,6 +30,7 @@ use uuid::Uuid;
 use crate::http::answer::Refusal;
 use crate::http::observe::note;
 use crate::turns::{Turn, Turns};
+use clocks::Clocks;
 use told::Told;
 
 pub use later::Promise;
@@ -83,6 +87,9 @@ pub enum Unanswered {
     /// A later change was applied first, and nobody waits for another attempt.
     #[error("a later change was applied first")]
     Overtaken,
+    /// The resource was changed by a service whose clock is too far from this one's to agree on an order.
+    #[error("the last change of the resource has a ticket that cannot be followed: {0}")]
+    Unordered(TooFarAhead),
     /// A bug.
     #[error("the road broke: {0}")]
     Broken(&'static str),
@@ -105,6 +112,9 @@ impl From<Unanswered> for Refusal {
             Unanswered::Overtaken => Self::try_again(
                 "another change of the same resource was applied first and this one was not; try again",
             ),
+            Unanswered::Unordered(_) => Self::try_again(
+                "the last change of the resource is dated ahead of this server's clock: nothing was changed; try again",
+            ),
             Unanswered::Broken(cause) => Self::bug(cause),
         }
     }
@@ -121,6 +131,7 @@ pub struct Road {
     pool: Pool,
     clock: Clock,
     tickets: TicketClock,
+    clocks: Clocks,
     deadline: Duration,
     turns: Turns<Uuid>,
     told: Arc<Told>,
@@ -138,6 +149,7 @@ impl Road {
             link,
             pool,
             tickets: TicketClock::new(clock.clone()),
+            clocks: Clocks::default(),
             clock,
             deadline,
             turns: Turns::new(AT_ONCE),
@@ -185,6 +197,11 @@ impl Road {
         verdict.await.unwrap_or(Err(Unanswered::Broken("the task panicked")))
     }
 
+    /// Keeps `health` true to whether this machine's clock and those of the other services are too far apart, until `stop`.
+    pub async fn watch_clocks(self: Arc<Self>, health: Health, stop: CancellationToken) {
+        self.clocks.watch(&self.tickets, &health, &stop).await;
+    }
+
     /// Waits, within bounds, for the roads that are still under way. No new ones may begin.
     pub async fn finish(&self) {
         self.under_way.close();
@@ -216,7 +233,7 @@ impl Road {
             match verdict {
                 Some(Outcome::Stale { ticket }) if Instant::now() < until && !client.is_closed() => {
                     // To the client the two changes were concurrent: either order is right.
-                    self.tickets.observe(ticket);
+                    self.clocks.follow(&self.tickets, ticket).map_err(Unanswered::Unordered)?;
                     command.ticket = self.tickets.issue();
                     is_queued.store(false, Ordering::Relaxed);
                 }
@@ -336,6 +353,7 @@ fn end<T>(client: Client<T>, reached: Result<T, Unanswered>, name: impl Fn(&T) -
         Err(Unanswered::NotBegun) => "not begun",
         Err(Unanswered::Late { .. }) => "late",
         Err(Unanswered::Overtaken) => "overtaken",
+        Err(Unanswered::Unordered(_)) => "unordered",
         Err(Unanswered::Broken(_)) => "broken",
     };
     note("outcome", name);

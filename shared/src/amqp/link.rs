@@ -1,4 +1,4 @@
-//! One lasting link to the broker: connects, declares the topology, notices a break, connects again.
+//! One lasting link to the broker: connects, declares the topology and keeps it ([`repair`]), notices a break, connects again.
 //!
 //! lapin's own recovery is not used: it forgets the prefetch. Whoever holds a channel rebuilds it from here.
 
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Error, topology};
-use crate::health::Health;
+use super::{Error, repair, topology};
+use crate::health::{AWAY, Health};
 use crate::retry::Delays;
 
 /// Seconds between heartbeats: a broker, or a worker, that hangs is given up after two. Then there is time left before the deadline for
@@ -23,9 +23,16 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How often the link is looked at.
 const WATCH: Duration = Duration::from_millis(200);
 
+/// What a blocked publisher is told.
+const BLOCKED: &str = "it blocks publishers (memory or disk alarm)";
+
 /// The link. Clones share it.
 #[derive(Clone)]
-pub struct Link(watch::Receiver<Option<Arc<Connection>>>);
+pub struct Link {
+    connection: watch::Receiver<Option<Arc<Connection>>>,
+    /// Asks for a look at the topology.
+    declare_again: Arc<Notify>,
+}
 
 /// How to connect.
 #[derive(Clone)]
@@ -48,9 +55,15 @@ impl Link {
         stop: CancellationToken,
     ) -> Result<Self, String> {
         let settings = settings(url, name, queue_limit)?;
-        let (sender, receiver) = watch::channel(None);
-        tokio::spawn(keep(settings, sender, health, stop));
-        Ok(Self(receiver))
+        let (sender, connection) = watch::channel(None);
+        let link = Self { connection, declare_again: Arc::default() };
+        tokio::spawn(keep(settings, sender, link.declare_again.clone(), health, stop));
+        Ok(link)
+    }
+
+    /// A queue or an exchange of ours was not found: what is missing is declared again within a moment.
+    pub fn declare_again(&self) {
+        self.declare_again.notify_one();
     }
 
     /// The connection, if there is one now that takes messages.
@@ -58,10 +71,8 @@ impl Link {
     /// # Errors
     /// [`Error::Unavailable`].
     pub fn connection(&self) -> Result<Arc<Connection>, Error> {
-        match self.0.borrow().as_ref() {
-            Some(connection) if connection.status().blocked() => {
-                Err(Error::Unavailable("it blocks publishers (memory or disk alarm)".to_owned()))
-            }
+        match self.connection.borrow().as_ref() {
+            Some(connection) if connection.status().blocked() => Err(Error::Unavailable(BLOCKED.to_owned())),
             Some(connection) if connection.status().connected() => Ok(connection.clone()),
             _ => Err(Error::Unavailable("no connection".to_owned())),
         }
@@ -72,7 +83,7 @@ impl Link {
         let up = |connection: &Option<Arc<Connection>>| {
             connection.as_ref().is_some_and(|c| c.status().connected())
         };
-        self.0.wait_for(up).await.ok()?.clone()
+        self.connection.wait_for(up).await.ok()?.clone()
     }
 
     /// A new channel, in confirm mode where asked for.
@@ -94,11 +105,18 @@ impl Link {
 /// When the URL is wrong or the broker cannot be reached.
 pub async fn connect_once(url: &str, name: &str, queue_limit: u32) -> Result<Link, Error> {
     let settings = settings(url, name, queue_limit).map_err(Error::Unavailable)?;
-    let connection = connect(&settings).await?;
-    let (sender, receiver) = watch::channel(Some(Arc::new(connection)));
+    let connection = Arc::new(connect(&settings).await?);
+    let (sender, receiver) = watch::channel(Some(connection.clone()));
+    let link = Link { connection: receiver, declare_again: Arc::default() };
+    let (asked, health) = (link.declare_again.clone(), Health::default());
     // The link outlives this call: the sender must not be dropped before the program ends.
-    tokio::spawn(async move { sender.closed().await });
-    Ok(Link(receiver))
+    tokio::spawn(async move {
+        tokio::select! {
+            () = sender.closed() => {}
+            () = repair::run(&connection, settings.queue_limit, &asked, &health) => {}
+        }
+    });
+    Ok(link)
 }
 
 fn settings(url: &str, name: &str, queue_limit: u32) -> Result<Settings, String> {
@@ -111,6 +129,7 @@ fn settings(url: &str, name: &str, queue_limit: u32) -> Result<Settings, String>
 async fn keep(
     settings: Settings,
     current: watch::Sender<Option<Arc<Connection>>>,
+    declare_again: Arc<Notify>,
     health: Health,
     stop: CancellationToken,
 ) {
@@ -121,13 +140,17 @@ async fn keep(
                 delays.reset();
                 let connection = Arc::new(connection);
                 current.send_replace(Some(connection.clone()));
-                watch_over(&connection, &health, &stop).await;
+                tokio::select! {
+                    () = watch_over(&connection, &health, &stop) => {}
+                    () = repair::run(&connection, settings.queue_limit, &declare_again, &health) => {}
+                }
                 current.send_replace(None);
                 // Closed when the last channel on it is let go of.
                 drop(connection);
             }
             Err(error) => {
-                if health.set("rabbitmq", Err(error.to_string())) {
+                let reason = if matches!(error, Error::Mismatch { .. }) { repair::UNFIT } else { AWAY };
+                if health.set("rabbitmq", Err(reason)) {
                     warn!(%error, "RabbitMQ is away");
                 }
             }
@@ -153,16 +176,15 @@ async fn connect(settings: &Settings) -> Result<Connection, Error> {
 async fn watch_over(connection: &Connection, health: &Health, stop: &CancellationToken) {
     loop {
         let status = connection.status();
-        let state = if !status.connected() {
-            Err("the connection broke".to_owned())
+        let (state, reason) = if !status.connected() {
+            (Err(AWAY), "the connection broke")
         } else if status.blocked() {
-            Err("it blocks publishers (memory or disk alarm)".to_owned())
+            (Err("takes no messages"), BLOCKED)
         } else {
-            Ok(())
+            (Ok(()), "")
         };
-        let reason = state.as_ref().err().cloned().unwrap_or_default();
         if health.set("rabbitmq", state) {
-            if reason.is_empty() { info!("RabbitMQ is there") } else { warn!(reason, "RabbitMQ is away") }
+            if state.is_ok() { info!("RabbitMQ is there") } else { warn!(reason, "RabbitMQ is away") }
         }
         if !status.connected() || !crate::shutdown::pause(stop, WATCH).await {
             return;

@@ -3,6 +3,7 @@
 pub mod dead;
 mod link;
 mod publisher;
+mod repair;
 mod requester;
 mod subscription;
 pub mod topology;
@@ -24,6 +25,16 @@ pub enum Error {
     /// No queue takes the message.
     #[error("no queue takes a message routed to {0}")]
     Unroutable(String),
+    /// Something at the broker has our name and other properties than ours: somebody else declared it.
+    #[error(
+        "{what} exists with other properties than Rollcall's ({said}): delete it at the broker, and it is declared again"
+    )]
+    Mismatch {
+        /// What.
+        what: &'static str,
+        /// The broker's complaint.
+        said: String,
+    },
 }
 
 impl From<lapin::Error> for Error {

@@ -103,7 +103,12 @@ impl Publisher {
             Ok(channel)
         };
         let late = |_| Err(Error::Unavailable("it did not confirm in time".to_owned()));
-        *slot = Some(tokio::time::timeout(CONFIRM, publish).await.unwrap_or_else(late)?);
+        let published = tokio::time::timeout(CONFIRM, publish).await.unwrap_or_else(late);
+        // No queue takes it, or the channel broke: that is what happens when an exchange is not there.
+        if matches!(published, Err(Error::Unroutable(_) | Error::Unavailable(_))) {
+            self.link.declare_again();
+        }
+        *slot = Some(published?);
         Ok(())
     }
 }

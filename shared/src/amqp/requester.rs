@@ -84,6 +84,7 @@ impl Requester {
             Ok(Confirmation::Nack(_)) => return Answer::NotQueued(Error::Refused),
             // Under load a return may come with somebody else's confirm: its id tells whose it is.
             Ok(Confirmation::Ack(Some(returned))) => {
+                self.link.declare_again();
                 let id = returned.delivery.properties.message_id().clone().unwrap_or_else(|| "".into());
                 if let Some(waiter) = live.lock().remove(id.as_str()) {
                     // Its caller may have gone: then nobody needs to know.

@@ -73,7 +73,11 @@ pub async fn consume(
         };
         match unfinished {
             Unfinished::Stopped => return,
-            Unfinished::Broken(error) => warn!(%error, queue, "the subscription broke, subscribing again"),
+            Unfinished::Broken(error) => {
+                warn!(%error, queue, "the subscription broke, subscribing again");
+                // That is what happens when the queue is deleted.
+                link.declare_again();
+            }
         }
         if !shutdown::pause(stop, delays.next_delay()).await {
             return;

@@ -1,8 +1,10 @@
-//! Exchanges, queues and bindings, as data. Every service declares them when it connects.
+//! Exchanges, queues and bindings, as data. Every service declares them when it connects, and again whatever is deleted
+//! later ([`super::repair`]).
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Connection, ExchangeKind};
+use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 
 use super::Error;
 
@@ -38,21 +40,23 @@ pub fn is_followed(kind: &str) -> bool {
     })
 }
 
-/// Declares what is missing. What is there already is left as it is, so that a limit can be changed by an operator.
+/// Declares what is missing, and returns its names. What is there already is left as it is, so that a limit can be changed by
+/// an operator. Safe to repeat at any time, and by several services at once.
 ///
 /// # Errors
-/// When the broker is away or refuses a declaration.
-pub async fn declare(connection: &Connection, queue_limit: u32) -> Result<(), Error> {
-    declare_queue(connection, DEAD, quorum()).await?;
-    for queue in [COMMANDS, BULK] {
-        declare_queue(connection, queue, limited(queue_limit)).await?;
+/// When the broker is away or refuses a declaration; [`Error::Mismatch`] when the exchange is there as another one.
+pub async fn declare(connection: &Connection, queue_limit: u32) -> Result<Vec<&'static str>, Error> {
+    let mut missing = Vec::new();
+    for (queue, arguments) in queues(queue_limit) {
+        if declare_queue(connection, queue, arguments).await? {
+            missing.push(queue);
+        }
     }
-    declare_queue(connection, NOTIFIER, quorum()).await?;
-    declare_queue(connection, ROLES, one_after_the_other()).await?;
-
+    if declare_exchange(connection).await? {
+        missing.push("the exchange rollcall.events");
+    }
+    // Bindings go with their queue or their exchange, and can be deleted alone; binding once more changes nothing.
     let channel = connection.create_channel().await?;
-    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    channel.exchange_declare(EVENTS.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
     for (queue, key) in BINDINGS {
         let (queue, exchange) = (queue.into(), EVENTS.into());
         channel
@@ -60,21 +64,84 @@ pub async fn declare(connection: &Connection, queue_limit: u32) -> Result<(), Er
             .await?;
     }
     channel.close(200, "declared".into()).await?;
-    Ok(())
+    Ok(missing)
 }
 
-async fn declare_queue(connection: &Connection, name: &str, arguments: FieldTable) -> Result<(), Error> {
-    // A passive declaration that fails closes its channel, so each attempt has its own.
+/// All of our queues and their arguments. The dead letters are first: other queues name theirs.
+fn queues(queue_limit: u32) -> [(&'static str, FieldTable); 5] {
+    [
+        (DEAD, quorum()),
+        (COMMANDS, limited(queue_limit)),
+        (BULK, limited(queue_limit)),
+        (NOTIFIER, quorum()),
+        (ROLES, one_after_the_other()),
+    ]
+}
+
+/// Says whether it was missing.
+async fn declare_queue(
+    connection: &Connection,
+    name: &'static str,
+    arguments: FieldTable,
+) -> Result<bool, Error> {
+    if queue_exists(connection, name).await? {
+        return Ok(false);
+    }
+    // A refused declaration closes its channel, so each attempt has its own.
+    let channel = connection.create_channel().await?;
+    match channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments).await {
+        Ok(_) => close(&channel).await.map(|()| true),
+        // Another service was faster, and has another limit than ours.
+        Err(error) if is(&error, AMQPSoftError::PRECONDITIONFAILED) => {
+            if queue_exists(connection, name).await? { Ok(false) } else { Err(error.into()) }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn queue_exists(connection: &Connection, name: &str) -> Result<bool, Error> {
     let channel = connection.create_channel().await?;
     let passive = QueueDeclareOptions::durable().passive();
-    if channel.queue_declare(name.into(), passive, FieldTable::default()).await.is_ok() {
-        channel.close(200, "declared".into()).await?;
-        return Ok(());
+    match channel.queue_declare(name.into(), passive, FieldTable::default()).await {
+        Ok(_) => close(&channel).await.map(|()| true),
+        Err(error) if is(&error, AMQPSoftError::NOTFOUND) => Ok(false),
+        Err(error) => Err(error.into()),
     }
-    let channel = connection.create_channel().await?;
-    channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments).await?;
-    channel.close(200, "declared".into()).await?;
-    Ok(())
+}
+
+/// Says whether it was missing.
+async fn declare_exchange(connection: &Connection) -> Result<bool, Error> {
+    let declare = async |passive: bool| {
+        let channel = connection.create_channel().await?;
+        let options = ExchangeDeclareOptions { durable: true, passive, ..ExchangeDeclareOptions::default() };
+        channel.exchange_declare(EVENTS.into(), ExchangeKind::Topic, options, FieldTable::default()).await?;
+        channel.close(200, "declared".into()).await
+    };
+    let is_missing = match declare(true).await {
+        Ok(()) => false,
+        Err(error) if is(&error, AMQPSoftError::NOTFOUND) => true,
+        Err(error) => return Err(error.into()),
+    };
+    // Looking does not tell whether it is a topic exchange: with another one no event would ever be routed.
+    match declare(false).await {
+        Ok(()) => Ok(is_missing),
+        Err(error) if is(&error, AMQPSoftError::PRECONDITIONFAILED) => {
+            Err(Error::Mismatch { what: "the exchange rollcall.events", said: error.to_string() })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn close(channel: &Channel) -> Result<(), Error> {
+    Ok(channel.close(200, "declared".into()).await?)
+}
+
+/// Whether the broker closed the channel for this reason.
+fn is(error: &lapin::Error, reason: AMQPSoftError) -> bool {
+    match error.kind() {
+        ErrorKind::ProtocolError(said) => *said.kind() == AMQPErrorKind::Soft(reason),
+        _ => false,
+    }
 }
 
 /// A queue that refuses what is too much, and gives up nothing without a trace.

@@ -1,12 +1,19 @@
 //! The schema's history, embedded. Runs under a lock: several processes may start together.
 
-use diesel::migration::Migration;
+use diesel::QueryableByName;
+use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
-use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
+use diesel::sql_types::{Bool, Text};
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 use super::limits::Limits;
 use super::{Error, Pool};
+use crate::health::Health;
+use crate::retry::Delays;
+use crate::shutdown;
 
 /// What `migrations/` held when this program was built.
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations");
@@ -58,6 +65,45 @@ pub async fn pending(pool: &Pool) -> Result<Vec<String>, Error> {
         Ok(pending.iter().map(|migration| migration.name().to_string()).collect())
     })
     .await
+}
+
+/// Tells `health`, as `schema`, once the schema is of this version or a later one, for a service that leaves migrating to others.
+pub async fn watch(pool: Pool, health: Health, stop: CancellationToken) {
+    let mut delays = Delays::reconnect();
+    loop {
+        // An empty database has not even the table; Postgres' absence is told by whoever watches it.
+        if is_current(&pool).await.unwrap_or(false) {
+            health.set("schema", Ok(()));
+            return;
+        }
+        if health.set("schema", Err("not of this version yet")) {
+            info!("waiting for the schema to be brought up to date, by a worker or by `rollcall migrate`");
+        }
+        if !shutdown::pause(&stop, delays.next_delay()).await {
+            return;
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct Known {
+    #[diesel(sql_type = Bool)]
+    is_applied: bool,
+}
+
+/// Whether the last migration that this program knows has been applied.
+async fn is_current(pool: &Pool) -> Result<bool, Error> {
+    let Some(last) = last_version()? else { return Ok(true) };
+    let query = "select exists (select from __diesel_schema_migrations where version = $1) as is_applied";
+    let query = diesel::sql_query(query).bind::<Text, _>(last);
+    let known: Known = pool.bounded(async |connection| Ok(query.get_result(connection).await?)).await?;
+    Ok(known.is_applied)
+}
+
+fn last_version() -> Result<Option<String>, Error> {
+    let all: Vec<Box<dyn Migration<Pg>>> =
+        MIGRATIONS.migrations().map_err(|e| Error::Refused(e.to_string()))?;
+    Ok(all.iter().map(|migration| migration.name().version().to_string()).max())
 }
 
 async fn locked<T: Send + 'static>(

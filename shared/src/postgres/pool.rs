@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use super::Error;
 use super::connect::{Connector, WAIT};
 use super::limits::Limits;
-use crate::health::Health;
+use crate::health::{AWAY, Health};
 
 /// How often [`watch`] looks.
 const WATCH: Duration = Duration::from_secs(1);
@@ -147,11 +147,10 @@ pub async fn watch(pool: Pool, health: Health, stop: CancellationToken) {
     loop {
         let state = tokio::time::timeout(3 * WATCH, pool.ping()).await;
         let state = state.unwrap_or_else(|_| Err(Error::Unavailable("it does not answer".to_owned())));
-        let reason = state.as_ref().err().map(ToString::to_string);
-        if health.set("postgres", state.map_err(|e| e.to_string())) {
-            match reason {
-                None => info!("Postgres is there"),
-                Some(reason) => warn!(reason, "Postgres is away"),
+        if health.set("postgres", state.as_ref().map(|_| ()).map_err(|_| AWAY)) {
+            match state {
+                Ok(()) => info!("Postgres is there"),
+                Err(error) => warn!(reason = %error, "Postgres is away"),
             }
         }
         if !crate::shutdown::pause(&stop, WATCH).await {

@@ -254,7 +254,7 @@ impl World {
         }
         self.clients[client].waiting = match waiting.reply.take() {
             Some(Outcome::Stale { ticket }) => {
-                self.ingests[waiting.ingest].1.observe(ticket);
+                self.ingests[waiting.ingest].1.observe(ticket).expect("the clocks are seconds apart");
                 let again = self.ingests[waiting.ingest].1.issue();
                 let command = Command { ticket: again, ..self.command(self.history[waiting.call].op, again) };
                 self.queue.push(command.clone());

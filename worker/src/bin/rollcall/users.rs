@@ -189,7 +189,11 @@ impl Asking {
         let mut command = command.clone();
         for _ in 0..OVERTAKEN {
             match self.ask_once(context, &command).await? {
-                Outcome::Stale { ticket } => tickets.observe(ticket),
+                Outcome::Stale { ticket } => tickets.observe(ticket).map_err(|error| {
+                    Failure::Refused(format!(
+                        "nothing was changed: the user's last change was made by a service whose clock is ahead of this one's ({error}); compare the machines' clocks"
+                    ))
+                })?,
                 outcome => return Ok(outcome),
             }
             command.ticket = tickets.issue();
