@@ -1,9 +1,14 @@
 //! What came of a command: the verdict that is stored in `commands` and answered to whoever waits.
 
 use serde::{Deserialize, Serialize};
+use time::Duration;
 
 use crate::scim;
 use crate::ticket::Ticket;
+
+/// How long after its verdict a request may be repeated by a client that did not hear of it: for as long as Okta tries again,
+/// and longer. A repetition within this time may be handed the first try's outcome; after it, the same request is a new change.
+pub const REPEATABLE_FOR: Duration = Duration::hours(1);
 
 /// A verdict. A rejection is one too: only what could not be decided is an error of the worker's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

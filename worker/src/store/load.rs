@@ -11,12 +11,12 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 use shared::command::Fingerprint;
-use shared::outcome::Outcome;
+use shared::outcome::{Outcome, REPEATABLE_FOR};
 use shared::postgres::schema::{commands, users};
 use shared::postgres::users::UserRow;
 use shared::postgres::{Constant, Error, tenants, verdicts};
 use shared::ticket::Ticket;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Keys, locks};
@@ -150,10 +150,6 @@ struct Inbox {
     untold: HashMap<(Uuid, Fingerprint), (Ticket, OffsetDateTime)>,
 }
 
-/// How long after its verdict a create may be repeated by a client that did not hear of it: as long as Okta tries again, and
-/// longer.
-const REPEATED_WITHIN: Duration = Duration::hours(1);
-
 async fn load_inbox(
     mut connection: &AsyncPgConnection,
     keys: &Keys,
@@ -165,7 +161,7 @@ async fn load_inbox(
         commands::tenant_id.eq_any(ids(&keys.tenants)).and(commands::fingerprint.eq_any(fingerprints));
     let own = commands::id.eq_any(ids(&keys.tickets));
     let unclaimed = Constant("commands.state = 'unclaimed'").and(same_request.clone());
-    let untold = Constant(UNTOLD).and(same_request).and(commands::decided_at.gt(now - REPEATED_WITHIN));
+    let untold = Constant(UNTOLD).and(same_request).and(commands::decided_at.gt(now - REPEATABLE_FOR));
     let columns = (
         commands::id,
         commands::tenant_id,
