@@ -53,6 +53,12 @@ impl Link {
         Ok(Self(receiver))
     }
 
+    /// One that never comes up.
+    #[cfg(test)]
+    pub(super) fn down() -> Self {
+        Self(watch::channel(None).1)
+    }
+
     /// The connection, if there is one now that takes messages.
     ///
     /// # Errors
