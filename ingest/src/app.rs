@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::auth::Auth;
 use crate::config::Config;
+use crate::detached::Detached;
 use crate::gate::{Gate, Place};
 use crate::http::answer::Refusal;
 use crate::road::Road;
@@ -46,6 +47,8 @@ pub struct App {
     pub road: Arc<Road>,
     /// Where events go.
     pub events: Publisher,
+    /// What goes on when its client hangs up.
+    pub detached: Detached,
     /// The time of day.
     pub clock: Clock,
     /// A place for each request in hand whose tenant is known. The others are bounded by how keys are judged.
@@ -68,6 +71,7 @@ impl App {
             tenants: Tenants::new(pool.clone()),
             road: Arc::new(Road::new(link.clone(), pool.clone(), clock.clone(), config.deadline)),
             events: Publisher::new(link),
+            detached: Detached::default(),
             gate: Gate::new(PLACES),
             room: Gate::new(ROOM),
             pages: Semaphore::new((config.db_connections / PAGES_SHARE).max(1)),

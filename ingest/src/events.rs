@@ -4,6 +4,7 @@
 //! commands. A request whose events are not all taken is answered by an error, and may be sent again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Request, State};
@@ -15,11 +16,12 @@ use shared::command::Actor;
 use shared::event::{self, Event, RoleChanged};
 use shared::outcome::Outcome;
 use shared::scim::Error;
-use tracing::{Instrument, Span};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::app::Shared;
 use crate::auth::Events;
+use crate::gate::Held;
 use crate::http::answer::{Answer, Refusal, scim_json};
 use crate::http::body;
 use crate::http::observe::RequestId;
@@ -28,6 +30,9 @@ use crate::roles;
 
 /// The most events in one request.
 const MAX_EVENTS: usize = 1_000;
+/// How long the events of one request may take, and what a role needs of that at the least: Okta gives up at 60 s.
+const PATIENCE: Duration = Duration::from_secs(50);
+const LEAST: Duration = Duration::from_secs(2);
 /// Of the most people of one request roles are under way at a time.
 const AT_ONCE: usize = 32;
 /// What a client may call plain JSON, in which either form is taken.
@@ -38,14 +43,14 @@ const JSON: &str = "application/json";
 /// # Errors
 /// 400 that names the field, 404 for the role of somebody who is not there, 413, 415, 429 while the broker takes nothing.
 pub async fn take(
-    Events { key, place: _place }: Events,
+    Events { key, place }: Events,
     RequestId(id): RequestId,
     State(app): State<Shared>,
     request: Request,
 ) -> Answer {
     let (parts, body) = request.into_parts();
     let media_type = body::media_type(&parts.headers, &[event::MEDIA_TYPE, event::BATCH_MEDIA_TYPE, JSON])?;
-    let _room = app.make_room(key.tenant, body::expected(&parts.headers, app.config.body_limit))?;
+    let room = app.make_room(key.tenant, body::expected(&parts.headers, app.config.body_limit))?;
     let body = body::receive(&parts.headers, body, app.config.body_limit).await?;
     let taken = events(media_type, &body)?;
     let accepted = taken.len();
@@ -62,23 +67,27 @@ pub async fn take(
     let messages = events.into_iter().map(|event| message(event, &key.tenant_name, id));
     let messages: Vec<Message> =
         messages.collect::<Result<_, _>>().map_err(|_| Refusal::bug("an event cannot be written as JSON"))?;
-    // In a task of its own: a client that hangs up must not leave half a batch behind.
-    let all = pass_on(app.clone(), people.into_values().collect(), messages);
-    tokio::spawn(all.instrument(Span::current()))
-        .await
-        .unwrap_or_else(|_| Err(Refusal::bug("passing events on panicked")))?;
+    // A client that hangs up must not leave half a batch behind, nor free what the batch takes.
+    let (people, held, passing) =
+        (people.into_values().collect(), Held::default().and(place).and(room), app.clone());
+    let work = async move {
+        let _held = held;
+        pass_on(&passing, people, messages).await
+    };
+    app.detached.run(work).await??;
     // JSON, though no SCIM resource: one form for everything that this server says.
     Ok(scim_json(StatusCode::ACCEPTED, &json!({ "accepted": accepted })))
 }
 
 /// Sent again after a 429, each event takes effect once. `people` are the errands of one person after the other, in the order of
 /// their events: the last role stands.
-async fn pass_on(app: Shared, people: Vec<Vec<Errand>>, events: Vec<Message>) -> Result<(), Refusal> {
+async fn pass_on(app: &Shared, people: Vec<Vec<Errand>>, events: Vec<Message>) -> Result<(), Refusal> {
+    let until = Instant::now() + PATIENCE;
     let people = stream::iter(people).map(Ok::<_, Refusal>);
     people
         .try_for_each_concurrent(AT_ONCE, async |errands| {
             for errand in errands {
-                set_role(&app, errand).await?;
+                set_role(app, until, errand).await?;
             }
             Ok(())
         })
@@ -89,12 +98,18 @@ async fn pass_on(app: Shared, people: Vec<Vec<Errand>>, events: Vec<Message>) ->
     app.events.publish(&events).await.map_err(|error| Refusal::not_queued(&error))
 }
 
-async fn set_role(app: &Shared, errand: Errand) -> Result<(), Refusal> {
+async fn set_role(app: &Shared, until: Instant, errand: Errand) -> Result<(), Refusal> {
     let user = errand.resource;
+    let patience = until.saturating_duration_since(Instant::now());
+    if patience < LEAST || app.detached.is_halting() {
+        return Err(Refusal::try_again(
+            "the events took too long: some were not taken; send all of them again",
+        ));
+    }
     if roles::is_done(app, &errand).await.map_err(|error| Refusal::unread(&error))? {
         return Ok(());
     }
-    match app.road.travel(errand).await? {
+    match app.road.travel_within(patience, errand).await?.1 {
         Outcome::Rejected { error } if error.status == 404 => {
             Err(Error::not_found(format!("data.user.id: there is no user {user}")).into())
         }

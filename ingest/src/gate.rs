@@ -5,6 +5,7 @@
 //! Before it: a request whose tenant is known. After it: whatever the request does, as long as it holds its place.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
@@ -24,6 +25,26 @@ pub struct Place {
     gate: Gate,
     tenant: Uuid,
     places: usize,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("places", &self.places).finish_non_exhaustive()
+    }
+}
+
+/// What a request has in hand: its place, and the room for its body. It moves into the work that goes on when the client hangs up, so
+/// that this counts for its tenant until its end.
+#[derive(Clone, Debug, Default)]
+pub struct Held(Vec<Arc<Place>>);
+
+impl Held {
+    /// With this in addition.
+    #[must_use]
+    pub fn and(mut self, place: Place) -> Self {
+        self.0.push(Arc::new(place));
+        self
+    }
 }
 
 impl Gate {

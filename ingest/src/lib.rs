@@ -7,6 +7,7 @@
 pub mod app;
 pub mod auth;
 pub mod config;
+pub mod detached;
 pub mod events;
 pub mod gate;
 pub mod http;

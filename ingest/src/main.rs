@@ -16,7 +16,7 @@ use shared::health::Health;
 use shared::postgres::{self, Pool, migrations};
 use shared::{shutdown, telemetry};
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -70,7 +70,10 @@ async fn run() -> Result<(), Failure> {
     let router = router::router(app.clone(), &health);
     // Who comes meanwhile waits to be accepted: better than to be told that there is no queue yet.
     let _ = timeout(START, link.clone().up()).await;
+    let in_hand = tokio::spawn(end_of_grace(stopping.stop.clone()));
     shared::http::serve(listener, router, answer::unreadable, stopping, shutdown::GRACE).await;
+    // Requests whose clients hung up have as long as the others.
+    app.detached.finish(in_hand.await.unwrap_or_else(|_| Instant::now())).await;
     // A panic was logged where it happened.
     let _ = roles.await;
     app.road.finish().await;
@@ -87,6 +90,12 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
         std::io::ErrorKind::AddrInUse => Failure::PortTaken(address),
         _ => Failure::Listen { address, source },
     })
+}
+
+/// Until when what is in hand may take.
+async fn end_of_grace(stop: CancellationToken) -> Instant {
+    stop.cancelled().await;
+    Instant::now() + shutdown::GRACE
 }
 
 /// From the first moment of stopping nobody should send new requests here.

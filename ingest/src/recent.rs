@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use shared::postgres::Error;
+use shared::postgres::tenants::MAX_AGE;
 use tracing::{Instrument, warn};
 
 use self::cache::Cache;
@@ -21,8 +22,9 @@ use self::cache::Cache;
 const FRESH: Duration = Duration::from_millis(500);
 /// How long a value is honoured while Postgres cannot be asked.
 const HONOURED: Duration = Duration::from_secs(600);
-/// How long a request waits for Postgres.
-const WAIT: Duration = Duration::from_secs(2);
+/// How long a request waits for Postgres; with a read that it joined, that is how old a value may be.
+const WAIT: Duration = MAX_AGE;
+const _: () = assert!(FRESH.as_millis() <= MAX_AGE.as_millis(), "nothing is older than MAX_AGE");
 /// The most reads at a time: requests must not pile up on a Postgres that hangs.
 const MAX_READS: usize = 1_024;
 

@@ -20,6 +20,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::app::Shared;
+use crate::gate::Held;
 use crate::road::{Errand, Unanswered};
 
 /// How long a role may still take that is being set when ingest is told to stop. What is given back comes to the next ingest after
@@ -38,6 +39,7 @@ pub fn errand(tenant: Uuid, actor: Actor, request: Uuid, told: &RoleChanged) -> 
         resource: *user,
         if_match: None,
         change: Change::SetRole { role: *role },
+        held: Held::default(),
     }
 }
 

@@ -27,7 +27,8 @@ impl Tenants {
         Self { pool, tenants: Recent::new("a tenant", CAPACITY) }
     }
 
-    /// The tenant with this id, as it was half a second ago at the earliest, or while Postgres is away ten minutes.
+    /// The tenant with this id, as it was [`MAX_AGE`](shared::postgres::tenants::MAX_AGE) ago at the earliest, or while Postgres is
+    /// away ten minutes.
     ///
     /// # Errors
     /// 429 if it is not known and cannot be read.

@@ -23,6 +23,10 @@ mod harmless {
         false
     }
 
+    pub(crate) const fn ignores_deactivation() -> bool {
+        false
+    }
+
     pub(crate) const fn dies_on(_: &Command) -> bool {
         false
     }
@@ -49,11 +53,12 @@ mod armed {
         AckBeforeCommit,
         NoDedup,
         NoTicketCheck,
+        NoActiveCheck,
         DieOn(String),
     }
 
-    /// Commits the named fault from now on: `reply-before-commit`, `ack-before-commit`, `no-dedup`, `no-ticket-check`, or
-    /// `die-on:TEXT` for dying whenever a command with this text in its JSON is about to be decided.
+    /// Commits the named fault from now on: `reply-before-commit`, `ack-before-commit`, `no-dedup`, `no-ticket-check`,
+    /// `no-active-check` for handing out a create though its user was deactivated since, or `die-on:TEXT` for dying whenever a command with this text in its JSON is about to be decided.
     ///
     /// # Errors
     /// When there is no such fault.
@@ -63,6 +68,7 @@ mod armed {
             ("ack-before-commit", _) => Fault::AckBeforeCommit,
             ("no-dedup", _) => Fault::NoDedup,
             ("no-ticket-check", _) => Fault::NoTicketCheck,
+            ("no-active-check", _) => Fault::NoActiveCheck,
             (_, Some(text)) if !text.is_empty() => Fault::DieOn(text.to_owned()),
             _ => return Err(format!("there is no fault named {name}")),
         };
@@ -87,6 +93,10 @@ mod armed {
 
     pub(crate) fn ignores_tickets() -> bool {
         commits(&Fault::NoTicketCheck)
+    }
+
+    pub(crate) fn ignores_deactivation() -> bool {
+        commits(&Fault::NoActiveCheck)
     }
 
     pub(crate) fn dies_on(command: &Command) -> bool {

@@ -43,10 +43,15 @@ impl Road {
     ///
     /// # Errors
     /// [`Unanswered`].
-    pub async fn promise(self: &Arc<Self>, wait: Duration, errand: Errand) -> Result<Promise, Unanswered> {
+    pub async fn promise(
+        self: &Arc<Self>,
+        wait: Duration,
+        mut errand: Errand,
+    ) -> Result<Promise, Unanswered> {
         let (mut client, reached) = oneshot::channel();
         let road = Arc::clone(self);
         let travel = async move {
+            let _held = std::mem::take(&mut errand.held);
             let reached = road.make(wait.min(road.deadline), errand, &mut client).await;
             end(client, reached, Promise::name);
         };

@@ -17,7 +17,7 @@ use shared::clock::Clock;
 use shared::command::{Actor, Change, Command, Fingerprint, IfMatch};
 use shared::health::Health;
 use shared::outcome::Outcome;
-use shared::postgres::{self, Pool};
+use shared::postgres::{self, Pool, verdicts};
 use shared::retry::Delays;
 use shared::ticket::{Ticket, TicketClock, TooFarAhead};
 use tokio::sync::oneshot;
@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, error, warn};
 use uuid::Uuid;
 
+use crate::gate::Held;
 use crate::http::answer::Refusal;
 use crate::http::observe::note;
 use crate::turns::{Turn, Turns};
@@ -40,6 +41,9 @@ pub use later::Promise;
 const AT_ONCE: usize = 128;
 /// What a change needs of its time at the least, once it is its turn.
 const LEAST: Duration = Duration::from_secs(5);
+
+/// How often it is tried to note that verdicts were not heard.
+const UNHEARD_TRIES: usize = 5;
 
 /// How long stopping waits for roads that no client waits for any more.
 const FINISH: Duration = Duration::from_secs(5);
@@ -64,6 +68,8 @@ pub struct Errand {
     pub if_match: Option<IfMatch>,
     /// What to do.
     pub change: Change,
+    /// What the request holds until the end of the road.
+    pub held: Held,
 }
 
 /// Why there is no verdict to answer.
@@ -168,27 +174,28 @@ impl Road {
     /// # Errors
     /// [`Unanswered`].
     pub async fn travel(self: &Arc<Self>, errand: Errand) -> Result<Outcome, Unanswered> {
-        self.travel_within(self.deadline, errand).await
+        self.travel_within(self.deadline, errand).await.map(|(_, outcome)| outcome)
     }
 
-    /// The same for a client that is less patient than the deadline.
+    /// The same for a client that is less patient than the deadline, with the ticket that has the verdict.
     ///
     /// # Errors
     /// [`Unanswered`].
     pub async fn travel_within(
         self: &Arc<Self>,
         patience: Duration,
-        errand: Errand,
-    ) -> Result<Outcome, Unanswered> {
+        mut errand: Errand,
+    ) -> Result<(Ticket, Outcome), Unanswered> {
         let (mut client, verdict) = oneshot::channel();
         let road = Arc::clone(self);
         let travel = async move {
+            let _held = std::mem::take(&mut errand.held);
             let reached = road.run(errand, patience, &mut client).await;
             let made = match &reached {
                 Ok((ticket, Outcome::Created { .. })) => Some(*ticket),
                 _ => None,
             };
-            let is_told = end(client, reached.map(|(_, outcome)| outcome), Outcome::name);
+            let is_told = end(client, reached, |(_, outcome)| outcome.name());
             if let Some(ticket) = made.filter(|_| is_told) {
                 road.told.note(ticket);
             }
@@ -200,6 +207,22 @@ impl Road {
     /// Keeps `health` true to whether this machine's clock and those of the other services are too far apart, until `stop`.
     pub async fn watch_clocks(self: Arc<Self>, health: Health, stop: CancellationToken) {
         self.clocks.watch(&self.tickets, &health, &stop).await;
+    }
+
+    /// Leaves these verdicts for a repeated request: the client hung up before it could be told them together.
+    pub async fn leave_unheard(&self, tickets: &[Ticket]) {
+        let mut delays = Delays::reconnect();
+        for _ in 0..UNHEARD_TRIES {
+            let left = self.pool.bounded(async |c| verdicts::unclaim(c, tickets).await).await;
+            if left.is_ok() {
+                return;
+            }
+            delays.pause().await;
+        }
+        warn!(
+            commands = tickets.len(),
+            "verdicts that nobody heard could not be left for a repeated request"
+        );
     }
 
     /// Waits, within bounds, for the roads that are still under way. No new ones may begin.
@@ -216,7 +239,7 @@ impl Road {
         &self,
         errand: Errand,
         patience: Duration,
-        client: &mut Client<Outcome>,
+        client: &mut Client<(Ticket, Outcome)>,
     ) -> Result<(Ticket, Outcome), Unanswered> {
         let patience = patience.min(self.deadline);
         let until = Instant::now() + patience;
@@ -265,7 +288,7 @@ impl Road {
     fn command(&self, errand: Errand, patience: Duration) -> Command {
         let ticket = self.tickets.issue();
         let issued_at = self.clock.now();
-        let Errand { tenant, actor, request, fingerprint, resource, if_match, change } = errand;
+        let Errand { tenant, actor, request, fingerprint, resource, if_match, change, held: _ } = errand;
         Command {
             version: actor.version().max(change.version()),
             ticket,
@@ -321,7 +344,7 @@ impl Road {
     }
 
     /// Who was first, the deadline or the worker: the verdict if it was the worker.
-    async fn settle(&self, command: &Command, client: &Client<Outcome>) -> Option<Outcome> {
+    async fn settle(&self, command: &Command, client: &Client<(Ticket, Outcome)>) -> Option<Outcome> {
         let settled: Result<_, postgres::Error> = async {
             if settle::abandon(&self.pool, command).await? || client.is_closed() {
                 // Either the worker finds the mark, or a verdict stays unclaimed for the repeated request.

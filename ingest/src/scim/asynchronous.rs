@@ -49,10 +49,16 @@ pub async fn outcome(context: Context, txn: Result<Path<String>, PathRejection>)
     let unknown = || Error::not_found("there is no asynchronous request with this transaction identifier");
     let txn = txn.ok().and_then(|Path(text)| shared::id::parse(&text)).ok_or_else(unknown)?;
     let (tenant, ticket) = (context.tenant.id, Ticket(txn));
-    let read = context.app.pool.bounded(async |c| verdicts::of_tenant(c, tenant, ticket).await);
+    let read = context.app.pool.bounded(async |c| verdicts::asynchronous(c, tenant, ticket).await);
     let found = read.await.map_err(|error| Refusal::unread(&error))?.ok_or_else(unknown)?;
+    // What is no method of SCIM's was asked for elsewhere: the role by the content service, say, or by a pull.
+    let asked = Kind::of_change(&found.change).zip(Method::of_change(&found.change));
+    let (kind, method) = asked.ok_or_else(unknown)?;
     match &found.outcome {
-        Some(outcome) => Ok(scim_json(StatusCode::OK, &completion(&context, ticket, &found, outcome).await?)),
+        Some(outcome) => {
+            let completion = completion(&context, ticket, (kind, method), &found, outcome).await;
+            Ok(scim_json(StatusCode::OK, &completion))
+        }
         None => {
             let mut response = StatusCode::ACCEPTED.into_response();
             response.headers_mut().insert(RETRY_AFTER, ASK_AGAIN);
@@ -66,11 +72,10 @@ pub async fn outcome(context: Context, txn: Result<Path<String>, PathRejection>)
 async fn completion(
     context: &Context,
     ticket: Ticket,
+    (kind, method): (Kind, Method),
     found: &Verdict,
     outcome: &Outcome,
-) -> Result<Value, Refusal> {
-    let kind = Kind::of_change(&found.change).zip(Method::of_change(&found.change));
-    let (kind, method) = kind.ok_or_else(|| Refusal::bug("a stored command asks for an unknown change"))?;
+) -> Value {
     let operation = with_skipped(operation(context, kind, method, found, outcome).await, Some(outcome));
     let subject = outcome.record().map(|record| record.id).or(found.resource);
     let mut told = operation.clone();
@@ -82,7 +87,7 @@ async fn completion(
     let uri = subject.map(|id| format!("{}/{id}", kind.endpoint()));
     told.extend(uri.map(|uri| ("sub_id".to_owned(), json!({ "format": "scim", "uri": uri }))));
     told.insert("events".to_owned(), json!({ (ASYNC_RESPONSE_URN): operation }));
-    Ok(Value::Object(told))
+    Value::Object(told)
 }
 
 /// One operation of a Bulk response (RFC 7644 §3.7), with the resource as the change left it. A group's members are no part of

@@ -14,6 +14,8 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value};
 use shared::outcome::Outcome;
 use shared::scim::{BulkRequest, Error, bulk_response, parse_json};
+use shared::ticket::Ticket;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument, info_span};
@@ -21,7 +23,7 @@ use uuid::Uuid;
 
 use self::references::{Maker, Makers, order};
 use self::step::{Step, Target};
-use super::context::{Asked, Context};
+use super::context::{Asked, Context, Received};
 use super::kind::Method;
 use super::shown::{told, with_skipped};
 use crate::http::answer::{Answer, Refusal, scim_json};
@@ -31,35 +33,40 @@ const PATIENCE: Duration = Duration::from_secs(50);
 /// What an operation needs at the least: it is not begun with less time left.
 const LEAST: Duration = Duration::from_secs(2);
 
-/// Performs the operations one after the other and answers 200, whatever came of them.
+/// Performs the operations one after the other and answers 200, whatever came of them. A client that hangs up changes nothing: all
+/// operations are performed, and a repeated request is told what came of them.
 ///
 /// # Errors
 /// 400 for a body that is no bulk request, 413 for too many operations or too large a body.
 pub async fn perform(context: Context, request: Request) -> Answer {
     let until = Instant::now() + PATIENCE;
-    let received = context.receive(request).await?;
-    let request = BulkRequest::parse(&parse_json(&received.body)?)?;
-    let most_errors = request.fail_on_errors.unwrap_or(usize::MAX);
-    let mut job = Job::new(&context, until, request);
-    let mut errors = 0;
-    for index in job.order() {
-        errors += usize::from(!job.perform(index).await);
-        if errors >= most_errors {
-            break;
-        }
-    }
-    let told: Vec<Value> = job.told.into_iter().flatten().map(Value::Object).collect();
+    let Received { body, held, .. } = context.receive(request).await?;
+    let request = BulkRequest::parse(&parse_json(&body)?)?;
+    let app = context.app.clone();
+    // Closed when this handler is dropped.
+    let (client, _here) = oneshot::channel();
+    let work = async move {
+        let _held = held;
+        Job::new(&context, until, request).run(&client).await
+    };
+    let told = app.detached.run(work).await?;
     Ok(scim_json(StatusCode::OK, &bulk_response(told)))
 }
+
+/// The handler that waits for the answer.
+type Client = oneshot::Sender<()>;
 
 /// A bulk request that is being performed. All lists are in the order of the request.
 struct Job<'a> {
     context: &'a Context,
     until: Instant,
+    most_errors: usize,
     makers: Makers,
     operations: Vec<Operation>,
     /// What came of those that have been performed.
     told: Vec<Option<Map<String, Value>>>,
+    /// The commands whose verdicts the client has yet to be told.
+    unheard: Vec<Ticket>,
 }
 
 /// An operation, or why it makes no sense.
@@ -98,7 +105,32 @@ impl<'a> Job<'a> {
             }
             operations.push(operation);
         }
-        Self { context, until, makers, told: vec![None; operations.len()], operations }
+        Self {
+            context,
+            until,
+            most_errors: request.fail_on_errors.unwrap_or(usize::MAX),
+            makers,
+            told: vec![None; operations.len()],
+            operations,
+            unheard: Vec::new(),
+        }
+    }
+
+    /// Performs all operations; returns what the client is told of each.
+    async fn run(mut self, client: &Client) -> Vec<Value> {
+        let mut errors = 0;
+        for index in self.order() {
+            errors += usize::from(!self.perform(index).await);
+            if client.is_closed() && !self.unheard.is_empty() {
+                // The road took this job for a client that heard each verdict.
+                let unheard = std::mem::take(&mut self.unheard);
+                self.context.app.road.leave_unheard(&unheard).await;
+            }
+            if errors >= self.most_errors {
+                break;
+            }
+        }
+        self.told.into_iter().flatten().map(Value::Object).collect()
     }
 
     /// The order in which the operations are performed.
@@ -116,10 +148,12 @@ impl<'a> Job<'a> {
     /// Performs one operation; says whether it took effect.
     async fn perform(&mut self, index: usize) -> bool {
         let operation = &self.operations[index];
-        let verdict = match &operation.step {
+        let taken = match &operation.step {
             Ok(step) => self.take(step).await,
             Err(error) => Err(error.clone()),
         };
+        self.unheard.extend(taken.as_ref().ok().map(|(ticket, _)| ticket));
+        let verdict = taken.map(|(_, outcome)| outcome);
         let mut told = self.tell(operation, &verdict);
         told.extend(operation.bulk_id.clone().map(|bulk_id| ("bulkId".to_owned(), Value::from(bulk_id))));
         if let Some((bulk_id, _)) = operation.maker() {
@@ -134,7 +168,13 @@ impl<'a> Job<'a> {
     }
 
     /// Takes an operation down the road.
-    async fn take(&self, step: &Step) -> Result<Outcome, Error> {
+    async fn take(&self, step: &Step) -> Result<(Ticket, Outcome), Error> {
+        let Context { app, held, .. } = self.context;
+        if app.detached.is_halting() {
+            return Err(Error::too_many_requests(
+                "the server is stopping: this operation was not begun; try again",
+            ));
+        }
         let mut data = step.data.clone();
         self.makers.resolve(&mut data)?;
         let id = step.id(&self.makers)?;
@@ -148,12 +188,13 @@ impl<'a> Job<'a> {
         }
         let body = if method == Method::Delete { Vec::new() } else { data.to_string().into_bytes() };
         let if_match = step.version.as_deref();
-        let errand = self.context.errand(Asked { method, kind, id, body: &body, if_match, change });
+        let held = held.clone();
+        let errand = self.context.errand(Asked { method, kind, id, body: &body, if_match, change, held });
         // A span of its own: what the road notes is about this operation, not about the whole request.
         let span = info_span!("operation", command = Empty, outcome = Empty);
-        match self.context.app.road.travel_within(patience, errand).instrument(span).await {
-            Ok(Outcome::Rejected { error }) => Err(error),
-            Ok(outcome) => Ok(outcome),
+        match app.road.travel_within(patience, errand).instrument(span).await {
+            Ok((_, Outcome::Rejected { error })) => Err(error),
+            Ok(verdict) => Ok(verdict),
             Err(unanswered) => Err(Refusal::from(unanswered).into()),
         }
     }

@@ -23,7 +23,7 @@ use super::kind::{Kind, Method};
 use super::shown::View;
 use crate::app::Shared;
 use crate::auth::Scim;
-use crate::gate::Place;
+use crate::gate::Held;
 use crate::http::answer::Refusal;
 use crate::http::base_url::BaseUrl;
 use crate::http::observe::RequestId;
@@ -48,7 +48,7 @@ pub struct Context {
     pub(super) query: Query,
     request: Uuid,
     /// The request's place, for as long as it is in hand.
-    _place: Place,
+    pub(super) held: Held,
 }
 
 impl FromRequestParts<Shared> for Context {
@@ -60,7 +60,7 @@ impl FromRequestParts<Shared> for Context {
         let Ok(RequestId(request)) = RequestId::from_request_parts(parts, state).await;
         let Ok(State(app)) = State::<Shared>::from_request_parts(parts, state).await;
         let query = Query::from_request_parts(parts, state).await?;
-        Ok(Self { app, key, tenant, base, query, request, _place: place })
+        Ok(Self { app, key, tenant, base, query, request, held: Held::default().and(place) })
     }
 }
 
@@ -100,7 +100,7 @@ impl Context {
         body::media_type(&parts.headers, MEDIA_TYPES)?;
         let room = self.app.make_room(self.tenant.id, body::expected(&parts.headers, limit))?;
         let body = body::receive(&parts.headers, body, limit).await?;
-        Ok(Received { headers: parts.headers, body, _room: room })
+        Ok(Received { headers: parts.headers, body, held: self.held.clone().and(room) })
     }
 
     /// How resources of this kind are shown to the caller.
@@ -117,7 +117,7 @@ impl Context {
 
     /// A change for the road. `body` is what makes it the same as a repeated one, beside method and path.
     pub(super) fn errand(&self, asked: Asked<'_>) -> Errand {
-        let Asked { method, kind, id, body, if_match, change } = asked;
+        let Asked { method, kind, id, body, if_match, change, held } = asked;
         let path = match method {
             Method::Post => kind.endpoint().to_owned(),
             _ => format!("{}/{id}", kind.endpoint()),
@@ -131,6 +131,7 @@ impl Context {
             resource: id,
             if_match: if_match.map(preconditions::versions),
             change,
+            held,
         }
     }
 }
@@ -139,8 +140,8 @@ impl Context {
 pub(super) struct Received {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// The room that the body takes.
-    pub(super) _room: Place,
+    /// The request's place, and the room that the body takes.
+    pub(super) held: Held,
 }
 
 /// A change as it was asked for.
@@ -152,6 +153,8 @@ pub(super) struct Asked<'a> {
     pub(super) body: &'a [u8],
     pub(super) if_match: Option<&'a str>,
     pub(super) change: Change,
+    /// What it holds while it is under way.
+    pub(super) held: Held,
 }
 
 /// The kind of resource that the route serves, and the id in the path. What cannot be an id is nobody's.

@@ -65,7 +65,9 @@ pub async fn patch(context: Context, Named(kind, id): Named, request: Request) -
 /// # Errors
 /// Any SCIM error.
 pub async fn delete(context: Context, Named(kind, id): Named, headers: HeaderMap) -> Answer {
-    let errand = errand(&context, Method::Delete, kind, id, &headers, &Bytes::new(), &Value::Null)?;
+    let sent = Received { headers, body: Bytes::new(), held: context.held.clone() };
+    let errand = errand(&context, Method::Delete, kind, id, &sent, &Value::Null)?;
+    let headers = sent.headers;
     answer(&context, Method::Delete, kind, &headers, errand, &Projection::all()).await
 }
 
@@ -73,11 +75,11 @@ pub async fn delete(context: Context, Named(kind, id): Named, headers: HeaderMap
 async fn written(context: Context, method: Method, kind: Kind, id: Uuid, request: Request) -> Answer {
     let projection = context.query.projection()?;
     let (received, permit) = context.receive_resource(kind, request).await?;
-    let Received { headers, body, _room } = received;
-    let parsed = parse_json(&body)?;
-    let errand = errand(&context, method, kind, id, &headers, &body, &parsed)?;
+    let parsed = parse_json(&received.body)?;
+    let errand = errand(&context, method, kind, id, &received, &parsed)?;
+    let headers = received.headers;
     // What is under way is small again.
-    drop((permit, body, parsed));
+    drop((permit, received.body, parsed));
     answer(&context, method, kind, &headers, errand, &projection).await
 }
 
@@ -87,13 +89,13 @@ fn errand(
     method: Method,
     kind: Kind,
     id: Uuid,
-    headers: &HeaderMap,
-    body: &Bytes,
+    sent: &Received,
     parsed: &Value,
 ) -> Result<Errand, Error> {
     let change = method.change(kind, &context.tenant.types, parsed)?;
-    let if_match = preconditions::if_match(headers)?;
-    Ok(context.errand(Asked { method, kind, id, body, if_match: if_match.as_deref(), change }))
+    let if_match = preconditions::if_match(&sent.headers)?;
+    let (if_match, held) = (if_match.as_deref(), sent.held.clone());
+    Ok(context.errand(Asked { method, kind, id, body: &sent.body, if_match, change, held }))
 }
 
 /// Sends a change down the road and answers what came of it, or where that can be asked for.

@@ -66,6 +66,12 @@ impl Link {
         self.declare_again.notify_one();
     }
 
+    /// One that never comes up.
+    #[cfg(test)]
+    pub(super) fn down() -> Self {
+        Self(watch::channel(None).1)
+    }
+
     /// The connection, if there is one now that takes messages.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::{Error, Link};
 use crate::redact;
 
-/// How long the broker may take to confirm.
+/// How long the broker may take to confirm, the calls before included.
 const CONFIRM: Duration = Duration::from_secs(10);
 /// AMQP's delivery mode for messages that survive a restart of the broker.
 const PERSISTENT: u8 = 2;
@@ -74,41 +74,44 @@ impl Message {
 pub struct Publisher {
     link: Link,
     channel: Mutex<Option<Channel>>,
+    limit: Duration,
 }
 
 impl Publisher {
     /// A publisher over this link.
     #[must_use]
     pub fn new(link: Link) -> Self {
-        Self { link, channel: Mutex::default() }
+        Self { link, channel: Mutex::default(), limit: CONFIRM }
     }
 
-    /// Publishes all messages, in order. After an error some may have been published: publish all again.
+    /// Publishes all messages, in order, within ten seconds. After an error some may have been published: publish all again.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Refused`] (a full queue), [`Error::Unroutable`] (of mandatory ones).
     pub async fn publish(&self, messages: &[Message]) -> Result<(), Error> {
+        // All of it in time: the wait for the calls before this one, and a channel that never opens because the connection breaks.
+        let late = |_| Err(Error::Unavailable("it did not confirm in time".to_owned()));
+        let published = tokio::time::timeout(self.limit, self.publish_in_turn(messages)).await;
+        published.unwrap_or_else(late)
+    }
+
+    async fn publish_in_turn(&self, messages: &[Message]) -> Result<(), Error> {
         let mut slot = self.channel.lock().await;
         // Taken out: after an error or a cancelled call the channel may hold confirms that are not ours.
         let usable = slot.take().filter(|channel| channel.status().connected());
-        // All of it in time: also a channel may never open, when the connection breaks meanwhile.
-        let publish = async {
-            let channel = match usable {
-                Some(channel) => channel,
-                None => self.link.channel(true).await?,
-            };
-            // Checked again: the broker may have blocked publishers since the channel was made.
-            self.link.connection()?;
-            publish_all(&channel, messages).await?;
-            Ok(channel)
+        let channel = match usable {
+            Some(channel) => channel,
+            None => self.link.channel(true).await?,
         };
-        let late = |_| Err(Error::Unavailable("it did not confirm in time".to_owned()));
-        let published = tokio::time::timeout(CONFIRM, publish).await.unwrap_or_else(late);
+        // Checked again: the broker may have blocked publishers since the channel was made.
+        self.link.connection()?;
+        let published = publish_all(&channel, messages).await;
         // No queue takes it, or the channel broke: that is what happens when an exchange is not there.
         if matches!(published, Err(Error::Unroutable(_) | Error::Unavailable(_))) {
             self.link.declare_again();
         }
-        *slot = Some(published?);
+        published?;
+        *slot = Some(channel);
         Ok(())
     }
 }
@@ -141,5 +144,18 @@ async fn publish_all(channel: &Channel, messages: &[Message]) -> Result<(), Erro
     match messages.iter().find(|message| returned.iter().any(|id| id.as_str() == message.id())) {
         Some(message) => Err(Error::Unroutable(message.routing_key.clone())),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_limit_covers_the_wait_for_the_calls_before() {
+        let publisher = Publisher { limit: Duration::from_millis(20), ..Publisher::new(Link::down()) };
+        let _before = publisher.channel.lock().await;
+        let waited = tokio::time::timeout(Duration::from_secs(20), publisher.publish(&[])).await;
+        assert!(matches!(waited, Ok(Err(Error::Unavailable(_)))), "{waited:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -12,6 +13,10 @@ use super::schema::tenants;
 use super::{Error, schemas};
 use crate::scim::Types;
 use crate::settings::Settings;
+
+/// How long ago at most an ingest has read what it takes for a tenant's when a request begins, as long as Postgres answers it. Whoever
+/// changes that, and says that it is in force, waits for so long.
+pub const MAX_AGE: Duration = Duration::from_secs(2);
 
 /// A company.
 #[derive(Debug, Clone, PartialEq)]

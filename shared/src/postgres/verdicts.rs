@@ -56,11 +56,20 @@ pub async fn has_set_role(
     Ok(diesel::select(exists(done)).get_result(connection).await?)
 }
 
-/// What is known of a tenant's command, if anything is.
+/// Beside a stored outcome: whether the command was an asynchronous one.
+pub const IS_ASYNCHRONOUS: &str = "asynchronous";
+
+/// What was asked for asynchronously by one of the tenant's API keys: its outcome is there for whoever fetches it, or is still to come.
+/// Changes by an operator, by a pull, or by an event of the learning platform were not, nor what was answered at once. (Workers before
+/// this version did not say which are.)
+const ASYNCHRONOUS: &str = "commands.actor ~ '^[0-9a-f]{8}-' and commands.state in ('queued', 'claimed') \
+    and coalesce(commands.outcome ->> 'asynchronous', 'true') = 'true'";
+
+/// What is known of a tenant's asynchronous request, if there is one with this ticket.
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn of_tenant(
+pub async fn asynchronous(
     connection: &mut AsyncPgConnection,
     tenant: Uuid,
     ticket: Ticket,
@@ -68,6 +77,7 @@ pub async fn of_tenant(
     let query = commands::table
         .filter(commands::id.eq(ticket.0))
         .filter(commands::tenant_id.eq(tenant))
+        .filter(Constant(ASYNCHRONOUS))
         .select((commands::change, commands::resource_id, commands::outcome, commands::decided_at));
     type Columns = (String, Option<Uuid>, Option<Value>, Option<OffsetDateTime>);
     let stored: Option<Columns> = query.first(connection).await.optional()?;
@@ -94,6 +104,20 @@ pub async fn leave_unclaimed(
     let update = diesel::update(unread).set(commands::state.eq("unclaimed")).returning(commands::id);
     let marked: Vec<Uuid> = update.get_results(connection).await?;
     Ok(marked.into_iter().map(Ticket).collect())
+}
+
+/// Leaves these verdicts for a repeated request, as far as they took effect, though it was noted that they were told: they were not.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn unclaim(connection: &mut AsyncPgConnection, tickets: &[Ticket]) -> Result<(), Error> {
+    let ids: Vec<Uuid> = tickets.iter().map(|ticket| ticket.0).collect();
+    let told = commands::table
+        .filter(commands::id.eq_any(ids))
+        .filter(commands::state.eq_any(["decided", "claimed"]))
+        .filter(commands::status.lt(300_i16));
+    diesel::update(told).set(commands::state.eq("unclaimed")).execute(connection).await?;
+    Ok(())
 }
 
 /// Whoever asked for these has been told: none of them is left for a repeated request.

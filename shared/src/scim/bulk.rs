@@ -63,13 +63,7 @@ impl BulkRequest {
                 "Operations has {count} operations; at most {MAX_BULK_OPERATIONS} are taken (maxOperations)"
             )));
         }
-        let fail_on_errors = match member(members, "failOnErrors") {
-            None => None,
-            Some(value) => match value.as_u64().and_then(|count| usize::try_from(count).ok()) {
-                Some(count) if count > 0 => Some(count),
-                _ => return Err(Error::invalid_value("failOnErrors must be an integer, at least 1")),
-            },
-        };
+        let fail_on_errors = member(members, "failOnErrors").map(fail_on_errors).transpose()?.flatten();
         let operations =
             operations.iter().enumerate().map(|(at, operation)| BulkOperation::parse(at, operation));
         Ok(Self { fail_on_errors, operations: operations.collect::<Result<_, _>>()? })
@@ -99,6 +93,18 @@ impl BulkOperation {
             data: member(members, "data").cloned(),
         })
     }
+}
+
+/// `failOnErrors`: 0 is how clients say that there is no limit. Where nothing is lost it is taken in the forms in which they write integers.
+fn fail_on_errors(value: &Value) -> Result<Option<usize>, Error> {
+    let text = match value {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        _ => String::new(),
+    };
+    let count = text.strip_suffix(".0").unwrap_or(&text).parse::<usize>();
+    let count = count.map_err(|_| Error::invalid_value("failOnErrors must be an integer, at least 0"))?;
+    Ok((count > 0).then_some(count))
 }
 
 /// The answer: what came of the operations that were performed.
@@ -148,6 +154,26 @@ mod tests {
     }
 
     #[test]
+    fn no_errors_to_fail_on_means_no_limit() {
+        for (sent, expected) in [
+            (json!(null), None),
+            (json!(0), None),
+            (json!("0"), None),
+            (json!(0.0), None),
+            (json!(1), Some(1)),
+            (json!("2"), Some(2)),
+            (json!(3.0), Some(3)),
+        ] {
+            let body = json!({ "Operations": [], "failOnErrors": sent });
+            assert_eq!(
+                BulkRequest::parse(&body).map(|request| request.fail_on_errors),
+                Ok(expected),
+                "{sent}"
+            );
+        }
+    }
+
+    #[test]
     fn what_is_no_request_is_refused_by_its_place() {
         use ScimType::{InvalidSyntax, InvalidValue};
         let one =
@@ -158,8 +184,11 @@ mod tests {
             (json!({ "Operations": {} }), InvalidSyntax, "Operations must be a list"),
             (json!({ "Operations": [], "operations": [] }), InvalidSyntax, "given twice"),
             (json!({ "Operations": [], "schemas": ["urn:x"] }), InvalidValue, "schemas"),
-            (json!({ "Operations": [], "failOnErrors": 0 }), InvalidValue, "failOnErrors"),
-            (json!({ "Operations": [], "failOnErrors": "1" }), InvalidValue, "failOnErrors"),
+            (json!({ "Operations": [], "failOnErrors": -1 }), InvalidValue, "failOnErrors"),
+            (json!({ "Operations": [], "failOnErrors": "-1" }), InvalidValue, "failOnErrors"),
+            (json!({ "Operations": [], "failOnErrors": 0.5 }), InvalidValue, "failOnErrors"),
+            (json!({ "Operations": [], "failOnErrors": "" }), InvalidValue, "failOnErrors"),
+            (json!({ "Operations": [], "failOnErrors": true }), InvalidValue, "failOnErrors"),
             (one(json!("POST")), InvalidSyntax, "Operations[1] must be an object"),
             (one(json!({ "path": "/Users" })), InvalidSyntax, "Operations[1].method is required"),
             (one(json!({ "method": "POST" })), InvalidSyntax, "Operations[1].path is required"),

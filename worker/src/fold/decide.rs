@@ -83,6 +83,10 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> 
         outcome if late && outcome.is_applied() => Standing::Unclaimed,
         _ => Standing::Decided,
     };
+    if !late && !command.asynchronous && !matches!(outcome, Outcome::Stale { .. }) {
+        // What its earlier tries came to was not the truth any more, and must not be handed out should it become so again.
+        state.claim_earlier_tries(command);
+    }
     state.settle(command, outcome.clone(), standing);
     Ok(if late { Decision::Unheard(outcome) } else { Decision::Reply(outcome) })
 }

@@ -13,4 +13,4 @@ mod user;
 pub use decide::{Decision, decide, is_late};
 pub use members::{MAX_SEARCHED, Members};
 pub use row::Row;
-pub use state::{Entry, Person, Slot, Standing, State};
+pub use state::{Entry, Person, Slot, Standing, State, Tries};

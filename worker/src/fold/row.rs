@@ -41,6 +41,8 @@ pub trait Row: Clone + PartialEq + Sized {
     fn set_ticket(&mut self, ticket: Ticket);
     /// Counts a change. Time does not run backwards, though clocks differ.
     fn count_change(&mut self, now: OffsetDateTime);
+    /// Whether it is as active as a create left it. What has no such state always is.
+    fn is_as_active_as(&self, made: &Record) -> bool;
     /// The resource in it.
     ///
     /// # Errors
@@ -57,7 +59,7 @@ pub trait Row: Clone + PartialEq + Sized {
 }
 
 macro_rules! row {
-    ($row:ty, $name:literal, $slots:ident, $resource_type:ident) => {
+    ($row:ty, $name:literal, $slots:ident, $resource_type:ident, $is_as_active:expr) => {
         impl Row for $row {
             const NAME: &'static str = $name;
 
@@ -94,6 +96,11 @@ macro_rules! row {
                 self.modified_at = self.modified_at.max(now);
             }
 
+            fn is_as_active_as(&self, made: &Record) -> bool {
+                let is_as_active: fn(&Self, &Record) -> bool = $is_as_active;
+                is_as_active(self, made)
+            }
+
             fn read(&self) -> Result<Record, postgres::Error> {
                 self.record()
             }
@@ -101,8 +108,10 @@ macro_rules! row {
     };
 }
 
-row!(UserRow, "User", users, user);
-row!(GroupRow, "Group", groups, group);
+row!(UserRow, "User", users, user, |row, made| {
+    row.archived_at.is_none() == made.resource.active().unwrap_or(true)
+});
+row!(GroupRow, "Group", groups, group, |_, _| true);
 
 /// Why a change does not take effect.
 #[derive(Debug)]
@@ -171,18 +180,16 @@ pub(super) fn in_order<R: Row>(state: &State, command: &Command) -> Result<(R, R
 /// The outcome of the same request's earlier try, if nobody heard it and it is still the truth; it shows the resource as it
 /// is now. A command that is late itself repeats it but leaves it unclaimed.
 pub(super) fn hand_out<R: Row>(state: &mut State, command: &Command, late: bool) -> Option<Outcome> {
-    let mark = (command.tenant, command.fingerprint.clone());
-    let first = state.unheard(&mark, command.issued_at)?;
+    let first = state.unheard(command)?;
     let outcome = state.inbox.get(&first)?.outcome.clone()?;
-    let (id, skipped_members, ignored) = match outcome {
+    let (made, skipped_members, ignored) = match outcome {
         Outcome::Created { record, skipped_members, ignored }
-        | Outcome::Updated { record, skipped_members, ignored } => (record.id, skipped_members, ignored),
+        | Outcome::Updated { record, skipped_members, ignored } => (record, skipped_members, ignored),
         _ => return None,
     };
-    let mut row = state.row::<R>(command.tenant, id)?.clone();
+    let mut row = state.row::<R>(command.tenant, made.id)?.clone();
     let is_create = matches!(command.change, Change::CreateUser { .. } | Change::CreateGroup { .. });
-    // What was made (or brought back) is there, whatever became of it since.
-    if !is_create && row.ticket() != first {
+    if !is_true(&row, &made, is_create, first) {
         return None;
     }
     let record = row.read().ok()?;
@@ -196,7 +203,10 @@ pub(super) fn hand_out<R: Row>(state: &mut State, command: &Command, late: bool)
     // What a late repetition finds stays unclaimed: a made resource where it is, a change with the ticket that it has now.
     let passes_on = late && !is_create;
     if passes_on || !late {
-        state.claim(&mark, is_create);
+        state.claim_earlier_tries(command);
+        if is_create {
+            state.give_away(first);
+        }
     }
     let standing = match (late, passes_on) {
         (false, _) => Standing::Decided,
@@ -205,4 +215,14 @@ pub(super) fn hand_out<R: Row>(state: &mut State, command: &Command, late: bool)
     };
     state.settle(command, outcome.clone(), standing);
     Some(outcome)
+}
+
+/// Whether what an earlier try came to still holds. What was made (or brought back) is there and as active as the create left it,
+/// whatever else became of it: who was deactivated since is to be brought back by the repetition. Any other change was the last one.
+fn is_true<R: Row>(row: &R, made: &Record, is_create: bool, first: Ticket) -> bool {
+    if is_create {
+        row.is_as_active_as(made) || sabotage::ignores_deactivation()
+    } else {
+        row.ticket() == first
+    }
 }

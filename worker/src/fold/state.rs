@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use shared::command::{Change, Command, Fingerprint};
 use shared::event::{Cause, Event};
-use shared::outcome::Outcome;
+use shared::outcome::{Outcome, REPEATABLE_FOR};
 use shared::postgres::groups::GroupRow;
 use shared::postgres::tenants::Tenant;
 use shared::postgres::users::UserRow;
@@ -20,6 +20,9 @@ use super::row::Row;
 /// that is not confirmed, comes from a client that was told to try again: a second before the deadline at the latest a
 /// create is decided, or it is late.
 const TOLD_WITHIN: Duration = Duration::seconds(1);
+
+/// Tries of a request by its tenant and fingerprint, and when each was decided.
+pub type Tries = HashMap<(Uuid, Fingerprint), BTreeMap<Ticket, OffsetDateTime>>;
 
 /// The rows of one batch.
 #[derive(Debug, Clone)]
@@ -38,10 +41,10 @@ pub struct State {
     pub people: HashMap<Uuid, Person>,
     /// The inbox, by ticket.
     pub inbox: BTreeMap<Ticket, Entry>,
-    /// The latest outcome that nobody heard, by tenant and fingerprint.
-    pub unclaimed: HashMap<(Uuid, Fingerprint), Ticket>,
-    /// The latest create that took effect, and of which ingest has not said that its client was told; and when it was decided.
-    pub untold: HashMap<(Uuid, Fingerprint), (Ticket, OffsetDateTime)>,
+    /// Tries whose outcome nobody heard.
+    pub unclaimed: Tries,
+    /// Creates that took effect, and of which ingest has not said that its client was told.
+    pub untold: Tries,
     /// Which command made a group for a request: of its tries one does.
     pub made: HashMap<(Uuid, Fingerprint), Ticket>,
     /// The externalIds of tenants where they are unique that the fold gave to active people: whether they were free is known
@@ -190,31 +193,49 @@ impl State {
             self.made.insert((command.tenant, command.fingerprint.clone()), command.ticket);
         }
         if standing == Standing::Unclaimed {
-            self.unclaimed.insert((command.tenant, command.fingerprint.clone()), command.ticket);
+            let tries = self.unclaimed.entry((command.tenant, command.fingerprint.clone())).or_default();
+            tries.insert(command.ticket, self.now);
         }
         let entry =
             Entry { stored, changed: true, outcome: Some(outcome), standing, command: Some(command.clone()) };
         self.inbox.insert(command.ticket, entry);
     }
 
-    /// The try whose outcome a repeated request that was issued then may be handed: nobody heard it, or nobody can have heard it
-    /// before the deadline, which was before the repetition.
-    pub(super) fn unheard(&self, request: &(Uuid, Fingerprint), issued_at: OffsetDateTime) -> Option<Ticket> {
-        let untold =
-            self.untold.get(request).filter(|(_, decided_at)| issued_at >= *decided_at + TOLD_WITHIN);
-        self.unclaimed.get(request).copied().max(untold.map(|(ticket, _)| *ticket))
+    /// The earlier tries of a request that this command may repeat: none is older than the hour in which repetitions are expected,
+    /// and nobody heard them, or nobody can have heard them before the deadline, which was before the repetition.
+    fn earlier_tries(&self, command: &Command) -> impl Iterator<Item = Ticket> {
+        let request = (command.tenant, command.fingerprint.clone());
+        let unclaimed = self.unclaimed.get(&request).into_iter().flatten();
+        let untold = self.untold.get(&request).into_iter().flatten();
+        let untold = untold.filter(|(_, decided_at)| command.issued_at >= **decided_at + TOLD_WITHIN);
+        let expected =
+            |(_, decided_at): &(&Ticket, &OffsetDateTime)| self.now - **decided_at < REPEATABLE_FOR;
+        unclaimed.chain(untold).filter(expected).map(|(ticket, _)| *ticket)
     }
 
-    /// The outcome of a request is handed to its repetition: of its tries none is left to be handed out.
-    pub(super) fn claim(&mut self, request: &(Uuid, Fingerprint), is_create: bool) {
-        let untold = self.untold.remove(request).map(|(ticket, _)| ticket);
-        for first in self.unclaimed.remove(request).into_iter().chain(untold) {
-            let Some(entry) = self.inbox.get_mut(&first) else { continue };
-            (entry.standing, entry.changed) = (Standing::Claimed, true);
-            if is_create {
-                // One resource was made: two answers of 201 would be two creates.
-                entry.outcome = Some(Outcome::Rejected { error: made_by_repetition() });
+    /// The latest of the earlier tries: the one whose outcome the command may be handed.
+    pub(super) fn unheard(&self, command: &Command) -> Option<Ticket> {
+        self.earlier_tries(command).max()
+    }
+
+    /// The request is answered: none of its earlier tries is left to be handed out.
+    pub(super) fn claim_earlier_tries(&mut self, command: &Command) {
+        let request = (command.tenant, command.fingerprint.clone());
+        let tries: Vec<Ticket> = self.earlier_tries(command).collect();
+        for ticket in tries {
+            for tries in [&mut self.unclaimed, &mut self.untold] {
+                tries.get_mut(&request).and_then(|tries| tries.remove(&ticket));
             }
+            if let Some(entry) = self.inbox.get_mut(&ticket) {
+                (entry.standing, entry.changed) = (Standing::Claimed, true);
+            }
+        }
+    }
+
+    /// The resource that a create made is handed to its repetition: two answers of 201 would be two creates.
+    pub(super) fn give_away(&mut self, create: Ticket) {
+        if let Some(entry) = self.inbox.get_mut(&create) {
+            (entry.outcome, entry.changed) = (Some(Outcome::Rejected { error: made_by_repetition() }), true);
         }
     }
 }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use self::holders::Holders;
 use super::{Keys, locks};
-use crate::fold::{Entry, Person, Slot, Standing, State};
+use crate::fold::{Entry, Person, Slot, Standing, State, Tries};
 
 /// Creates that took effect, and of which ingest has not said that it told its client: few, and in an index of their own.
 const UNTOLD: &str = "commands.state = 'decided' and commands.status < 300 \
@@ -73,8 +73,8 @@ pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTi
 
 /// The resources whose making, or last change, nobody may have heard of: a repetition is answered with them.
 fn unheard(state: &State) -> BTreeSet<Uuid> {
-    let untold = state.untold.values().map(|(ticket, _)| ticket);
-    let outcomes = state.unclaimed.values().chain(untold).filter_map(|ticket| state.inbox.get(ticket));
+    let tries = state.unclaimed.values().chain(state.untold.values()).flat_map(BTreeMap::keys);
+    let outcomes = tries.filter_map(|ticket| state.inbox.get(ticket));
     outcomes.filter_map(|entry| Some(entry.outcome.as_ref()?.record()?.id)).collect()
 }
 
@@ -156,8 +156,8 @@ async fn load_made(
 #[derive(Default)]
 struct Inbox {
     entries: BTreeMap<Ticket, Entry>,
-    unclaimed: HashMap<(Uuid, Fingerprint), Ticket>,
-    untold: HashMap<(Uuid, Fingerprint), (Ticket, OffsetDateTime)>,
+    unclaimed: Tries,
+    untold: Tries,
 }
 
 async fn load_inbox(
@@ -170,8 +170,9 @@ async fn load_inbox(
     let same_request =
         commands::tenant_id.eq_any(ids(&keys.tenants)).and(commands::fingerprint.eq_any(fingerprints));
     let own = commands::id.eq_any(ids(&keys.tickets));
-    let unclaimed = Constant("commands.state = 'unclaimed'").and(same_request.clone());
-    let untold = Constant(UNTOLD).and(same_request).and(commands::decided_at.gt(now - REPEATABLE_FOR));
+    let repeated = same_request.and(commands::decided_at.gt(now - REPEATABLE_FOR));
+    let unclaimed = Constant("commands.state = 'unclaimed'").and(repeated.clone());
+    let untold = Constant(UNTOLD).and(repeated);
     let columns = (
         commands::id,
         commands::tenant_id,
@@ -191,13 +192,12 @@ async fn load_inbox(
             _ => Standing::Decided,
         };
         let outcome = outcome.map(verdicts::decode).transpose()?;
-        // In the order of tickets: the latest stays.
         match (standing, &outcome, decided_at) {
-            (Standing::Unclaimed, ..) => {
-                inbox.unclaimed.insert(request, ticket);
+            (Standing::Unclaimed, _, Some(at)) => {
+                inbox.unclaimed.entry(request).or_default().insert(ticket, at);
             }
             (Standing::Decided, Some(Outcome::Created { .. }), Some(at)) => {
-                inbox.untold.insert(request, (ticket, at));
+                inbox.untold.entry(request).or_default().insert(ticket, at);
             }
             _ => {}
         }

@@ -4,48 +4,79 @@ use std::collections::HashSet;
 
 use crate::history::{Answer, Call, Op, Thing};
 
-/// A sequential user or group: what a call does to it, or `None` where its answer is impossible.
-fn next(thing: Thing, call: &Call) -> Option<Thing> {
-    use Thing::{Group, Nothing, User};
-    let (answer, after) = match (call.op, thing) {
-        (Op::Read, _) => (Answer::Seen(thing), thing),
-        (Op::Create(n), Nothing | User(_, _, false)) => (Answer::Done, User(n, n, true)),
-        (Op::Create(_), _) => (Answer::Conflict, thing),
-        (Op::Set(a, b), User(old_a, old_b, active)) => {
-            (Answer::Done, User(a.unwrap_or(old_a), b.unwrap_or(old_b), active))
-        }
-        (Op::Archive, User(a, b, _)) => (Answer::Done, User(a, b, false)),
-        (Op::Join(mask), Group(members)) => (Answer::Done, Group(members | mask)),
-        (Op::Leave(mask), Group(members)) => (Answer::Done, Group(members & !mask)),
-        (Op::Exactly(mask), Group(_)) => (Answer::Done, Group(mask)),
-        (_, thing) => (Answer::Missing, thing),
-    };
-    let is_possible = call.answer.is_none() || call.answer == Some(answer);
-    is_possible.then_some(after)
+/// What all calls so far have come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Sequel {
+    thing: Thing,
+    /// The calls done, as bits.
+    done: u64,
+    /// Those of them that made the user or brought them back, within the last hour.
+    made: u64,
+}
+
+impl Sequel {
+    /// After one more call, or `None` where its answer is impossible.
+    fn after(self, calls: &[Call], index: usize) -> Option<Self> {
+        use Thing::{Group, Nothing, User};
+        let call = &calls[index];
+        let (mut made, thing) = (self.made, self.thing);
+        let (answer, after) = match (call.op, thing) {
+            (Op::Read, _) => (Answer::Seen(thing), thing),
+            (Op::Hour, _) => {
+                made = 0;
+                (Answer::Done, thing)
+            }
+            (Op::Create(n), Nothing | User(_, _, false)) => {
+                made |= 1 << index;
+                (Answer::Done, User(n, n, true))
+            }
+            // The repeated request is told what its first try made.
+            (Op::Create(_), User(_, _, true)) if self.has_made(calls, call) => (Answer::Done, thing),
+            (Op::Create(_), _) => (Answer::Conflict, thing),
+            (Op::Set(a, b), User(old_a, old_b, active)) => {
+                (Answer::Done, User(a.unwrap_or(old_a), b.unwrap_or(old_b), active))
+            }
+            (Op::Archive, User(a, b, _)) => (Answer::Done, User(a, b, false)),
+            (Op::Join(mask), Group(members)) => (Answer::Done, Group(members | mask)),
+            (Op::Leave(mask), Group(members)) => (Answer::Done, Group(members & !mask)),
+            (Op::Exactly(mask), Group(_)) => (Answer::Done, Group(mask)),
+            (_, thing) => (Answer::Missing, thing),
+        };
+        let is_possible = call.answer.is_none() || call.answer == Some(answer);
+        is_possible.then_some(Self { thing: after, done: self.done | 1 << index, made })
+    }
+
+    /// Whether an earlier try of the same create took effect.
+    fn has_made(self, calls: &[Call], call: &Call) -> bool {
+        let first = call.repeats.filter(|_| !call.asynchronous);
+        let mut tries = std::iter::successors(first, |index| calls[*index].repeats);
+        tries.any(|index| self.made >> index & 1 == 1)
+    }
 }
 
 /// A search over all orders; a call without an answer may have happened or not. One that its client gave up must not
 /// override a change that was asked for later and acknowledged.
 pub fn is_linearizable(calls: &[Call], begun: Thing) -> bool {
     assert!(calls.len() < 64, "the set of calls done is a bit mask");
-    search(calls, 0, begun, &mut HashSet::new())
+    search(calls, Sequel { thing: begun, done: 0, made: 0 }, &mut HashSet::new())
 }
 
-fn search(calls: &[Call], done: u64, thing: Thing, seen: &mut HashSet<(u64, Thing)>) -> bool {
-    let pending = || calls.iter().enumerate().filter(|(i, _)| done >> i & 1 == 0);
+fn search(calls: &[Call], so_far: Sequel, seen: &mut HashSet<Sequel>) -> bool {
+    let pending = || calls.iter().enumerate().filter(|(i, _)| so_far.done >> i & 1 == 0);
     let Some(first_end) = pending().filter_map(|(_, call)| call.answered).min() else { return true };
-    if !seen.insert((done, thing)) {
+    if !seen.insert(so_far) {
         return false;
     }
     pending()
-        .filter(|(_, call)| call.asked <= first_end && !is_overridden(calls, done, call))
-        .any(|(i, call)| next(thing, call).is_some_and(|thing| search(calls, done | 1 << i, thing, seen)))
+        .filter(|(_, call)| call.asked <= first_end && !is_overridden(calls, so_far.done, call))
+        .any(|(i, _)| so_far.after(calls, i).is_some_and(|next| search(calls, next, seen)))
 }
 
 fn is_overridden(calls: &[Call], done: u64, call: &Call) -> bool {
     let Some(given_up) = call.given_up.filter(|_| call.answered.is_none()) else { return false };
     calls.iter().enumerate().any(|(i, other)| {
-        let acknowledged = other.op != Op::Read && other.answer == Some(Answer::Done);
+        let is_change = !matches!(other.op, Op::Read | Op::Hour);
+        let acknowledged = is_change && other.answer == Some(Answer::Done);
         done >> i & 1 == 1 && acknowledged && other.asked > given_up
     })
 }

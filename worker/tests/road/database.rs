@@ -12,7 +12,7 @@ use shared::postgres::users::UserRow;
 use shared::scim::MemberChange;
 use shared::settings::Settings;
 use shared::ticket::Ticket;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 use worker::fold::{Entry, Members, Person, Row, Slot, Standing, State};
 
@@ -93,14 +93,17 @@ impl Database {
         });
     }
 
-    /// Creates of which nobody knows whether they were told, in the order of tickets.
-    fn untold(&self) -> impl Iterator<Item = (Fingerprint, (Ticket, OffsetDateTime))> {
-        self.inbox.iter().filter_map(|(ticket, entry)| {
-            let is_untold =
-                entry.standing == Standing::Decided && matches!(entry.outcome, Some(Outcome::Created { .. }));
-            let fingerprint = entry.command.as_ref().filter(|_| is_untold)?.fingerprint.clone();
-            Some((fingerprint, (*ticket, *self.decided_at.get(ticket)?)))
-        })
+    /// Whether the command is a create of which nobody knows whether its client was told.
+    pub fn is_untold(&self, command: &Command) -> bool {
+        self.inbox.get(&command.ticket).is_some_and(is_untold)
+    }
+
+    /// All creates of which nobody knows that.
+    fn untold(&self) -> impl Iterator<Item = (Fingerprint, Ticket)> {
+        self.inbox
+            .iter()
+            .filter(|(_, entry)| is_untold(entry))
+            .filter_map(|(ticket, entry)| Some((entry.command.as_ref()?.fingerprint.clone(), *ticket)))
     }
 
     /// The rows that a batch touches.
@@ -116,18 +119,25 @@ impl Database {
         if without != Some(Rule::Inbox) {
             state.inbox = self.inbox.clone();
         }
+        let decided_at = |ticket: &Ticket| match without {
+            Some(Rule::Hour) => self.decided_at[ticket].max(now - Duration::minutes(30)),
+            _ => self.decided_at[ticket],
+        };
         for (ticket, fingerprint) in &self.marks {
             if self.inbox.get(ticket).is_some_and(|entry| entry.standing == Standing::Unclaimed) {
-                state.inbox.insert(*ticket, self.inbox[ticket].clone());
-                state.unclaimed.insert((TENANT, fingerprint.clone()), *ticket);
+                state.inbox.insert(*ticket, self.seen(*ticket, without));
+                let tries = state.unclaimed.entry((TENANT, fingerprint.clone())).or_default();
+                tries.insert(*ticket, decided_at(ticket));
             }
         }
-        for (fingerprint, untold) in self.untold().filter(|_| without != Some(Rule::Told)) {
-            state.inbox.insert(untold.0, self.inbox[&untold.0].clone());
-            state.untold.insert((TENANT, fingerprint), untold);
+        for (fingerprint, ticket) in self.untold().filter(|_| without != Some(Rule::Told)) {
+            state.inbox.insert(ticket, self.seen(ticket, without));
+            let tries = state.untold.entry((TENANT, fingerprint)).or_default();
+            tries.insert(ticket, decided_at(&ticket));
         }
-        let claimed =
-            batch.iter().find_map(|c| state.unclaimed.get(&(TENANT, c.fingerprint.clone()))).copied();
+        let latest =
+            |c: &Command| state.unclaimed.get(&(TENANT, c.fingerprint.clone()))?.keys().max().copied();
+        let claimed = batch.iter().find_map(latest);
         if let Some(mut row) = self.user.clone() {
             forge(&mut row, without, claimed);
             state.users.insert(ADA, Slot::loaded(row));
@@ -145,8 +155,18 @@ impl Database {
         state
     }
 
+    /// A stored outcome as the fold gets to see it.
+    fn seen(&self, ticket: Ticket, without: Option<Rule>) -> Entry {
+        let mut entry = self.inbox[&ticket].clone();
+        if let (Some(Rule::Active), Some(Outcome::Created { record, .. })) = (without, &mut entry.outcome) {
+            let is_active = self.user.as_ref().is_some_and(|row| row.archived_at.is_none());
+            record.resource = record.resource.clone().with_active(is_active);
+        }
+        entry
+    }
+
     /// What the fold left becomes what stands.
-    pub fn commit(&mut self, state: State) {
+    pub fn commit(&mut self, state: State, without: Option<Rule>) {
         self.user = state.row(TENANT, ADA).cloned();
         self.group = state.row(TENANT, ADA).cloned();
         if let (Some(row), Some(members)) = (&self.group, state.members.get(&ADA)) {
@@ -160,6 +180,9 @@ impl Database {
             assert_eq!(row.member_count, i64::try_from(self.members.len()).unwrap(), "the count is right");
         }
         for (ticket, mut entry) in state.inbox {
+            if without == Some(Rule::Answered) && self.is_passed_over(ticket, &entry) {
+                continue;
+            }
             if let (Standing::Unclaimed, Some(command)) = (entry.standing, &entry.command) {
                 self.marks.insert(ticket, command.fingerprint.clone());
             }
@@ -170,6 +193,18 @@ impl Database {
             self.inbox.insert(ticket, entry);
         }
     }
+
+    /// Whether a create that could have been handed out was taken off the list though it was not: its request was answered otherwise.
+    fn is_passed_over(&self, ticket: Ticket, entry: &Entry) -> bool {
+        let is_claimed = entry.changed && entry.standing == Standing::Claimed;
+        let stored = self.inbox.get(&ticket).filter(|_| is_claimed);
+        let could_be = |stored: &Entry| stored.standing == Standing::Unclaimed || is_untold(stored);
+        stored.is_some_and(could_be) && matches!(entry.outcome, Some(Outcome::Created { .. }))
+    }
+}
+
+fn is_untold(entry: &Entry) -> bool {
+    entry.standing == Standing::Decided && matches!(entry.outcome, Some(Outcome::Created { .. }))
 }
 
 /// Rules that are taken away by forging what stands in the row.

@@ -33,6 +33,8 @@ pub enum Op {
     Join(u8),
     Leave(u8),
     Exactly(u8),
+    /// Nobody asks for this: so much time passes that no request is expected to be repeated any more.
+    Hour,
 }
 
 /// What it is told.
@@ -52,23 +54,39 @@ pub struct Call {
     pub answered: Option<i64>,
     pub answer: Option<Answer>,
     pub given_up: Option<i64>,
+    /// Nobody waits for it: it is handed nothing.
+    pub asynchronous: bool,
+    /// Of a create: the call before it with the same request, if that may have made something of which nobody knows whether its client
+    /// was told.
+    pub repeats: Option<usize>,
+    /// The client was told, but nobody knows.
+    pub unmarked: bool,
 }
 
 impl Call {
     /// A call that begins.
     pub fn asked(op: Op, asked: i64) -> Self {
-        Self { op, asked, answered: None, answer: None, given_up: None }
+        Self {
+            op,
+            asked,
+            answered: None,
+            answer: None,
+            given_up: None,
+            asynchronous: false,
+            repeats: None,
+            unmarked: false,
+        }
     }
 }
 
 impl Op {
-    /// The change in the command; none for a read, which does not cross the queue.
+    /// The change in the command; none for what does not cross the queue.
     pub fn change(self) -> Option<Change> {
         let members = |change| Change::PatchGroup {
             patch: GroupPatch { attributes: None, members: vec![change], displays: Displays::new() },
         };
         Some(match self {
-            Self::Read => return None,
+            Self::Read | Self::Hour => return None,
             Self::Create(n) => Change::CreateUser { user: user(n), origin: Origin::Scim, role: None },
             Self::Set(a, b) => {
                 let fields = [("title", a), ("nickName", b)].into_iter();

@@ -6,7 +6,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use serde_json::json;
 use shared::clock::Clock;
 use shared::command::{Actor, Change, Command, Fingerprint, VERSION};
-use shared::outcome::Outcome;
+use shared::outcome::{Outcome, REPEATABLE_FOR};
 use shared::scim::{Displays, Group, Resource, ResourceType};
 use shared::ticket::{Ticket, TicketClock};
 use time::{Duration, OffsetDateTime};
@@ -20,9 +20,11 @@ pub const TENANT: Uuid = Uuid::from_u128(0xacce);
 pub const ADA: Uuid = Uuid::from_u128(0xada);
 const CLIENTS: usize = 3;
 const CALLS_EACH: usize = 4;
-const STEPS: i64 = 600;
+const STEPS: usize = 600;
 const SKEW: i64 = 5;
 const DEADLINE: i64 = 10;
+/// How often an hour passes, at the most.
+const HOURS: u32 = 2;
 
 /// A rule that can be taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,12 @@ pub enum Rule {
     Inbox,
     /// An unclaimed outcome is handed out only while it is the truth.
     Truth,
+    /// A create is handed out only while its user is as active as it left them.
+    Active,
+    /// Nothing is handed out after the hour.
+    Hour,
+    /// Once a request was answered anew, what its earlier tries came to is handed out no more.
+    Answered,
     /// The reply follows the commit.
     CommitFirst,
     /// A create that nobody was told of is handed to the repeated request.
@@ -69,6 +77,7 @@ pub struct World {
     queue: Vec<Command>,
     database: Database,
     started: u32,
+    hours: u32,
     outage: (i64, i64),
 }
 
@@ -103,6 +112,7 @@ impl World {
             database: Database::default(),
             now: 0,
             started: 0,
+            hours: 0,
             outage,
             without,
             random,
@@ -111,9 +121,10 @@ impl World {
             let is_user = world.random.random_bool(0.6);
             world.begin(is_user);
         }
-        while world.now < STEPS
-            && world.clients.iter().any(|client| client.left > 0 || client.waiting.is_some())
-        {
+        for _ in 0..STEPS {
+            if world.clients.iter().all(|client| client.left == 0 && client.waiting.is_none()) {
+                break;
+            }
             world.step();
         }
         world.now += 1_000;
@@ -138,13 +149,29 @@ impl World {
         };
         let mut state = self.database.load(std::slice::from_ref(&command), at(self.now), self.without);
         decide(&mut state, &command).unwrap();
-        self.database.commit(state);
+        self.database.commit(state, None);
         self.begun = self.database.read();
     }
 
+    fn pass(&mut self, seconds: i64) {
+        self.now += seconds;
+        self.ingests.iter().for_each(|(clock, _)| clock.advance(Duration::seconds(seconds)));
+    }
+
+    /// So long that nobody is expected to repeat a request any more.
+    fn pass_an_hour(&mut self) {
+        self.hours += 1;
+        let call = self.history.len();
+        self.history.push(Call::asked(Op::Hour, self.now * 2));
+        self.pass(REPEATABLE_FOR.whole_seconds());
+        self.answer(call, Answer::Done);
+    }
+
     fn step(&mut self) {
-        self.now += 1;
-        self.ingests.iter().for_each(|(clock, _)| clock.advance(Duration::seconds(1)));
+        self.pass(1);
+        if self.hours < HOURS && self.random.random_bool(0.01) {
+            return self.pass_an_hour();
+        }
         let (action, client) = (self.random.random::<f64>(), self.random.random_range(0..CLIENTS));
         if action < 0.5 {
             if self.clients[client].waiting.is_some() {
@@ -181,11 +208,11 @@ impl World {
         if op != Op::Read && self.random.random_bool(0.3) {
             // The same request again, on purpose: it has the same fingerprint.
             let same_kind = |call: &&Call| std::mem::discriminant(&call.op) == std::mem::discriminant(&op);
-            // All tries of a create are one call; as long as one is not over, nobody can tell whose try another would be.
+            // As long as one of several creates with one fingerprint is not over, nobody can tell whose try another would be.
             let over = |call: &&Call| match call.op {
                 Op::Create(_) => {
                     let mut tries = self.history.iter().filter(|other| other.op == call.op);
-                    tries.all(|other| other.answered.is_some())
+                    tries.all(|other| other.answered.is_some() || other.given_up.is_some())
                 }
                 _ => call.answered.is_some() || call.given_up.is_some(),
             };
@@ -193,8 +220,7 @@ impl World {
                 self.history.iter().filter(same_kind).filter(over).map(|call| call.op).collect();
             op = earlier.choose(&mut self.random).copied().unwrap_or(op);
         }
-        let call = self.history.len();
-        self.history.push(Call::asked(op, self.now * 2));
+        let call = self.begin_call(op);
         if op == Op::Read {
             let seen = self.database.read();
             self.answer(call, Answer::Seen(seen));
@@ -202,6 +228,18 @@ impl World {
             let waiting = self.publish(call, 0);
             self.clients[client].waiting = Some(waiting);
         }
+    }
+
+    /// A create repeats the one before it with the same request, if that may have made something that nobody knows to be told.
+    fn begin_call(&mut self, op: Op) -> usize {
+        let call = self.history.len();
+        let earlier = self.history.iter().rposition(|earlier| earlier.op == op && !earlier.asynchronous);
+        let repeats = earlier.filter(|index| {
+            let earlier = &self.history[*index];
+            matches!(op, Op::Create(_)) && (earlier.answered.is_none() || earlier.unmarked)
+        });
+        self.history.push(Call { repeats, ..Call::asked(op, self.now * 2) });
+        call
     }
 
     fn answer(&mut self, call: usize, answer: Answer) {
@@ -215,6 +253,7 @@ impl World {
         // Now and then nobody waits: ingest writes a row before it publishes, and the client looks there.
         let asynchronous = tries == 0 && self.random.random_bool(0.15);
         let command = Command { asynchronous, ..self.command(self.history[call].op, ticket) };
+        self.history[call].asynchronous = asynchronous;
         if asynchronous {
             self.database.insert(&command);
         }
@@ -258,6 +297,7 @@ impl World {
                 let again = self.ingests[waiting.ingest].1.issue();
                 let command = Command { ticket: again, ..self.command(self.history[waiting.call].op, again) };
                 self.queue.push(command.clone());
+                self.history[waiting.call].asynchronous = false;
                 Some(Waiting { command, ..waiting })
             }
             Some(outcome) => {
@@ -267,7 +307,12 @@ impl World {
                     _ => Answer::Done,
                 };
                 self.answer(waiting.call, answer);
-                self.database.told(&waiting.command);
+                // Now and then ingest dies before it has noted what it told.
+                if self.database.is_untold(&waiting.command) && self.random.random_bool(0.2) {
+                    self.history[waiting.call].unmarked = true;
+                } else {
+                    self.database.told(&waiting.command);
+                }
                 None
             }
             None if overdue => self.too_late(&waiting),
@@ -290,14 +335,9 @@ impl World {
             self.history[waiting.call].given_up = Some(self.now * 2);
             return None;
         }
-        let mut call = waiting.call;
-        if !matches!(self.history[call].op, Op::Create(_)) {
-            // Each try of a change is a change of its own; all tries of a create are one.
-            self.history[call].given_up = Some(self.now * 2);
-            call = self.history.len();
-            let op = self.history[waiting.call].op;
-            self.history.push(Call::asked(op, self.now * 2));
-        }
+        self.history[waiting.call].given_up = Some(self.now * 2);
+        // Each try is a call of its own.
+        let call = self.begin_call(self.history[waiting.call].op);
         Some(self.publish(call, waiting.tries + 1))
     }
 
@@ -329,7 +369,7 @@ impl World {
         if crash(&mut self.random, 0.08) {
             self.hang();
         }
-        self.database.commit(state);
+        self.database.commit(state, self.without);
         let unheard = self.leave_unclaimed(&batch, &decisions);
         if crash(&mut self.random, 0.1) {
             return;
@@ -344,8 +384,7 @@ impl World {
     /// Postgres hangs in the middle of a commit: time passes, and some ingests give up without having reached it.
     fn hang(&mut self) {
         let steps = self.random.random_range(1..25);
-        self.now += steps;
-        self.ingests.iter().for_each(|(clock, _)| clock.advance(Duration::seconds(steps)));
+        self.pass(steps);
         for client in 0..CLIENTS {
             let overdue = |waiting: &Waiting| waiting.reply.is_none() && is_overdue(waiting, self.now);
             if self.clients[client].waiting.as_ref().is_some_and(overdue) && self.random.random_bool(0.5) {

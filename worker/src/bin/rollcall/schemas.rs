@@ -1,7 +1,7 @@
 //! `rollcall schema`: the extension schemas that a tenant registers (RFC 7643 §7).
 //!
 //! Before it: a file with one schema. After it: the table `schemas`, from which ingest and the workers make the tenant's
-//! resource types anew all the time, so that a change is in force within a second.
+//! resource types anew all the time. A command that changes it returns when the change is in force.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +12,11 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde_json::{Value, json};
 use shared::postgres::Connection;
 use shared::postgres::schema::{groups, schemas, users};
-use shared::postgres::tenants::Tenant;
+use shared::postgres::tenants::{MAX_AGE, Tenant};
 use shared::scim::schema::Schema;
 use shared::scim::{self, Types};
 use time::OffsetDateTime;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use worker::backfill;
 use worker::store::locks;
@@ -26,7 +27,9 @@ use crate::output;
 /// The commands of `rollcall schema`.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Registers an extension schema, or puts a newer definition in the place of a registered one.
+    /// Registers an extension schema, or puts a newer definition in the place of a registered one. Returns when it is in
+    /// force: a request that begins then is read by it. (An ingest that cannot reach PostgreSQL goes on with the schemas that
+    /// it knew, for at most ten minutes.)
     #[command(allow_missing_positional = true)]
     Add(New),
     /// Lists the schemas that a tenant registered.
@@ -37,7 +40,7 @@ pub enum Command {
     /// Shows a registered schema, in the form that `add` takes.
     #[command(allow_missing_positional = true)]
     Show(Registered),
-    /// Takes a schema back. The values that users and groups have under it stay stored, and are shown again when it is
+    /// Takes a schema back; returns when that is in force, as `add` does. The values that users and groups have under it stay stored, and are shown again when it is
     /// added again, in a definition that they fit.
     #[command(allow_missing_positional = true)]
     Remove(Registered),
@@ -119,7 +122,7 @@ async fn add(context: &Context, new: &New) -> Result<(), Failure> {
     let work = async |connection: &mut Connection| keep(connection, &tenant, extended, &schema, now).await;
     let replaced = connection.transaction(work).await?;
     drop(connection);
-    catch_up(context).await?;
+    in_force(context).await?;
     if context.json {
         output::json(&json!({
             "tenant": tenant.name, "id": schema.id, "resource_type": extended, "replaced": replaced,
@@ -128,6 +131,15 @@ async fn add(context: &Context, new: &New) -> Result<(), Failure> {
         let what = if replaced { "has a new definition" } else { "is registered" };
         println!("schema {} {what} for the {extended}s of {}", schema.id, tenant.name);
     }
+    Ok(())
+}
+
+/// Waits until a change that was committed just now is in force. A worker folds each batch by the schemas that it reads then, and every
+/// ingest has read them anew by the end of the wait: a request that begins after it is parsed by them.
+async fn in_force(context: &Context) -> Result<(), Failure> {
+    let until = Instant::now() + MAX_AGE;
+    catch_up(context).await?;
+    sleep_until(until).await;
     Ok(())
 }
 
@@ -308,7 +320,7 @@ async fn remove(context: &Context, which: &Registered) -> Result<(), Failure> {
     };
     let row = connection.transaction(work).await?;
     drop(connection);
-    catch_up(context).await?;
+    in_force(context).await?;
     if context.json {
         output::json(&json!({ "tenant": tenant.name, "id": row.id, "removed": true }));
     } else {

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::command::Command;
 use shared::outcome::Outcome;
+use shared::postgres::verdicts;
 use shared::ticket::Ticket;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -15,7 +16,8 @@ pub(super) const INSERT: &str = "insert into commands (id, tenant_id, change, re
     change, resource_id, actor, request_id, fingerprint, state, status, outcome, attributes, ignored, name_digest, \
     issued_at, decided_at from input order by id";
 
-pub(super) const UPDATE: &str = "update commands c set state = i.state, status = i.status, outcome = i.outcome, \
+pub(super) const UPDATE: &str = "update commands c set state = i.state, status = i.status, \
+    outcome = jsonb_build_object('asynchronous', c.outcome -> 'asynchronous') || i.outcome, \
     resource_id = coalesce(i.resource_id, c.resource_id), attributes = coalesce(i.attributes, c.attributes), \
     ignored = coalesce(i.ignored, c.ignored), \
     name_digest = coalesce(i.name_digest, c.name_digest), decided_at = coalesce(c.decided_at, i.decided_at) \
@@ -94,7 +96,7 @@ fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> Verdict {
             Standing::Claimed => "claimed",
         },
         status: entry.outcome.as_ref().map(Outcome::status),
-        outcome: entry.outcome.as_ref().and_then(|outcome| serde_json::to_value(outcome).ok()),
+        outcome: entry.outcome.as_ref().and_then(|outcome| stored(outcome, entry.command.as_ref())),
         attributes: entry
             .command
             .as_ref()
@@ -108,4 +110,13 @@ fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> Verdict {
         name_digest: entry.command.as_ref().and_then(Command::name_digest),
         decided_at: now,
     }
+}
+
+/// The outcome, and whether it is there to be fetched (see `verdicts::asynchronous`).
+fn stored(outcome: &Outcome, command: Option<&Command>) -> Option<Value> {
+    let mut stored = serde_json::to_value(outcome).ok()?;
+    if let (Some(command), Value::Object(members)) = (command, &mut stored) {
+        members.insert(verdicts::IS_ASYNCHRONOUS.to_owned(), Value::Bool(command.asynchronous));
+    }
+    Some(stored)
 }
