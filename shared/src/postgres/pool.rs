@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use diesel_async::pooled_connection::deadpool;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
 use futures_util::FutureExt;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,8 @@ use super::connect::{Connector, WAIT};
 use super::limits::Limits;
 use crate::health::{AWAY, Health};
 
+/// How long a statement that nobody waits for any more has to end by itself.
+const MOMENT: Duration = Duration::from_millis(200);
 /// How often [`watch`] looks.
 const WATCH: Duration = Duration::from_secs(1);
 
@@ -82,7 +84,7 @@ impl Pool {
     }
 
     /// Runs work. If it takes longer, or nobody waits for it any more, it is given up: it is cancelled in the server too, and its
-    /// connection is closed, not returned, for nobody knows where its transaction stands.
+    /// connection is closed, for nobody knows where its transaction stands.
     ///
     /// # Errors
     /// Those of `work`, and [`Error::Unavailable`].
@@ -125,21 +127,32 @@ struct Lent<'a> {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        let connection = deadpool::Object::take(connection);
         // Without a runtime the program ends, and its sockets with it.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let (token, connector) = (connection.cancel_token(), self.connector.clone());
-        runtime.spawn(async move {
-            match timeout(WAIT, connector.cancel(&token)).await {
-                Ok(Ok(())) => debug!("a statement that was given up is cancelled"),
-                // The statement's own limit ends it.
-                Ok(Err(reason)) => debug!(reason, "a statement that was given up could not be cancelled"),
-                Err(_) => debug!("a statement that was given up could not be cancelled in time"),
-            }
-            // Not before: the server may give the number of a session that has ended to another.
-            drop(connection);
-        });
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(give_up(connection, self.connector.clone()));
+        }
     }
+}
+
+/// Cancels what still runs on a connection, and closes it. Where the statement ended by itself a moment later, as most do whose client has
+/// hung up, and no transaction is open, the connection goes back into the pool.
+async fn give_up(mut connection: Connection, connector: Connector) {
+    let is_open = AnsiTransactionManager::is_broken_transaction_manager(&mut *connection);
+    if !is_open {
+        let ended = diesel::sql_query("select 1").execute(&mut connection);
+        if matches!(timeout(MOMENT, ended).await, Ok(Ok(_))) {
+            return;
+        }
+    }
+    let connection = deadpool::Object::take(connection);
+    match timeout(WAIT, connector.cancel(&connection.cancel_token())).await {
+        Ok(Ok(())) => debug!("a statement that was given up is cancelled"),
+        // The statement's own limit ends it.
+        Ok(Err(reason)) => debug!(reason, "a statement that was given up could not be cancelled"),
+        Err(_) => debug!("a statement that was given up could not be cancelled in time"),
+    }
+    // Not before: the server may give the number of a session that has ended to another.
+    drop(connection);
 }
 
 /// Keeps `health` true to whether Postgres answers, until `stop`.
