@@ -48,6 +48,7 @@ mod unsubscribe;
 
 // Load, misuse and restart.
 mod back_pressure;
+mod behind_a_balancer;
 mod events;
 mod fairness;
 mod misbehaving_clients;
@@ -59,12 +60,14 @@ mod wrong_keys;
 // Faults.
 mod broker_away;
 mod chaos;
+mod clocks_apart;
 mod concurrency;
 mod ingest_killed;
 mod late_answers;
 mod poison;
 mod postgres_away;
 mod queue_full;
+mod queues_deleted;
 mod servers_crash;
 mod worker_killed;
 mod workers_come_and_go;
