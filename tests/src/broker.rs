@@ -2,11 +2,11 @@
 
 use lapin::message::{BasicGetMessage, Delivery};
 use lapin::options::{
-    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions,
-    QueueDeclareOptions,
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+    ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 use serde_json::Value;
 use shared::amqp::topology;
 
@@ -90,6 +90,66 @@ impl Broker {
         // Closed without an acknowledgement: all go back.
         channel.close(200, "looked".into()).await.unwrap();
         messages
+    }
+
+    /// Deletes a queue, with what is in it and its bindings.
+    ///
+    /// # Panics
+    /// When the broker is away.
+    pub async fn delete_queue(&self, queue: &str) {
+        let channel = self.channel().await;
+        channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
+        channel.close(200, "deleted".into()).await.unwrap();
+    }
+
+    /// Deletes an exchange, with its bindings.
+    ///
+    /// # Panics
+    /// When the broker is away.
+    pub async fn delete_exchange(&self, exchange: &str) {
+        let channel = self.channel().await;
+        channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await.unwrap();
+        channel.close(200, "deleted".into()).await.unwrap();
+    }
+
+    /// Takes a binding to the exchange of events away.
+    ///
+    /// # Panics
+    /// When the broker is away.
+    pub async fn unbind(&self, queue: &str, key: &str) {
+        let channel = self.channel().await;
+        let exchange = topology::EVENTS.into();
+        channel.queue_unbind(queue.into(), exchange, key.into(), FieldTable::default()).await.unwrap();
+        channel.close(200, "unbound".into()).await.unwrap();
+    }
+
+    /// Puts a durable exchange of another kind into an exchange's place; says whether it did, or somebody was faster.
+    ///
+    /// # Panics
+    /// When the broker is away.
+    pub async fn replace_exchange(&self, exchange: &str, kind: ExchangeKind) -> bool {
+        self.delete_exchange(exchange).await;
+        let channel = self.channel().await;
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        channel.exchange_declare(exchange.into(), kind, options, FieldTable::default()).await.is_ok()
+    }
+
+    /// How many consume from a queue, if it is there.
+    pub async fn consumers(&self, queue: &str) -> Option<u32> {
+        let channel = self.channel().await;
+        let passive = QueueDeclareOptions::durable().passive();
+        let state = channel.queue_declare(queue.into(), passive, FieldTable::default()).await.ok()?;
+        Some(state.consumer_count())
+    }
+
+    /// Whether a durable queue is there with exactly these arguments. (One that is not there is made.)
+    pub async fn has_arguments(&self, queue: &str, arguments: &[(&str, AMQPValue)]) -> bool {
+        let channel = self.channel().await;
+        let mut table = FieldTable::default();
+        for (name, value) in arguments {
+            table.insert((*name).into(), value.clone());
+        }
+        channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), table).await.is_ok()
     }
 
     /// Begins to witness all events.

@@ -12,6 +12,7 @@
 #![expect(clippy::unwrap_used, reason = "the whole crate is a test: what cannot go on panics")]
 
 // Whom the tests talk to, and what they break.
+pub mod haproxy;
 pub mod process;
 pub mod programs;
 pub mod proxy;

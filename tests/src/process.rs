@@ -8,6 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::{eventually, reaper};
 
 /// How long a service may take to become ready; generous, since several stacks may start at once on two cores.
@@ -21,6 +23,7 @@ const STOP: Duration = Duration::from_secs(40);
 pub struct Service {
     name: String,
     program: PathBuf,
+    arguments: Vec<String>,
     environment: Vec<(String, String)>,
     port: u16,
     log: PathBuf,
@@ -38,7 +41,15 @@ impl Service {
         log: &Path,
     ) -> Self {
         let log = log.join(format!("{name}.log"));
-        Self { name: name.to_owned(), program, environment, port, log, child: Mutex::default() }
+        let arguments = Vec::new();
+        Self { name: name.to_owned(), program, arguments, environment, port, log, child: Mutex::default() }
+    }
+
+    /// The same with arguments.
+    #[must_use]
+    pub fn with_arguments(mut self, arguments: Vec<String>) -> Self {
+        self.arguments = arguments;
+        self
     }
 
     /// Its name.
@@ -72,6 +83,7 @@ impl Service {
             .open(&self.log)
             .expect("the run directory can be written");
         let started = Command::new(&self.program)
+            .args(&self.arguments)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env(reaper::MARK, reaper::run())
@@ -86,19 +98,31 @@ impl Service {
         *child = Some(started);
     }
 
-    /// Waits until `/readyz` is 200.
+    /// Waits until `/readyz` is 200: until it could do its whole work once since it was started.
     ///
     /// # Panics
     /// When it ends, or does not become ready in time; with the end of its log.
     pub async fn ready(&self) {
+        self.becomes("ready", async || self.is_ready().await).await;
+    }
+
+    /// Waits until it can do its whole work now: everything that it depends on is well.
+    ///
+    /// # Panics
+    /// As [`Service::ready`].
+    pub async fn whole(&self) {
+        self.becomes("whole", async || self.is_whole().await).await;
+    }
+
+    async fn becomes(&self, what: &str, is_so: impl AsyncFn() -> bool) {
         let end = Instant::now() + READY;
-        while !self.is_ready().await {
+        while !is_so().await {
             let ended = self
                 .child()
                 .as_mut()
                 .is_none_or(|child| child.try_wait().is_ok_and(|status| status.is_some()));
             if ended || Instant::now() > end {
-                let how = if ended { "ended" } else { "did not become ready" };
+                let how = if ended { "ended".to_owned() } else { format!("did not become {what}") };
                 panic!("{} {how}; the end of its log:\n{}", self.name, self.tail(30));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -113,11 +137,43 @@ impl Service {
         }
     }
 
-    /// Whether `/readyz` is 200 now.
-    pub async fn is_ready(&self) -> bool {
+    /// What `/readyz` answers now: the status and the body, if it answers.
+    pub async fn readiness(&self) -> Option<(u16, Value)> {
         let url = format!("http://127.0.0.1:{}/readyz", self.port);
         let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).no_proxy().build().unwrap();
-        client.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
+        let answer = client.get(url).send().await.ok()?;
+        let status = answer.status().as_u16();
+        Some((status, serde_json::from_str(&answer.text().await.ok()?).unwrap_or_default()))
+    }
+
+    /// Whether `/readyz` is 200 now.
+    pub async fn is_ready(&self) -> bool {
+        self.readiness().await.is_some_and(|(status, _)| status == 200)
+    }
+
+    /// Whether `/readyz` is 200 now, and says that all is well.
+    pub async fn is_whole(&self) -> bool {
+        let all_well = |body: Value| {
+            let states = body["dependencies"].as_object().cloned().unwrap_or_default();
+            !states.is_empty() && states.values().all(|state| state == "ok")
+        };
+        self.readiness().await.is_some_and(|(status, body)| status == 200 && all_well(body))
+    }
+
+    /// Waits until `/readyz` says of this dependency that it is not well; what it says. The status must be 200 all the while: a
+    /// balancer would take every ingest out.
+    ///
+    /// # Panics
+    /// When it does not in time, or is not ready.
+    pub async fn misses(&self, dependency: &str) -> String {
+        let what = format!("{} says that {dependency} is away", self.name);
+        eventually(what, Duration::from_secs(20), async || {
+            let (status, body) = self.readiness().await?;
+            assert_eq!(status, 200, "{} is not ready while {dependency} is away: {body}", self.name);
+            let said = body["dependencies"][dependency].as_str()?;
+            (said != "ok").then(|| said.to_owned())
+        })
+        .await
     }
 
     /// Its process.

@@ -87,7 +87,7 @@ async fn broken_messages_are_dead_lettered_and_all_else_goes_on() {
         assert_eq!(header(letter, dead::QUEUE), topology::COMMANDS, "{what}");
     }
     check::settled(&stack).await;
-    assert!(stack.workers[0].is_ready().await);
+    assert!(stack.workers[0].is_whole().await);
 
     // The operator sees them, and puts them back: they are as broken as before.
     let listed = stack.rollcall_json(&["dead", "list"]).await;

@@ -151,7 +151,7 @@ async fn reads_go_on_while_no_worker_answers() {
     stack.workers[0].freeze();
     okta.once(okta.request("GET", &format!("/Users/{id}"))).await.is(200);
     assert_eq!(okta.find("r@late.example").await.is(200).total(), 1);
-    assert!(stack.ingests[0].is_ready().await);
+    assert!(stack.ingests[0].is_whole().await);
     stack.workers[0].thaw();
 }
 

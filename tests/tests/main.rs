@@ -53,28 +53,5 @@ mod unsubscribe;
 
 // Load, misuse and restart.
 mod back_pressure;
+mod behind_a_balancer;
 mod early_answers;
-mod events;
-mod fairness;
-mod misbehaving_clients;
-mod reports_at_scale;
-mod request_limits;
-mod rolling_restart;
-mod wrong_keys;
-
-// Faults.
-mod broker_away;
-mod chaos;
-mod concurrency;
-mod ingest_killed;
-mod late_answers;
-mod poison;
-mod postgres_away;
-mod queue_full;
-mod servers_crash;
-mod worker_killed;
-mod workers_come_and_go;
-
-// The house.
-mod architecture;
-mod operations;

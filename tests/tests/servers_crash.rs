@@ -30,7 +30,7 @@ async fn both_servers_are_killed_in_the_middle_of_a_push() {
             servers.start(server).await;
         }
         for service in stack.services() {
-            service.ready().await;
+            service.whole().await;
         }
     };
     let (pushed, ()) = tokio::join!(push_for(&okta, "power", Duration::from_secs(20), 16), saboteur);

@@ -78,13 +78,13 @@ async fn workers_come_and_go_and_no_request_fails() {
         paused.freeze();
         stopped.terminate().await;
         killed.kill();
-        assert!(holds_for(PAUSE, async || stack.ingests[0].is_ready().await).await);
+        assert!(holds_for(PAUSE, async || stack.ingests[0].is_whole().await).await);
         assert!(shown(&stack, paused).await.is_some_and(|worker| worker["silent_s"].is_number()));
         let rows = stack.db().count("select 1 from workers").await;
         assert_eq!(rows, 3, "who stopped in order is gone; who was killed or hangs is silent");
         paused.thaw();
         join_all([stopped, killed].map(Service::restart)).await;
-        paused.ready().await;
+        paused.whole().await;
     };
     let (pushed, (), ()) = tokio::join!(
         push_for(&okta, "swarm", LOAD, 4),

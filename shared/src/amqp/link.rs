@@ -69,7 +69,7 @@ impl Link {
     /// One that never comes up.
     #[cfg(test)]
     pub(super) fn down() -> Self {
-        Self(watch::channel(None).1)
+        Self { connection: watch::channel(None).1, declare_again: Arc::default() }
     }
 
     /// The connection, if there is one now that takes messages.

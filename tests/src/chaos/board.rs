@@ -97,13 +97,12 @@ impl Board {
         }
     }
 
-    /// A connection to the n-th ingest broke before the answer to a request that began then; `how` is empty where the ingest
-    /// had said that it was not ready.
+    /// A connection to the n-th ingest, which was ready, broke before the answer to a request that began then.
     pub fn broke(&self, ingest: usize, began: Instant, how: &str) {
         let mut state = self.lock();
         state.note(None);
         let mut killed = state.killed.iter();
-        if !how.is_empty() && !killed.any(|(of, at)| *of == ingest && *at + AFTERMATH >= began) {
+        if !killed.any(|(of, at)| *of == ingest && *at + AFTERMATH >= began) {
             state.violation(format!(
                 "ingest-{} broke a connection, though it was not killed: {how}",
                 ingest + 1

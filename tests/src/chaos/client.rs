@@ -1,11 +1,13 @@
 //! A tenant's identity provider and content service behind a balancer: repeats a 429 as Okta does, goes to an ingest that
-//! says that it is ready, and notes every answer.
+//! says that it is ready, or is refused by the balancer if none does, and notes every answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::RequestBuilder;
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::board::Board;
@@ -52,15 +54,20 @@ impl Balancer {
         (balancer, asking)
     }
 
-    /// One that is ready; if none is, any. And whether it is ready.
-    fn pick(&self) -> (usize, bool) {
+    /// One that is ready, if one is.
+    fn pick(&self) -> Option<usize> {
         let ready: Vec<usize> =
             (0..self.ready.len()).filter(|n| self.ready[*n].load(Ordering::SeqCst)).collect();
-        match ready.as_slice() {
-            [] => (rand::random_range(0..self.ready.len()), false),
-            some => (some[rand::random_range(0..some.len())], true),
-        }
+        (!ready.is_empty()).then(|| ready[rand::random_range(0..ready.len())])
     }
+}
+
+/// What the balancer answers itself when no ingest is ready, as `deploy/haproxy.cfg` has it: nobody has seen the request.
+fn refusal() -> Answer {
+    let mut headers = HeaderMap::new();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    let body = json!({ "detail": "no server is ready: nothing was changed; try again" });
+    Answer::new(429, headers, body.to_string())
 }
 
 /// What came of a request.
@@ -82,10 +89,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// Sends a request once, to an ingest that takes connections.
+    /// Sends a request once, to an ingest that is ready and takes connections.
     pub async fn send(&self, request: &impl Fn(&Okta) -> RequestBuilder) -> Heard {
         loop {
-            let (ingest, is_ready) = self.balancer.pick();
+            let Some(ingest) = self.balancer.pick() else {
+                self.board.answered(429);
+                return Heard::Answer(refusal());
+            };
             let (okta, began) = (&self.oktas[ingest], Instant::now());
             match okta.attempt(request(okta)).await {
                 Ok(answer) => {
@@ -98,9 +108,7 @@ impl Client {
                 // Nobody has seen the request: a balancer tries elsewhere.
                 Err(error) if error.is_connect() => tokio::time::sleep(POLL).await,
                 Err(error) => {
-                    // Where none was ready a balancer would not have sent it.
-                    let how = if is_ready { format!("{error:?}") } else { String::new() };
-                    self.board.broke(ingest, began, &how);
+                    self.board.broke(ingest, began, &format!("{error:?}"));
                     return Heard::Nothing;
                 }
             }

@@ -150,9 +150,9 @@ pub async fn play(plan: &Plan, progress: impl Fn(&str) + Send + Sync + 'static) 
     let working = work(&load);
     let sabotage = async {
         saboteur.run(plan.seed, load.until).await;
-        // Those that were started while a server was away are ready by now, or never.
+        // What was away while they ran, or while they were started, is found again by now, or never.
         for service in stack.services() {
-            service.ready().await;
+            service.whole().await;
         }
     };
     tokio::join!(sabotage, telling, working);

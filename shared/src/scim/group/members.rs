@@ -16,7 +16,7 @@ use crate::scim::error::Error;
 use crate::scim::filter::{CompareOp, Filter, ValuePath};
 use crate::scim::patch::{Op, Operation};
 use crate::scim::path::{AttrPath, Path};
-use crate::scim::schema::{Attribute, Mutability, Resolved, ResourceType};
+use crate::scim::schema::{Attribute, Resolved, ResourceType};
 use crate::scim::value::{alone, is_empty};
 
 /// The attribute's name.
