@@ -7,6 +7,7 @@
 mod attempt;
 mod elements;
 mod finish;
+mod order;
 mod plain;
 mod unite;
 
@@ -23,7 +24,9 @@ use super::value::{
     alone, as_complex, check_count, check_names, coerce_elements, coerce_one, is_empty, sub_values,
 };
 
+use self::order::attribute_of;
 pub(super) use finish::{excessive_size, is_blank, lacking, missing, tidy};
+pub(super) use order::in_order;
 
 /// The most work that one request may ask for, in looks at a value; 16 bytes of text count as one more. Much more than
 /// any directory asks for, and a small part of a second.
@@ -292,22 +295,6 @@ impl<'a> Draft<'a> {
         }
         container.as_object_mut().expect("it was made an object just now")
     }
-}
-
-/// The members of a value without a path, in the order in which they are assigned: a key that is written as the RFC has it has
-/// the last word beside one that means the same attribute, `URN:department` beside `department`.
-pub(super) fn in_order<'v>(
-    resource_type: &ResourceType,
-    members: impl Iterator<Item = (&'v String, &'v Value)>,
-) -> impl Iterator<Item = (&'v String, &'v Value)> {
-    let (exact, others): (Vec<_>, Vec<_>) =
-        members.partition(|(name, _)| resource_type.is_exact(attribute_of(name)));
-    others.into_iter().chain(exact)
-}
-
-/// The attribute's part of a key, which is a path and may hold a value filter.
-fn attribute_of(name: &str) -> &str {
-    name.split('[').next().unwrap_or_default()
 }
 
 fn is_read_only(target: &Target<'_>) -> bool {
