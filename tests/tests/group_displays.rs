@@ -103,7 +103,7 @@ async fn a_name_for_a_member_is_kept_within_its_group_its_tenant_and_its_bounds(
     for (display, status) in [(json!("x".repeat(4_097)), 400), (json!("nul\u{0}"), 400)] {
         let refused = okta.patch_group(&first, add(display)).await.is_error(status);
         assert!(
-            refused.detail().contains("members") && !refused.detail().contains("xx"),
+            refused.detail().contains("display") && !refused.detail().contains("xx"),
             "{}",
             refused.detail()
         );

@@ -300,7 +300,7 @@ mod tests {
         let mut both = [of("ada"), of("bob")];
         tell_apart(&mut both, Vec::new());
         assert_eq!(found(&[ada(), bob.clone()], &both), (vec![1, 2], 0, 0));
-        assert_eq!(found(&[bob.clone()], &both), (vec![2], 0, 1), "it is not the first one's");
+        assert_eq!(found(std::slice::from_ref(&bob), &both), (vec![2], 0, 1), "it is not the first one's");
         assert_eq!(found(&[eve], &both), (vec![], 0, 2));
         assert_eq!(found(&[], &both), (vec![], 2, 0));
     }
