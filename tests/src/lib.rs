@@ -29,6 +29,9 @@ pub mod okta_api;
 pub mod raw;
 pub mod rows;
 
+// Who is there already.
+pub mod crowd;
+
 // Where it shows.
 pub mod broker;
 pub mod check;

@@ -50,6 +50,7 @@ mod unsubscribe;
 mod back_pressure;
 mod events;
 mod fairness;
+mod lists_at_scale;
 mod misbehaving_clients;
 mod reports_at_scale;
 mod request_limits;
