@@ -31,6 +31,9 @@ pub mod plain;
 pub mod raw;
 pub mod rows;
 
+// Who is there already.
+pub mod crowd;
+
 // Where it shows.
 pub mod broker;
 pub mod check;

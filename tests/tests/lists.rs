@@ -161,6 +161,22 @@ async fn cursors_lead_through_everything_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn by_cursor_the_total_is_that_of_the_first_page() {
+    let okta = scene("list-total").await;
+    // Each round adds a person.
+    for (path, total) in [("/Users?count=3", 7), ("?count=3", 10), ("/Users?count=3&sortBy=userName", 9)] {
+        let first = okta.get(&format!("{path}&cursor=")).await.is(200);
+        assert_eq!(first.total(), total, "{path}");
+        let late = person(&format!("late-{total}@list-total.example"), "late", "Lee");
+        okta.create(&late).await.is(201);
+        let rest = pages_from(&okta, path, first.body["nextCursor"].as_str().unwrap().to_owned()).await;
+        assert!(rest.iter().all(|page| page.total() == total), "{path}");
+        assert!(rest.iter().flat_map(names).any(|name| name == "late"), "{path}: who is new is shown");
+        assert_eq!(okta.get(path).await.is(200).total(), total + 1, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_is_for_its_own_query_and_tenant() {
     let okta = scene("list-cursors").await;
     let other = Stack::shared().await.tenant("list-cursors-2").await.okta();

@@ -23,7 +23,6 @@ mod keys;
 mod leavers;
 mod lists;
 mod odd_but_allowed;
-mod odd_targets;
 mod okta_conversation;
 mod pull;
 mod pull_gone;
@@ -40,6 +39,7 @@ mod any_body;
 mod bad_messages;
 mod bad_queries;
 mod bad_requests;
+mod odd_targets;
 
 // Mail.
 mod mail_by_smtp;
@@ -55,3 +55,30 @@ mod unsubscribe;
 mod back_pressure;
 mod behind_a_balancer;
 mod early_answers;
+mod events;
+mod fairness;
+mod lists_at_scale;
+mod misbehaving_clients;
+mod reports_at_scale;
+mod request_limits;
+mod rolling_restart;
+mod wrong_keys;
+
+// Faults.
+mod broker_away;
+mod chaos;
+mod clocks_apart;
+mod concurrency;
+mod ingest_killed;
+mod late_answers;
+mod poison;
+mod postgres_away;
+mod queue_full;
+mod queues_deleted;
+mod servers_crash;
+mod worker_killed;
+mod workers_come_and_go;
+
+// The house.
+mod architecture;
+mod operations;

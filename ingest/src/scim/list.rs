@@ -93,7 +93,7 @@ async fn answer(context: &Context, kinds: &[Kind], asked: Asked) -> Answer {
         Paging::Cursor { cursor, count } => {
             let now_ms = context.app.clock.now_ms();
             let scope = scope(context, kinds, &wanted);
-            let first = Place { kind: Kind::User, last: None };
+            let first = Place { kind: Kind::User, last: None, total: None };
             let from = if cursor.is_empty() { first } else { scope.place(&cursor, now_ms)? };
             let shown = pages::by_cursor(&parts, from, count).await?;
             let next = shown.next.map(|next| scope.cursor(&next, now_ms));

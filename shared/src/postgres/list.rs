@@ -8,6 +8,7 @@ mod literal;
 mod order;
 mod page;
 mod sql;
+mod whole;
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -18,7 +19,8 @@ use self::sql::Sql;
 use crate::scim::path::AttrPath;
 use crate::scim::{self, Filter, Record, ResourceType};
 
-/// Whose account some identity provider owns: it made the account, or has linked it.
+/// Whose account some identity provider owns: it made the account, or has linked it. The partial index
+/// `users_listed` has the same condition: change both together.
 const LINKED: &str = "(r.origin <> 'manual' or r.external_id is not null or r.linked_at is not null)";
 
 /// In which order (RFC 7644 §3.4.2.3). Ties are in the order of ids.
@@ -53,8 +55,10 @@ pub enum Slice {
     After {
         /// Behind the last resource of the page before.
         last: Option<Mark>,
-        /// The most results.
+        /// The most results; 0 asks whether there are any.
         count: i64,
+        /// Whether it is to be told how many there are in all.
+        is_counted: bool,
     },
 }
 
@@ -65,8 +69,8 @@ pub struct Page {
     pub records: Vec<Record>,
     /// By what each of them is sorted; null for nothing.
     pub keys: Vec<Value>,
-    /// How many there are in all.
-    pub total: i64,
+    /// How many there are in all, if they were to be counted.
+    pub total: Option<i64>,
     /// Whether more come after it.
     pub has_more: bool,
 }
@@ -93,6 +97,8 @@ pub struct List {
     tenant: Uuid,
     table: Table,
     condition: Option<Sql>,
+    /// Whether the request has no filter.
+    is_whole: bool,
     order: Option<Order>,
 }
 
@@ -121,6 +127,6 @@ impl List {
             (None, Table::Groups) => None,
         };
         let order = sort.map(|sort| Order::new(finder, sort)).transpose()?.flatten();
-        Ok(Self { tenant, table: finder.table(), condition, order })
+        Ok(Self { tenant, table: finder.table(), condition, is_whole: filter.is_none(), order })
     }
 }

@@ -1,6 +1,7 @@
 //! Cursors (RFC 9865): where the next page begins, and of which query. A cursor grants nothing: the tenant is that of the key
 //! on every page. It holds the id of the last resource and what that was sorted by, so that the next page begins behind
-//! there whatever became of the resource since.
+//! there whatever became of the resource since; and how many resources matched the query when its first page was read, so
+//! that later pages do not count them again.
 //!
 //! Before it: a page that is not the last. After it: the query for the next one.
 
@@ -15,6 +16,8 @@ use uuid::Uuid;
 use crate::scim::kind::Kind;
 
 const DIGEST: usize = 16;
+/// Added to the byte of the kind if the total follows it. Cursors of the version before hold no total.
+const WITH_TOTAL: u8 = 2;
 
 /// Where a page begins.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +26,8 @@ pub(super) struct Place {
     pub(super) kind: Kind,
     /// After this one; `None` is the beginning.
     pub(super) last: Option<Mark>,
+    /// How many resources matched the query when its first page was read; `None` if they are still to be counted.
+    pub(super) total: Option<i64>,
 }
 
 /// The query to which a cursor belongs: each part tells it from others.
@@ -37,10 +42,17 @@ impl Scope {
     pub(super) fn cursor(&self, place: &Place, now_ms: i64) -> String {
         let mut bytes = Vec::new();
         bytes.extend(now_ms.to_be_bytes());
-        bytes.push(match place.kind {
+        let kind = match place.kind {
             Kind::User => 0,
             Kind::Group => 1,
-        });
+        };
+        match place.total {
+            None => bytes.push(kind),
+            Some(total) => {
+                bytes.push(kind + WITH_TOTAL);
+                bytes.extend(total.to_be_bytes());
+            }
+        }
         if let Some(Mark { id, key }) = &place.last {
             bytes.extend(id.as_bytes());
             bytes.extend(key.to_string().into_bytes());
@@ -68,10 +80,14 @@ impl Scope {
             return Err(invalid());
         }
         let (issued, rest) = told.split_first_chunk::<8>().ok_or_else(invalid)?;
-        let (kind, last) = rest.split_first_chunk::<1>().ok_or_else(invalid)?;
-        let kind = match kind {
-            [0] => Kind::User,
-            [1] => Kind::Group,
+        let (kind, rest) = rest.split_first().ok_or_else(invalid)?;
+        let (total, last) = match rest.split_first_chunk::<8>() {
+            Some((total, last)) if *kind >= WITH_TOTAL => (Some(i64::from_be_bytes(*total)), last),
+            _ => (None, rest),
+        };
+        let kind = match (*kind, total) {
+            (0, None) | (WITH_TOTAL, Some(0..)) => Kind::User,
+            (1, None) | (3, Some(0..)) => Kind::Group,
             _ => return Err(invalid()),
         };
         let last = if last.is_empty() { None } else { Some(mark(last).ok_or_else(invalid)?) };
@@ -79,7 +95,7 @@ impl Scope {
         if now_ms.saturating_sub(i64::from_be_bytes(*issued)) > timeout_ms {
             return Err(expired());
         }
-        Ok(Place { kind, last })
+        Ok(Place { kind, last, total })
     }
 
     fn digest(&self, told: &[u8]) -> [u8; DIGEST] {
@@ -132,20 +148,22 @@ mod tests {
         for kind in Kind::ALL {
             let mark = |key| Some(Mark { id: Uuid::from_u128(7), key });
             for last in [None, mark(Value::Null), mark("é\"x".into()), mark(7.5.into()), mark(true.into())] {
-                let place = Place { kind, last };
-                let cursor = scope("a").cursor(&place, NOW);
-                assert_eq!(scope("a").place(&cursor, NOW + 3_600_000), Ok(place));
-                assert!(
-                    cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
-                    "{cursor}"
-                );
+                for total in [None, Some(0), Some(100_000)] {
+                    let place = Place { kind, last: last.clone(), total };
+                    let cursor = scope("a").cursor(&place, NOW);
+                    assert_eq!(scope("a").place(&cursor, NOW + 3_600_000), Ok(place));
+                    assert!(
+                        cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
+                        "{cursor}"
+                    );
+                }
             }
         }
     }
 
     #[test]
     fn a_cursor_of_another_query_or_none_at_all_is_invalid() {
-        let cursor = scope("a").cursor(&Place { kind: Kind::User, last: None }, NOW);
+        let cursor = scope("a").cursor(&Place { kind: Kind::User, last: None, total: None }, NOW);
         let other = Scope { tenant: Uuid::nil(), ..scope("a") };
         assert_eq!(keyword(other.place(&cursor, NOW)), ScimType::InvalidCursor);
         assert_eq!(keyword(scope("b").place(&cursor, NOW)), ScimType::InvalidCursor);
@@ -159,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_cursor_expires() {
-        let cursor = scope("a").cursor(&Place { kind: Kind::User, last: None }, NOW);
+        let cursor = scope("a").cursor(&Place { kind: Kind::User, last: None, total: None }, NOW);
         assert_eq!(keyword(scope("a").place(&cursor, NOW + 3_600_001)), ScimType::ExpiredCursor);
     }
 }

@@ -90,26 +90,29 @@ pub(super) async fn by_index(parts: &[Part<'_>], offset: i64, count: i64) -> Res
     Ok(shown)
 }
 
-/// The page that begins at this place; its count is at least 1.
+/// The page that begins at this place; its count is at least 1. The total is counted for the first page alone, since counting
+/// reads the whole list; later pages repeat it from their cursor.
 ///
 /// # Errors
 /// 400 `tooMany`, 429 while Postgres is away.
 pub(super) async fn by_cursor(parts: &[Part<'_>], from: Place, count: i64) -> Result<Shown, Refusal> {
     const TOTAL_ALONE: Slice = Slice::Index { offset: 0, count: 0 };
     let (mut shown, mut count) = (Shown::default(), count);
+    let is_counted = from.total.is_none();
     for part in parts {
         let kind = part.kind;
-        if kind < from.kind || shown.next.is_some() {
-            part.show(TOTAL_ALONE, &mut shown).await?;
-        } else if count == 0 {
-            let page = part.show(TOTAL_ALONE, &mut shown).await?;
-            shown.next = (page.total > 0).then_some(Place { kind, last: None });
-        } else {
+        if kind >= from.kind && shown.next.is_none() {
             let last = from.last.clone().filter(|_| kind == from.kind);
-            let page = part.show(Slice::After { last, count }, &mut shown).await?;
+            let page = part.show(Slice::After { last, count, is_counted }, &mut shown).await?;
             count -= page.length;
-            shown.next = page.last.filter(|_| page.has_more).map(|last| Place { kind, last: Some(last) });
+            shown.next = page.has_more.then_some(Place { kind, last: page.last, total: None });
+        } else if is_counted {
+            part.show(TOTAL_ALONE, &mut shown).await?;
         }
+    }
+    shown.total = from.total.unwrap_or(shown.total);
+    if let Some(next) = &mut shown.next {
+        next.total = Some(shown.total);
     }
     Ok(shown)
 }
@@ -134,13 +137,14 @@ impl Part<'_> {
         let with_related = read::shows(self.projection, kind, types);
         let read = read_page(&self.context.app.pool, list, slice, kind, with_related).await;
         let (page, mut related) = read.map_err(|error| Refusal::unread(&error))?;
+        let total = page.total.unwrap_or_default();
         let told = Told {
-            total: page.total,
+            total,
             length: i64::try_from(page.records.len()).unwrap_or(i64::MAX),
             last: page.mark(),
             has_more: page.has_more,
         };
-        shown.total += page.total;
+        shown.total += total;
         let resource_type = kind.resource_type(types);
         shown.resources.extend(page.records.into_iter().map(|record| {
             let related = related.remove(&record.id).unwrap_or_default();

@@ -79,6 +79,15 @@ impl Order {
             (true, false) => "desc",
         }
     }
+
+    /// The words after a key when the list is read from its end.
+    pub(super) fn opposite(&self) -> &'static str {
+        match (self.descending, self.has_gaps) {
+            (true, _) => "asc",
+            (false, true) => "desc nulls first",
+            (false, false) => "desc",
+        }
+    }
 }
 
 /// The types that keys have in the database.

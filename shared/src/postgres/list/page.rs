@@ -57,27 +57,37 @@ impl List {
         slice: Slice,
         start: Option<Instant>,
     ) -> Result<Page, Error> {
+        let count = slice.count();
+        if self.is_whole
+            && count > 0
+            && let Some(offset) = slice.offset()
+        {
+            return self.cut(connection, offset, count).await;
+        }
         let (before, found) = match &slice {
-            Slice::Index { offset, .. } => {
-                (Some(*offset), self.by_index(connection, *offset, slice.count()).await?)
+            Slice::After { last: Some(last), .. } => (None, self.after(connection, last, count).await?),
+            Slice::After { is_counted: false, .. } => {
+                (None, self.statement(self.condition(), None, count).load(connection).await?)
             }
-            Slice::After { last: None, .. } => (Some(0), self.by_index(connection, 0, slice.count()).await?),
-            Slice::After { last: Some(last), .. } => {
-                (None, self.after(connection, last, slice.count()).await?)
+            Slice::Index { .. } | Slice::After { .. } => {
+                let offset = slice.offset().unwrap_or_default();
+                (Some(offset), self.by_index(connection, offset, count).await?)
             }
         };
-        let count = slice.count();
         let (mut records, mut keys) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
         for (id, resource, created, modified, version, key) in found {
             records.push(record((id, resource, created, modified, version))?);
             keys.push(key.unwrap_or_default());
         }
-        let mut page = Page { records, keys, total: 0, has_more: false };
+        let mut page = Page { records, keys, total: None, has_more: false };
         // One more than asked for was read, and tells that there are more.
         page.shorten(usize::try_from(count).unwrap_or_default());
         let length = i64::try_from(page.records.len()).unwrap_or(i64::MAX);
+        if !slice.is_counted() {
+            return Ok(page);
+        }
         // The last page tells the total by itself, unless it is beyond the end.
-        page.total = match before {
+        let total = match before {
             Some(before) if !page.has_more && count > 0 && (before == 0 || length > 0) => before + length,
             _ => {
                 if let Some(start) = start {
@@ -87,9 +97,12 @@ impl List {
                 self.count(connection).await?
             }
         };
-        if count == 0 {
-            page.has_more = before.unwrap_or_default() < page.total;
+        if count == 0
+            && let Some(before) = before
+        {
+            page.has_more = before < total;
         }
+        page.total = Some(total);
         Ok(page)
     }
 
@@ -115,7 +128,7 @@ impl List {
         let mut found = Vec::new();
         for condition in self.conditions_after(last) {
             let missing = count - i64::try_from(found.len()).unwrap_or(i64::MAX);
-            if count > 0 && missing >= 0 {
+            if missing >= 0 {
                 let condition = Sql::fill("? and ?", [condition, self.condition()]);
                 found.extend(self.statement(condition, None, missing).load(connection).await?);
             }
@@ -173,20 +186,20 @@ impl List {
         Statement::new(rows, self.is_plain())
     }
 
-    async fn count(&self, connection: &mut AsyncPgConnection) -> Result<i64, Error> {
+    pub(super) async fn count(&self, connection: &mut AsyncPgConnection) -> Result<i64, Error> {
         let parts = [self.table.name().into(), sql::uuid(self.tenant), self.condition()];
         let counted = Sql::fill("select count(*) from ? r where r.tenant_id = ? and ?", parts);
         Ok(Statement::<BigInt>::new(counted, self.is_plain()).get_result(connection).await?)
     }
 
-    fn condition(&self) -> Sql {
+    pub(super) fn condition(&self) -> Sql {
         self.condition.clone().unwrap_or_else(|| "true".into())
     }
 
     /// Whether it is what clients ask all the time, and an index answers: a look-up, or everybody, in the order of ids. The
     /// few texts of such statements are prepared once, and their time needs no bound of its own.
-    fn is_plain(&self) -> bool {
-        self.order.is_none() && self.condition.as_ref().is_none_or(Sql::is_lookup)
+    pub(super) fn is_plain(&self) -> bool {
+        self.order.is_none() && (self.is_whole || self.condition.as_ref().is_some_and(Sql::is_lookup))
     }
 }
 
@@ -194,6 +207,22 @@ impl Slice {
     fn count(&self) -> i64 {
         match self {
             Self::Index { count, .. } | Self::After { count, .. } => *count,
+        }
+    }
+
+    fn is_counted(&self) -> bool {
+        match self {
+            Self::Index { .. } => true,
+            Self::After { is_counted, .. } => *is_counted,
+        }
+    }
+
+    /// Its position, if it has to be counted anyway.
+    fn offset(&self) -> Option<i64> {
+        match self {
+            Self::Index { offset, .. } => Some(*offset),
+            Self::After { last: None, is_counted: true, .. } => Some(0),
+            Self::After { .. } => None,
         }
     }
 }

@@ -1,0 +1,112 @@
+//! A page of a list without a filter costs the same wherever it is: 100,000 people, by position and by cursor, in one run.
+//!
+//! `cargo bench -p tests --bench lists` prints how long the pages take; it fails where the last page by position takes more
+//! than three times as long as the first one, or one by cursor more than half as long again.
+
+#![expect(clippy::unwrap_used, reason = "what cannot go on panics")]
+
+use std::time::{Duration, Instant};
+
+use tests::okta::encode;
+use tests::{Answer, Okta, Stack, crowd};
+
+const PEOPLE: usize = 100_000;
+/// Of another company, in the same table.
+const OTHERS: usize = 50_000;
+/// How often each page is read.
+const ROUNDS: usize = 60;
+/// How many of them come first and are not counted.
+const WARM_UP: usize = 10;
+const MAX_BY_POSITION: f64 = 3.0;
+const MAX_BY_CURSOR: f64 = 1.5;
+
+/// The queries of which pages are timed: how they are called, and whether they are held to the bound.
+const QUERIES: [(&str, &str, bool); 3] = [
+    ("everybody", "/Users?count=100", true),
+    ("200 a page", "/Users?count=200", true),
+    ("by userName", "/Users?count=100&sortBy=userName", false),
+];
+
+#[tokio::main]
+async fn main() {
+    let stack = Stack::own().await;
+    let (tenant, other) = (stack.tenant("crowd").await, stack.tenant("beside").await);
+    println!("making {PEOPLE} people, and {OTHERS} of another company");
+    crowd::settle(&stack.db(), &[(tenant.id, PEOPLE), (other.id, OTHERS)]).await;
+    let okta = tenant.okta();
+    let mut is_slow = false;
+    for state in ["as they were loaded", "vacuumed"] {
+        if state == "vacuumed" {
+            stack.db().execute("vacuum analyze users").await;
+        }
+        println!("\n{state:<28}{:>10}{:>10}{:>10}{:>9}", "first", "middle", "last", "ratio");
+        for (name, query, is_held) in QUERIES {
+            is_slow |= by_position(&okta, name, query).await > MAX_BY_POSITION && is_held;
+            is_slow |= by_cursor(&okta, name, query).await > MAX_BY_CURSOR && is_held;
+        }
+        let total = median(&okta, &["/Users?count=0".to_owned()]).await;
+        println!("{:<28}{:>10.2}", "the total alone", total[0]);
+    }
+    println!("\nmedians, in ms");
+    if is_slow {
+        std::process::exit(1);
+    }
+}
+
+/// Prints what pages by position take; the ratio of the last one to the first.
+async fn by_position(okta: &Okta, name: &str, query: &str) -> f64 {
+    let at = |start: usize| format!("{query}&startIndex={start}");
+    let times = median(okta, &[at(1), at(PEOPLE / 2), at(PEOPLE - 99)]).await;
+    report(&format!("{name}, by position"), &times)
+}
+
+/// Prints what pages by cursor take: the second, which is the first that counts nobody, one in the middle and the last.
+async fn by_cursor(okta: &Okta, name: &str, query: &str) -> f64 {
+    let cursors = cursors(okta, query).await;
+    let at = |cursor: &str| format!("{query}&cursor={}", encode(cursor));
+    let paths = [0, cursors.len() / 2, cursors.len() - 1].map(|n| at(&cursors[n]));
+    let times = median(okta, &paths).await;
+    report(&format!("{name}, by cursor"), &times)
+}
+
+/// The cursors of all pages but the first.
+async fn cursors(okta: &Okta, query: &str) -> Vec<String> {
+    let (mut cursors, mut next) = (Vec::new(), String::new());
+    loop {
+        let page = read(okta, &format!("{query}&attributes=id&cursor={}", encode(&next))).await;
+        let Some(cursor) = page.body["nextCursor"].as_str() else { return cursors };
+        next = cursor.to_owned();
+        cursors.push(next.clone());
+    }
+}
+
+async fn read(okta: &Okta, path: &str) -> Answer {
+    let page = okta.get(path).await.is(200);
+    assert_eq!(page.total(), PEOPLE as u64, "{path}");
+    page
+}
+
+/// How long each of the pages takes, in ms: they are read in turns.
+async fn median(okta: &Okta, paths: &[String]) -> Vec<f64> {
+    let mut times = vec![Vec::new(); paths.len()];
+    for round in 0..ROUNDS + WARM_UP {
+        for (times, path) in times.iter_mut().zip(paths) {
+            let start = Instant::now();
+            read(okta, path).await;
+            if round >= WARM_UP {
+                times.push(start.elapsed());
+            }
+        }
+    }
+    let milliseconds = |mut times: Vec<Duration>| {
+        times.sort();
+        times[times.len() / 2].as_secs_f64() * 1_000.0
+    };
+    times.into_iter().map(milliseconds).collect()
+}
+
+fn report(name: &str, times: &[f64]) -> f64 {
+    let ratio = times[2] / times[0];
+    println!("{name:<28}{:>10.2}{:>10.2}{:>10.2}{ratio:>9.2}", times[0], times[1], times[2]);
+    ratio
+}

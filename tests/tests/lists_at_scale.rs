@@ -1,0 +1,167 @@
+//! 100,000 people in the list without a filter: a page costs the same wherever it is, by position and by cursor.
+
+use std::time::{Duration, Instant};
+
+use diesel::sql_types::BigInt;
+use diesel::{QueryableByName, sql_query};
+use diesel_async::{AsyncConnection, AsyncPgConnection};
+use shared::postgres::list::{List, Mark, Page, Slice, Sort};
+use shared::postgres::{Error, Pool};
+use shared::scim::Types;
+use shared::scim::path::AttrPath;
+use tests::okta::encode;
+use tests::{Okta, Stack, crowd, eventually};
+use uuid::Uuid;
+
+/// Whom the list shows.
+const PEOPLE: usize = 100_000;
+/// Of another company, in the same table.
+const OTHERS: usize = 20_000;
+/// A page.
+const COUNT: i64 = 100;
+/// Rows of the table that a page may read beside those that it shows.
+const SPARE: i64 = 400;
+/// So often a statement is tried: Postgres takes five plans for the values at hand before it may take one for any.
+const TRIES: usize = 8;
+/// So often a page is timed.
+const ROUNDS: usize = 15;
+
+/// Lists as ingest reads them, on one connection.
+struct Reader {
+    pool: Pool,
+    tenant: Uuid,
+}
+
+impl Reader {
+    fn list(&self, sort: Option<&str>) -> List {
+        let sort = sort.map(|by| Sort { by: AttrPath::new(by).unwrap(), descending: false });
+        List::new(self.tenant, &Types::default().user, "https://rollcall.example", None, sort.as_ref())
+            .unwrap()
+    }
+
+    /// A page, and the most rows of `users` that reading it took, whichever way Postgres planned it.
+    async fn page(&self, list: &List, slice: &Slice) -> (Page, i64) {
+        let read = async |c: &mut AsyncPgConnection| {
+            let before = rows_read(c).await?;
+            let page = list.page(c, slice.clone()).await?;
+            Ok::<_, Error>((page, rows_read(c).await? - before))
+        };
+        let (mut last, mut most) = (None, 0);
+        for _ in 0..TRIES {
+            let (page, rows) = self.pool.bounded(async |c| c.transaction(read).await).await.unwrap();
+            most = most.max(rows);
+            last = Some(page);
+        }
+        (last.unwrap(), most)
+    }
+
+    async fn rows(&self, list: &List, offset: i64) -> i64 {
+        self.page(list, &Slice::Index { offset, count: COUNT }).await.1
+    }
+}
+
+/// How many rows of `users` this transaction has read so far, by whatever scan.
+async fn rows_read(connection: &mut AsyncPgConnection) -> Result<i64, Error> {
+    // (Of no wider use: it has an `execute` for everything.)
+    use diesel_async::RunQueryDsl as _;
+
+    #[derive(QueryableByName)]
+    struct Read {
+        #[diesel(sql_type = BigInt)]
+        rows: i64,
+    }
+    let query = "select (coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint as rows \
+                 from pg_stat_xact_user_tables where relname = 'users'";
+    Ok(sql_query(query).get_result::<Read>(connection).await?.rows)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+async fn timed(okta: &Okta, path: &str) -> Duration {
+    let start = Instant::now();
+    let page = okta.get(path).await.is(200);
+    let took = start.elapsed();
+    assert_eq!(page.total(), PEOPLE as u64, "{path}");
+    took
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_100000_people_costs_the_same_wherever_it_is() {
+    let stack = Stack::own().await;
+    let (tenant, other) = (stack.tenant("crowd").await, stack.tenant("beside").await);
+    crowd::settle(&stack.db(), &[(tenant.id, PEOPLE), (other.id, OTHERS)]).await;
+    let reader = Reader { pool: Pool::new(&stack.database_url, 1).unwrap(), tenant: tenant.id };
+    let all = i64::try_from(PEOPLE).unwrap();
+
+    // As they were loaded: Postgres knows nothing of the table, and the index does not answer alone.
+    let whole = reader.list(None);
+    let first = reader.rows(&whole, 0).await;
+    let last = reader.rows(&whole, all - COUNT).await;
+    assert!(last <= first + SPARE, "the first page reads {first} rows, the last one {last}");
+
+    // As vacuum leaves them: what is read is the page, wherever it is.
+    eventually("a page reads its own rows alone", Duration::from_secs(60), async || {
+        stack.db().execute("vacuum users").await;
+        (reader.rows(&whole, 0).await <= COUNT + SPARE).then_some(())
+    })
+    .await;
+    for analyzed in [false, true] {
+        if analyzed {
+            stack.db().execute("analyze users").await;
+        }
+        for offset in [0, all / 4, all / 2, all / 2 + 1, all - COUNT, all - 1, all, 2 * all] {
+            let (page, rows) = reader.page(&whole, &Slice::Index { offset, count: COUNT }).await;
+            let length = COUNT.min((all - offset).max(0));
+            assert_eq!((page.records.len(), page.total), (usize::try_from(length).unwrap(), Some(all)));
+            assert!(rows <= COUNT + SPARE, "analyzed: {analyzed}: {rows} rows at {offset}");
+        }
+        // In the order of names the index has no say of who is linked; the page is read from the nearer end all the same.
+        let named = reader.list(Some("userName"));
+        for offset in [0, all - COUNT] {
+            let rows = reader.rows(&named, offset).await;
+            assert!(rows <= 3 * COUNT + SPARE, "analyzed: {analyzed}: {rows} rows at {offset} by name");
+        }
+        // By key: behind somebody in the middle.
+        let middle = reader.page(&whole, &Slice::Index { offset: all / 2, count: 1 }).await.0;
+        let last = middle.mark();
+        let slice = Slice::After { last: last.clone(), count: COUNT, is_counted: false };
+        let (page, rows) = reader.page(&whole, &slice).await;
+        assert_eq!((page.records.len(), page.total, page.has_more), (100, None, true));
+        let id = |mark: Option<Mark>| mark.unwrap().id;
+        assert!(page.records.iter().all(|record| record.id > id(last.clone())));
+        assert!(rows <= 2 * COUNT + SPARE, "analyzed: {analyzed}: {rows} rows by key");
+    }
+
+    // Over HTTP.
+    let okta = tenant.okta();
+    let mut times = [const { Vec::new() }; 3];
+    for _ in 0..ROUNDS {
+        for (times, start) in times.iter_mut().zip([1, PEOPLE / 2, PEOPLE - 99]) {
+            times.push(timed(&okta, &format!("/Users?startIndex={start}&count=100")).await);
+        }
+    }
+    let [first, middle, last] = times.map(median);
+    println!("by position: {first:?} the first page, {middle:?} in the middle, {last:?} the last one");
+    assert!(last <= 3 * first && middle <= 3 * first, "{first:?}, {middle:?}, {last:?}");
+
+    let (mut times, mut cursor, mut seen) = (Vec::new(), String::new(), Vec::with_capacity(PEOPLE));
+    loop {
+        let path = format!("/Users?attributes=id&count=200&cursor={}", encode(&cursor));
+        let start = Instant::now();
+        let page = okta.get(&path).await.is(200);
+        times.push(start.elapsed());
+        assert_eq!(page.total(), PEOPLE as u64);
+        seen.extend(page.resources().iter().map(|user| user["id"].as_str().unwrap().to_owned()));
+        let Some(next) = page.body["nextCursor"].as_str() else { break };
+        cursor = next.to_owned();
+    }
+    assert_eq!(seen.len(), PEOPLE);
+    assert!(seen.is_sorted_by(|one, other| one < other), "everybody once, in the order of ids");
+    let late = times.split_off(times.len() - 100);
+    let (early, late) = (median(times[..100].to_vec()), median(late));
+    println!("by cursor: {early:?} early, {late:?} late");
+    assert!(late <= early.mul_f64(1.5) + Duration::from_millis(5), "{early:?} early, {late:?} late");
+}
