@@ -144,7 +144,8 @@ impl Resource {
         let sent = self.with_unseen(resource_type, before);
         let left: Vec<String> = misfit.map(|misfit| misfit.attributes.clone()).unwrap_or_default();
         let mut mending = Mending::new(resource_type, before.members(), sent.members().clone(), left.clone());
-        for name in &left {
+        // Whether they are active is settled.
+        for name in left.iter().filter(|name| *name != ACTIVE) {
             mending.leave(name);
         }
         mending.finish().ok_or(error)

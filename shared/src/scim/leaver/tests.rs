@@ -277,6 +277,9 @@ fn a_put_of_little_more_than_active_leaves_what_must_be_there() {
         assert_eq!((resource.title(), resource.department()), (None, None), "{body}");
         resource.require(ResourceType::user()).unwrap();
     }
+    // Said twice, and once in a way that nobody understands.
+    let twice = json!({ "active": false, (USER_URN): { "active": "perhaps" } });
+    assert_eq!(put(&before, &twice).unwrap().resource.active(), Some(false));
     assert_eq!(put(&before, &json!({ "active": true })).unwrap_err().status, 400);
     assert_eq!(put(&before, &json!({})).unwrap_err().detail, "userName is required");
 }
