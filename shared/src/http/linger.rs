@@ -17,6 +17,8 @@ pub(super) const SILENCE: Duration = Duration::from_secs(5);
 const SHORT_SILENCE: Duration = Duration::from_secs(1);
 /// How long it may take in all.
 const TOTAL: Duration = Duration::from_secs(30);
+/// The same while there are many connections.
+const SHORT_TOTAL: Duration = Duration::from_secs(5);
 /// The most that a client may still send, in bytes.
 const MOST: usize = 1 << 30;
 /// What is thrown away at a time, in bytes.
@@ -28,14 +30,14 @@ pub(super) async fn linger(mut stream: TcpStream, is_crowded: bool, stop: &Cance
     if stream.shutdown().await.is_err() {
         return;
     }
-    let silence = if is_crowded { SHORT_SILENCE } else { SILENCE };
+    let (silence, total) = if is_crowded { (SHORT_SILENCE, SHORT_TOTAL) } else { (SILENCE, TOTAL) };
     let hurry = async {
         stop.cancelled().await;
         sleep(SHORT_SILENCE).await;
     };
     tokio::select! {
         () = discard(&stream, silence) => {}
-        () = sleep(TOTAL) => {}
+        () = sleep(total) => {}
         () = hurry => {}
     }
 }
