@@ -15,7 +15,7 @@ use tests::{Okta, Stack, check, eventually, holds_for};
 use crate::postgres_away::only_answers_okta_understands;
 
 /// How long until all goes on.
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(30);
 
 /// A tenant whose roads are all tried after each deletion.
 struct Roads<'a> {

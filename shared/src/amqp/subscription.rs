@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Error, Link};
+use super::{Error, Link, topology};
 use crate::retry::Delays;
 use crate::shutdown;
 
@@ -112,6 +114,41 @@ async fn take(
 /// How often it is looked whether the connection is still there.
 const WATCH: Duration = Duration::from_millis(200);
 
+/// How often a consumer that gets nothing looks whether it still is one.
+const LOOK: Duration = Duration::from_secs(3);
+/// So many looks in a row must say that it is not: the broker may be too busy to tell the truth.
+const LOOKS: u32 = 2;
+
+/// Returns when a consumer of this queue that gets nothing has been lost, and why. The broker says so when it cancels one; but
+/// where a queue is deleted and declared again within milliseconds it may not, and the new queue is consumed by nobody.
+async fn lost(connection: &Connection, queue: &str) -> Error {
+    let mut missed = 0;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        // A broker that blocks publishers may not read from this connection at all.
+        if connection.status().blocked() {
+            continue;
+        }
+        let look = async {
+            let channel = connection.create_channel().await?;
+            let passive = QueueDeclareOptions::durable().passive();
+            let state = channel.queue_declare(queue.into(), passive, FieldTable::default()).await?;
+            channel.close(200, "looked".into()).await?;
+            Ok(state)
+        };
+        let state = match while_connected(connection, look).await {
+            Ok(state) => state,
+            Err(error) => return error,
+        };
+        // Where one consumer at a time gets messages, those that wait may be for another one.
+        let is_passed_over = state.message_count() > 0 && !topology::has_single_consumer(queue);
+        missed = if state.consumer_count() == 0 || is_passed_over { missed + 1 } else { 0 };
+        if missed == LOOKS {
+            return Error::Unavailable("the queue does not know this consumer any more".to_owned());
+        }
+    }
+}
+
 /// Waits for the broker, but not on a connection that is no more: lapin may leave a call pending that was under way when
 /// the connection broke.
 async fn while_connected<T>(
@@ -132,6 +169,7 @@ async fn while_connected<T>(
 
 /// A consumer on a channel of its own.
 pub struct Subscription {
+    queue: String,
     connection: Arc<Connection>,
     channel: Channel,
     consumer: Consumer,
@@ -153,7 +191,12 @@ impl Subscription {
             Ok((channel, consumer))
         };
         let opened = while_connected(&connection, open).await;
-        Some(opened.map(|(channel, consumer)| Self { connection, channel, consumer }))
+        Some(opened.map(|(channel, consumer)| Self {
+            queue: queue.to_owned(),
+            connection,
+            channel,
+            consumer,
+        }))
     }
 
     /// Waits for a message, then takes what is ready beside it, at most `limit`. Safe to cancel.
@@ -163,7 +206,14 @@ impl Subscription {
     pub async fn next(&mut self, limit: usize) -> Result<Batch, Error> {
         let ended = || Error::Unavailable("the subscription ended".to_owned());
         let consumer = &mut self.consumer;
-        let first = async { Ok(consumer.next().await.ok_or_else(ended)??) };
+        let lost = lost(&self.connection, &self.queue);
+        let first = async {
+            tokio::select! {
+                biased;
+                first = consumer.next() => Ok(first.ok_or_else(ended)??),
+                error = lost => Err(error),
+            }
+        };
         let mut batch = vec![while_connected(&self.connection, first).await?];
         while batch.len() < limit {
             match self.consumer.next().now_or_never() {

@@ -40,6 +40,12 @@ pub fn is_followed(kind: &str) -> bool {
     })
 }
 
+/// Whether one consumer of this queue at a time gets messages.
+#[must_use]
+pub fn has_single_consumer(queue: &str) -> bool {
+    queue == ROLES
+}
+
 /// Declares what is missing, and returns its names. What is there already is left as it is, so that a limit can be changed by
 /// an operator. Safe to repeat at any time, and by several services at once.
 ///
