@@ -1,25 +1,18 @@
-//! Clients that hang up in the middle: what they asked for is done to its end, counts for their tenant until then, and a repeated
-//! request is told what came of it.
+//! Clients that hang up in the middle: what they asked for is done to its end, and a repeated request is told what came of it.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::okta::person;
 use tests::raw::head;
-use tests::servers::{Server, Servers};
-use tests::stack::Options;
 use tests::tenant::Key;
-use tests::{Answer, Okta, Stack, eventually};
+use tests::{Answer, Stack, eventually};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 const SOON: Duration = Duration::from_secs(60);
 /// How many operations a bulk request of these tests has.
 const MANY: usize = 200;
-/// As many requests as one tenant alone may have in hand.
-const PLACES: usize = 512;
-/// So many more are sent, since a look whether all places are taken takes one for a moment.
-const MORE: usize = 100;
 
 /// Sends a request and waits for nothing.
 async fn send(stack: &Stack, key: &Key, target: &str, media_type: &str, body: &str) -> TcpStream {
@@ -87,31 +80,4 @@ async fn stopping_waits_for_a_bulk_request_whose_client_hung_up() {
     eventually("ingest knows", SOON, async || (hung_up(&stack) == 1).then_some(())).await;
     assert!(tests::process::ended_well(stack.ingests[0].terminate().await));
     assert_eq!(users(&stack).await, MANY);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn events_keep_their_places_when_their_clients_hang_up() {
-    let servers = Servers::own().await;
-    let stack = Stack::start(Options { servers: Some(servers.clone()), ..Options::default() }).await;
-    let tenant = stack.tenant("events").await;
-    let okta = tenant.okta();
-    let is_full = async |okta: &Okta| {
-        let answer = okta.once(okta.request("GET", "/Users?count=0")).await;
-        answer.status == 429 && answer.detail().contains("too many requests in hand")
-    };
-    assert!(!is_full(&okta).await);
-
-    servers.freeze(Server::RabbitMq);
-    let event = tenant.content().assigned(&shared::id::new().to_string(), "Welcome").to_string();
-    let media_type = "application/cloudevents+json";
-    let sent = (0..PLACES + MORE).map(|_| send(&stack, &tenant.key, "/events", media_type, &event));
-    let streams = futures_util::future::join_all(sent).await;
-    eventually("they have all places", SOON, async || is_full(&okta).await.then_some(())).await;
-    drop(streams);
-    eventually("ingest knows that they hung up", SOON, async || (hung_up(&stack) >= PLACES).then_some(()))
-        .await;
-    let is_still_full = is_full(&okta).await;
-    servers.thaw(Server::RabbitMq);
-    assert!(is_still_full, "whoever hangs up has room for more");
-    eventually("all places are free", SOON, async || (!is_full(&okta).await).then_some(())).await;
 }
