@@ -199,3 +199,51 @@ async fn what_the_queue_does_not_take_is_not_promised() {
         assert_eq!(outcome(&okta, path).await["status"], "201");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_asynchronous_scim_request_has_a_status() {
+    let stack = Stack::shared().await;
+    let tenant = stack.tenant("async-only").await;
+    let okta = tenant.okta();
+    let id = okta.create(&person("ada@async.example", "Ada", "A")).await.is(201).id();
+    okta.set_active(&id, true).await.is(200);
+    let role = json!({
+        "specversion": "1.0", "type": "role.changed", "source": "/platform", "id": shared::id::new(),
+        "data": { "user": { "id": id }, "role": "manager" }
+    });
+    tenant.content().tell(&role).await.is(202);
+    stack.rollcall(&["user", "role", "async-only", "ada@async.example", "creator"]).await.well();
+    // As a pull leaves them: what Okta's API knows of somebody, and a leaver; with their verdicts, and waiting for them.
+    for (change, state) in [
+        ("user.supplement", "queued"),
+        ("user.supplement", "claimed"),
+        ("user.patch", "queued"),
+        ("user.patch", "claimed"),
+    ] {
+        let outcome = if state == "queued" { "null, null" } else { "200, outcome - 'asynchronous'" };
+        let like_a_pull = format!(
+            "insert into commands (id, tenant_id, change, resource_id, actor, request_id, fingerprint, state, status, outcome, \
+             issued_at) select '{}', tenant_id, '{change}', resource_id, 'pull', request_id, '{change} {state}', '{state}', \
+             {outcome}, issued_at from commands where tenant_id = '{}' and change = 'user.patch' and actor <> 'pull'",
+            shared::id::new(),
+            tenant.id
+        );
+        stack.db().execute(&like_a_pull).await;
+    }
+    let claimed = format!(
+        "select 1 from commands where tenant_id = '{}' and state = 'claimed' and status = 201",
+        tenant.id
+    );
+    eventually("it stands there that the create was told", Duration::from_secs(20), async || {
+        (stack.db().count(&claimed).await == 1).then_some(())
+    })
+    .await;
+    let rows = format!("select id, change, actor, state from commands where tenant_id = '{}'", tenant.id);
+    let rows = stack.db().rows(&rows).await;
+    assert_eq!(rows.len(), 8, "{rows:?}");
+    for row in rows {
+        let answer = okta.get(&format!("/Async/{}", row["id"].as_str().unwrap())).await;
+        assert_eq!(answer.status, 404, "{row}: {}", answer.text);
+        answer.is_error(404);
+    }
+}

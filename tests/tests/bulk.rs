@@ -163,10 +163,17 @@ async fn it_ends_at_as_many_errors_as_the_client_bears() {
         { "method": "GET", "path": "/Users/1" },
         post("c", "c@bulk.example"),
     ]);
-    let body = json!({ "schemas": [BULK], "failOnErrors": 2, "Operations": operations });
-    let answer = okta.with_body("POST", "/Bulk", &body).await.is(200);
+    let body = |most: Value| json!({ "schemas": [BULK], "failOnErrors": most, "Operations": operations });
+    let answer = okta.with_body("POST", "/Bulk", &body(json!(2))).await.is(200);
     assert_eq!(statuses(&answer), ["201", "404", "201", "400"]);
     assert_eq!(okta.get("/Users").await.is(200).total(), 2);
+
+    // None is how some clients say that they bear all.
+    for none in [json!(0), json!("0"), json!(null)] {
+        let answer = okta.with_body("POST", "/Bulk", &body(none)).await.is(200);
+        assert_eq!(statuses(&answer).len(), 5, "{}", answer.text);
+    }
+    okta.with_body("POST", "/Bulk", &body(json!(-1))).await.is_error_of(400, "invalidValue");
 }
 
 #[tokio::test(flavor = "multi_thread")]

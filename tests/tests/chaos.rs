@@ -44,6 +44,11 @@ async fn a_command_that_is_applied_twice_is_caught() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_create_that_is_handed_out_for_somebody_archived_is_caught() {
+    is_caught("no-active-check").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stale_command_that_is_applied_is_caught() {
     is_caught("no-ticket-check").await;
 }

@@ -21,7 +21,7 @@ struct Arguments {
     /// The seed of what is broken when; by default another one each time.
     #[arg(long)]
     seed: Option<u64>,
-    /// Runs workers with a fault (reply-before-commit, ack-before-commit, no-dedup, no-ticket-check) among such bad luck as
+    /// Runs workers with a fault (reply-before-commit, ack-before-commit, no-dedup, no-ticket-check, no-active-check) among such bad luck as
     /// brings it to light: the judge must notice.
     #[arg(long)]
     sabotage: Option<String>,

@@ -60,11 +60,12 @@ impl Subject {
     fn actions(&self) -> Vec<(usize, Action<Step>)> {
         let moments = self.lock();
         let mut steps: Vec<Step> = Vec::new();
-        let (mut unheard, mut given_up) = (0, 0_u128);
+        let (mut unheard, mut given_up, mut bodies) = (0, 0_u128, Vec::new());
         for (_, moment) in moments.iter() {
             match *moment {
                 Moment::Asked(_, op) => {
-                    steps.push(Step { op, ret: Ret::Unknown, unheard: None, buries: given_up });
+                    let body = body(op, &mut bodies);
+                    steps.push(Step { op, ret: Ret::Unknown, unheard: None, buries: given_up, body });
                 }
                 Moment::Answered(call, ret) => {
                     steps[call].ret = ret;
@@ -116,6 +117,18 @@ impl Subject {
     }
 }
 
+/// Which of the bodies of creates this one has, as a bit. (A group's second POST may make a second group: none is repeated.)
+fn body(op: Op, bodies: &mut Vec<Op>) -> u128 {
+    if !matches!(op, Op::Create { .. }) {
+        return 0;
+    }
+    let place = bodies.iter().position(|known| *known == op).unwrap_or_else(|| {
+        bodies.push(op);
+        bodies.len() - 1
+    });
+    u32::try_from(place).ok().and_then(|place| 1_u128.checked_shl(place)).expect("a life has few creates")
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::spec::{Thing, User};
@@ -159,6 +172,36 @@ mod tests {
         subject.answer(call, Ret::Done(None));
         read(&subject, 2, 3);
         assert!(!subject.is_explained());
+    }
+
+    /// The same POST again, first unheard or told, and deactivated in between or not.
+    fn repeated(first: Ret, deactivates: bool, again: Ret, read: (bool, i64)) -> bool {
+        let post = Op::Create { name: 0, title: 1, nick: 1 };
+        let subject = Subject::new("ada".to_owned());
+        let call = subject.ask(post);
+        subject.answer(call, first);
+        if deactivates {
+            let call = subject.ask(Op::Set { name: None, title: None, nick: None, active: Some(false) });
+            subject.answer(call, Ret::Done(None));
+        }
+        let call = subject.ask(post);
+        subject.answer(call, again);
+        let call = subject.ask(Op::Read);
+        let (active, version) = read;
+        subject.answer(call, Ret::Seen(Thing::User(User { active, version, ..ADA })));
+        subject.is_explained()
+    }
+
+    #[test]
+    fn a_repeated_post_is_told_what_it_made_or_restores_or_is_a_conflict() {
+        for first in [Ret::Unknown, Ret::Done(None)] {
+            assert!(repeated(first, false, Ret::Done(None), (true, 1)), "told");
+            assert!(repeated(first, false, Ret::Conflict, (true, 1)), "a new change");
+            assert!(!repeated(first, false, Ret::Done(None), (true, 2)), "nothing was to be changed");
+            assert!(repeated(first, true, Ret::Done(None), (true, 3)), "brought back");
+            assert!(!repeated(first, true, Ret::Done(None), (false, 2)), "told 201, and they stay archived");
+            assert!(!repeated(first, true, Ret::Conflict, (false, 2)), "nobody active is in the way");
+        }
     }
 
     #[test]

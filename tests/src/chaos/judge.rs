@@ -156,9 +156,12 @@ pub async fn what_was_queued_is_decided(stack: &Stack, queued: &[String]) -> Vec
     }
 }
 
-/// Of every request that was acknowledged one command took effect, and the log says so.
+/// Of every request that was acknowledged one command took effect, and the log says so; or it says that the same POST was repeated
+/// before it was known that the first had been told.
 pub async fn what_was_acknowledged_is_applied(stack: &Stack, acknowledged: &[String]) -> Vec<String> {
-    let rows = stack.db().rows("select request_id from commands where status < 300").await;
+    let applied = "select request_id from commands where status < 300 \
+        or outcome -> 'error' ->> 'detail' = 'the request was repeated, and the repetition made it'";
+    let rows = stack.db().rows(applied).await;
     let mut applied: HashMap<&str, usize> = HashMap::new();
     for request in rows.iter().filter_map(|row| row["request_id"].as_str()) {
         *applied.entry(request).or_default() += 1;

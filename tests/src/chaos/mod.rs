@@ -82,6 +82,8 @@ impl Plan {
             ],
             // What is delivered again is decided by another worker before the one that is paused wakes up.
             "no-ticket-check" => &["worker paused"],
+            // Whoever is told to try again does not.
+            "no-active-check" => &["worker paused", "worker killed", "worker to PostgreSQL: slow"],
             _ => &[],
         };
         Self { time, seed, only, sabotage: Some(sabotage.to_owned()) }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
@@ -19,6 +20,9 @@ use crate::okta::{Okta, PATCH_OP, encode, person};
 
 /// The most names that a person has in a life.
 const NAMES: u32 = 1_000;
+/// How often, and after which pauses, the provider looks whether a POST that it gave up took effect all the same.
+const LOOKS: usize = 20;
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Somebody, as an identity provider knows them.
 pub struct Person {
@@ -33,6 +37,8 @@ pub struct Person {
     /// Their address, if they were told of some content; and whether that was acknowledged.
     pub assigned: Option<(String, bool)>,
     values: AtomicU32,
+    /// The last POST: which name, title and nickName it had.
+    posted: Option<(u32, u32, u32)>,
 }
 
 /// What is known when a life is over.
@@ -49,6 +55,7 @@ impl Person {
             id: None,
             assigned: None,
             values: AtomicU32::new(1),
+            posted: None,
         }
     }
 
@@ -102,12 +109,22 @@ impl Person {
     }
 
     async fn create(&mut self, client: &Client, name: u32) {
-        let (title, nick) = (self.value(), self.value());
+        let posted = (name, self.value(), self.value());
+        self.post(client, posted, TRIES).await;
+    }
+
+    /// POST, tried again so often. Whoever is told that it is done is told of somebody active.
+    async fn post(&mut self, client: &Client, posted: (u32, u32, u32), most: u32) {
+        self.posted = Some(posted);
+        let (name, title, nick) = posted;
         let body = self.body(name, title, nick).to_string();
         let request = |okta: &Okta| okta.request("POST", "/Users").body(body.clone());
         let op = Op::Create { name, title, nick };
         let answer =
-            client.change(&self.subject, op, TRIES, request, |answer, first| self.done(answer, first)).await;
+            client.change(&self.subject, op, most, request, |answer, first| self.done(answer, first)).await;
+        if answer.as_ref().is_some_and(|answer| answer.status == 201 && answer.body["active"] != true) {
+            client.board.violation(format!("a POST was answered 201, and {} is archived", self.subject.name));
+        }
         self.note_id(client, answer.filter(|answer| answer.status == 201));
     }
 
@@ -216,6 +233,9 @@ impl Person {
     pub async fn live(mut self, client: &Client, rng: &mut StdRng) -> Self {
         let name = rng.random_range(0..NAMES);
         self.find(client, name).await;
+        if rng.random_bool(0.3) {
+            self.is_forgotten(client, name, rng.next_u32()).await;
+        }
         // As an admin who resubmits the task until it is done.
         while self.id.is_none() {
             self.create(client, name).await;
@@ -225,14 +245,14 @@ impl Person {
         }
         for _ in 0..rng.random_range(STEPS) {
             self.step(client, rng.next_u32()).await;
-            tokio::time::sleep(std::time::Duration::from_millis(rng.random_range(0..150))).await;
+            tokio::time::sleep(Duration::from_millis(rng.random_range(0..150))).await;
         }
         self
     }
 
     async fn step(&mut self, client: &Client, choice: u32) {
-        let more = choice / 16;
-        match choice % 16 {
+        let more = choice / 18;
+        match choice % 18 {
             0..=3 => self.set_one(client, more).await,
             // Two at once.
             4..=6 => {
@@ -250,11 +270,43 @@ impl Person {
                 self.set_active(client, false).await;
                 self.create(client, more % NAMES).await;
             }
-            13 => self.create(client, more % NAMES).await,
+            // The provider gives up after one try, or two; whatever came of it, the person leaves, and comes back by the same POST.
+            13 => {
+                self.set_active(client, false).await;
+                let posted = (more % NAMES, self.value(), self.value());
+                self.post(client, posted, more % 2).await;
+                self.come_back(client, more / NAMES).await;
+            }
             14 => self.find(client, more % NAMES).await,
+            // The same POST again, long after it was answered.
+            15 => self.come_back(client, more).await,
+            16 => self.create(client, more % NAMES).await,
             _ => {
                 self.read(client).await;
             }
+        }
+    }
+
+    /// The provider tries a POST once and gives up. If it took effect all the same, the person leaves, and comes back by the same POST.
+    async fn is_forgotten(&mut self, client: &Client, name: u32, choice: u32) {
+        let posted = (name, self.value(), self.value());
+        self.post(client, posted, 0).await;
+        for _ in 0..LOOKS {
+            if self.id.is_some() {
+                return self.come_back(client, choice).await;
+            }
+            tokio::time::sleep(LOOK).await;
+            self.find(client, name).await;
+        }
+    }
+
+    /// Leaves, or not, and is sent by the same POST as before, to the letter: what came of that may not be known, or may be long over.
+    async fn come_back(&mut self, client: &Client, choice: u32) {
+        if !choice.is_multiple_of(3) {
+            self.set_active(client, false).await;
+        }
+        if let Some(posted) = self.posted {
+            self.post(client, posted, TRIES).await;
         }
     }
 

@@ -88,32 +88,50 @@ pub struct Step {
     /// The unheard calls that were given up before this one was asked for: once this is acknowledged they must not override
     /// it any more.
     pub buries: u128,
+    /// Of a create: which of the history's bodies it has, as a bit. Those that repeat it have the same.
+    pub body: u128,
+}
+
+/// What the changes so far have come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sequel {
+    thing: Thing,
+    /// The unheard calls that must not take effect any more.
+    buried: u128,
+    /// The bodies of creates that took effect: a repeated one may be told so.
+    made: u128,
 }
 
 /// The sequential object.
 pub struct Spec;
 
 impl Specification for Spec {
-    type State = (Thing, u128);
+    type State = Sequel;
     type Operation = Step;
 
     fn init() -> Self::State {
-        (Thing::Nothing, 0)
+        Sequel { thing: Thing::Nothing, buried: 0, made: 0 }
     }
 
-    fn apply(step: &Step, &(thing, buried): &Self::State) -> (bool, Self::State) {
+    fn apply(step: &Step, before: &Self::State) -> (bool, Self::State) {
+        let Sequel { thing, buried, made } = *before;
         let is_buried = step.unheard.is_some_and(|place| buried >> place & 1 == 1);
         if step.ret == Ret::Nothing || is_buried {
-            return (true, (thing, buried));
+            return (true, *before);
         }
-        let (possible, after) = next(step.op, thing);
+        let (possible, after) = match (step.ret, next(step.op, thing)) {
+            // Nobody may have heard what the first try came to: the repeated request is told, and changes nothing.
+            (Ret::Done(_), (Ret::Conflict, _)) if made & step.body != 0 => (Ret::Done(None), thing),
+            (_, next) => next,
+        };
         let is_valid = match (step.ret, possible) {
             (Ret::Unknown, _) => true,
             (Ret::Done(shown), Ret::Done(_)) => shown.is_none_or(|shown| shown == after),
             (answered, possible) => answered == possible,
         };
         let buries = if matches!(step.ret, Ret::Done(_)) { step.buries } else { 0 };
-        (is_valid, (after, buried | buries))
+        let makes = if matches!(possible, Ret::Done(_)) { step.body } else { 0 };
+        (is_valid, Sequel { thing: after, buried: buried | buries, made: made | makes })
     }
 }
 

@@ -1,0 +1,140 @@
+//! The same request again: within the hour it may be told what its first try came to, if that still holds; later it is a new
+//! change. Nobody is answered 201 and stays archived.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::okta::{PATCH_OP, group, person};
+use tests::stack::Options;
+use tests::{Answer, Okta, Stack, check, eventually};
+
+const SOON: Duration = Duration::from_secs(20);
+
+async fn hasty_stack() -> Stack {
+    let environment = vec![("ROLLCALL_DEADLINE", "2".to_owned())];
+    Stack::start(Options { environment, ..Options::default() }).await
+}
+
+async fn post(okta: &Okta, path: &str, body: &Value) -> Answer {
+    okta.once(okta.request("POST", path).body(body.to_string())).await
+}
+
+/// A POST that is answered 429, and applied when its client does not listen any more.
+async fn post_unheard(stack: &Stack, okta: &Okta, path: &str, body: &Value) {
+    stack.workers[0].freeze();
+    post(okta, path, body).await.is_error(429);
+    stack.workers[0].thaw();
+    check::settled(stack).await;
+    eventually("it is applied, unheard", SOON, async || {
+        (stack.db().count("select 1 from commands where state = 'unclaimed'").await == 1).then_some(())
+    })
+    .await;
+}
+
+/// All that was asked for so far was asked for so long ago.
+async fn pass(stack: &Stack, time: &str) {
+    let earlier = format!(
+        "update commands set issued_at = issued_at - interval '{time}', decided_at = decided_at - interval '{time}'"
+    );
+    stack.db().execute(&earlier).await;
+}
+
+async fn only_user(stack: &Stack) -> (String, bool) {
+    let row = stack.db().one("select id, archived_at is null as active from users").await;
+    (row["id"].as_str().unwrap().to_owned(), row["active"] == true)
+}
+
+/// The answer made nobody new, brought this person back, and shows it; and once more the same is a conflict.
+async fn restores(stack: &Stack, okta: &Okta, body: &Value, id: &str) {
+    let again = post(okta, "/Users", body).await.is(201);
+    assert_eq!((again.id().as_str(), &again.body["active"]), (id, &json!(true)), "{}", again.text);
+    assert_eq!(okta.user(id).await.is(200).body["active"], json!(true));
+    assert_eq!(only_user(stack).await, (id.to_owned(), true));
+    post(okta, "/Users", body).await.is_error_of(409, "uniqueness");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_nobody_heard_of_restores_who_was_deactivated_since() {
+    for time in ["0 seconds", "30 minutes", "2 hours", "3 weeks"] {
+        let stack = hasty_stack().await;
+        let okta = stack.tenant("returned").await.okta();
+        let user = person("back@returned.example", "Re", "Turned");
+        post_unheard(&stack, &okta, "/Users", &user).await;
+        let (id, _) = only_user(&stack).await;
+        okta.set_active(&id, false).await.is(200);
+        pass(&stack, time).await;
+        restores(&stack, &okta, &user, &id).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_was_answered_restores_who_was_deactivated_since_though_the_mark_of_that_was_lost() {
+    let stack = Stack::own().await;
+    let okta = stack.tenant("marked").await.okta();
+    let user = person("back@marked.example", "Re", "Turned");
+    let id = post(&okta, "/Users", &user).await.is(201).id();
+    eventually("it stands there that it was told", SOON, async || {
+        (stack.db().count("select 1 from commands where state = 'claimed'").await == 1).then_some(())
+    })
+    .await;
+    stack.db().execute("update commands set state = 'decided'").await;
+    okta.set_active(&id, false).await.is(200);
+    pass(&stack, "2 seconds").await;
+    restores(&stack, &okta, &user, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_hour_the_same_request_is_a_new_change() {
+    for (time, user_again, groups) in [("50 minutes", 201, 1), ("70 minutes", 409, 2)] {
+        let stack = hasty_stack().await;
+        let okta = stack.tenant("later").await.okta();
+        let (user, readers) = (person("l@later.example", "La", "Ter"), group("Readers", &[]));
+        post_unheard(&stack, &okta, "/Users", &user).await;
+        pass(&stack, time).await;
+        assert_eq!(post(&okta, "/Users", &user).await.status, user_again, "after {time}");
+        stack.db().execute("delete from commands").await;
+
+        post_unheard(&stack, &okta, "/Groups", &readers).await;
+        pass(&stack, time).await;
+        post(&okta, "/Groups", &readers).await.is(201);
+        assert_eq!(stack.db().count("select 1 from groups").await, groups, "after {time}");
+        stack.db().execute("delete from commands").await;
+
+        // Handed out it is what it was; applied anew the version is another one than the client asks for.
+        let (id, _) = only_user(&stack).await;
+        let version = okta.user(&id).await.header("etag").to_owned();
+        let patch = json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "replace", "path": "title", "value": "T" }] });
+        let patch = || {
+            let request = okta.request("PATCH", &format!("/Users/{id}")).header("If-Match", &version);
+            okta.once(request.body(patch.to_string()))
+        };
+        stack.workers[0].freeze();
+        patch().await.is_error(429);
+        stack.workers[0].thaw();
+        check::settled(&stack).await;
+        eventually("it is applied, unheard", SOON, async || {
+            (stack.db().count("select 1 from commands where state = 'unclaimed'").await == 1).then_some(())
+        })
+        .await;
+        pass(&stack, time).await;
+        assert_eq!(patch().await.status, if user_again == 201 { 200 } else { 412 }, "after {time}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_of_somebody_inactive_that_nobody_heard_of_is_told_what_it_made() {
+    for (activates, status) in [(false, 201), (true, 409)] {
+        let stack = hasty_stack().await;
+        let okta = stack.tenant("inactive").await.okta();
+        let mut user = person("i@inactive.example", "In", "Active");
+        user["active"] = json!(false);
+        post_unheard(&stack, &okta, "/Users", &user).await;
+        let (id, _) = only_user(&stack).await;
+        if activates {
+            okta.set_active(&id, true).await.is(200);
+        }
+        let again = post(&okta, "/Users", &user).await;
+        assert_eq!(again.status, status, "{}", again.text);
+        assert_eq!(only_user(&stack).await, (id, activates));
+    }
+}
