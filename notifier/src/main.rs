@@ -125,7 +125,7 @@ async fn watch(folder: Folder, health: Health, stop: CancellationToken) {
     loop {
         let look = folder.clone();
         let state = tokio::task::spawn_blocking(move || look.check()).await.unwrap_or_else(|e| Err(e.into()));
-        if health.set("mail", state.as_ref().map(|()| ()).map_err(|_| "the folder cannot be written")) {
+        if health.set("mail", state.as_ref().copied().map_err(|_| "the folder cannot be written")) {
             match state {
                 Ok(()) => info!("the mail folder is there"),
                 Err(error) => warn!(%error, "the mail folder cannot be written"),

@@ -3,8 +3,6 @@
 //! `cargo bench -p tests --bench lists` prints how long the pages take; it fails where the last page by position takes more
 //! than three times as long as the first one, or one by cursor more than half as long again.
 
-#![expect(clippy::unwrap_used, reason = "what cannot go on panics")]
-
 use std::time::{Duration, Instant};
 
 use tests::okta::encode;

@@ -219,7 +219,10 @@ async fn clients_see_2xx_and_429_alone_while_postgresql_and_then_rabbitmq_are_aw
         vec![Pushed { user_name: "reader@balanced.example".to_owned(), answer: id }]
     };
     let made = Mutex::new(Vec::new());
-    let outages = async { made.lock().unwrap().extend(outages.await) };
+    let outages = async {
+        let pushed = outages.await;
+        made.lock().unwrap().extend(pushed);
+    };
     let mut people = under_load(&tenant, &balancer.origin(), &seen, outages).await;
     seen.judge();
     people.append(&mut made.lock().unwrap());

@@ -56,6 +56,9 @@ pub async fn find(
     Ok(query.select(GroupRow::as_select()).first(connection).await.optional()?)
 }
 
+/// What a member may be called: as the client said, the displayName, the userName.
+type Names = (Option<String>, Option<String>, String);
+
 /// The members of these groups, by group, each list in the order of ids. A member is called as the client said, else by the
 /// displayName, else by the userName.
 ///
@@ -72,12 +75,10 @@ pub async fn members(
         .select((
             group_members::group_id,
             users::id,
-            group_members::display,
-            users::display_name,
-            users::user_name,
+            (group_members::display, users::display_name, users::user_name),
         ));
-    let rows: Vec<(Uuid, Uuid, Option<String>, Option<String>, String)> = query.load(connection).await?;
-    let named = |(group, id, display, display_name, user_name): (_, _, Option<_>, Option<_>, _)| {
+    let rows: Vec<(Uuid, Uuid, Names)> = query.load(connection).await?;
+    let named = |(group, id, (display, display_name, user_name)): (Uuid, Uuid, Names)| {
         (group, id, display.or(display_name).unwrap_or(user_name))
     };
     Ok(by_first(rows.into_iter().map(named)))
