@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use crate::{db, programs, reaper};
 
 /// How many stacks fit on the pair that all share. Their virtual hosts are made in one go: each rabbitmqctl costs seconds.
-const ROOM: u32 = 80;
+const ROOM: u32 = 120;
 /// How many on a pair of one's own: few, since a broker that is started again starts each of its virtual hosts.
 const OWN_ROOM: u32 = 2;
 
