@@ -16,6 +16,9 @@ use crate::retry::Delays;
 
 /// How often it is looked whether all is there.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long after something was missed it is declared. Of a queue that is deleted and declared again within milliseconds RabbitMQ
+/// 3.10 tells its consumers nothing: they stay, and get nothing. Until then it has told them.
+const SETTLED: Duration = Duration::from_secs(1);
 /// How long declaring may take.
 const DECLARE: Duration = Duration::from_secs(10);
 /// The pauses between two looks, however loudly somebody misses something: they grow while declaring fails.
@@ -32,7 +35,7 @@ pub(super) async fn run(connection: &Connection, queue_limit: u32, asked: &Notif
     health.set(NAME, Ok(()));
     loop {
         tokio::select! {
-            () = asked.notified() => {}
+            () = asked.notified() => sleep(SETTLED).await,
             () = sleep(LOOK) => {}
         }
         // A broker that blocks publishers may not read from this connection at all.
