@@ -1,5 +1,5 @@
 //! Exchanges, queues and bindings, as data. Every service declares them when it connects, and again whatever is deleted
-//! later ([`super::repair`]).
+//! later (`super::repair`).
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
