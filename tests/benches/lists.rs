@@ -5,18 +5,16 @@
 
 use std::time::{Duration, Instant};
 
+use tests::crowd::{self, LARGE as PEOPLE, MAX_BY_CURSOR, MAX_BY_POSITION};
 use tests::okta::encode;
-use tests::{Answer, Okta, Stack, crowd};
+use tests::{Answer, Okta, Stack};
 
-const PEOPLE: usize = 100_000;
 /// Of another company, in the same table.
 const OTHERS: usize = 50_000;
 /// How often each page is read.
 const ROUNDS: usize = 60;
 /// How many of them come first and are not counted.
 const WARM_UP: usize = 10;
-const MAX_BY_POSITION: f64 = 3.0;
-const MAX_BY_CURSOR: f64 = 1.5;
 
 /// The queries of which pages are timed: how they are called, and whether they are held to the bound.
 const QUERIES: [(&str, &str, bool); 3] = [
@@ -86,7 +84,7 @@ async fn read(okta: &Okta, path: &str) -> Answer {
 
 /// How long each of the pages takes, in ms: they are read in turns.
 async fn median(okta: &Okta, paths: &[String]) -> Vec<f64> {
-    let mut times = vec![Vec::new(); paths.len()];
+    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); paths.len()];
     for round in 0..ROUNDS + WARM_UP {
         for (times, path) in times.iter_mut().zip(paths) {
             let start = Instant::now();
@@ -96,11 +94,7 @@ async fn median(okta: &Okta, paths: &[String]) -> Vec<f64> {
             }
         }
     }
-    let milliseconds = |mut times: Vec<Duration>| {
-        times.sort();
-        times[times.len() / 2].as_secs_f64() * 1_000.0
-    };
-    times.into_iter().map(milliseconds).collect()
+    times.into_iter().map(|times| crowd::median(times).as_secs_f64() * 1_000.0).collect()
 }
 
 fn report(name: &str, times: &[f64]) -> f64 {

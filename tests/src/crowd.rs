@@ -1,13 +1,31 @@
 //! People by the hundred thousand, written as rows: what is measured of a large roster needs no requests that made it.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use crate::db::Db;
 
+/// How many people a large company has.
+pub const LARGE: usize = 100_000;
+/// How much longer the last page of [`LARGE`] may take than the first one, by position.
+pub const MAX_BY_POSITION: f64 = 3.0;
+/// How much longer a late page may take than an early one, by cursor.
+pub const MAX_BY_CURSOR: f64 = 1.5;
 /// Rows written by one statement.
 const CHUNK: usize = 5_000;
 /// Every so many rows one is of an account that was made by hand and is not linked.
 const UNLINKED: usize = 21;
+
+/// The middle one.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
 
 /// How many rows hold this many people whom a list without a filter shows.
 #[must_use]

@@ -9,12 +9,11 @@ use shared::postgres::list::{List, Page, Slice, Sort};
 use shared::postgres::{Error, Pool};
 use shared::scim::Types;
 use shared::scim::path::AttrPath;
+use tests::crowd::{self, LARGE as PEOPLE, MAX_BY_CURSOR, MAX_BY_POSITION, median};
 use tests::okta::encode;
-use tests::{Okta, Stack, crowd, eventually};
+use tests::{Okta, Stack, eventually};
 use uuid::Uuid;
 
-/// Whom the list shows.
-const PEOPLE: usize = 100_000;
 /// Of another company, in the same table.
 const OTHERS: usize = 20_000;
 /// A page.
@@ -75,11 +74,6 @@ async fn rows_read(connection: &mut AsyncPgConnection) -> Result<i64, Error> {
     Ok(sql_query(query).get_result::<Read>(connection).await?.rows)
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
-
 async fn timed(okta: &Okta, path: &str) -> Duration {
     let start = Instant::now();
     let page = okta.get(path).await.is(200);
@@ -138,7 +132,8 @@ async fn time_by_position(okta: &Okta) {
     }
     let [first, middle, last] = times.map(median);
     println!("by position: {first:?} the first page, {middle:?} in the middle, {last:?} the last one");
-    assert!(last <= 3 * first && middle <= 3 * first, "{first:?}, {middle:?}, {last:?}");
+    let most = first.mul_f64(MAX_BY_POSITION);
+    assert!(last <= most && middle <= most, "{first:?}, {middle:?}, {last:?}");
 }
 
 /// Everybody, once.
@@ -160,7 +155,10 @@ async fn time_by_cursor(okta: &Okta) {
     times.truncate(100);
     let early = median(times);
     println!("by cursor: {early:?} early, {late:?} late");
-    assert!(late <= early.mul_f64(1.5) + Duration::from_millis(5), "{early:?} early, {late:?} late");
+    assert!(
+        late <= early.mul_f64(MAX_BY_CURSOR) + Duration::from_millis(5),
+        "{early:?} early, {late:?} late"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

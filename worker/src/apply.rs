@@ -3,12 +3,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use shared::amqp::dead::Attempt;
 use shared::clock::Clock;
 use shared::command::Command;
-use shared::postgres::{self, Pool, verdicts};
+use shared::postgres::{self, Limits, Pool, verdicts};
 use shared::retry::Delays;
 use shared::shutdown;
 use shared::ticket::Ticket;
@@ -30,6 +31,10 @@ const TAKEN: u32 = 20;
 /// How often a batch is folded again where other transactions were in the way otherwise (a deadlock, a lock that is not given up),
 /// before its commands are tried one by one.
 const FOLDS: u32 = 4;
+
+/// How long an attempt at a batch may take, in all of its statements, which have limits of their own. A connection that neither
+/// answers nor breaks is given up then.
+const ATTEMPT: Duration = Limits::WORKER.statement.saturating_mul(2);
 
 /// A verdict; or what was tried in vain, the oldest first: the last attempt says why there can be none.
 pub type Verdict = Result<Decision, Vec<Attempt>>;
@@ -239,25 +244,22 @@ impl Applier {
     }
 
     async fn attempt(&self, batch: &[&Command], keys: &mut Keys) -> Result<Vec<Verdict>, Error> {
-        let mut connection = self.pool.get().await?;
-        let connection: &mut AsyncPgConnection = &mut connection;
         let now = self.clock.now();
         let mut folded = None;
-        let done = connection
-            .transaction(async |connection: &mut AsyncPgConnection| {
-                let mut state = load(connection, keys, now).await?;
-                let verdicts = self.fold(&mut state, batch)?;
-                if keys.claim(&state) {
-                    // Who has them is looked at under their locks, which come before all others.
-                    let unlocked = "an externalId was claimed that was not locked";
-                    return Err(postgres::Error::Contention(unlocked).into());
-                }
-                let saved = save(connection, &state).await;
-                folded = Some(state);
-                saved?;
-                Ok(verdicts)
-            })
-            .await;
+        let transaction = async |connection: &mut AsyncPgConnection| {
+            let mut state = load(connection, keys, now).await?;
+            let verdicts = self.fold(&mut state, batch)?;
+            if keys.claim(&state) {
+                // Who has them is looked at under their locks, which come before all others.
+                let unlocked = "an externalId was claimed that was not locked";
+                return Err(postgres::Error::Contention(unlocked).into());
+            }
+            let saved = save(connection, &state).await;
+            folded = Some(state);
+            saved?;
+            Ok(verdicts)
+        };
+        let done = self.pool.within(ATTEMPT, async |c| c.transaction(transaction).await).await;
         if let (Err(Error::Postgres(postgres::Error::Taken { .. })), Some(state)) = (&done, &folded) {
             keys.add_names(state);
         }
@@ -324,14 +326,14 @@ impl Applier {
 
     /// Whether Postgres stores something other than the command in hand: it is not out of space, say.
     async fn takes_writes(&self) -> bool {
-        let Ok(mut connection) = self.pool.get().await else { return false };
-        let connection: &mut AsyncPgConnection = &mut connection;
-        let probe = "insert into outbox (kind, event) values ('probe', '{}')";
-        let probe = connection.transaction(async |connection: &mut AsyncPgConnection| {
-            diesel::sql_query(probe).execute(connection).await?;
+        let probe = async |connection: &mut AsyncPgConnection| {
+            diesel::sql_query("insert into outbox (kind, event) values ('probe', '{}')")
+                .execute(connection)
+                .await?;
             Err::<(), _>(diesel::result::Error::RollbackTransaction)
-        });
-        probe.await == Err(diesel::result::Error::RollbackTransaction)
+        };
+        let probed = self.pool.bounded(async |connection| Ok(connection.transaction(probe).await));
+        probed.await == Ok(Err(diesel::result::Error::RollbackTransaction))
     }
 
     async fn wait(&self, delays: &mut Delays) -> Result<(), Stopped> {

@@ -92,7 +92,12 @@ impl Publisher {
         // All of it in time: the wait for the calls before this one, and a channel that never opens because the connection breaks.
         let late = |_| Err(Error::Unavailable("it did not confirm in time".to_owned()));
         let published = tokio::time::timeout(self.limit, self.publish_in_turn(messages)).await;
-        published.unwrap_or_else(late)
+        let published = published.unwrap_or_else(late);
+        // No queue takes it, or the channel broke: that is what happens when an exchange is not there.
+        if matches!(published, Err(Error::Unroutable(_) | Error::Unavailable(_))) {
+            self.link.declare_again();
+        }
+        published
     }
 
     async fn publish_in_turn(&self, messages: &[Message]) -> Result<(), Error> {
@@ -105,12 +110,7 @@ impl Publisher {
         };
         // Checked again: the broker may have blocked publishers since the channel was made.
         self.link.connection()?;
-        let published = publish_all(&channel, messages).await;
-        // No queue takes it, or the channel broke: that is what happens when an exchange is not there.
-        if matches!(published, Err(Error::Unroutable(_) | Error::Unavailable(_))) {
-            self.link.declare_again();
-        }
-        published?;
+        publish_all(&channel, messages).await?;
         *slot = Some(channel);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Declaring again what was deleted at the broker while we are connected: a queue, the exchange, a binding.
 //!
-//! Whoever does not find something says so ([`super::Link::declare_again`]), and it is there a moment later. Nobody is told that a
-//! binding is gone, or a queue that is not in use now: therefore all of it is looked at every few seconds too.
+//! A caller that misses something says so ([`super::Link::declare_again`]), and it is declared a second later. The broker tells
+//! nobody that a binding is gone, or a queue that is not in use: so everything is also checked every few seconds.
 
 use std::time::Duration;
 

@@ -119,6 +119,10 @@ const LOOK: Duration = Duration::from_secs(3);
 /// So many looks in a row must say that it is not: the broker may be too busy to tell the truth.
 const LOOKS: u32 = 2;
 
+/// How long the end of a subscription may take. A broker that blocks publishers may not read from this connection at all; it takes
+/// the messages back when the channel is dropped.
+const CLOSE: Duration = Duration::from_secs(5);
+
 /// Returns when a consumer of this queue that gets nothing has been lost, and why. The broker says so when it cancels one; but
 /// where a queue is deleted and declared again within milliseconds it may not, and the new queue is consumed by nobody.
 async fn lost(connection: &Connection, queue: &str) -> Error {
@@ -253,6 +257,6 @@ impl Subscription {
             Ok(self.channel.close(200, "done".into()).await?)
         };
         // On a broken channel both fail, and the broker has taken the messages back already.
-        let _ = while_connected(&self.connection, close).await;
+        let _ = tokio::time::timeout(CLOSE, while_connected(&self.connection, close)).await;
     }
 }

@@ -88,20 +88,20 @@ impl Pool {
     ///
     /// # Errors
     /// Those of `work`, and [`Error::Unavailable`].
-    pub async fn within<T>(
+    pub async fn within<T, E: From<Error>>(
         &self,
         limit: Duration,
-        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut lent = Lent { connection: Some(self.get().await?), connector: &self.connector };
-        let Some(connection) = &mut lent.connection else { return Err(closed()) };
+        let Some(connection) = &mut lent.connection else { return Err(closed().into()) };
         match timeout(limit, work(connection)).await {
             Ok(result) => {
                 // Back into the pool.
                 drop(lent.connection.take());
                 result
             }
-            Err(_) => Err(Error::Unavailable("it did not answer in time".to_owned())),
+            Err(_) => Err(Error::Unavailable("it did not answer in time".to_owned()).into()),
         }
     }
 

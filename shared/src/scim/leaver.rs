@@ -144,6 +144,10 @@ impl Resource {
         let sent = self.with_unseen(resource_type, before);
         let left: Vec<String> = misfit.map(|misfit| misfit.attributes.clone()).unwrap_or_default();
         let mut mending = Mending::new(resource_type, before.members(), sent.members().clone(), left.clone());
+        if misfit.is_some() {
+            // Such a body is often no more than the deactivation: an absent attribute is not a wish to clear it.
+            mending = mending.keeping_omitted();
+        }
         // Whether they are active is settled.
         for name in left.iter().filter(|name| *name != ACTIVE) {
             mending.leave(name);

@@ -28,9 +28,7 @@ impl<'a> Draft<'a> {
         filter: &Filter,
         value: &Value,
     ) -> Result<(), Error> {
-        let mut elements = self.take_elements(target);
-        let mut chosen = self.select(target.attribute, &elements, filter)?;
-        self.spend_writing(chosen.len(), value)?;
+        let (mut elements, mut chosen) = self.take_selected(target, filter, value)?;
         let parent = Target { sub: None, ..*target };
         match (target.sub, how) {
             _ if chosen.is_empty() => {
@@ -108,8 +106,21 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    /// The values of a list, and the positions of those that satisfy the filter and are to be written.
+    pub(super) fn take_selected(
+        &mut self,
+        target: &Target<'a>,
+        filter: &Filter,
+        value: &Value,
+    ) -> Result<(Vec<Value>, Vec<usize>), Error> {
+        let elements = self.take_elements(target);
+        let chosen = self.select(target.attribute, &elements, filter)?;
+        self.spend_writing(chosen.len(), value)?;
+        Ok((elements, chosen))
+    }
+
     /// The positions of the values that satisfy the filter.
-    pub(super) fn select(
+    fn select(
         &mut self,
         attribute: &Attribute,
         elements: &[Value],
@@ -129,7 +140,7 @@ impl<'a> Draft<'a> {
         Ok(chosen)
     }
 
-    pub(super) fn spend_writing(&mut self, times: usize, value: &Value) -> Result<(), Error> {
+    fn spend_writing(&mut self, times: usize, value: &Value) -> Result<(), Error> {
         self.spend(times * (1 + size(value) / 16))
     }
 

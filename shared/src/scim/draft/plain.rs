@@ -21,9 +21,7 @@ impl<'a> Draft<'a> {
         value: &Value,
     ) -> Result<(), Error> {
         let attribute = target.attribute;
-        let mut elements = self.take_elements(target);
-        let chosen = self.select(attribute, &elements, filter)?;
-        self.spend_writing(chosen.len(), value)?;
+        let (mut elements, chosen) = self.take_selected(target, filter, value)?;
         match coerce_one(attribute, target, alone(value))? {
             None if how == How::Add => {}
             None => chosen.iter().rev().for_each(|&position| drop(elements.remove(position))),

@@ -17,6 +17,7 @@ pub(super) struct Mending<'a> {
     before: &'a Map<String, Value>,
     members: Map<String, Value>,
     left: Vec<String>,
+    keeps_omitted: bool,
 }
 
 /// Attributes that stand in one object: those of the core schema, or of an extension.
@@ -53,7 +54,13 @@ impl<'a> Mending<'a> {
         members: Map<String, Value>,
         left: Vec<String>,
     ) -> Self {
-        Self { resource_type, before, members, left }
+        Self { resource_type, before, members, left, keeps_omitted: false }
+    }
+
+    /// What the resource does not mention stays as it was: it comes from a body that is not a whole resource.
+    pub(super) fn keeping_omitted(mut self) -> Self {
+        self.keeps_omitted = true;
+        self
     }
 
     /// Leaves the attribute of this canonical name as it was.
@@ -75,12 +82,15 @@ impl<'a> Mending<'a> {
 
     /// The resource, if somebody is inactive by it.
     pub(super) fn finish(mut self) -> Option<Applied> {
+        let (resource_type, keeps_omitted) = (self.resource_type, self.keeps_omitted);
         self.core(|part, attributes| {
             part.tidy(attributes);
             part.keep_immutable(attributes);
             part.complete(attributes);
+            if keeps_omitted {
+                part.keep_omitted(attributes);
+            }
         });
-        let resource_type = self.resource_type;
         for schema in &resource_type.extensions {
             let attributes: Vec<&Attribute> = schema.attributes.iter().collect();
             self.extension(schema, |part| {
@@ -90,6 +100,9 @@ impl<'a> Mending<'a> {
                 if !part.members.is_empty() {
                     part.complete(&attributes);
                     part.withdraw(&attributes);
+                }
+                if keeps_omitted {
+                    part.keep_omitted(&attributes);
                 }
             });
         }
@@ -187,6 +200,15 @@ impl Part<'_> {
             // What was missing before may go on being so.
             if self.lacks(attribute) && self.leave(attribute, None) {
                 self.name(attribute, None);
+            }
+        }
+    }
+
+    /// What is not mentioned stays as it was.
+    fn keep_omitted(&mut self, attributes: &[&Attribute]) {
+        for attribute in attributes {
+            if !self.members.contains_key(&*attribute.name) {
+                self.leave(attribute, None);
             }
         }
     }

@@ -273,8 +273,9 @@ fn a_put_of_little_more_than_active_leaves_what_must_be_there() {
             (resource.given_name(), resource.primary_email()),
             (Some("Ann"), Some("ann@corp.example"))
         );
-        // What may be missing is cleared, as by every PUT.
-        assert_eq!((resource.title(), resource.department()), (None, None), "{body}");
+        // What such a body omits stays, required or not.
+        assert_eq!((resource.title(), resource.department()), (Some("Clerk"), Some("Sales")), "{body}");
+        assert_eq!(resource.external_id(), Some("00u1"), "{body}");
         resource.require(ResourceType::user()).unwrap();
     }
     // Said twice, and once in a way that nobody understands.
