@@ -1,28 +1,28 @@
 #!/usr/bin/env bash
-# What the story needs to talk: HTTP as Okta does it, the database and the mail folder to look into.
+# Helpers for deploy/story: HTTP requests like Okta's, database queries, and the mail directory.
 
-# One request with the credentials of .run/okta.env. Sets STATUS and ANSWER.
+# Sends one request with the credentials in .run/okta.env. Sets STATUS and ANSWER.
 # usage: call METHOD URL [BODY [CONTENT-TYPE]]
 call() {
   local method=$1 url=$2 body=${3-} type=${4:-application/scim+json; charset=utf-8} said=()
   [[ -z $body ]] || said=(-H "Content-Type: $type" --data-binary "$body")
-  # The key goes to curl through a pipe: arguments can be seen by everybody on the machine.
+  # Pass the key to curl through a pipe: all users of the machine can see arguments.
   ANSWER=$(curl -s -m 60 -X "$method" -H 'Accept: application/scim+json' -A 'Okta SCIM Client 1.0.0' "${said[@]}" \
     -K <(printf 'user = "%s:%s"\n' "$USERNAME" "$API_KEY") -w '\n%{http_code}' "$url") ||
-    die "No answer from $url: does deploy/run still run?"
+    die "No response from $url. Check that deploy/run is still running."
   STATUS=${ANSWER##*$'\n'}
   ANSWER=${ANSWER%$'\n'*}
 }
 
-# A value out of the last answer, by a jq filter.
+# A value of the last response, by a jq filter.
 answer() { jq -r "$1" <<<"$ANSWER" 2>/dev/null || true; }
 
-# Ends the story unless the last answer has this status.
+# Fails unless the last response has this status.
 expect() {
-  [[ $STATUS == "$1" ]] || die "That should have been answered $1, but it was $STATUS: $(answer '.detail // .' | head -c 300)"
+  [[ $STATUS == "$1" ]] || die "Expected status $1, but got $STATUS: $(answer '.detail // .' | head -c 300)"
 }
 
-# usage: sql QUERY [NAME=VALUE…]     the values stand in the query as :'NAME'
+# usage: sql QUERY [NAME=VALUE…]     the query refers to the values as :'NAME'
 sql() {
   local query=$1 values=() pair
   shift
@@ -30,7 +30,7 @@ sql() {
   run_psql -X -q -At -F ' | ' -v ON_ERROR_STOP=1 "${values[@]}" <<<"$query"
 }
 
-# The password is taken out of the URL, since arguments can be seen by everybody on the machine.
+# Takes the password out of the URL, since all users of the machine can see arguments.
 run_psql() {
   local url=$DATABASE_URL
   if [[ $url =~ ^([a-z]+://[^:/@]+):([^@]*)@(.*)$ ]]; then
@@ -40,7 +40,7 @@ run_psql() {
   fi
 }
 
-# How many mails lie there for this address.
+# The number of mails to this address.
 mails_to() { { grep -lis "^To:.*$1" "$MAIL"/*.eml || true; } | wc -l; }
 
 mails_are() { [[ $(mails_to "$1") -eq $2 ]]; }

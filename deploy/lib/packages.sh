@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# What the distribution must provide, and installing what is missing of it (Debian, Ubuntu), without starting or
-# touching any server of the distribution.
+# Installs missing packages of the distribution (Debian, Ubuntu) without starting or changing any of its servers.
 
-# The services of its own that a package would switch on when it is installed.
+# The services that a package's installation would enable.
 package_services() {
   case $1 in
     rabbitmq-server) echo rabbitmq-server epmd.service epmd.socket ;;
@@ -11,7 +10,7 @@ package_services() {
   esac
 }
 
-# Is what a package is wanted for there already, from wherever it came?
+# Whether the tools of a package are available, from whatever source.
 provided() {
   case $1 in
     postgresql) find_postgres ;;
@@ -34,7 +33,7 @@ as_root() {
   fi
 }
 
-# Installs those of the named packages that are missing; quiet and quick if none is.
+# Installs the named packages that are missing.
 install_packages() {
   local package missing=()
   for package in "$@"; do
@@ -42,21 +41,21 @@ install_packages() {
   done
   ((${#missing[@]})) || return 0
   if ! command -v apt-get >/dev/null; then
-    die "This is not Debian or Ubuntu, so install these with your system's own means and start again: ${missing[*]}."
+    die "This is not Debian or Ubuntu. Install these packages with your system's package manager and run this again: ${missing[*]}."
   fi
   if [[ $EUID -ne 0 ]]; then
-    command -v sudo >/dev/null || die "These packages are missing, and there is no sudo: as root, run: apt-get install ${missing[*]}"
-    sudo -n true 2>/dev/null || [[ -t 0 ]] || die "These packages are missing, and sudo wants a password: run: sudo apt-get install ${missing[*]}"
+    command -v sudo >/dev/null || die "These packages are missing, and sudo is not installed. As root, run: apt-get install ${missing[*]}"
+    sudo -n true 2>/dev/null || [[ -t 0 ]] || die "These packages are missing, and sudo needs a password. Run: sudo apt-get install ${missing[*]}"
   fi
-  say "Installing ${missing[*]} (from the distribution; their own services stay off)."
+  say "Installing ${missing[*]} (from the distribution, with their services disabled)."
   apt_install "${missing[@]}"
   for package in "${missing[@]}"; do
-    provided "$package" || die "The package $package was installed, but what it should provide was not found."
+    provided "$package" || die "The package $package is installed, but its programs were not found."
   done
 }
 
-# The packages' scripts would start their servers at once and at every boot. A policy file, which invoke-rc.d and
-# deb-systemd-invoke ask, says no for these while apt works; then those services that are new here are switched off.
+# The packages' scripts would start their servers now and at every boot. During the installation, a policy file for
+# invoke-rc.d and deb-systemd-invoke forbids that. Afterwards the new services are disabled.
 apt_install() (
   policy=/usr/sbin/policy-rc.d
   log=$(mktemp)
@@ -70,19 +69,19 @@ apt_install() (
     ours=1
     as_root tee "$policy" >/dev/null <<'POLICY'
 #!/bin/sh
-# Written by Rollcall's deploy scripts for the time of one installation.
+# Written by Rollcall's deploy scripts for the duration of one installation.
 case "$1" in rabbitmq-server* | postgresql* | epmd* | haproxy*) exit 101 ;; esac
 exit 0
 POLICY
     as_root chmod 755 "$policy"
   fi
   apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300)
-  # The lists may be missing or old: then they are fetched, and the installation is tried again.
+  # If the package lists are missing or old, update them and retry.
   if ! as_root "${apt[@]}" install --no-install-recommends "$@" >"$log" 2>&1 </dev/null; then
-    say "  Fetching the distribution's package lists."
+    say "  Updating the package lists."
     as_root "${apt[@]}" update >"$log" 2>&1 </dev/null || true
     if ! as_root "${apt[@]}" install --no-install-recommends "$@" >>"$log" 2>&1 </dev/null; then
-      die_with "$log" "apt-get could not install $*: see its words above."
+      die_with "$log" "apt-get failed to install $*; see its output above."
     fi
   fi
   for service in "${fresh[@]}"; do
@@ -90,14 +89,14 @@ POLICY
   done
 )
 
-# Was this service of the distribution here before?
+# Whether this service is already installed.
 service_known() {
   local unit=$1
   [[ $unit == *.* ]] || unit=$unit.service
   [[ -e /etc/init.d/$1 || -e /lib/systemd/system/$unit || -e /etc/systemd/system/$unit ]]
 }
 
-# Stopped, in case an older policy file let it start, and not started at the next boot.
+# Disables a service. Stops it too, in case an existing policy file has allowed it to start.
 switch_off() {
   if [[ -d /run/systemd/system ]]; then as_root systemctl stop "$1" >/dev/null 2>&1 || true; fi
   if command -v systemctl >/dev/null; then

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Ports: which are taken, by whom, and picking one that is free.
-# Reads /proc/net, so that it needs no tool and opens no connection to anybody's server.
+# Finds used and free ports, and the process that uses a port.
+# Reads /proc/net, so it needs no tools and opens no connections to other servers.
 
-# Is anything listening on this TCP port, on any address?
+# Whether a process listens on this TCP port, on any address.
 port_taken() {
   local hex
   hex=$(printf '%04X' "$1")
@@ -13,8 +13,8 @@ port_taken() {
   fi
 }
 
-# The preferred port if it is free, else a random free one of the thousand after it.
-# usage: pick_port PREFERRED [scatter]     with "scatter" always a random one
+# The preferred port if it is free, else a random free one of the next 1000.
+# usage: pick_port PREFERRED [scatter]     "scatter" always picks a random port
 pick_port() {
   local port=$1 attempt
   [[ ${2-} == scatter ]] && port=$(($1 + 1 + RANDOM % 1000))
@@ -25,10 +25,10 @@ pick_port() {
     fi
     port=$(($1 + 1 + RANDOM % 1000))
   done
-  die "No free port was found between $1 and $(($1 + 1000)): stop something that listens there."
+  die "No free port between $1 and $(($1 + 1000)). Stop a program that uses one of them."
 }
 
-# The inodes of the sockets that listen on a port: what /proc/PID/fd names them by.
+# The inodes of the sockets that listen on a port, as /proc/PID/fd shows them.
 port_inodes() {
   local hex
   hex=$(printf '%04X' "$1")
@@ -45,7 +45,7 @@ port_held_by() {
   return 1
 }
 
-# "nginx (pid 4711)" for the process that listens on a port, or nothing if it cannot be seen.
+# The process that listens on a port, such as "nginx (pid 4711)", or nothing if it is not visible.
 port_holder() {
   local inode link pid
   for inode in $(port_inodes "$1"); do

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# The private PostgreSQL: found, made, started, probed and stopped. Its data is in .run/postgres, it listens on the
-# loopback only, and its passwords are generated. It has no Unix socket: a path to one may grow too long.
+# The private PostgreSQL: finds, initializes, starts, probes and stops it. Its data is in .run/postgres. It listens on
+# the loopback interface only, with generated passwords, and without a Unix socket, whose path could become too long.
 
-# Sets PG_HOME, the data's place, and PG_BIN, the newest installed server's programs, or those that made the data.
+# Sets PG_HOME, the data's location, and PG_BIN, the programs of the version that created the data, else of the newest
+# one.
 find_postgres() {
   local version=
   PG_BIN=
-  # What .run/postgres links to, since the postgres user may be able to go there only.
+  # Resolve the link .run/postgres: the postgres user may have access only to its target.
   PG_HOME=$(realpath -m "$RUN/postgres")
   if [[ -d $PG_HOME/data ]]; then
     version=$(as_postgres_user cat "$PG_HOME/data/PG_VERSION" 2>/dev/null) || true
@@ -17,51 +18,51 @@ find_postgres() {
   elif [[ -z $version ]] && command -v postgres initdb pg_isready >/dev/null; then
     PG_BIN=$(dirname "$(command -v postgres)")
   elif [[ -n $version ]]; then
-    die "The data in $RUN/postgres was made by PostgreSQL $version, which is not installed: install postgresql-$version, or move $RUN/postgres away to begin anew."
+    die "The data in $RUN/postgres was created by PostgreSQL $version, which is not installed. Install postgresql-$version, or move $RUN/postgres away to start with an empty database."
   else
     return 1
   fi
 }
 
-# PostgreSQL refuses to run as root; then its own user runs it, and setpriv (unlike su) becomes the command it starts.
+# PostgreSQL refuses to run as root, so the user postgres runs it. setpriv, unlike su, replaces itself by the command.
 as_postgres_user() {
   local become=()
   [[ $EUID -ne 0 ]] || become=(setpriv --reuid=postgres --regid=postgres --init-groups --)
   (cd / && env -i PATH="$PATH" LC_ALL=C.UTF-8 "${become[@]}" "$@")
 }
 
-# Makes .run/postgres. Where the postgres user cannot reach it, because the checkout lies in somebody's closed home,
-# the data goes under /var/lib and .run/postgres is a link to it.
+# Creates .run/postgres. If the postgres user cannot access it, for instance in a private home directory, the data is
+# stored below /var/lib and .run/postgres is a link to it.
 make_postgres_home() {
   [[ ! -d $PG_HOME ]] || return 0
   if [[ $EUID -ne 0 ]]; then
     mkdir -m 700 "$PG_HOME"
     return
   fi
-  getent passwd postgres >/dev/null || die "There is no user \"postgres\", and PostgreSQL does not run as root: install the package postgresql, or run this as an ordinary user."
+  getent passwd postgres >/dev/null || die "There is no user \"postgres\", and PostgreSQL does not run as root. Install the package postgresql, or run this as an ordinary user."
   rm -f "$RUN/postgres"
   if as_postgres_user test -x "$RUN"; then
     PG_HOME=$RUN/postgres
     mkdir -m 700 "$PG_HOME"
   else
-    PG_HOME=$(mktemp -d /var/lib/rollcall-XXXXXXXX) || die "/var/lib cannot be written, and the user postgres cannot reach $RUN: use a checkout outside of closed folders."
+    PG_HOME=$(mktemp -d /var/lib/rollcall-XXXXXXXX) || die "/var/lib is not writable, and the user postgres has no access to $RUN. Move the checkout outside of private directories."
     ln -s "$PG_HOME" "$RUN/postgres"
-    say "PostgreSQL runs as the user postgres, who cannot enter $RUN: its data is in $PG_HOME."
+    say "PostgreSQL runs as the user postgres, who has no access to $RUN. Its data is in $PG_HOME."
   fi
   chown postgres: "$PG_HOME"
 }
 
-# Makes the data folder, the role and the database, if that has not been done.
+# Creates the data directory, the role and the database, unless they exist.
 make_postgres_data() {
   local log=$RUN/log/postgres.log
   [[ ! -d $PG_HOME/data ]] || return 0
   [[ -n ${POSTGRES_PASSWORD-} ]] || POSTGRES_PASSWORD=$(secret)
   remember_passwords
-  # Made under another name and then renamed: an interrupted beginning is begun again.
+  # Initialize under another name and rename at the end, so that an interrupted initialization is repeated.
   as_postgres_user rm -rf "$PG_HOME/unfinished"
   if ! as_postgres_user "$PG_BIN/initdb" -D "$PG_HOME/unfinished" -U postgres --auth-local=peer --auth-host=scram-sha-256 \
     --encoding=UTF8 --lc-collate=C --lc-ctype=C.UTF-8 --data-checksums --no-sync >>"$log" 2>&1; then
-    die_with "$log" "PostgreSQL could not make its data folder: see $log."
+    die_with "$log" "PostgreSQL failed to create its data directory; see $log."
   fi
   as_postgres_user "$PG_BIN/postgres" --single -D "$PG_HOME/unfinished" postgres >>"$log" 2>&1 <<SQL
 CREATE ROLE rollcall LOGIN CREATEDB CREATEROLE PASSWORD '$POSTGRES_PASSWORD'
@@ -72,8 +73,7 @@ SQL
   as_postgres_user mv "$PG_HOME/unfinished" "$PG_HOME/data"
 }
 
-# Sized for two cores. Durability is left as it should be. The log never holds the values of rows, which are names and
-# addresses of people: no statements, no details.
+# Sized for two cores, with full durability. Statements and details are not logged, since they contain personal data.
 write_postgres_settings() {
   as_postgres_user tee "$PG_HOME/data/rollcall.conf" >/dev/null <<CONF
 listen_addresses = '127.0.0.1'
@@ -102,8 +102,8 @@ log_statement = none
 CONF
 }
 
-# The backends of a server that was killed outlive it for a moment and keep the new one from starting; and a pid file of
-# before a reboot may name a process of somebody else.
+# Removes what keeps a server from starting: backends that outlive a killed server for a moment, and a pid file from
+# before a reboot, which may name an unrelated process.
 clear_postgres_leftovers() {
   local data=$PG_HOME/data pid cwd leftover=
   for pid in $(pgrep_exe postgres); do
@@ -117,10 +117,10 @@ clear_postgres_leftovers() {
   as_postgres_user rm -f "$data/postmaster.pid"
 }
 
-# Begins the start; the caller waits with await_postgres. Does nothing if it runs.
+# Starts the server unless it is running. The caller waits with await_postgres.
 begin_postgres() {
   lives postgres && return
-  find_postgres || die "PostgreSQL is not installed: deploy/run installs it."
+  find_postgres || die "PostgreSQL is not installed. deploy/run installs it."
   make_postgres_home
   make_postgres_data
   if [[ -z ${POSTGRES_PORT-} ]] || port_taken "$POSTGRES_PORT"; then
@@ -150,12 +150,12 @@ await_postgres() {
   for attempt in 1 2 3; do
     await 60 postgres_settled || break
     lives postgres && return
-    # If somebody took the port since it was picked, begin_postgres picks another.
+    # If another process has taken the port since it was picked, begin_postgres picks another one.
     if ! port_taken "$POSTGRES_PORT" || ((attempt == 3)); then break; fi
     begin_postgres
   done
-  die_with "$RUN/log/postgres.log" "PostgreSQL did not start: see $RUN/log/postgres.log."
+  die_with "$RUN/log/postgres.log" "PostgreSQL did not start; see $RUN/log/postgres.log."
 }
 
-# SIGINT is its "fast" stop: it ends the sessions, keeps the data, and does not wait for clients to leave.
+# SIGINT is PostgreSQL's fast shutdown: it ends all sessions without waiting for clients, and keeps the data.
 stop_postgres() { stop_process postgres INT "${1:-30}"; }

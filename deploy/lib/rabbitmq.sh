@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The private RabbitMQ: found, configured, started, probed and stopped. A node of its own in every respect: its name,
-# cookie, data, ports and port mapper (epmd) are not the distribution's; it loads no plugin and listens on the
-# loopback only.
+# The private RabbitMQ: finds, configures, starts, probes and stops it. The node shares nothing with the distribution's:
+# it has its own name, cookie, data, ports and port mapper (epmd). It loads no plugins and listens on the loopback
+# interface only.
 
 find_rabbitmq() {
   local candidate
-  # Not the wrapper in /usr/sbin: it insists on the system's user and folders.
+  # Not the wrapper in /usr/sbin, which requires the system's user and directories.
   for candidate in /usr/lib/rabbitmq/bin "$(dirname "$(realpath -m "$(command -v rabbitmq-server || echo /none/x)")")"; do
     RABBIT_BIN=$candidate
     [[ -x $RABBIT_BIN/rabbitmq-server && -e $RABBIT_BIN/rabbitmq-env ]] && command -v erl epmd >/dev/null && return
@@ -13,7 +13,7 @@ find_rabbitmq() {
   return 1
 }
 
-# Fills RABBIT_ENV: all that makes the node ours. env -i keeps out what the user's shell has set for another node.
+# Sets RABBIT_ENV, the node's environment. env -i excludes variables that the user has set for another node.
 rabbitmq_environment() {
   local home=$RUN/rabbitmq
   RABBIT_ENV=(
@@ -27,8 +27,8 @@ rabbitmq_environment() {
     RABBITMQ_ENABLED_PLUGINS_FILE="$home/enabled_plugins" RABBITMQ_PLUGINS_EXPAND_DIR="$home/plugins"
     RABBITMQ_MNESIA_BASE="$home/data" RABBITMQ_SCHEMA_DIR="$home/schema" RABBITMQ_GENERATED_CONFIG_DIR="$home/generated"
     RABBITMQ_LOG_BASE="$home/log" RABBITMQ_LOGS=- RABBITMQ_PID_FILE="$home/pid"
-    # With these the start script becomes the Erlang machine instead of keeping it as a child, so that the pid file
-    # names the broker itself.
+    # With these, the start script execs the Erlang VM instead of keeping it as a child, so that the pid file names the
+    # broker itself.
     RABBITMQ_ALLOW_INPUT=1 RABBITMQ_SERVER_START_ARGS="-noinput +B i"
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1}"
     ERL_CRASH_DUMP=/dev/null
@@ -56,13 +56,13 @@ disk_free_limit.absolute = 50MB
 raft.wal_max_size_bytes = 67108864
 log.console.level = info
 CONF
-  ) || die "$home cannot be written: check whether the disk is full."
+  ) || die "Cannot write to $home. Check whether the disk is full."
 }
 
-# Begins the start; the caller waits with await_rabbitmq. Does nothing if it runs.
+# Starts the broker unless it is running. The caller waits with await_rabbitmq.
 begin_rabbitmq() {
   lives rabbitmq && return
-  find_rabbitmq || die "RabbitMQ is not installed: deploy/run installs it."
+  find_rabbitmq || die "RabbitMQ is not installed. deploy/run installs it."
   if [[ -z ${AMQP_PASSWORD-} || -z ${RABBIT_COOKIE-} ]]; then
     AMQP_PASSWORD=$(secret)
     RABBIT_COOKIE=$(secret)
@@ -82,8 +82,8 @@ spawn_rabbitmq() {
   spawn rabbitmq "${RABBIT_ENV[@]}" "$RABBIT_BIN/rabbitmq-server"
 }
 
-# The first bytes of an AMQP conversation, answered by a method frame: the broker takes connections. It opens its port
-# last, after its data is read and its user made. (Asking rabbitmqctl would start a second Erlang machine each time.)
+# Sends an AMQP protocol header and expects a method frame. The broker opens its port last, after reading its data and
+# creating its user. (rabbitmqctl would start a second Erlang VM for each probe.)
 rabbitmq_ready() {
   local answer
   port_held_by "$AMQP_PORT" "$(pid_of rabbitmq)" || return 1
@@ -102,21 +102,21 @@ await_rabbitmq() {
   for attempt in 1 2 3; do
     await 90 rabbitmq_settled || break
     lives rabbitmq && return
-    # If somebody took a port since it was picked, begin_rabbitmq picks another.
+    # If another process has taken a port since it was picked, begin_rabbitmq picks another one.
     if ! port_taken "$AMQP_PORT" && ! port_taken "$DIST_PORT" || ((attempt == 3)); then break; fi
     begin_rabbitmq
   done
-  die_with "$RUN/log/rabbitmq.log" "RabbitMQ did not start: see $RUN/log/rabbitmq.log."
+  die_with "$RUN/log/rabbitmq.log" "RabbitMQ did not start; see $RUN/log/rabbitmq.log."
 }
 
-# A node that is told to stop while it boots may not hear it, so its boot is waited for.
+# Wait until the node has booted: it may ignore a signal before.
 stop_rabbitmq() {
   await 20 rabbitmq_booted || true
   stop_process rabbitmq TERM "${1:-30}"
   stop_epmd
 }
 
-# The node starts its port mapper by itself, as a daemon that outlives it.
+# The node starts its port mapper as a daemon that outlives it.
 stop_epmd() {
   local pid
   for pid in $(pgrep_exe epmd); do

@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# The run directory (.run): everything a stack keeps, namely data, logs, pids, ports, passwords and connection strings.
-# Sets RUN and CHECKOUT (the checkout). Several stacks can live side by side, each in a run directory of its own.
+# The run directory (.run) with a stack's data, logs, pids, ports, passwords and connection strings. Sets RUN and
+# CHECKOUT. Several stacks can run side by side, each in its own run directory.
 
-# shellcheck disable=SC2034 # for those who source this
+# shellcheck disable=SC2034 # used by the scripts that source this
 CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
-# Where the programs are: deploy/test sets DEPLOY_PROFILE to debug, whose programs are built in a fraction of the time.
+# The directory of the programs. deploy/test sets DEPLOY_PROFILE to debug, which builds faster.
 # shellcheck disable=SC2034
 PROGRAMS=$CHECKOUT/target/${DEPLOY_PROFILE:=release}
 
-# Makes the run directory and its folders, and reads what is remembered there.
+# Creates the run directory and its subdirectories, and reads the stored settings.
 # usage: open_rundir DIRECTORY
 open_rundir() {
   RUN=$(realpath -m -- "$1")
   if [[ -e $RUN && ! -O $RUN ]]; then
-    die "$RUN belongs to the user $(stat -c %U "$RUN"): run this as that user, or name another folder in ROLLCALL_RUN_DIR."
+    die "$RUN belongs to the user $(stat -c %U "$RUN"). Run this as that user, or set ROLLCALL_RUN_DIR to another directory."
   fi
   if ! { mkdir -p "$RUN"/{log,pids,health} && : >"$RUN/.writable" && rm -f "$RUN/.writable"; } 2>/dev/null; then
-    die "$RUN cannot be written: check its owner, and whether its disk is full or read-only."
+    die "Cannot write to $RUN. Check its owner, and whether the disk is full or read-only."
   fi
-  # Others may pass through but not look: PostgreSQL runs as another user when this is root.
+  # Others may traverse the directory but not list it: PostgreSQL runs as another user if this user is root.
   chmod 711 "$RUN"
   chmod 755 "$RUN/log" "$RUN/pids"
   chmod 700 "$RUN/health"
@@ -26,13 +26,13 @@ open_rundir() {
   read_settings "$RUN/passwords.env"
 }
 
-# Reads lines NAME=value into variables; nothing in the file is executed.
+# Reads lines NAME=value into variables. Does not execute the file.
 read_settings() {
   local line name
   [[ -r $1 ]] || return 0
   while IFS= read -r line; do
     name=${line%%=*}
-    # A value may have a = of its own, also at its end.
+    # A value may contain =, also at its end.
     if [[ $name =~ ^[A-Z]+_(PORT|PASSWORD|COOKIE|KEY)$ ]]; then printf -v "$name" '%s' "${line#*=}"; fi
   done <"$1"
 }
@@ -45,7 +45,7 @@ setting() {
   sed -n "s/^$name=//p" "$@"
 }
 
-# Writes named variables as lines NAME=value, whole or not at all, readable by the owner only.
+# Writes named variables as lines NAME=value, atomically, readable by the owner only.
 # usage: write_settings FILE NAME…
 write_settings() {
   local file=$1 name
@@ -55,11 +55,11 @@ write_settings() {
     for name in "$@"; do
       printf '%s=%s\n' "$name" "${!name}"
     done >"$file.new"
-  ) || die "$file cannot be written: check whether the disk is full."
+  ) || die "Cannot write $file. Check whether the disk is full."
   mv -f "$file.new" "$file"
 }
 
-# How much is free where a path lies (or will lie), in MiB.
+# The free space on the disk of a path, which need not exist yet, in MiB.
 free_mib() {
   local path=$1
   while [[ ! -e $path ]]; do path=$(dirname "$path"); done
@@ -70,10 +70,10 @@ free_mib() {
 need_space() {
   local free
   free=$(free_mib "$2")
-  ((free >= $1)) || die "Only $free MiB are free on the disk of $2, and $3 needs about $1 MiB: free some space there."
+  ((free >= $1)) || die "The disk of $2 has only $free MiB free, but $3 needs about $1 MiB. Free some space."
 }
 
-# Moves logs that have grown over 50 MB aside, one generation; called before their writers start.
+# Renames logs larger than 50 MB and keeps one old generation. Called before their writers start.
 rotate_logs() {
   local log
   while IFS= read -r -d '' log; do

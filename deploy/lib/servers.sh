@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The two private servers together, and what is remembered about them: ports.env and passwords.env are kept from run to
-# run, with the keys that services of one stack share; servers.env is written from them for everybody else to read.
+# Settings of the two private servers. ports.env and passwords.env persist between runs, with the keys that the services
+# of a stack share. servers.env is generated from them for other programs.
 
-# The checkout's own stack gets the ports that are easy to know; others scatter, since several may start at once.
+# The stack in the checkout's .run gets well-known ports. Others get random ones, since several may start at once.
 pick_private_port() {
   if [[ $RUN == "$CHECKOUT/.run" ]]; then pick_port "$1"; else pick_port "$1" scatter; fi
 }
@@ -10,7 +10,7 @@ pick_private_port() {
 remember_ports() { write_known ports.env POSTGRES_PORT AMQP_PORT DIST_PORT EPMD_PORT; }
 remember_passwords() { write_known passwords.env POSTGRES_PASSWORD AMQP_PASSWORD RABBIT_COOKIE SECRET_KEY UNSUBSCRIBE_KEY; }
 
-# Writes those of the named variables that are set.
+# Writes the named variables that are set.
 write_known() {
   local file=$1 name known=()
   shift
@@ -20,7 +20,7 @@ write_known() {
   write_settings "$RUN/$file" "${known[@]}"
 }
 
-# What the services and the operator's CLI find their way by. DATABASE_URL and AMQP_URL are set.
+# Writes the connection strings for the services and the CLI. Requires DATABASE_URL and AMQP_URL.
 write_servers_env() {
   if [[ -z ${SECRET_KEY-} || -z ${UNSUBSCRIBE_KEY-} ]]; then
     SECRET_KEY=$(head -c 32 /dev/urandom | base64) UNSUBSCRIBE_KEY=$(secret)

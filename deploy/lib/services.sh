@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Rollcall's own processes: which program each name is, what it is told by its environment, when it is ready.
+# Rollcall's services: their programs, environments and readiness.
 
-# What the services read from the environment; what the user has set stands.
+# Exports the services' settings. Values that the user has set take precedence.
 export_settings() {
   : "${ROLLCALL_PORT:=8080}" "${ROLLCALL_MAIL_URL:=file://${RUN// /%20}/mail}"
   : "${ROLLCALL_SECRET_KEY:=$SECRET_KEY}" "${ROLLCALL_UNSUBSCRIBE_KEY:=$UNSUBSCRIBE_KEY}"
   export DATABASE_URL AMQP_URL ROLLCALL_PORT ROLLCALL_MAIL_URL ROLLCALL_SECRET_KEY ROLLCALL_UNSUBSCRIBE_KEY
-  # Mail is for its readers only.
+  # Mail is readable by the owner only.
   mkdir -p "$RUN/mail"
   chmod 700 "$RUN/mail"
 }
 
-# Where a service that listens on this port answers on this machine.
+# The URL of a service on this port, from this machine.
 local_url() {
   local host=${ROLLCALL_LISTEN:-127.0.0.1}
   [[ $host != 0.0.0.0 && $host != :: ]] || host=127.0.0.1
@@ -19,7 +19,7 @@ local_url() {
   printf 'http://%s:%s\n' "$host" "$1"
 }
 
-# Starts any process of the stack by its name.
+# Starts a process of the stack by name.
 start_named() {
   case $1 in
     postgres) spawn_postgres ;;
@@ -29,7 +29,7 @@ start_named() {
       spawn ingest "$PROGRAMS/ingest"
       ;;
     notifier)
-      # Links in mail lead to where ingest answers on this machine, unless it has a name of its own.
+      # Links in mail use ingest's local URL unless a public one is set.
       ROLLCALL_PUBLIC_URL=${ROLLCALL_PUBLIC_URL:-$(local_url "$ROLLCALL_PORT")} \
         spawn_with_health notifier "$PROGRAMS/notifier"
       ;;
@@ -41,16 +41,16 @@ stop_named() {
   case $1 in
     postgres) stop_postgres ;;
     rabbitmq) stop_rabbitmq ;;
-    # What a service takes at the most: its drain, its grace, and some.
+    # The longest time to stop: the drain, the grace period, and a margin.
     ingest) stop_process ingest TERM $((${ROLLCALL_DRAIN:-2} + 35)) && rm -f "$RUN/health/ingest" ;;
     *) stop_process "$1" TERM 30 && rm -f "$RUN/health/$1" ;;
   esac
 }
 
-# The URL under which a service answers for its health, as it was noted at its start, or nothing.
+# The health URL of a service, as stored at its start, or nothing.
 health_url() { { cat "$RUN/health/$1"; } 2>/dev/null || true; }
 
-# Those that serve nothing but their health get a free port for it, and keep it while it is free.
+# Starts a service with a free port for its health endpoint. A restart reuses the port if it is still free.
 spawn_with_health() {
   local name=$1 url port
   shift
@@ -65,7 +65,7 @@ spawn_with_health() {
   spawn "$name" env ROLLCALL_HEALTH_PORT="$port" "$@"
 }
 
-# Does this service say of itself that it can do its work? (Another program on its port may say so too.)
+# Whether this service is ready. The port's owner is checked, since another program could answer on the port.
 service_ready() {
   local url pid
   url=$(health_url "$1")
@@ -73,25 +73,25 @@ service_ready() {
   [[ -n $url ]] && port_held_by "${url##*:}" "$pid" && curl -fs -m 2 -o /dev/null "$url/readyz"
 }
 
-# What a service that is ready misses now, as it says itself: "postgres (away)"; nothing if it misses nothing.
+# The unavailable dependencies of a ready service, such as "postgres (away)", or nothing.
 service_misses() {
   curl -s -m 2 "$(health_url "$1")/readyz" 2>/dev/null | sed -n 's/.*"dependencies":{\([^}]*\)}.*/\1/p' | tr ',' '\n' |
     sed -n '/:"ok"$/d; s/^"\([^"]*\)":"\([^"]*\)"$/\1 (\2)/p' | paste -sd ',' -
 }
 
-# The field of a one-object JSON text that the operator's CLI prints.
+# A field of a JSON object that the CLI prints.
 json_field() { sed -nE "s/.*\"$1\"[[:space:]]*:[[:space:]]*\"([^\"]*)\".*/\1/p"; }
 
 rollcall() { "$PROGRAMS/rollcall" "$@" 9>&-; }
 
-# The tenant acme; it may be there from before.
+# Creates the tenant acme unless it exists.
 make_tenant() {
   local said
   said=$(rollcall tenant add acme --json 2>&1) && return
-  [[ $(rollcall tenant list --json) == *'"acme"'* ]] || die "The tenant acme could not be made: $said"
+  [[ $(rollcall tenant list --json) == *'"acme"'* ]] || die "Failed to create the tenant acme: $said"
 }
 
-# .run/okta.env holds what an admin types into Okta. A key that works is kept; the port may have changed.
+# Writes .run/okta.env with the values that an admin enters in Okta. Keeps a working key; the port may have changed.
 make_key() {
   local USERNAME='' API_KEY='' BASE_URL said name value
   if [[ -r $RUN/okta.env ]]; then
@@ -100,17 +100,17 @@ make_key() {
     done <"$RUN/okta.env"
   fi
   if [[ -z $API_KEY ]] || key_refused "$USERNAME" "$API_KEY"; then
-    said=$(rollcall key add acme --scope scim,events,reports,activity --json) || die "No API key could be made for acme."
+    said=$(rollcall key add acme --scope scim,events,reports,activity --json) || die "Failed to create an API key for acme."
     USERNAME=$(json_field username <<<"$said")
     API_KEY=$(json_field api_key <<<"$said")
     [[ -n $USERNAME && -n $API_KEY ]] || die "rollcall key add did not print a user name and a key."
   fi
-  # shellcheck disable=SC2034 # write_settings takes it by its name
+  # shellcheck disable=SC2034 # write_settings reads it by name
   BASE_URL=$(local_url "$ROLLCALL_PORT")/scim/v2
   write_settings "$RUN/okta.env" BASE_URL USERNAME API_KEY
 }
 
-# The key goes to curl through a pipe: arguments can be seen by everybody on the machine.
+# Passes the key to curl through a pipe: all users of the machine can see arguments.
 key_refused() {
   local status
   status=$(curl -s -m 10 -o /dev/null -w '%{http_code}' -K <(printf 'user = "%s:%s"\n' "$1" "$2") \

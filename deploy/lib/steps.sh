@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The steps of deploy/run, from what must be there to the words for the person at the terminal.
-# shellcheck disable=SC2034 # others read what is set here
+# The steps of deploy/run, from the prerequisites to the final instructions.
+# shellcheck disable=SC2034 # used by other scripts
 
-# OWN_DATABASE and OWN_BROKER are set where the user has put a URL of his own in the place of a private server. The
-# private one's URL, taken from an earlier run's servers.env, is not meant so.
+# Sets OWN_DATABASE and OWN_BROKER if the user has set the URL of an external server. The URL of the private server, for
+# instance from an earlier run's servers.env, does not count.
 tell_own_servers() {
   OWN_DATABASE='' OWN_BROKER=''
   if [[ -n ${POSTGRES_PORT-} && ${DATABASE_URL-} == "$(private_database_url)" ]]; then DATABASE_URL=''; fi
@@ -15,11 +15,11 @@ tell_own_servers() {
 check_port() {
   local port=${ROLLCALL_PORT:-8080} holder
   if ! [[ $port =~ ^[1-9][0-9]{0,4}$ ]] || ((port > 65535)); then
-    die "ROLLCALL_PORT is \"$port\", which is no port: give a number between 1 and 65535."
+    die "ROLLCALL_PORT is \"$port\"; it must be a number between 1 and 65535."
   fi
   port_taken "$port" || return 0
   holder=$(port_holder "$port")
-  die "Port $port is taken${holder:+ by $holder}: stop that, or choose another one, as in ROLLCALL_PORT=$((port < 65535 ? port + 1 : 8081)) deploy/run."
+  die "Port $port is in use${holder:+ by $holder}. Stop that program, or choose another port, for example ROLLCALL_PORT=$((port < 65535 ? port + 1 : 8081)) deploy/run."
 }
 
 install_what_is_missing() {
@@ -29,14 +29,14 @@ install_what_is_missing() {
   install_packages "${packages[@]}"
 }
 
-# They start while cargo builds. A server that the user has put a URL of his own in the place of does not run.
+# Starts the private servers, which boot while cargo builds. Stops those that the user has replaced by external ones.
 start_servers() {
   if [[ -n $OWN_BROKER ]]; then stop_rabbitmq; else begin_rabbitmq; fi
   if [[ -n $OWN_DATABASE ]]; then stop_postgres; else begin_postgres; fi
   say "Servers: PostgreSQL ${OWN_DATABASE:-on port ${POSTGRES_PORT-}}, RabbitMQ ${OWN_BROKER:-on port ${AMQP_PORT-}}."
 }
 
-# The schema and the tenant acme. The broker may still be booting: this does not need it.
+# Creates the schema and the tenant acme. Does not need the broker, which may still be booting.
 prepare_database() {
   if [[ -z $OWN_DATABASE ]]; then
     begin_postgres
@@ -45,8 +45,8 @@ prepare_database() {
     DATABASE_URL=$(private_database_url)
   fi
   export DATABASE_URL
-  say "Database: migrating."
-  rollcall migrate || die "The database could not be migrated: see the words above."
+  say "Migrating the database."
+  rollcall migrate || die "Failed to migrate the database; see the output above."
   make_tenant
 }
 
@@ -62,13 +62,13 @@ prepare_broker() {
 }
 
 build() {
-  if [[ -x $PROGRAMS/ingest ]]; then say "Build: what has changed."; else say "Build: everything; this takes some minutes."; fi
+  if [[ -x $PROGRAMS/ingest ]]; then say "Building the changes."; else say "Building everything; this takes some minutes."; fi
   build_services
 }
 
 start_services() {
   local name pending=(ingest worker-1 notifier) waiting end=$((SECONDS + 60))
-  say "Services: ${pending[*]}."
+  say "Starting services: ${pending[*]}."
   for name in "${pending[@]}"; do want "$name"; done
   while ((${#pending[@]})); do
     round
@@ -84,10 +84,10 @@ start_services() {
 }
 
 gave_up() {
-  die_with "$RUN/log/$1.log" "$1 does not get ready: see $RUN/log/$1.log."
+  die_with "$RUN/log/$1.log" "$1 did not become ready; see $RUN/log/$1.log."
 }
 
-# The key is shown on a terminal only: output that goes to a file may be kept, and read by others.
+# Shows the key on a terminal only: others may read output that goes to a file.
 explain() {
   local key base dir=$RUN
   key=$(sed -n 's/^API_KEY=//p' "$RUN/okta.env")
@@ -95,7 +95,7 @@ explain() {
   [[ $RUN != "$CHECKOUT/.run" ]] || dir=.run
   [[ -t 1 ]] || key="the value of API_KEY in $dir/okta.env"
   say "
-Rollcall is ready. What to type into Okta (SCIM 2.0, basic authentication):
+Rollcall is ready. Enter these values in Okta (SCIM 2.0, basic authentication):
 
     Base URL    ${base:-$(sed -n 's/^BASE_URL=//p' "$RUN/okta.env")}
     User name   $(sed -n 's/^USERNAME=//p' "$RUN/okta.env")
@@ -105,6 +105,6 @@ All three are in $dir/okta.env. To try it, in another terminal, from $CHECKOUT:
 
     bash -c '. \"$dir/okta.env\"; curl -s -u \"\$USERNAME:\$API_KEY\" \"\$BASE_URL/Users?startIndex=1&count=2\"'
 
-Mail is put into $dir/mail, logs into $dir/log. Ctrl-C stops everything; the data stays.
+Mail is written to $dir/mail, logs to $dir/log. Ctrl-C stops everything; the data is kept.
 "
 }

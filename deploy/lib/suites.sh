@@ -1,26 +1,27 @@
 #!/usr/bin/env bash
-# The public suites of SCIM conformance, scim2-cli and scim-sanity (PyPI), each against the same fresh stack. They come by
-# version and hash into a virtual environment that is made once and kept in target/.
+# Runs the public SCIM conformance suites, scim2-cli and scim-sanity (PyPI), against one fresh stack. They are pinned by
+# version and hash, and installed into a virtual environment that is kept in target/.
 
 SUITES=$CHECKOUT/target/suites
 PINS=$CHECKOUT/deploy/lib/suites.txt
 
-# The settings of the tenant that each suite runs against, and why.
-# scim2-cli takes a ServiceProviderConfig with securityEvents (RFC 9967), which it does not know, for a broken one.
+# The tenant settings for each suite.
+# scim2-cli rejects a ServiceProviderConfig with securityEvents (RFC 9967), which it does not support.
 CLI_SETTINGS=(discovery=core)
-# scim-sanity makes somebody a member who does not exist, and expects 200.
+# scim-sanity adds a member that does not exist, and expects 200.
 SANITY_SETTINGS=(discovery=full unknown_members=skip)
 
-# What scim-sanity has checks for and SCIM 2.0 has not: a draft's agents. Any other skip is a failure.
+# scim-sanity's checks for agents, which exist only in a draft and not in SCIM 2.0. Any other skip is a failure.
 SANITY_SKIPS=("Agent CRUD Lifecycle" "Agent Rapid Lifecycle" "AgenticApplication CRUD Lifecycle")
 
-# What scim2-cli misses, and why. Any other miss is a failure, and so is one of these that passes.
-# - It removes each attribute that /Schemas does not call required, and expects it to be gone. `active` need not be sent, so it
-#   is not required; but it always has a value, and its default is true: removing it would bring back who was deactivated. So
-#   a remove of it is refused (400 mutability), and has no effect on somebody inactive. The suite chooses the value by chance.
+# The expected failures of scim2-cli, with reasons. Any other failure is an error, and so is one of these that passes.
+# - It removes each attribute that /Schemas does not declare required, and expects it to be absent. `active` is not
+#   required in requests but always has a value, with true as the default. Removing it would reactivate a deactivated
+#   user, so the removal is rejected (400 mutability), and has no effect on an inactive user. The suite chooses the value
+#   at random.
 CLI_MISSES=("check_remove_attribute: * remove attribute 'active'")
 
-# Sets PYTHON to one that the suites run on and that can make virtual environments.
+# Sets PYTHON to a version that runs the suites and can create virtual environments.
 find_python() {
   local name
   for name in python3 python3.{11..15} /usr/bin/python3; do
@@ -34,19 +35,19 @@ find_python() {
 
 make_suites() {
   local made_of
-  # A virtual environment does not survive being moved.
+  # A virtual environment cannot be moved.
   made_of="$SUITES $(sha256sum <"$PINS")"
   if [[ $(cat "$SUITES/made-of" 2>/dev/null) == "$made_of" ]] && "$SUITES/bin/python" -c '' 2>/dev/null; then return; fi
   find_python || install_packages python3-venv
-  find_python || die "The public suites need Python 3.11 or newer with its module venv: install that, and start again."
-  say "Fetching the public suites into $SUITES."
+  find_python || die "The public suites need Python 3.11 or newer with the module venv. Install it and run this again."
+  say "Installing the public suites into $SUITES."
   rm -rf -- "$SUITES"
   "$PYTHON" -m venv "$SUITES"
   "$SUITES/bin/pip" --quiet --disable-pip-version-check install --require-hashes --only-binary :all: --no-deps -r "$PINS"
   printf '%s\n' "$made_of" >"$SUITES/made-of"
 }
 
-# Starts a stack as a user does. Whatever the caller's environment holds is not about this one.
+# Starts a stack as a user does, without the caller's settings.
 start_stack() {
   unset DATABASE_URL AMQP_URL "${!ROLLCALL_@}"
   ROLLCALL_RUN_DIR=$TMPDIR/suites
@@ -56,10 +57,10 @@ start_stack() {
   STACK=$!
   trap stop_stack EXIT
   await 900 stack_decided || true
-  [[ -s $ROLLCALL_RUN_DIR/okta.env ]] || die_with "$TMPDIR/suites.log" "The stack for the public suites did not start: see its words above."
+  [[ -s $ROLLCALL_RUN_DIR/okta.env ]] || die_with "$TMPDIR/suites.log" "The stack for the public suites did not start; see its output above."
 }
 
-# The credentials are the last thing that it writes before it says that it is ready.
+# okta.env is written last, just before the stack reports that it is ready.
 stack_decided() { [[ -s $ROLLCALL_RUN_DIR/okta.env ]] || ! pid_lives "$STACK"; }
 
 stop_stack() {
@@ -67,7 +68,7 @@ stop_stack() {
   wait "$STACK" || true
 }
 
-# Prints what a suite missed, a line each: the check, and the first words of its reason.
+# Prints a suite's failures, one per line: the check, and the start of its reason.
 missed_checks() {
   awk -v words="$1" '
     $0 ~ words { if (check != "") print check; check = ""; if (!/^(SUCCESS|PASS|SKIP)/) { check = $0; sub(/^[A-Z]+ /, "", check) }; next }
@@ -75,15 +76,14 @@ missed_checks() {
     END { if (check != "") print check }' "$2"
 }
 
-# Runs one suite, shows what did not pass, and counts.
-# usage: suite NAME COMMAND…     with the names of the checks that are to be skipped in SKIPS, and patterns of those to be missed, each
-#                                of one, in MISSES
+# Runs one suite, shows the checks that did not pass, and counts all checks.
+# usage: suite NAME COMMAND…     SKIPS has the names of expected skips, MISSES one pattern for each expected failure
 suite() {
   local name=$1 out=$TMPDIR/$1.out status=0 word check passed=0 skipped=() missed=()
   local words='^(SUCCESS|COMPLIANT|ACCEPTABLE|DEVIATION|ERROR|CRITICAL|SKIPPED|PASS|WARN|FAIL|SKIP) '
   shift
   NO_PROXY='*' "$@" >"$out" 2>&1 || status=$?
-  # One says its verdicts in colours, the other in brackets.
+  # One suite prints results in color, the other in brackets.
   sed -i -E 's/\x1b\[[0-9;]*m//g; s/^ +\[([A-Z]+)\] /\1 /' "$out"
   while read -r word check; do
     case $word in
@@ -93,14 +93,14 @@ suite() {
   done < <(grep -E "$words" "$out")
   mapfile -t missed < <(missed_checks "$words" "$out")
   awk -v words="$words" '$0 ~ words { show = !/^(SUCCESS|PASS) / } /^ *$/ { show = 0 } show' "$out" | cut -c1-400 | sed 's/^/    /'
-  say "$name: $passed passed, ${#skipped[@]} skipped, ${#missed[@]} missed (${#MISSES[@]} of them expected)"
-  [[ $(sorted "${skipped[@]}") == "$(sorted "${SKIPS[@]}")" ]] || die "$name skips other checks than it should, which are: ${SKIPS[*]:-none}."
-  are_expected "${missed[@]}" || die_with "$out" "$name misses other checks than it should, which are: ${MISSES[*]:-none}."
-  # It ends with a failure if it misses anything, and only then.
-  if (((status != 0) != (${#missed[@]} > 0) || !passed)); then die_with "$out" "$name ended with code $status: not every check was made."; fi
+  say "$name: $passed passed, ${#skipped[@]} skipped, ${#missed[@]} failed (${#MISSES[@]} expected)"
+  [[ $(sorted "${skipped[@]}") == "$(sorted "${SKIPS[@]}")" ]] || die "$name skipped unexpected checks. Expected: ${SKIPS[*]:-none}."
+  are_expected "${missed[@]}" || die_with "$out" "$name has unexpected failures. Expected: ${MISSES[*]:-none}."
+  # The suite's exit code must be nonzero exactly if a check failed.
+  if (((status != 0) != (${#missed[@]} > 0) || !passed)); then die_with "$out" "$name exited with code $status without running all checks."; fi
 }
 
-# Whether the misses are those of MISSES, in whatever order.
+# Whether the failures match MISSES, in any order.
 are_expected() {
   local miss pattern
   (($# == ${#MISSES[@]})) || return 1
@@ -115,14 +115,14 @@ are_expected() {
 
 sorted() { printf '%s\n' "$@" | sort; }
 
-# Gives the suites' tenant these settings, and waits until they are in force: a change is taken up within a second.
+# Applies these settings to the suites' tenant, and waits until they take effect, which takes up to a second.
 # usage: set_tenant NAME SETTING…
 set_tenant() {
   local DATABASE_URL name=$1
   shift
   DATABASE_URL=$(setting DATABASE_URL "$ROLLCALL_RUN_DIR/servers.env")
   export DATABASE_URL
-  say "$name runs with $*."
+  say "Running $name with $*."
   "$PROGRAMS/rollcall" tenant set "$USERNAME" "$@" >/dev/null
   sleep 2
 }
@@ -135,7 +135,7 @@ public_suites() {
     printf -v "$name" '%s' "$(setting "$name" "$ROLLCALL_RUN_DIR/okta.env")"
   done
   export SCIM_CLI_HEADERS="Authorization: Bearer $API_KEY"
-  # In shells of their own: both run, whatever fails.
+  # In subshells, so that both suites run even if one fails.
   (set_tenant scim2-cli "${CLI_SETTINGS[@]}") || failed=1
   MISSES=("${CLI_MISSES[@]}")
   (suite scim2-cli "$SUITES/bin/scim" --url "$BASE_URL" test) || failed=1

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Keeps the processes of a stack alive. What is to run stands in .run/wanted, an empty file a name: whoever adds a name
-# there gets a process, whoever removes one stops it. Held by one supervisor a run directory (.run/run.lock).
+# Supervises the processes of a stack. Each empty file in .run/wanted names a process: adding a file starts the process,
+# removing it stops the process. A run directory has at most one supervisor (.run/run.lock).
 
 declare -A RUNNING=() SINCE=() FAILURES=() RETRY_AT=()
 
-# Does a supervisor hold this run directory?
+# Whether a supervisor is running.
 supervised() {
   [[ -e $RUN/run.lock ]] || return 1
-  # The descriptor is the subshell's own, so trying takes nothing from anybody.
+  # The subshell's own descriptor releases the lock at its exit.
   ! (exec 7<"$RUN/run.lock" && flock -n 7)
 }
 
@@ -15,7 +15,7 @@ want() { : >"$RUN/wanted/$1"; }
 unwant() { rm -f "$RUN/wanted/$1"; }
 wanted() { [[ -e $RUN/wanted/$1 ]]; }
 
-# A server that is stopped on purpose beside its supervisor stays down until it is started on purpose.
+# Keeps the supervisor from restarting a server that is stopped on purpose, until release.
 hold() { if wanted "$1"; then mkdir -p "$RUN/held" && mv -f "$RUN/wanted/$1" "$RUN/held/$1"; fi; }
 
 release() {
@@ -29,13 +29,13 @@ now_ms() {
   NOW=$((now / 1000))
 }
 
-# Bash reports each killed child on stderr, in words of its own.
+# Bash reports each killed child on stderr, which is discarded.
 round() {
   tick
   sleep 0.3
 } 2>/dev/null
 
-# One round: start what is wanted and does not live, stop what lives and is not wanted any more.
+# Starts wanted processes that are not running, and stops running ones that are no longer wanted.
 tick() {
   local path name
   now_ms
@@ -50,7 +50,7 @@ tick() {
   done
   for name in "${!RUNNING[@]}"; do
     wanted "$name" && continue
-    say "$name is stopped."
+    say "Stopping $name."
     stop_named "$name" &
     forget "$name"
   done
@@ -63,7 +63,7 @@ start_wanted() {
   elif start_named "$1"; then
     RUNNING[$1]=$(pid_of "$1")
   else
-    # No process could be made (no memory, a full disk): try again like after a death.
+    # The process could not be started (no memory, a full disk): retry later, as after a crash.
     FAILURES[$1]=$((${FAILURES[$1]:-0} + 1))
     RETRY_AT[$1]=$((NOW + 5000))
     return 0
@@ -74,14 +74,14 @@ start_wanted() {
 
 forget() { unset "RUNNING[$1]" "SINCE[$1]" "FAILURES[$1]" "RETRY_AT[$1]"; }
 
-# A process that had lived for five seconds is started again at once; one that dies young again and again after a
-# pause that grows to ten seconds.
+# Schedules the restart of a process that ended: immediately if it ran for five seconds, else with a backoff of up to
+# ten seconds.
 took_note_of_end() {
   local name=$1 pid=${RUNNING[$1]} lived status=0 how pause=0
   lived=$((NOW - ${SINCE[$name]:-0}))
   wait "$pid" 2>/dev/null || status=$?
   case $status in
-    127) how="ended" ;; # not our child, but one that was taken over
+    127) how="ended" ;; # not our child: it was taken over from an earlier supervisor
     129 | 1[3-9]?) how="was ended by signal $((status - 128))" ;;
     *) how="ended with code $status" ;;
   esac
@@ -97,13 +97,13 @@ took_note_of_end() {
   esac
   RETRY_AT[$name]=$((NOW + pause * 1000))
   if ((pause)); then
-    say "$name (pid $pid) $how; it is started again in $pause s. Its log: $RUN/log/$name.log"
+    say "$name (pid $pid) $how; restarting in $pause s. Log: $RUN/log/$name.log"
   else
-    say "$name (pid $pid) $how; it is started again."
+    say "$name (pid $pid) $how; restarting."
   fi
 }
 
-# Stops everything in order: nothing new comes in, then what is under way is finished, then the servers.
+# Stops everything in order: ingest, so that no new requests arrive; workers and notifier; the servers.
 stop_all() {
   local name
   for name in ingest 'worker-*' notifier; do
@@ -114,7 +114,7 @@ stop_all() {
   stop_postgres
 }
 
-# All of one kind at the same time.
+# Stops all processes of one kind concurrently.
 stop_matching() {
   local path stopping=()
   for path in "$RUN"/pids/$1; do
@@ -126,7 +126,7 @@ stop_matching() {
   ((${#stopping[@]} == 0)) || wait "${stopping[@]}"
 }
 
-# After a supervisor was killed: its services are stopped (their program may be an old one), its servers are kept.
+# Cleans up after a killed supervisor: stops its services, whose programs may be outdated, and keeps its servers.
 clear_leftovers() {
   local path name
   rm -rf "$RUN/wanted" "$RUN/held"
@@ -137,7 +137,7 @@ clear_leftovers() {
     if ! lives "$name"; then
       rm -f "$path"
     elif [[ $name != postgres && $name != rabbitmq ]]; then
-      say "Stopping $name, which an earlier run left behind."
+      say "Stopping $name, left over from an earlier run."
       stop_named "$name"
     fi
   done

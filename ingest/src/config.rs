@@ -1,14 +1,12 @@
-//! What the server reads from its environment; `shared::config::VARIABLES` documents each variable.
-//!
-//! Before it: the process's environment. After it: `main`, which starts everything from it.
+//! The server's configuration, read from environment variables. `platform::config::VARIABLES` documents each variable.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use shared::config::{Env, Problems};
-use shared::redact::Masked;
-use shared::secret::SecretKey;
-use shared::telemetry::Format;
+use platform::config::{Env, Problems};
+use platform::log::Format;
+use platform::redact::Masked;
+use platform::secret::SecretKey;
 
 use crate::http::base_url::PublicUrl;
 use crate::pull::schedule::Times;
@@ -16,41 +14,41 @@ use crate::pull::schedule::Times;
 /// The server's configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where Postgres is.
+    /// The URL of Postgres.
     pub database_url: Masked<String>,
-    /// Where RabbitMQ is.
+    /// The URL of RabbitMQ.
     pub amqp_url: Masked<String>,
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: SocketAddr,
-    /// What clients see in front of `/scim/v2`, where that is fixed.
+    /// The part of the base URL before `/scim/v2`, if it is configured.
     pub public_url: Option<PublicUrl>,
-    /// By which the links are known that stop mail.
-    pub unsubscribe_key: Option<shared::unsubscribe::Key>,
-    /// The largest body that is taken, in bytes.
+    /// The key that signs unsubscribe links.
+    pub unsubscribe_key: Option<domain::unsubscribe::Key>,
+    /// The largest accepted body, in bytes.
     pub body_limit: usize,
-    /// How long an answer may take.
+    /// The deadline of a request.
     pub deadline: Duration,
-    /// How long requests are still taken after the word to stop.
+    /// How long requests are still accepted after a signal to stop.
     pub drain: Duration,
     /// The most connections to Postgres.
     pub db_connections: usize,
     /// The length of the command queue, in messages.
     pub queue_limit: u32,
-    /// The key under which tokens of Okta's API are kept; without it this ingest leaves pulls to others.
+    /// The key that encrypts Okta API tokens. Without it this instance runs no pulls.
     pub secret_key: Option<SecretKey>,
-    /// When pulls are due.
+    /// The times of day for pulls.
     pub pull_at: Times,
-    /// What is logged.
+    /// The log filter.
     pub log: String,
-    /// How log lines look.
+    /// The format of log lines.
     pub log_format: Format,
 }
 
 impl Config {
-    /// Reads all of it.
+    /// Reads all variables.
     ///
     /// # Errors
-    /// Everything that is wrong, by name.
+    /// All invalid or missing variables, by name.
     pub fn read(mut env: Env) -> Result<Self, Problems> {
         let address = env.optional("ROLLCALL_LISTEN").unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let port = env.number("ROLLCALL_PORT", 1..=65_535);
@@ -81,7 +79,7 @@ fn size(number: u32) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use shared::config::Service;
+    use platform::config::Service;
 
     use super::*;
 
@@ -91,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn two_urls_are_enough() {
+    fn only_the_two_urls_are_required() {
         let config = read(&[("DATABASE_URL", "postgres://x/y"), ("AMQP_URL", "amqp://x")]).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
         assert_eq!((config.body_limit, config.deadline), (1_048_576, Duration::from_secs(20)));
@@ -99,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_reported_at_once() {
+    fn all_invalid_variables_are_reported_at_once() {
         let problems = read(&[
             ("ROLLCALL_LISTEN", "here"),
             ("ROLLCALL_DEADLINE", "51"),

@@ -1,6 +1,5 @@
-//! Work that goes on when its client hangs up, in tasks that stopping waits for.
-//!
-//! Before it: a handler that would do half of it if it were dropped. After it: the answer, if anybody still waits.
+//! Runs work in tasks that continue after the client disconnects, for handlers that must not be dropped halfway.
+//! Shutdown waits for these tasks.
 
 use std::time::Duration;
 
@@ -11,10 +10,10 @@ use tracing::{Instrument, Span, warn};
 
 use crate::http::answer::Refusal;
 
-/// How long what is being done at the end of the grace may take to come to a halt.
+/// How long work may take to stop once the grace period is over.
 const HALT: Duration = Duration::from_secs(5);
 
-/// The work of requests, whoever still waits for it.
+/// The detached work of requests.
 #[derive(Default)]
 pub struct Detached {
     tasks: TaskTracker,
@@ -22,7 +21,7 @@ pub struct Detached {
 }
 
 impl Detached {
-    /// Does the work to its end, whether the caller waits for it or is dropped. What the work holds is held until then.
+    /// Runs the work to its end, even if the caller is dropped.
     ///
     /// # Errors
     /// 500 if it panicked.
@@ -34,13 +33,13 @@ impl Detached {
         task.await.map_err(|_| Refusal::bug("the work of a request panicked"))
     }
 
-    /// Whether nothing more should be begun: the process is about to end.
+    /// Whether work should stop at its next step, because the process is about to exit.
     #[must_use]
     pub fn is_halting(&self) -> bool {
         self.halting.is_cancelled()
     }
 
-    /// Waits until all work has ended, or until then; what goes on still has a moment to come to a halt. No new work may begin.
+    /// Waits for all work until `until`, then asks it to stop and waits a few more seconds. No new work may start.
     pub async fn finish(&self, until: Instant) {
         self.tasks.close();
         if timeout_at(until, self.tasks.wait()).await.is_ok() {
@@ -48,7 +47,7 @@ impl Detached {
         }
         self.halting.cancel();
         if timeout(HALT, self.tasks.wait()).await.is_err() {
-            warn!(requests = self.tasks.len(), "stopped before all requests were done");
+            warn!(requests = self.tasks.len(), "stopped before all requests had finished");
         }
     }
 }
@@ -63,7 +62,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_whose_caller_is_dropped_goes_on_and_is_waited_for() {
+    async fn work_of_a_dropped_caller_continues_and_is_waited_for() {
         let (detached, done) = (Detached::default(), Arc::new(AtomicUsize::new(0)));
         let (go, waits) = oneshot::channel::<()>();
         let work = {
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_goes_on_is_told_to_halt() {
+    async fn unfinished_work_is_asked_to_halt() {
         let (detached, steps) = (Arc::new(Detached::default()), Arc::new(AtomicUsize::new(0)));
         let work = {
             let (detached, steps) = (detached.clone(), steps.clone());
@@ -100,6 +99,6 @@ mod tests {
             tokio::task::yield_now().await;
         }
         detached.finish(Instant::now() + Duration::from_millis(10)).await;
-        assert!(caller.await.unwrap().is_ok(), "it came to a halt by itself");
+        assert!(caller.await.unwrap().is_ok(), "the work stopped when it was asked to");
     }
 }

@@ -1,56 +1,56 @@
-//! `POST /events`: the content service's CloudEvents over HTTP, one in structured mode or a batch.
-//!
-//! Before it: a caller with the scope `events`. After it: the exchange `rollcall.events`, and for a changed role the road of
-//! commands. A request whose events are not all taken is answered by an error, and may be sent again.
+//! `POST /events`: accepts the content service's CloudEvents, one in structured mode or a batch. Content events are
+//! published to the exchange `rollcall.events`; role events are dispatched as commands. If any event is not accepted,
+//! the response is an error, and the whole request may be sent again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use amqp::{Message, topology};
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use domain::command::Actor;
+use domain::event::{self, Event, RoleChanged};
+use domain::outcome::Outcome;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use scim::Error;
 use serde_json::{Value, json};
-use shared::amqp::{Message, topology};
-use shared::command::Actor;
-use shared::event::{self, Event, RoleChanged};
-use shared::outcome::Outcome;
-use shared::scim::Error;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::admission::Events;
+use crate::admission::Held;
 use crate::app::Shared;
-use crate::auth::Events;
-use crate::gate::Held;
+use crate::dispatch::ChangeRequest;
 use crate::http::answer::{Answer, Refusal, scim_json};
 use crate::http::body;
 use crate::http::observe::RequestId;
-use crate::road::Errand;
 use crate::roles;
 
 /// The most events in one request.
 const MAX_EVENTS: usize = 1_000;
-/// How long the events of one request may take, and what a role needs of that at the least: Okta gives up at 60 s.
-const PATIENCE: Duration = Duration::from_secs(50);
+/// The time budget of one request: clients such as Okta give up at 60 s. A role change is not started with less than
+/// [`LEAST`] of it left.
+const TIME_LIMIT: Duration = Duration::from_secs(50);
 const LEAST: Duration = Duration::from_secs(2);
-/// Of the most people of one request roles are under way at a time.
+/// The most users of one request whose role changes run concurrently.
 const AT_ONCE: usize = 32;
-/// What a client may call plain JSON, in which either form is taken.
+/// The generic media type. It is accepted for one event and for a batch.
 const JSON: &str = "application/json";
 
-/// Takes events; 202 when the broker has confirmed all of them.
+/// Accepts events. Responds with 202 when the broker has confirmed all of them.
 ///
 /// # Errors
-/// 400 that names the field, 404 for the role of somebody who is not there, 413, 415, 429 while the broker takes nothing.
-pub async fn take(
-    Events { key, place }: Events,
+/// 400 that names the field, 404 for the role of an unknown user, 413, 415, 429 while the broker accepts no messages.
+pub async fn receive(
+    Events { key, permit }: Events,
     RequestId(id): RequestId,
     State(app): State<Shared>,
     request: Request,
 ) -> Answer {
     let (parts, body) = request.into_parts();
     let media_type = body::media_type(&parts.headers, &[event::MEDIA_TYPE, event::BATCH_MEDIA_TYPE, JSON])?;
-    let room = app.make_room(key.tenant, body::expected(&parts.headers, app.config.body_limit))?;
+    let room = app.admission.admit_body(key.tenant, body::expected(&parts.headers, app.config.body_limit))?;
     let body = body::receive(&parts.headers, body, app.config.body_limit).await?;
     let taken = events(media_type, &body)?;
     let accepted = taken.len();
@@ -58,36 +58,36 @@ pub async fn take(
     for one in taken {
         match one {
             Taken::Content(event) => events.push(event),
-            Taken::Role(told) => {
-                let errand = roles::errand(key.tenant, Actor::Key(key.id), id, &told);
-                people.entry(told.user).or_insert_with(Vec::new).push(errand);
+            Taken::Role(reported) => {
+                let change_request = roles::change_request(key.tenant, Actor::Key(key.id), id, &reported);
+                people.entry(reported.user).or_insert_with(Vec::new).push(change_request);
             }
         }
     }
     let messages = events.into_iter().map(|event| message(event, &key.tenant_name, id));
     let messages: Vec<Message> =
-        messages.collect::<Result<_, _>>().map_err(|_| Refusal::bug("an event cannot be written as JSON"))?;
-    // A client that hangs up must not leave half a batch behind, nor free what the batch takes.
+        messages.collect::<Result<_, _>>().map_err(|_| Refusal::bug("failed to serialize an event"))?;
+    // When the client disconnects, the batch is still finished, and keeps its permits until then.
     let (people, held, passing) =
-        (people.into_values().collect(), Held::default().and(place).and(room), app.clone());
+        (people.into_values().collect(), Held::default().and(permit).and(room), app.clone());
     let work = async move {
         let _held = held;
         pass_on(&passing, people, messages).await
     };
     app.detached.run(work).await??;
-    // JSON, though no SCIM resource: one form for everything that this server says.
+    // SCIM's media type although it is no SCIM resource: all responses of this server have one form.
     Ok(scim_json(StatusCode::ACCEPTED, &json!({ "accepted": accepted })))
 }
 
-/// Sent again after a 429, each event takes effect once. `people` are the errands of one person after the other, in the order of
-/// their events: the last role stands.
-async fn pass_on(app: &Shared, people: Vec<Vec<Errand>>, events: Vec<Message>) -> Result<(), Refusal> {
-    let until = Instant::now() + PATIENCE;
+/// Each event takes effect once, even if the client sends the request again after a 429. `people` has the role changes
+/// grouped by user, in the order of their events: the last role wins.
+async fn pass_on(app: &Shared, people: Vec<Vec<ChangeRequest>>, events: Vec<Message>) -> Result<(), Refusal> {
+    let until = Instant::now() + TIME_LIMIT;
     let people = stream::iter(people).map(Ok::<_, Refusal>);
     people
-        .try_for_each_concurrent(AT_ONCE, async |errands| {
-            for errand in errands {
-                set_role(app, until, errand).await?;
+        .try_for_each_concurrent(AT_ONCE, async |requests| {
+            for change_request in requests {
+                set_role(app, until, change_request).await?;
             }
             Ok(())
         })
@@ -98,27 +98,27 @@ async fn pass_on(app: &Shared, people: Vec<Vec<Errand>>, events: Vec<Message>) -
     app.events.publish(&events).await.map_err(|error| Refusal::not_queued(&error))
 }
 
-async fn set_role(app: &Shared, until: Instant, errand: Errand) -> Result<(), Refusal> {
-    let user = errand.resource;
-    let patience = until.saturating_duration_since(Instant::now());
-    if patience < LEAST || app.detached.is_halting() {
+async fn set_role(app: &Shared, until: Instant, change_request: ChangeRequest) -> Result<(), Refusal> {
+    let user = change_request.resource;
+    let time_limit = until.saturating_duration_since(Instant::now());
+    if time_limit < LEAST || app.detached.is_halting() {
         return Err(Refusal::try_again(
-            "the events took too long: some were not taken; send all of them again",
+            "the events took too long; some were not accepted; send all of them again",
         ));
     }
-    if roles::is_done(app, &errand).await.map_err(|error| Refusal::unread(&error))? {
+    if roles::is_done(app, &change_request).await.map_err(|error| Refusal::unread(&error))? {
         return Ok(());
     }
-    match app.road.travel_within(patience, errand).await?.1 {
+    match app.dispatcher.submit_within(time_limit, change_request).await?.1 {
         Outcome::Rejected { error } if error.status == 404 => {
-            Err(Error::not_found(format!("data.user.id: there is no user {user}")).into())
+            Err(Error::not_found(format!("data.user.id: no such user: {user}")).into())
         }
         Outcome::Rejected { error } => Err(error.into()),
         _ => Ok(()),
     }
 }
 
-/// What an event is taken for.
+/// An event, by its consumer.
 #[derive(Debug)]
 enum Taken {
     /// For the notifier.
@@ -127,7 +127,7 @@ enum Taken {
     Role(RoleChanged),
 }
 
-/// The events in a body, each of them valid.
+/// Parses and validates the events in a body.
 fn events(media_type: Option<&str>, body: &Bytes) -> Result<Vec<Taken>, Error> {
     let parsed: Value = serde_json::from_slice(body).map_err(|error| {
         Error::invalid_syntax(format!(
@@ -137,14 +137,14 @@ fn events(media_type: Option<&str>, body: &Bytes) -> Result<Vec<Taken>, Error> {
         ))
     })?;
     if event::holds_nul(&parsed) {
-        return Err(Error::invalid_value("the body holds the character U+0000, which cannot be stored"));
+        return Err(Error::invalid_value("the body contains the character U+0000, which cannot be stored"));
     }
     match (media_type, parsed) {
         (Some(event::MEDIA_TYPE), Value::Array(_)) => {
             Err(Error::invalid_syntax(format!("a batch must be sent as {}", event::BATCH_MEDIA_TYPE)))
         }
         (_, Value::Array(batch)) if batch.len() > MAX_EVENTS => Err(Error::payload_too_large(format!(
-            "the batch has {} events; at most {MAX_EVENTS} are taken",
+            "the batch has {} events; at most {MAX_EVENTS} are allowed",
             batch.len()
         ))),
         (_, Value::Array(batch)) => batch
@@ -168,11 +168,11 @@ fn valid(event: &Value) -> Result<Taken, String> {
     event::decode(event).map(|(event, _)| Taken::Content(Box::new(event)))
 }
 
-/// A key speaks for its own tenant, whatever the event says.
+/// The event's `tenant` is overwritten by the key's tenant.
 fn message(event: Box<Event>, tenant_name: &str, request: Uuid) -> serde_json::Result<Message> {
     let event =
         Event { tenant: Some(tenant_name.to_owned()), requestid: Some(request.to_string()), ..*event };
-    let (id, body) = (shared::id::new().to_string(), serde_json::to_vec(&event)?);
+    let (id, body) = (platform::id::new().to_string(), serde_json::to_vec(&event)?);
     Ok(Message::json(topology::EVENTS, &event.kind, &id, event::MEDIA_TYPE, body))
 }
 
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn one_event_and_batches_are_taken_in_the_form_that_they_claim() {
+    fn body_must_match_its_media_type() {
         let (one, two) = (event("1"), json!([event("1"), event("2")]));
         let (single, batch) = (Some(event::MEDIA_TYPE), Some(event::BATCH_MEDIA_TYPE));
         for (media_type, body, expected) in [
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_names_the_event_and_the_field() {
+    fn error_names_the_event_and_the_field() {
         let mut bad = event("2");
         bad["data"]["user"]["id"] = json!("x");
         let (status, detail) = read(None, &json!([event("1"), bad])).unwrap_err();
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_stored_is_refused() {
+    fn nul_and_invalid_utf8_are_rejected() {
         let mut bad = event("1");
         bad["data"]["extra"] = json!([{ "a": "b\0" }]);
         assert_eq!(read(None, &bad).unwrap_err().0, 400);
@@ -234,8 +234,8 @@ mod tests {
     }
 
     #[test]
-    fn a_key_speaks_for_its_own_tenant_only() {
-        let Ok(Taken::Content(valid)) = valid(&event("1")) else { panic!("it is about content") };
+    fn tenant_of_the_key_overrides_the_tenant_of_the_event() {
+        let Ok(Taken::Content(valid)) = valid(&event("1")) else { panic!("expected a content event") };
         let message = message(valid, "acme", Uuid::nil()).unwrap();
         let sent: Value = serde_json::from_slice(&message.body).unwrap();
         assert_eq!((&sent["tenant"], message.routing_key.as_str()), (&json!("acme"), "content.completed"));

@@ -1,24 +1,24 @@
-//! HTTP to command, outcome to HTTP: the SCIM server that an identity provider talks to.
+//! The SCIM server: turns HTTP requests of an identity provider into commands, and outcomes into HTTP responses.
 //!
-//! A request passes [`router`] and [`http`] (its identity, its body, its form), [`auth`] (whose it is), then [`scim`] or
-//! [`events`]. A read ends in Postgres. A change becomes a command and takes the [`road`]: to the queue, and back with
-//! the outcome, or with "try again" when the deadline was first. Beside it [`pull`] fetches from Okta what SCIM does not carry.
+//! A request passes [`router`] and [`http`] (request id, body, form of the response), [`admission`] (key, tenant, share), then
+//! [`endpoints`] or [`events`]. A read is answered from Postgres. A change becomes a command that [`dispatch`] dispatches to a
+//! worker; the response is its outcome, or 429 at the deadline. In the background, [`pull`] fetches from Okta the data
+//! that SCIM does not carry.
 
+pub mod admission;
 pub mod app;
-pub mod auth;
 pub mod config;
 pub mod detached;
+pub mod dispatch;
+pub mod endpoints;
 pub mod events;
-pub mod gate;
 pub mod http;
-pub mod pace;
+pub mod keyed_semaphore;
 pub mod pull;
-pub mod recent;
+pub mod rate_limit;
+pub mod read_through;
 pub mod reports;
-pub mod road;
 pub mod roles;
 pub mod router;
-pub mod scim;
 pub mod tenants;
-pub mod turns;
 pub mod unsubscribe;

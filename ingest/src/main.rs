@@ -1,29 +1,29 @@
-//! The SCIM server's process: reads the environment, starts what it depends on, serves until it is told to stop.
+//! The process of the SCIM server: reads the configuration, connects to its dependencies, and serves until a signal.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use amqp::Link;
+use database::{self, Pool, migrations};
 use ingest::app::App;
 use ingest::config::Config;
 use ingest::http::answer;
 use ingest::pull::Pulls;
 use ingest::{roles, router};
-use shared::amqp::Link;
-use shared::clock::Clock;
-use shared::config::{self, Env, Problems, Service};
-use shared::health::Health;
-use shared::postgres::{self, Pool, migrations};
-use shared::{shutdown, telemetry};
+use platform::clock::Clock;
+use platform::config::{self, Env, Problems, Service};
+use platform::health::Health;
+use platform::{log, shutdown};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 const ABOUT: &str =
-    "The SCIM server: takes users' changes from an identity provider and puts them into the queue.";
+    "The SCIM server: accepts changes of users and groups from an identity provider and queues them.";
 
-/// How long the broker may take at an orderly start.
+/// How long startup waits for the broker before requests are served.
 const START: Duration = Duration::from_secs(2);
 
 #[tokio::main]
@@ -42,23 +42,23 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Failure> {
     let config = Config::read(Env::of_process(Service::Ingest))?;
-    telemetry::init(&config.log, config.log_format);
+    log::init(&config.log, config.log_format);
     let listener = listen(config.listen).await?;
     let stopping = shutdown::on_signal_after(config.drain).map_err(Failure::Signals)?;
-    // The link outlives `stop`: requests in hand still wait for their replies.
+    // The link outlives `stop`: requests in flight still wait for their replies.
     let drained = CancellationToken::new();
 
     let health = Health::new(&["postgres", "rabbitmq", "schema"]);
     let pool = Pool::new(&config.database_url.0, config.db_connections).map_err(Failure::DatabaseUrl)?;
     let link = Link::start(&config.amqp_url.0, "ingest", config.queue_limit, health.clone(), drained.clone())
         .map_err(Failure::AmqpUrl)?;
-    tokio::spawn(postgres::watch(pool.clone(), health.clone(), drained.clone()));
+    tokio::spawn(database::watch(pool.clone(), health.clone(), drained.clone()));
     tokio::spawn(migrations::watch(pool.clone(), health.clone(), drained.clone()));
     tokio::spawn(say_goodbye(health.clone(), stopping.leaving.clone()));
 
     info!(address = %config.listen, "listening");
     if config.secret_key.is_none() {
-        info!("ROLLCALL_SECRET_KEY is not set: pulls from Okta are left to others");
+        info!("ROLLCALL_SECRET_KEY is not set; this process runs no pulls from Okta");
     }
     let pulls = config.secret_key.clone().map(|key| {
         let pulls = Pulls::new(pool.clone(), link.clone(), key, config.pull_at.clone(), Clock::System);
@@ -66,17 +66,17 @@ async fn run() -> Result<(), Failure> {
     });
     let app = App::new(config, pool, link.clone());
     let roles = tokio::spawn(roles::run(app.clone(), link.clone(), stopping.stop.clone()));
-    tokio::spawn(app.road.clone().watch_clocks(health.clone(), drained.clone()));
+    tokio::spawn(app.dispatcher.clone().watch_clocks(health.clone(), drained.clone()));
     let router = router::router(app.clone(), &health);
-    // Who comes meanwhile waits to be accepted: better than to be told that there is no queue yet.
+    // Connections wait to be accepted meanwhile. That is better than a 429 because there is no queue yet.
     let _ = timeout(START, link.clone().up()).await;
     let in_hand = tokio::spawn(end_of_grace(stopping.stop.clone()));
-    shared::http::serve(listener, router, answer::unreadable, stopping, shutdown::GRACE).await;
-    // Requests whose clients hung up have as long as the others.
+    platform::http::serve(listener, router, answer::unreadable, stopping, shutdown::GRACE).await;
+    // Requests whose clients disconnected get the same grace period.
     app.detached.finish(in_hand.await.unwrap_or_else(|_| Instant::now())).await;
-    // A panic was logged where it happened.
+    // A panic has been logged already.
     let _ = roles.await;
-    app.road.finish().await;
+    app.dispatcher.finish().await;
     if let Some(pulls) = pulls {
         let _ = pulls.await;
     }
@@ -92,19 +92,19 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// Until when what is in hand may take.
+/// The time at which the grace period of requests in flight ends.
 async fn end_of_grace(stop: CancellationToken) -> Instant {
     stop.cancelled().await;
     Instant::now() + shutdown::GRACE
 }
 
-/// From the first moment of stopping nobody should send new requests here.
+/// Reports not ready from the first signal, so that load balancers send no new requests.
 async fn say_goodbye(health: Health, leaving: CancellationToken) {
     leaving.cancelled().await;
     health.stopping();
 }
 
-/// Why the server does not start.
+/// Why the server failed to start.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
@@ -113,9 +113,9 @@ enum Failure {
     DatabaseUrl(String),
     #[error("AMQP_URL {0}")]
     AmqpUrl(String),
-    #[error("port {} of {} is taken by another program: set ROLLCALL_PORT to one that is free", .0.port(), .0.ip())]
+    #[error("port {} of {} is in use by another program; set ROLLCALL_PORT to a free one", .0.port(), .0.ip())]
     PortTaken(SocketAddr),
-    #[error("cannot listen on {address} ({source}): check ROLLCALL_LISTEN and ROLLCALL_PORT")]
+    #[error("cannot listen on {address} ({source}); check ROLLCALL_LISTEN and ROLLCALL_PORT")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("cannot listen for signals ({0})")]
     Signals(std::io::Error),

@@ -1,28 +1,27 @@
-//! `GET /reports/{name}` and `GET /activity`: what the learning platform and its auditors may read, as JSON or CSV.
-//!
-//! Before it: a caller with the scope `reports` or `activity`. After it: rows from Postgres, a page at a time.
+//! `GET /reports/{name}` and `GET /activity`: reports and the activity log for the learning platform and its auditors,
+//! as JSON or CSV. Rows are read from Postgres a page at a time.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use shared::postgres::activity::{self, ActivityOf};
-use shared::postgres::reports::ReportOf;
-use shared::report::{Filter, RECENT, Report, since};
-use shared::scim::Error;
+use database::activity::{self, ActivityOf};
+use database::reports::ReportOf;
+use domain::report::{Filter, RECENT, Report, since};
+use scim::Error;
 use uuid::Uuid;
 
+use crate::admission::{Activity, Reports};
 use crate::app::Shared;
-use crate::auth::{Activity, Reports};
 use crate::http::answer::{Answer, Refusal};
 use crate::http::query::Query;
 use crate::http::rows;
 
-/// A report of the caller's tenant, of which `location`, `business_unit` and `status` say what to leave.
+/// A report of the caller's tenant, filtered by `location`, `business_unit` and `status`.
 ///
 /// # Errors
-/// 404 that names the reports that there are; 400 that names the parameter; 429 if it cannot be read now.
+/// 404 that lists the reports; 400 that names the parameter; 429 if the report cannot be read now.
 pub async fn report(
-    Reports { key, place }: Reports,
+    Reports { key, permit }: Reports,
     State(app): State<Shared>,
     name: Result<Path<String>, PathRejection>,
     query: Query,
@@ -30,7 +29,7 @@ pub async fn report(
 ) -> Answer {
     let Some(report) = name.ok().and_then(|Path(name)| Report::named(&name)) else {
         let names = Report::ALL.map(Report::name).join(", ");
-        return Err(Error::not_found(format!("there is no such report; there is: {names}")).into());
+        return Err(Error::not_found(format!("no such report; the reports are: {names}")).into());
     };
     let query = query.known(&["location", "business_unit", "status", "format"])?;
     let text = |name| Ok::<_, Error>(query.get(name)?.map(str::to_owned));
@@ -41,16 +40,16 @@ pub async fn report(
     };
     filter.check(report).map_err(|complaint| Error::invalid_value(format!("the parameter {complaint}")))?;
     let format = rows::format(&query, &headers)?;
-    rows::answer(&app, place, report.name(), ReportOf { tenant: key.tenant, report, filter }, format).await
+    app.rows.answer(permit, report.name(), ReportOf { tenant: key.tenant, report, filter }, format).await
 }
 
-/// What was asked for in the caller's tenant, the oldest first. `user` (a userName or an id) and `since` (by default a week ago) say
-/// what of it.
+/// The change requests of the caller's tenant, oldest first, filtered by `user` (a userName or an id) and `since` (by
+/// default a week ago).
 ///
 /// # Errors
 /// As [`report`].
 pub async fn activity(
-    Activity { key, place }: Activity,
+    Activity { key, permit }: Activity,
     State(app): State<Shared>,
     query: Query,
     headers: HeaderMap,
@@ -69,7 +68,7 @@ pub async fn activity(
     };
     let format = rows::format(&query, &headers)?;
     let what = ActivityOf { tenant: key.tenant, resources, since };
-    rows::answer(&app, place, "activity", what, format).await
+    app.rows.answer(permit, "activity", what, format).await
 }
 
 async fn about(app: &Shared, tenant: Uuid, user: &str) -> Result<Vec<Uuid>, Refusal> {
@@ -77,7 +76,7 @@ async fn about(app: &Shared, tenant: Uuid, user: &str) -> Result<Vec<Uuid>, Refu
     let known = known.map_err(|error| Refusal::unread(&error))?;
     if known.is_empty() {
         return Err(Error::not_found(
-            "there is no user of this name, and no change in the log was about one",
+            "no such user, and the activity log has no changes of a user with this name",
         )
         .into());
     }

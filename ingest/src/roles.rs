@@ -1,37 +1,35 @@
-//! `role.changed` over AMQP: roles that the learning platform changed.
-//!
-//! Before it: the queue `rollcall.roles`, of which one ingest at a time gets messages. After it: the road of commands, where a changed
-//! role is a change of the roster like any other; what can never be done is a dead letter.
+//! Consumes `role.changed` events from the queue `rollcall.roles`, which has a single active consumer, and dispatches
+//! them as commands. An event that can never be applied becomes a dead letter.
 
 use std::time::Duration;
 
+use amqp::dead::{self, Attempt};
+use amqp::{self, Batch, Handle, Link, Publisher, Subscription, Unfinished, topology};
+use database::{self, tenants, verdicts};
+use domain::command::{Actor, Change, Fingerprint};
+use domain::event::{self, RoleChanged};
+use domain::outcome::Outcome;
+use platform::retry::Delays;
+use platform::shutdown::pause;
 use serde_json::Value;
-use shared::amqp::dead::{self, Attempt};
-use shared::amqp::{self, Batch, Handle, Link, Publisher, Subscription, Unfinished, topology};
-use shared::command::{Actor, Change, Fingerprint};
-use shared::event::{self, RoleChanged};
-use shared::outcome::Outcome;
-use shared::postgres::{self, tenants, verdicts};
-use shared::retry::Delays;
-use shared::shutdown::pause;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
 
+use crate::admission::Held;
 use crate::app::Shared;
-use crate::gate::Held;
-use crate::road::{Errand, Unanswered};
+use crate::dispatch::{ChangeRequest, Unanswered};
 
-/// How long a role may still take that is being set when ingest is told to stop. What is given back comes to the next ingest after
-/// those that were behind it.
+/// How long a role change in progress may still take at shutdown. A message that is returned is redelivered to the next
+/// consumer after the messages that followed it.
 const FINISH: Duration = Duration::from_secs(5);
 
-/// The errand that sets a role. The event is the request: when it comes again, it is known by its source and id.
+/// The change request that sets a role. Its idempotency key is the event's source and id.
 #[must_use]
-pub fn errand(tenant: Uuid, actor: Actor, request: Uuid, told: &RoleChanged) -> Errand {
-    let RoleChanged { source, id, user, role } = told;
-    Errand {
+pub fn change_request(tenant: Uuid, actor: Actor, request: Uuid, reported: &RoleChanged) -> ChangeRequest {
+    let RoleChanged { source, id, user, role } = reported;
+    ChangeRequest {
         tenant,
         actor,
         request,
@@ -43,18 +41,18 @@ pub fn errand(tenant: Uuid, actor: Actor, request: Uuid, told: &RoleChanged) -> 
     }
 }
 
-/// Whether the event has set its role already: then it has no say any more, whatever the role is now.
+/// Whether the event was applied already. Then it is ignored, even if the role has changed since.
 ///
 /// # Errors
-/// See [`postgres::Error`].
-pub async fn is_done(app: &Shared, errand: &Errand) -> Result<bool, postgres::Error> {
+/// See [`database::Error`].
+pub async fn is_done(app: &Shared, change_request: &ChangeRequest) -> Result<bool, database::Error> {
     let find = async |connection: &mut _| {
-        verdicts::has_set_role(connection, errand.tenant, &errand.fingerprint).await
+        verdicts::has_set_role(connection, change_request.tenant, &change_request.fingerprint).await
     };
     app.pool.bounded(find).await
 }
 
-/// Takes events of the queue until told to stop.
+/// Consumes events until `stop`.
 pub async fn run(app: Shared, link: Link, stop: CancellationToken) {
     let publisher = Publisher::new(link.clone());
     let intake = Intake { app, publisher, stop: stop.clone() };
@@ -67,34 +65,34 @@ struct Intake {
     stop: CancellationToken,
 }
 
-/// An event that was found valid.
+/// A valid event.
 #[derive(Debug, PartialEq, Eq)]
 struct Changed {
     tenant: String,
-    told: RoleChanged,
+    reported: RoleChanged,
 }
 
-/// Why it is not done.
+/// Why an event was not applied.
 enum Undone {
-    /// It never can be: one sentence that repeats nothing of the event.
+    /// It can never be applied. The reason repeats nothing of the event's content.
     Never(String),
-    /// Not now.
+    /// It cannot be applied now.
     Yet(String),
 }
 
 impl Handle for Intake {
-    /// Sets the role, or buries the event; then acknowledges it.
+    /// Sets the role or publishes a dead letter, then acknowledges the event.
     async fn handle(&self, subscription: &Subscription, batch: &Batch) -> Result<(), Unfinished> {
         for delivery in batch {
             let taken = match read(&delivery.data) {
-                Ok(changed) => self.take_patiently(subscription, &changed).await?,
+                Ok(changed) => self.apply_with_retries(subscription, &changed).await?,
                 Err(reason) => Some(reason),
             };
             let Some(reason) = taken else { continue };
             let attempt =
                 Attempt { at: self.app.clock.now(), worker: "ingest".to_owned(), what: reason.clone() };
             let letter = dead::letter(delivery, topology::ROLES, &[attempt]);
-            warn!(message.id = letter.shown_id(), reason, "a changed role goes to the dead-letter queue");
+            warn!(message.id = letter.shown_id(), reason, "moved a role event to the dead-letter queue");
             self.publisher.publish(&[letter]).await?;
         }
         Ok(subscription.ack(batch).await?)
@@ -102,8 +100,8 @@ impl Handle for Intake {
 }
 
 impl Intake {
-    /// Sets the role, for as long as it takes until that can be done; returns why it never can be.
-    async fn take_patiently(
+    /// Retries until the role is set. Returns the reason if it never can be.
+    async fn apply_with_retries(
         &self,
         subscription: &Subscription,
         changed: &Changed,
@@ -111,18 +109,18 @@ impl Intake {
         let mut delays = Delays::reconnect();
         let mut waits = false;
         loop {
-            // On a channel that is no more it is not ours any more: whoever has it now goes on to later ones.
+            // When the channel is closed, the broker redelivers the message: another consumer may be past it already.
             if !subscription.channel().status().connected() {
                 return Err(amqp::Error::Unavailable("the channel broke".to_owned()).into());
             }
             let taken = tokio::select! {
                 () = self.too_late() => return Err(Unfinished::Stopped),
-                taken = self.take(changed) => taken,
+                taken = self.apply(changed) => taken,
             };
             match taken {
                 Ok(()) => return Ok(None),
                 Err(Undone::Never(reason)) => return Ok(Some(reason)),
-                Err(Undone::Yet(reason)) if !waits => warn!(reason, "a changed role waits"),
+                Err(Undone::Yet(reason)) if !waits => warn!(reason, "failed to apply a role event; retrying"),
                 Err(Undone::Yet(_)) => {}
             }
             waits = true;
@@ -137,52 +135,53 @@ impl Intake {
         sleep(FINISH).await;
     }
 
-    async fn take(&self, changed: &Changed) -> Result<(), Undone> {
-        let Changed { tenant, told } = changed;
-        let away = |error: postgres::Error| Undone::Yet(error.to_string());
+    async fn apply(&self, changed: &Changed) -> Result<(), Undone> {
+        let Changed { tenant, reported } = changed;
+        let away = |error: database::Error| Undone::Yet(error.to_string());
         let found =
             self.app.pool.bounded(async |connection| tenants::by_name(connection, tenant).await).await;
         let Some(tenant) = found.map_err(away)? else {
-            return Err(Undone::Never("the tenant is not known".to_owned()));
+            return Err(Undone::Never("unknown tenant".to_owned()));
         };
-        let errand = errand(tenant.id, Actor::Platform, shared::id::new(), told);
-        if is_done(&self.app, &errand).await.map_err(away)? {
+        let change_request = change_request(tenant.id, Actor::Platform, platform::id::new(), reported);
+        if is_done(&self.app, &change_request).await.map_err(away)? {
             return Ok(());
         }
-        match self.app.road.travel(errand).await {
+        match self.app.dispatcher.submit(change_request).await {
             Ok(Outcome::Rejected { error }) => Err(Undone::Never(error.detail)),
             Ok(_) => Ok(()),
-            // It may be so for a day: whoever sets the clocks right puts it back, and the roles behind it do not wait.
+            // Clock skew may last for a day. The operator requeues the dead letter afterwards; later events must not
+            // wait.
             Err(unanswered @ Unanswered::Unordered(_)) => Err(Undone::Never(unanswered.to_string())),
             Err(unanswered) => Err(Undone::Yet(unanswered.to_string())),
         }
     }
 }
 
-/// Reads a message of the queue.
+/// Parses a message.
 ///
 /// # Errors
-/// Why it can never be dealt with: one sentence that repeats nothing of its content.
+/// Why it can never be applied. The reason repeats nothing of its content.
 fn read(body: &[u8]) -> Result<Changed, String> {
     let event: Value = serde_json::from_slice(body)
-        .map_err(|error| format!("the message is no JSON ({:?} error)", error.classify()))?;
+        .map_err(|error| format!("the message is not valid JSON ({:?} error)", error.classify()))?;
     if event::holds_nul(&event) {
         return Err("the event must not contain U+0000".to_owned());
     }
-    let told = event::decode_role(&event)?;
+    let reported = event::decode_role(&event)?;
     let tenant = event["tenant"].as_str().ok_or("the extension attribute tenant is missing")?;
-    Ok(Changed { tenant: tenant.to_owned(), told })
+    Ok(Changed { tenant: tenant.to_owned(), reported })
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::command::Role;
     use serde_json::json;
-    use shared::command::Role;
 
     use super::*;
 
     #[test]
-    fn what_is_no_changed_role_is_told_by_its_field() {
+    fn invalid_role_event_is_rejected_with_the_field_name() {
         let user = Uuid::from_u128(7);
         let event = json!({
             "specversion": "1.0", "id": "1", "source": "/platform", "type": "role.changed", "tenant": "acme",
@@ -190,8 +189,8 @@ mod tests {
         });
         let read = |event: &Value| super::read(event.to_string().as_bytes());
         let (id, source) = ("1".to_owned(), "/platform".to_owned());
-        let told = RoleChanged { source, id, user, role: Role::Manager };
-        let expected = Changed { tenant: "acme".to_owned(), told };
+        let reported = RoleChanged { source, id, user, role: Role::Manager };
+        let expected = Changed { tenant: "acme".to_owned(), reported };
         assert_eq!(read(&event), Ok(expected));
         for (at, value, word) in [
             ("/tenant", Value::Null, "tenant"),

@@ -1,27 +1,26 @@
-//! Which path and method leads where.
-//!
-//! Before it: the HTTP server. After it: the handlers; what leads nowhere is answered here, as a SCIM error too.
+//! The routes. Unknown paths and methods are answered with SCIM errors.
 
 use axum::http::Method;
 use axum::middleware::{from_fn, map_request};
 use axum::routing::{MethodRouter, any, get, post};
 use axum::{Extension, Router};
-use shared::health::Health;
-use shared::scim::Error;
+use platform::health::Health;
+use scim::Error;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::app::Shared;
+use crate::endpoints::kind::Kind;
+use crate::endpoints::{asynchronous, bulk, discovery, list, resources};
 use crate::http::answer::Refusal;
+use crate::http::base_url::BASE_PATH;
 use crate::http::{observe, panics, path};
-use crate::scim::kind::Kind;
-use crate::scim::{BASE_PATH, asynchronous, bulk, discovery, list, resources};
-use crate::{events, reports, scim, unsubscribe};
+use crate::{endpoints, events, reports, unsubscribe};
 
-/// Everything that the server answers.
+/// All routes of the server.
 pub fn router(app: Shared, health: &Health) -> Router {
-    // A layer of the router that knows the paths would see a request after its path was looked up.
-    Router::new().fallback_service(routes(app, health)).layer(map_request(path::normalise))
+    // A layer of the inner router would run after the path was matched.
+    Router::new().fallback_service(routes(app, health)).layer(map_request(path::normalize))
 }
 
 fn routes(app: Shared, health: &Health) -> Router {
@@ -37,11 +36,11 @@ fn routes(app: Shared, health: &Health) -> Router {
         .merge(scim_at("/ResourceTypes/{id}", get(discovery::resource_type)))
         .merge(scim_at("/Schemas", get(discovery::schemas)))
         .merge(scim_at("/Schemas/{id}", get(discovery::schema)))
-        .merge(scim_at("/Me", any(scim::not_implemented)))
-        .route("/events", post(events::take))
+        .merge(scim_at("/Me", any(endpoints::not_implemented)))
+        .route("/events", post(events::receive))
         .route("/reports/{name}", get(reports::report))
         .route("/activity", get(reports::activity))
-        .route("/unsubscribe/{token}", get(unsubscribe::ask).post(unsubscribe::take))
+        .route("/unsubscribe/{token}", get(unsubscribe::ask).post(unsubscribe::change))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(CatchPanicLayer::custom(panics::answer))
@@ -51,7 +50,7 @@ fn routes(app: Shared, health: &Health) -> Router {
         .with_state(app)
 }
 
-/// The paths of one kind of resource.
+/// The routes of one kind of resource.
 fn resources(kind: Kind) -> Router<Shared> {
     let endpoint = kind.endpoint();
     let one = get(resources::read).put(resources::replace).patch(resources::patch).delete(resources::delete);
@@ -62,21 +61,24 @@ fn resources(kind: Kind) -> Router<Shared> {
         .layer(Extension(kind))
 }
 
-/// A path below the base, with and without a slash at its end.
+/// A route below the base path, with and without a trailing slash.
 fn scim_at(path: &str, methods: MethodRouter<Shared>) -> Router<Shared> {
     let path = format!("{BASE_PATH}{path}");
     Router::new().route(&format!("{path}/"), methods.clone()).route(&path, methods)
 }
 
 async fn no_such_path() -> Refusal {
-    Error::not_found(format!("there is nothing at this path; SCIM is served below {BASE_PATH}")).into()
+    Error::not_found(format!("no such path; SCIM is served below {BASE_PATH}")).into()
 }
 
 /// axum adds the `Allow` header.
 async fn no_such_method(method: Method) -> Refusal {
     let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     let method = known.into_iter().find(|known| *known == method.as_str()).unwrap_or("this method");
-    Error::method_not_allowed(format!("{method} is not allowed here; the Allow header says what is")).into()
+    Error::method_not_allowed(format!(
+        "{method} is not allowed here; the Allow header lists the allowed methods"
+    ))
+    .into()
 }
 
 #[cfg(test)]

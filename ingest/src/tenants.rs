@@ -1,41 +1,39 @@
-//! The tenants whose keys came in lately: what they chose, and their resource types.
-//!
-//! Before it: a key. After it: every handler that reads or writes a resource.
+//! A read-through cache of tenants: their settings and resource types.
 
 use std::sync::Arc;
 
-use shared::postgres::tenants::{Tenant, by_ids};
-use shared::postgres::{Error, Pool};
+use database::tenants::{Tenant, by_ids};
+use database::{Error, Pool};
 use uuid::Uuid;
 
 use crate::http::answer::Refusal;
-use crate::recent::{Away, Recent};
+use crate::read_through::{Away, ReadThrough};
 
-/// The most tenants that are remembered.
+/// The most cached tenants.
 const CAPACITY: usize = 10_000;
 
 /// The tenants.
 pub struct Tenants {
     pool: Pool,
-    tenants: Recent<Uuid, Arc<Tenant>>,
+    tenants: ReadThrough<Uuid, Arc<Tenant>>,
 }
 
 impl Tenants {
-    /// None known yet.
+    /// An empty cache.
     #[must_use]
     pub fn new(pool: Pool) -> Self {
-        Self { pool, tenants: Recent::new("a tenant", CAPACITY) }
+        Self { pool, tenants: ReadThrough::new("a tenant", CAPACITY) }
     }
 
-    /// The tenant with this id, as it was [`MAX_AGE`](shared::postgres::tenants::MAX_AGE) ago at the earliest, or while Postgres is
-    /// away ten minutes.
+    /// The tenant with this id. The value is at most [`MAX_AGE`](database::tenants::MAX_AGE) old, or ten
+    /// minutes while Postgres is unavailable.
     ///
     /// # Errors
-    /// 429 if it is not known and cannot be read.
+    /// 429 if it is not cached and cannot be read.
     pub async fn find(&self, id: Uuid) -> Result<Arc<Tenant>, Refusal> {
         match self.tenants.find(id, || read(self.pool.clone(), id)).await {
             Ok(Some(tenant)) => Ok(tenant),
-            Ok(None) => Err(Refusal::bug("a key without a tenant")),
+            Ok(None) => Err(Refusal::bug("the API key's tenant does not exist")),
             Err(Away) => Err(Refusal::try_again("the tenant cannot be read at the moment; try again")),
         }
     }

@@ -1,42 +1,41 @@
-//! `/unsubscribe/{token}`: a person wants no more mail about assignments, or wants it again (RFC 8058).
-//!
-//! Before it: a mail program that posts by itself, or a person who follows the link and is asked. After it: the table
-//! `unsubscribed`, which the notifier reads. The token is all that identifies: who holds it, got the mail.
+//! `/unsubscribe/{token}`: unsubscribes a user from mail about assignments, or resubscribes them (one-click
+//! unsubscribe, RFC 8058). Writes the table `unsubscribed`, which the notifier reads. The token from the mail is the
+//! only credential.
 
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
+use database::schema::{tenants, unsubscribed, users};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use domain::settings::{Locale, Settings};
 use serde_json::Value;
-use shared::postgres::schema::{tenants, unsubscribed, users};
-use shared::settings::{Locale, Settings};
 use uuid::Uuid;
 
 use crate::app::Shared;
 use crate::http::answer::{Answer, Refusal};
 use crate::http::body;
 
-/// The body by which a person takes it back, as our own page sends it.
+/// The request body that resubscribes; our own page sends it.
 const AGAIN: &[u8] = b"again=yes";
 
-/// Asks: to look at a link changes nothing, since scanners of mail look at every one. A link that we did not make is a 404.
+/// Shows a confirmation page. A GET changes nothing, since mail scanners follow every link. A forged link is a 404.
 pub async fn ask(State(app): State<Shared>, Path(token): Path<String>) -> Response {
     let Some((tenant, user)) = who(&app, &token) else { return nobodys() };
     Reader::of(&app, tenant, user).await.page(Says::Ask)
 }
 
-/// Takes the word: whatever the body is, it is no more, unless it is our own page's `again=yes`. A link that we did not make is a 404.
+/// Unsubscribes, or resubscribes if the body is `again=yes`. A forged link is a 404.
 ///
 /// # Errors
-/// 413 and 408 for a body that no mail program sends, 429 while it cannot be written down.
-pub async fn take(State(app): State<Shared>, Path(token): Path<String>, request: Request) -> Answer {
+/// 413 and 408 for an oversized or slow body, 429 while Postgres is unavailable.
+pub async fn change(State(app): State<Shared>, Path(token): Path<String>, request: Request) -> Answer {
     let Some((tenant, user)) = who(&app, &token) else { return Ok(nobodys()) };
     let (parts, body) = request.into_parts();
     let body = body::receive(&parts.headers, body, app.config.body_limit).await?;
     let again = *body == *AGAIN;
     let write = async |connection: &mut AsyncPgConnection| write(connection, tenant, user, again).await;
-    app.pool.bounded(write).await.map_err(|error| Refusal::not_noted(&error))?;
+    app.pool.bounded(write).await.map_err(|error| Refusal::not_recorded(&error))?;
     Ok(Reader::of(&app, tenant, user).await.page(if again { Says::Started } else { Says::Stopped }))
 }
 
@@ -49,13 +48,13 @@ async fn write(
     tenant: Uuid,
     user: Uuid,
     again: bool,
-) -> Result<(), shared::postgres::Error> {
+) -> Result<(), database::Error> {
     let own = unsubscribed::table.find((tenant, user));
     if again {
         diesel::delete(own).execute(connection).await?;
         return Ok(());
     }
-    // Whoever has been deleted since has nothing to stop.
+    // Deleted users get no row.
     let there = users::table
         .filter(users::tenant_id.eq(tenant).and(users::id.eq(user)))
         .select((users::tenant_id, users::id));
@@ -68,7 +67,7 @@ async fn write(
     Ok(())
 }
 
-/// In whose language, and in whose name, a page is.
+/// The language and the branding of a page.
 #[derive(Default)]
 struct Reader {
     locale: Locale,
@@ -76,7 +75,7 @@ struct Reader {
     colour: Option<String>,
 }
 
-/// What a page says.
+/// The kind of page.
 #[derive(Clone, Copy)]
 enum Says {
     Ask,
@@ -85,7 +84,8 @@ enum Says {
 }
 
 impl Reader {
-    /// As mail to the person is. While that cannot be read, or if the person is gone: nobody's page in English.
+    /// As in mail to the user. If the user does not exist or Postgres is unavailable, the page is in English without
+    /// branding.
     async fn of(app: &Shared, tenant: Uuid, user: Uuid) -> Self {
         let read = async |connection: &mut AsyncPgConnection| {
             let settings = tenants::table.find(tenant).select(tenants::settings);
@@ -93,7 +93,7 @@ impl Reader {
             let locale = users::table.filter(users::tenant_id.eq(tenant).and(users::id.eq(user)));
             let locale: Option<Option<String>> =
                 locale.select(users::locale).first(connection).await.optional()?;
-            Ok::<_, shared::postgres::Error>((settings, locale.flatten()))
+            Ok::<_, database::Error>((settings, locale.flatten()))
         };
         let (settings, locale) = app.pool.bounded(read).await.unwrap_or_default();
         let mail = settings.map(|stored| Settings::stored(tenant, &stored).mail).unwrap_or_default();
@@ -138,7 +138,7 @@ impl Reader {
 }
 
 fn nobodys() -> Response {
-    let page = Reader::default().html("This link is not, or no longer, valid.", "");
+    let page = Reader::default().html("This link is not valid. Use the link in a more recent mail.", "");
     (StatusCode::NOT_FOUND, page).into_response()
 }
 
@@ -146,36 +146,36 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// What is asked, what was stopped, what was started; and the two buttons.
+/// The texts of the three pages, and the labels of the two buttons.
 fn words(locale: Locale) -> [&'static str; 5] {
     match locale {
         Locale::En => [
-            "Stop mail about new assignments?",
-            "You get no more mail about new assignments.",
-            "You get mail about new assignments again.",
-            "No more of it",
-            "I want it again",
+            "Unsubscribe from mail about new assignments?",
+            "You're unsubscribed. You won't receive any more mail about new assignments.",
+            "You're subscribed to mail about new assignments again.",
+            "Unsubscribe",
+            "Resubscribe",
         ],
         Locale::De => [
-            "Keine Mails mehr über neue Zuweisungen?",
-            "Sie erhalten keine Mails mehr über neue Zuweisungen.",
-            "Sie erhalten wieder Mails über neue Zuweisungen.",
-            "Keine mehr",
-            "Doch wieder erhalten",
+            "E-Mails über neue Zuweisungen abbestellen?",
+            "Abgemeldet. Sie erhalten keine E-Mails mehr über neue Zuweisungen.",
+            "Sie erhalten wieder E-Mails über neue Zuweisungen.",
+            "Abbestellen",
+            "Wieder abonnieren",
         ],
         Locale::Fr => [
             "Ne plus recevoir de messages sur les nouvelles attributions ?",
-            "Vous ne recevrez plus de messages sur les nouvelles attributions.",
+            "Vous êtes désabonné(e). Vous ne recevrez plus de messages sur les nouvelles attributions.",
             "Vous recevrez de nouveau des messages sur les nouvelles attributions.",
-            "Ne plus en recevoir",
-            "Les recevoir de nouveau",
+            "Se désabonner",
+            "Se réabonner",
         ],
         Locale::Es => [
             "¿Dejar de recibir mensajes sobre nuevas asignaciones?",
-            "Ya no recibirá mensajes sobre nuevas asignaciones.",
+            "Suscripción cancelada. Ya no recibirá mensajes sobre nuevas asignaciones.",
             "Volverá a recibir mensajes sobre nuevas asignaciones.",
-            "No recibir más",
-            "Volver a recibirlos",
+            "Cancelar la suscripción",
+            "Volver a suscribirme",
         ],
     }
 }

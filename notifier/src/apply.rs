@@ -1,48 +1,29 @@
-//! Events and their effects, in one transaction: note them as taken, load what is known, decide, save. Before it:
-//! [`crate::consumer`] and [`crate::parking`]; after it the events may be acknowledged, and the sender wakes.
+//! Applies events in one transaction: deduplicate, load the users' state, decide, save. After the commit the events may
+//! be acknowledged, and the sender wakes up.
 
 use std::time::Duration;
 
+use database::Error;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use shared::postgres::Error;
-use shared::redact;
-use shared::retry::Delays;
+use platform::redact;
+use platform::retry::Delays;
 use time::OffsetDateTime;
 use tracing::{debug, info};
 use uuid::Uuid;
 use wording::Kind;
 
+use crate::addressed::Addressed;
 use crate::changes::Changes;
+use crate::context::Context;
 use crate::decide::{Effect, decide};
-use crate::intake::Incoming;
-use crate::office::Office;
 use crate::store::ledger::Cancelled;
-use crate::store::received::{self, Key};
+use crate::store::received;
 use crate::store::roster::People;
 
-/// How often a batch is folded again at once when another transaction was in the way.
+/// How often a batch is retried at once after a conflict with another transaction.
 const FOLDS: u32 = 5;
 
-/// An event whose tenant is known.
-#[derive(Clone, Debug)]
-pub struct Addressed {
-    /// The tenant's id.
-    pub tenant: Uuid,
-    /// The event.
-    pub incoming: Incoming,
-    /// How often it was tried while it was parked, and since when; `None` if it comes from the queue.
-    pub parked: Option<(i32, OffsetDateTime)>,
-}
-
-impl Addressed {
-    /// What makes the event one.
-    #[must_use]
-    pub fn key(&self) -> Key {
-        (self.tenant, self.incoming.event.source.clone(), self.incoming.event.id.clone())
-    }
-}
-
-/// What was decided about one event, by ids alone.
+/// The decision about one event, for the log; contains ids but no other personal data.
 #[derive(Debug)]
 struct Note {
     tenant: Uuid,
@@ -53,7 +34,7 @@ struct Note {
     effect: Effect,
 }
 
-/// What a transaction did: to be told once it is committed.
+/// What a transaction did, to be logged after the commit.
 #[derive(Debug, Default)]
 pub struct Done {
     notes: Vec<Note>,
@@ -61,23 +42,23 @@ pub struct Done {
     duplicates: usize,
 }
 
-/// Takes a batch of events, each once. Returns after the commit.
+/// Applies a batch of events, each exactly once. Returns after the commit.
 ///
 /// # Errors
-/// See [`Error`]; then nothing was taken.
-pub async fn take(office: &Office, events: &[Addressed]) -> Result<(), Error> {
+/// See [`Error`]; in that case nothing was applied.
+pub async fn apply_new(context: &Context, events: &[Addressed]) -> Result<(), Error> {
     if events.is_empty() {
         return Ok(());
     }
     let mut delays = Delays::collision();
     for _ in 0..FOLDS {
-        match try_take(office, events).await {
-            // Somebody else decided about the same person meanwhile: the next fold sees it.
+        match try_apply(context, events).await {
+            // Another notifier decided about the same user concurrently; the next attempt sees its decision.
             Err(Error::Taken { .. }) => {}
             Err(error) if error.is_collision() => delays.pause().await,
             Err(error) => return Err(error),
             Ok(done) => {
-                done.tell(office);
+                done.log_and_wake(context);
                 return Ok(());
             }
         }
@@ -85,14 +66,14 @@ pub async fn take(office: &Office, events: &[Addressed]) -> Result<(), Error> {
     Err(Error::Contention("several times in a row"))
 }
 
-async fn try_take(office: &Office, events: &[Addressed]) -> Result<Done, Error> {
-    let (now, gather) = (office.clock.now(), office.gather);
-    // Bounded, and its connection is not used again after a time-out; a commit that was not heard of is found by
-    // the next attempt, in `received_events`.
+async fn try_apply(context: &Context, events: &[Addressed]) -> Result<Done, Error> {
+    let (now, gather) = (context.clock.now(), context.gather);
+    // The connection is discarded after a timeout. If the commit succeeded unnoticed, the next attempt finds the events
+    // in `received_events`.
     let transaction = async |connection: &mut AsyncPgConnection| {
         connection.transaction(async |connection| take_new(connection, events, now, gather).await).await
     };
-    office.pool.bounded(transaction).await
+    context.pool.bounded(transaction).await
 }
 
 async fn take_new(
@@ -102,15 +83,15 @@ async fn take_new(
     gather: Duration,
 ) -> Result<Done, Error> {
     let mut fresh = received::insert(connection, events.iter().map(Addressed::key).collect()).await?;
-    // Removed when met: of two in one batch the first is taken.
+    // The key is removed, so of two copies in one batch only the first is applied.
     let new: Vec<&Addressed> = events.iter().filter(|event| fresh.remove(&event.key())).collect();
     let mut done = apply(connection, &new, now, gather).await?;
     done.duplicates = events.len() - new.len();
     Ok(done)
 }
 
-/// Decides about events and saves their effects; within a transaction of the caller's. Mail waits for so long as
-/// `gather` for more to say.
+/// Decides about events and saves their effects, within the caller's transaction. Mail about assignments is delayed by
+/// `gather`, so that one mail can list several.
 ///
 /// # Errors
 /// See [`Error`].
@@ -150,12 +131,6 @@ pub async fn apply(
     Ok(Done { notes, cancelled, duplicates: 0 })
 }
 
-/// How long an event waits that was parked, and tried in vain `attempts` times: 2 s at first, an hour at last.
-#[must_use]
-pub fn parking_pause(attempts: i32) -> Duration {
-    crate::backoff::pause(Duration::from_secs(2), attempts)
-}
-
 impl Done {
     /// Whether an event was parked.
     #[must_use]
@@ -163,13 +138,13 @@ impl Done {
         self.notes.iter().any(|note| note.effect == Effect::Park)
     }
 
-    /// Logs what was decided, by ids alone, and wakes whom it concerns.
-    pub fn tell(&self, office: &Office) {
+    /// Logs the decisions and wakes the loops concerned.
+    pub fn log_and_wake(&self, context: &Context) {
         for note in &self.notes {
             note.log();
             match note.effect {
-                Effect::Send(_) | Effect::Revive(_) => office.mail.notify_one(),
-                Effect::Unpark => office.parked.notify_one(),
+                Effect::Send(_) | Effect::Revive(_) => context.mail.notify_one(),
+                Effect::Unpark => context.parked.notify_one(),
                 _ => {}
             }
         }
@@ -177,7 +152,7 @@ impl Done {
             info!(notification.id = %mail.id, user.id = %mail.user, kind = mail.kind, reason, "suppressed pending mail");
         }
         if self.duplicates > 0 {
-            debug!(duplicates = self.duplicates, "skipped events that were taken before");
+            debug!(duplicates = self.duplicates, "skipped duplicate events");
         }
     }
 }
@@ -202,19 +177,19 @@ impl Note {
                 info!(kind = kind.as_str(), %tenant, user.id = %user, event.id = event, request.id = request, "decided to send mail");
             }
             Effect::Gather(kind, mail) => {
-                info!(kind = kind.as_str(), notification.id = %mail, %tenant, user.id = %user, event.id = event, request.id = request, "added to a mail that waits");
+                info!(kind = kind.as_str(), notification.id = %mail, %tenant, user.id = %user, event.id = event, request.id = request, "added to a pending mail");
             }
             Effect::Revive(mail) => {
-                info!(notification.id = %mail, %tenant, user.id = %user, event.id = event, request.id = request, "decided to send a mail that was withdrawn");
+                info!(notification.id = %mail, %tenant, user.id = %user, event.id = event, request.id = request, "decided to send a withdrawn mail after all");
             }
             Effect::Suppress(kind, reason) => {
                 info!(kind = kind.as_str(), reason, %tenant, user.id = %user, event.id = event, request.id = request, "suppressed mail");
             }
             Effect::Park if !again => {
-                info!(%tenant, user.id = %user, event.id = event, request.id = request, "parked an event: its user is not known yet, or what the tenant chose cannot be read");
+                info!(%tenant, user.id = %user, event.id = event, request.id = request, "parked an event: its user is not known yet, or the tenant's settings cannot be read");
             }
             effect => {
-                debug!(?effect, %tenant, user.id = %user, event.id = event, request.id = request, "took an event");
+                debug!(?effect, %tenant, user.id = %user, event.id = event, request.id = request, "applied an event");
             }
         }
     }

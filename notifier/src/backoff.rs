@@ -1,17 +1,17 @@
-//! Pauses that grow with a number of attempts that is stored in a row.
+//! Backoff computed from an attempt count stored in the database.
 
 use std::time::Duration;
 
-use shared::retry::Delays;
+use platform::retry::Delays;
 
-/// The longest pause.
+/// The maximum pause.
 pub const LONGEST: Duration = Duration::from_secs(3_600);
 
-/// The pause after so many attempts: from `first` on it grows to [`LONGEST`], with jitter.
+/// The pause after so many attempts: grows from `first` up to [`LONGEST`], with jitter.
 #[must_use]
 pub fn pause(first: Duration, attempts: i32) -> Duration {
     let mut delays = Delays::new(first, LONGEST);
-    // Growing by half, even a second has grown to an hour after 21 steps.
+    // The pause grows by half each time: starting at 1 s it reaches an hour after 21 steps.
     for _ in 0..attempts.clamp(0, 40) {
         delays.next_delay();
     }
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_from_the_first_to_an_hour() {
+    fn pauses_grow_from_the_first_up_to_an_hour() {
         let first = Duration::from_secs(2);
         assert!(pause(first, 0) < Duration::from_secs(3));
         assert!(pause(first, 8) > Duration::from_secs(30) && pause(first, 8) < Duration::from_secs(80));

@@ -1,25 +1,29 @@
-//! The rows that a batch of decisions leads to, gathered and saved by a fixed number of statements whatever the
-//! batch's size. Before it: [`crate::decide`]; after it: the commit.
+//! Collects the rows that a batch of decisions produces, and saves them with a fixed number of statements, independent
+//! of the batch size.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use database::Error;
 use diesel_async::AsyncPgConnection;
-use shared::event::ContentEvent;
-use shared::postgres::Error;
+use domain::event::ContentEvent;
 use time::OffsetDateTime;
 use uuid::Uuid;
 use wording::Kind;
 use wording::calendar::next_morning;
 
-use crate::apply::{Addressed, parking_pause};
+use crate::addressed::Addressed;
+use crate::backoff::pause;
 use crate::decide::{Effect, GATHERED, User};
 use crate::intake::What;
 use crate::store::assignments::{self, AssignedRow, CompletedRow};
 use crate::store::ledger::{self, Cancelled, Gathered, Verdict};
 use crate::store::parked::{self, Awaited};
 
-/// What is to be saved.
+/// The first pause of a parked event before it is tried again.
+const PARKING: Duration = Duration::from_secs(2);
+
+/// The rows to save.
 #[derive(Debug)]
 pub struct Changes<'a> {
     gather: Duration,
@@ -35,7 +39,7 @@ pub struct Changes<'a> {
 }
 
 impl<'a> Changes<'a> {
-    /// None yet; mail about assignments waits for so long as `gather`.
+    /// Creates an empty set; mail about assignments is delayed by `gather`.
     #[must_use]
     pub fn new(gather: Duration, now: OffsetDateTime) -> Self {
         Self {
@@ -52,7 +56,7 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// Adds what one effect of an event leads to. Returns the id of a mail that is to be sent now and was not before, if one is.
+    /// Adds the rows of one effect of an event. Returns the id of the mail if the effect makes one pending.
     pub fn add(&mut self, event: &'a Addressed, effect: Effect, user: Option<&User>) -> Option<Uuid> {
         match effect {
             Effect::Send(kind) => {
@@ -105,7 +109,7 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// Lets a mail say more that is decided in this batch, or was before it.
+    /// Adds the assignment to a mail that is pending, from this batch or an earlier one.
     fn gather(&mut self, event: &Addressed, mail: Uuid) {
         let Some(item) = ledger::Context::of(&event.incoming).assigned else { return };
         match self.decisions.iter_mut().find(|row| row.id == mail) {
@@ -114,7 +118,7 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// Saves all; returns the mails that were pending and are suppressed now, each with its reason.
+    /// Saves all rows. Returns the mails that were pending and are now suppressed, each with its reason.
     ///
     /// # Errors
     /// See [`Error`].
@@ -122,7 +126,7 @@ impl<'a> Changes<'a> {
         self,
         connection: &mut AsyncPgConnection,
     ) -> Result<Vec<(Cancelled, &'static str)>, Error> {
-        // Tables and rows in one order everywhere, so that batches do not deadlock.
+        // Tables and rows are always written in the same order, so that batches do not deadlock.
         if !self.assigned.is_empty() {
             assignments::assign(connection, &self.assigned).await?;
         }
@@ -165,6 +169,6 @@ fn parked_row(event: &Addressed, now: OffsetDateTime) -> parked::Row {
         event: event.incoming.raw.clone(),
         attempts,
         parked_at,
-        due_at: now + parking_pause(attempts),
+        due_at: now + pause(PARKING, attempts),
     }
 }

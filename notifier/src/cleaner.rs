@@ -1,28 +1,28 @@
-//! Forgetting, after 30 days, which events were taken.
+//! Deletes deduplication keys of events after 30 days.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::shutdown::pause;
+use platform::shutdown::pause;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::office::Office;
+use crate::context::Context;
 use crate::store::received;
 
-/// How often to look for old rows.
+/// How often to look for expired rows.
 const EVERY: Duration = Duration::from_secs(3_600);
 
-/// Deletes old rows until told to stop.
-pub async fn run(office: Arc<Office>, stop: CancellationToken) {
+/// Deletes expired rows until stopped.
+pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     loop {
         let mut deleted = 0;
         loop {
-            match office.pool.bounded(async |connection| received::delete_old(connection).await).await {
+            match context.pool.bounded(async |connection| received::delete_old(connection).await).await {
                 Ok(0) => break,
                 Ok(rows) => deleted += rows,
                 Err(error) => {
-                    debug!(%error, "failed to delete old events: trying again in an hour");
+                    debug!(%error, "failed to delete expired deduplication keys: retrying in an hour");
                     break;
                 }
             }
@@ -31,7 +31,7 @@ pub async fn run(office: Arc<Office>, stop: CancellationToken) {
             }
         }
         if deleted > 0 {
-            info!(events = deleted, "forgot events that were taken more than 30 days ago");
+            info!(events = deleted, "deleted deduplication keys older than 30 days");
         }
         if !pause(&stop, EVERY).await {
             return;

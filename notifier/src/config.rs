@@ -1,56 +1,56 @@
-//! The notifier's configuration, out of the environment: everything that is wrong is told at once, by name.
+//! The notifier's configuration, read from the environment. All problems are reported at once, by variable name.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use database::Pool;
+use domain::unsubscribe::Key;
 use lettre::message::Mailbox;
-use shared::config::{Env, Problems};
-use shared::postgres::Pool;
-use shared::telemetry::Format;
-use shared::unsubscribe::Key;
+use platform::config::{Env, Problems};
+use platform::log::Format;
 use wording::Templates;
 
 use crate::mail::dkim::Signer;
 use crate::mail::transport::{SCHEMES, Transport};
 
-/// All that the notifier is told from outside.
+/// The notifier's configuration.
 pub struct Config {
-    /// Connections to Postgres; none is open yet.
+    /// The Postgres connection pool; no connection is open yet.
     pub pool: Pool,
-    /// RabbitMQ.
+    /// The URL of RabbitMQ.
     pub amqp_url: String,
-    /// The length limit of the queue of commands, where this service is the one that declares it.
+    /// The length limit of the command queue, used if this service declares it.
     pub queue_limit: u32,
-    /// Where the health pages are served, if anywhere.
+    /// The address of the health endpoints, if they are served.
     pub health: Option<SocketAddr>,
-    /// Where mail goes.
+    /// Where mail is sent.
     pub transport: Transport,
-    /// Who signs mail.
+    /// The DKIM signer, if mail is signed.
     pub signer: Option<Signer>,
-    /// How people stop mail: the key of the links, and what they begin with.
+    /// For unsubscribe links: the key that signs them, and their base URL.
     pub unsubscribe: Option<(Key, String)>,
-    /// How long sending one mail may take.
+    /// The timeout for sending one mail.
     pub mail_timeout: Duration,
-    /// The sender of all mail.
+    /// The default sender.
     pub from: Mailbox,
-    /// The learning platform, as it is linked in mail.
+    /// The URL of the learning platform that mail links to.
     pub learning_url: String,
-    /// How long mail about assignments waits for more to say.
+    /// How long mail about assignments is delayed, so that one mail can list several.
     pub gather: Duration,
-    /// What mail says.
+    /// The mail templates.
     pub templates: Templates,
-    /// What is logged.
+    /// The log filter.
     pub log: String,
-    /// How it looks.
+    /// The log format.
     pub log_format: Format,
 }
 
 impl Config {
-    /// Reads the environment. Within a tokio runtime: a mail server's connections live in one.
+    /// Reads the environment. Must run in a tokio runtime, because SMTP connections belong to one.
     ///
     /// # Errors
-    /// Everything that is wrong.
+    /// Returns all problems.
     pub fn read(mut env: Env) -> Result<Self, Problems> {
         let database_url = env.url("DATABASE_URL", &["postgres", "postgresql"]);
         let connections = env.number("ROLLCALL_DB_CONNECTIONS", 2..=200);
@@ -58,7 +58,7 @@ impl Config {
             checked(&mut env, "DATABASE_URL", &database_url, |url| Pool::new(url, connections as usize));
         let amqp_url = env.url("AMQP_URL", &["amqp", "amqps"]);
         let uri = |url: &str| {
-            url.parse::<lapin::uri::AMQPUri>().map_err(|_| "is no URL of an AMQP broker".to_owned())
+            url.parse::<lapin::uri::AMQPUri>().map_err(|_| "is not the URL of an AMQP broker".to_owned())
         };
         checked(&mut env, "AMQP_URL", &amqp_url, uri);
         let queue_limit = env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000);
@@ -75,12 +75,12 @@ impl Config {
         let gather = env.seconds("ROLLCALL_MAIL_GATHER", 0..=3_600);
         let folder = env.optional::<PathBuf>("ROLLCALL_MAIL_TEMPLATES");
         let templates = Templates::load(folder.as_deref())
-            .map_err(|what| env.problem("ROLLCALL_MAIL_TEMPLATES", format!("is wrong: {what}")))
+            .map_err(|what| env.problem("ROLLCALL_MAIL_TEMPLATES", format!("is invalid: {what}")))
             .ok();
         let log = env.log_filter();
         let log_format = env.get("ROLLCALL_LOG_FORMAT");
         env.finish()?;
-        let proof = "what could not be read is a problem, and problems have been returned above";
+        let proof = "a value that is missing was reported as a problem, and env.finish() returned it";
         Ok(Self {
             pool: pool.expect(proof),
             amqp_url,
@@ -100,7 +100,8 @@ impl Config {
     }
 }
 
-/// What becomes of a value; what is wrong with it is noted. An empty value is a placeholder that has been complained about.
+/// Checks a value and notes the problem if it is invalid. An empty value stands for one whose problem has been noted
+/// already.
 fn checked<T>(
     env: &mut Env,
     name: &'static str,
@@ -113,20 +114,20 @@ fn checked<T>(
     check(value).map_err(|what| env.problem(name, what)).ok()
 }
 
-/// How people stop mail.
+/// The key and base URL of unsubscribe links.
 fn unsubscribe(env: &mut Env) -> Option<(Key, String)> {
     let key = env.optional::<Key>("ROLLCALL_UNSUBSCRIBE_KEY");
     let base = env.optional::<url::Url>("ROLLCALL_PUBLIC_URL");
     if key.is_some() && base.is_none() {
         env.problem(
             "ROLLCALL_PUBLIC_URL",
-            "must be set too: ROLLCALL_UNSUBSCRIBE_KEY signs links that begin with it",
+            "must be set too: it is the base of the links that ROLLCALL_UNSUBSCRIBE_KEY signs",
         );
     }
     key.zip(base.map(|url| url.to_string()))
 }
 
-/// Who signs mail, if a key is configured.
+/// The DKIM signer, if a key is configured.
 fn signer(env: &mut Env, from: Option<&Mailbox>) -> Option<Signer> {
     let selector = env.get::<String>("ROLLCALL_DKIM_SELECTOR");
     let domain = env.optional::<String>("ROLLCALL_DKIM_DOMAIN");
@@ -134,13 +135,13 @@ fn signer(env: &mut Env, from: Option<&Mailbox>) -> Option<Signer> {
     let domain = domain.or_else(|| from.map(|from| from.email.domain().to_owned()))?;
     for (name, value) in [("ROLLCALL_DKIM_SELECTOR", &selector), ("ROLLCALL_DKIM_DOMAIN", &domain)] {
         if !value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_')) {
-            env.problem(name, "must be a name of the DNS");
+            env.problem(name, "must be a DNS name");
         }
     }
     Signer::open(&file, &selector, &domain).map_err(|what| env.problem("ROLLCALL_DKIM_KEY", what)).ok()
 }
 
-/// A sender whose domain can stand in a Message-ID.
+/// Parses a sender whose domain can be used in a Message-ID.
 fn sender(text: &str) -> Result<Mailbox, String> {
     let mailbox: Mailbox =
         text.parse().map_err(|_| "must be a mail address, with or without a name".to_owned())?;
@@ -153,7 +154,7 @@ fn sender(text: &str) -> Result<Mailbox, String> {
 
 #[cfg(test)]
 mod tests {
-    use shared::config::Service;
+    use platform::config::Service;
 
     use super::*;
 
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_whole_configuration_is_taken() {
+    async fn a_complete_configuration_is_accepted() {
         let config = read(&[
             ("DATABASE_URL", "postgres://me:secret@127.0.0.1:1/x"),
             ("AMQP_URL", "amqp://me:secret@127.0.0.1:1/%2f"),
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everything_that_is_wrong_is_told_at_once() {
+    async fn all_problems_are_reported_at_once() {
         let problems = read(&[
             ("DATABASE_URL", "postgres://me:secret@127.0.0.1:port/x"),
             ("ROLLCALL_MAIL_URL", "smtp://me:secret@mail.example?tls=perhaps"),
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_key_for_links_without_their_address_is_told() {
+    async fn an_unsubscribe_key_without_a_public_url_is_reported() {
         let problems = read(&[
             ("DATABASE_URL", "postgres://me:secret@127.0.0.1:1/x"),
             ("AMQP_URL", "amqp://me:secret@127.0.0.1:1/%2f"),

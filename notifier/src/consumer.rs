@@ -1,58 +1,59 @@
-//! Taking events from the queue: whatever is ready, in batches. What can never be dealt with goes to the dead-letter
-//! queue; while Postgres is away the messages are kept. Before it: RabbitMQ; after it: [`crate::apply`].
+//! Consumes events from the queue in batches of whatever is ready. Invalid events go to the dead-letter queue; while
+//! Postgres is unavailable the messages stay unacknowledged.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::amqp::dead::{self, Attempt};
-use shared::amqp::{self, Batch, Handle, Link, Publisher, Subscription, Unfinished, topology};
-use shared::postgres::Error;
-use shared::retry::Delays;
-use shared::shutdown::pause;
+use amqp::dead::{self, Attempt};
+use amqp::{self, Batch, Handle, Link, Publisher, Subscription, Unfinished, topology};
+use database::Error;
+use platform::retry::Delays;
+use platform::shutdown::pause;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::apply::{self, Addressed};
+use crate::addressed::Addressed;
+use crate::apply;
+use crate::context::Context;
 use crate::intake::{self, Incoming};
-use crate::office::Office;
 use crate::store::{received, roster};
 
-/// The most events in one transaction.
+/// The maximum number of events in one transaction.
 const BATCH: u16 = 64;
-/// How often an event is tried that Postgres fails on, though it takes other writes.
+/// How often an event is tried if Postgres rejects it while accepting other writes.
 const ATTEMPTS: u32 = 5;
 
-/// Takes events until told to stop.
+/// Consumes events until stopped.
 pub struct Consumer {
-    office: Arc<Office>,
+    context: Arc<Context>,
     publisher: Arc<Publisher>,
     stop: CancellationToken,
 }
 
-/// A message of a batch, by its place, that can never be dealt with, and why.
+/// The index of a message in its batch, and why it can never be processed.
 type Dead = (usize, String);
 
 impl Consumer {
-    /// A consumer for this office.
+    /// Creates a consumer.
     #[must_use]
-    pub fn new(office: Arc<Office>, publisher: Arc<Publisher>, stop: CancellationToken) -> Self {
-        Self { office, publisher, stop }
+    pub fn new(context: Arc<Context>, publisher: Arc<Publisher>, stop: CancellationToken) -> Self {
+        Self { context, publisher, stop }
     }
 
-    /// Consumes until it is stopped.
+    /// Consumes events until stopped.
     pub async fn run(self, link: Link) {
         amqp::consume(link, topology::NOTIFIER, BATCH, &self.stop, &self).await;
     }
 
-    /// Takes events, for as long as it takes Postgres to be there.
-    async fn take_patiently(&self, events: &[(usize, Incoming)]) -> Result<Vec<Dead>, Unfinished> {
+    /// Applies events, retrying while Postgres is unavailable.
+    async fn apply_with_retries(&self, events: &[(usize, Incoming)]) -> Result<Vec<Dead>, Unfinished> {
         let mut delays = Delays::reconnect();
         let mut waits = false;
         loop {
-            match self.take(events).await {
+            match self.apply(events).await {
                 Ok(dead) => {
                     if waits {
-                        info!(events = events.len(), "took the events that waited");
+                        info!(events = events.len(), "applied the events that waited for Postgres");
                     }
                     return Ok(dead);
                 }
@@ -69,27 +70,28 @@ impl Consumer {
         }
     }
 
-    /// Takes events together; if Postgres refuses something, one by one. Returns those that can never be taken.
-    async fn take(&self, events: &[(usize, Incoming)]) -> Result<Vec<Dead>, Error> {
+    /// Applies events together, or one by one if Postgres rejects the batch. Returns those that can never be applied.
+    async fn apply(&self, events: &[(usize, Incoming)]) -> Result<Vec<Dead>, Error> {
         if events.is_empty() {
             return Ok(Vec::new());
         }
         let (places, addressed, mut dead) = self.address(events).await?;
-        let error = match apply::take(&self.office, &addressed).await {
+        let error = match apply::apply_new(&self.context, &addressed).await {
             Ok(()) => return Ok(dead),
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => error,
         };
-        warn!(%error, events = addressed.len(), "failed to take events together: taking them one by one");
+        warn!(%error, events = addressed.len(), "failed to apply a batch of events: applying them one by one");
         for (place, event) in places.into_iter().zip(&addressed) {
-            if let Some(reason) = self.take_alone(event).await? {
+            if let Some(reason) = self.apply_alone(event).await? {
                 dead.push((place, reason));
             }
         }
         Ok(dead)
     }
 
-    /// Finds the events' tenants. Returns the places of those that have one, these events, and those that have none.
+    /// Resolves the events' tenants. Returns the events with a known tenant, their indexes, and the dead letters for
+    /// the rest.
     async fn address(
         &self,
         events: &[(usize, Incoming)],
@@ -98,7 +100,7 @@ impl Consumer {
         names.sort_unstable();
         names.dedup();
         let tenants =
-            self.office.pool.bounded(async |connection| roster::tenants(connection, &names).await).await?;
+            self.context.pool.bounded(async |connection| roster::tenants(connection, &names).await).await?;
         let (mut places, mut addressed, mut dead) = (Vec::new(), Vec::new(), Vec::new());
         for (place, incoming) in events {
             match tenants.get(&incoming.tenant) {
@@ -106,26 +108,26 @@ impl Consumer {
                     places.push(*place);
                     addressed.push(Addressed { tenant, incoming: incoming.clone(), parked: None });
                 }
-                None => dead.push((*place, "the tenant is not known".to_owned())),
+                None => dead.push((*place, "unknown tenant".to_owned())),
             }
         }
         Ok((places, addressed, dead))
     }
 
-    /// Takes one event; returns why it can never be taken.
-    async fn take_alone(&self, event: &Addressed) -> Result<Option<String>, Error> {
+    /// Applies one event. Returns the reason if it can never be applied.
+    async fn apply_alone(&self, event: &Addressed) -> Result<Option<String>, Error> {
         let mut delays = Delays::new(Duration::from_millis(200), Duration::from_secs(2));
         let mut attempt = 1;
         loop {
-            match apply::take(&self.office, std::slice::from_ref(event)).await {
+            match apply::apply_new(&self.context, std::slice::from_ref(event)).await {
                 Ok(()) => return Ok(None),
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error @ Error::Refused(_)) => return Ok(Some(error.to_string())),
                 Err(error) => {
-                    // An outage, a schema that is not there yet or a full disk are not the event's fault: only what
-                    // fails while another write succeeds counts against it.
+                    // An outage, a schema that is not migrated yet, or a full disk is not the event's fault. A failure
+                    // counts only if another write succeeds.
                     let tenant = event.tenant;
-                    self.office
+                    self.context
                         .pool
                         .bounded(async |connection| received::probe(connection, tenant).await)
                         .await?;
@@ -139,12 +141,12 @@ impl Consumer {
         }
     }
 
-    /// Publishes dead letters, confirmed: only then may the batch be acknowledged.
-    async fn bury(&self, batch: &Batch, dead: &[Dead]) -> Result<(), amqp::Error> {
+    /// Publishes dead letters and waits for the confirms; only then may the batch be acknowledged.
+    async fn dead_letter(&self, batch: &Batch, dead: &[Dead]) -> Result<(), amqp::Error> {
         if dead.is_empty() {
             return Ok(());
         }
-        let now = self.office.clock.now();
+        let now = self.context.clock.now();
         let letter = |(place, reason): &Dead| {
             let attempt = Attempt { at: now, worker: "notifier".to_owned(), what: reason.clone() };
             dead::letter(&batch[*place], topology::NOTIFIER, &[attempt])
@@ -159,7 +161,7 @@ impl Consumer {
 }
 
 impl Handle for Consumer {
-    /// Takes a batch, buries what is dead in it, acknowledges it.
+    /// Applies a batch, sends its dead letters, and acknowledges it.
     async fn handle(&self, subscription: &Subscription, batch: &Batch) -> Result<(), Unfinished> {
         let (mut events, mut dead) = (Vec::new(), Vec::new());
         for (place, delivery) in batch.iter().enumerate() {
@@ -174,8 +176,8 @@ impl Handle for Consumer {
                 Err(reason) => dead.push((place, reason)),
             }
         }
-        dead.extend(self.take_patiently(&events).await?);
-        self.bury(batch, &dead).await?;
+        dead.extend(self.apply_with_retries(&events).await?);
+        self.dead_letter(batch, &dead).await?;
         Ok(subscription.ack(batch).await?)
     }
 }

@@ -1,62 +1,62 @@
-//! Which mail a person gets, and above all which mail they do not get. Pure: no clock, no database, no queue.
-//! Before it: [`crate::apply`] has loaded what is known; after it: [`crate::apply`] saves the effects.
+//! Decides which mail a user receives, and which is suppressed. Pure: no clock, no database, no queue.
 
-use shared::command::Origin;
-use shared::event::{ContentEvent, UserEvent};
-use shared::settings::{AssignmentMail, Mail, Welcome};
+use domain::command::Origin;
+use domain::event::{ContentEvent, UserEvent};
+use domain::settings::{AssignmentMail, Mail, Welcome};
 use uuid::Uuid;
 use wording::Kind;
 
 use crate::intake::What;
 
-/// Why nothing is sent: provisioning is silent.
+/// Suppressed: provisioning sends no mail.
 pub const SILENT: &str = "created by the identity provider (SCIM): provisioning is silent";
-/// Why nothing is sent: the person is archived.
+/// Suppressed: the user is archived.
 pub const ARCHIVED: &str = "the user is archived";
-/// Why what was to be sent is not: the person was archived. A first mail of which this is said goes out if they come back.
+/// Cancelled while pending: the user was archived. A first-assignment mail with this reason is sent if the user is
+/// restored.
 pub const WITHDRAWN: &str = "the user was archived before it went out";
-/// Why nothing is sent: the person is gone.
+/// Suppressed: the user was deleted.
 pub const DELETED: &str = "the user was deleted";
 
-/// Why nothing is sent: the tenant wants no welcomes.
+/// Suppressed: the tenant has switched off welcome mail.
 pub const UNWELCOMED: &str = "the company has welcome mail switched off";
-/// Why nothing is sent: the person said so.
-pub const UNSUBSCRIBED: &str = "the user wants no more mail about assignments";
-/// Why what was to be sent is not: there is nothing left to say.
-pub const COMPLETED: &str = "all that it was about is completed";
-/// Why no mail of its own is sent: another one, that was waiting, says it too.
-pub const GATHERED: &str = "told in a mail that was waiting to be sent";
+/// Suppressed: the user has unsubscribed.
+pub const UNSUBSCRIBED: &str = "the user has unsubscribed from mail about assignments";
+/// Cancelled while pending: all its assignments are completed.
+pub const COMPLETED: &str = "all its assignments are completed";
+/// Suppressed: another pending mail lists the assignment.
+pub const GATHERED: &str = "added to another pending mail";
 
-/// Why nothing is sent: each of these kinds is sent once.
+/// Suppressed: each of these kinds is sent only once.
 fn had(kind: Kind) -> &'static str {
     if kind == Kind::Welcome {
-        "already had the welcome mail"
+        "already received the welcome mail"
     } else {
-        "already had the first-assignment mail"
+        "already received the first-assignment mail"
     }
 }
 
-/// A user whom the tenant has.
+/// A user of the tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// Whether the account is deactivated.
     pub archived: bool,
-    /// Where they are (IANA).
+    /// The user's time zone (IANA).
     pub timezone: Option<String>,
-    /// Whether they want no more mail about assignments than the first.
+    /// Whether the user has unsubscribed from optional mail.
     pub unsubscribed: bool,
 }
 
-/// The kinds of mail that the ledger holds for a user; those that cannot have reached them (suppressed, failed) left out.
+/// The mail that the ledger holds for a user, except mail that cannot have reached them (suppressed or failed).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mailed {
-    /// A welcome.
+    /// Whether there is a welcome mail.
     pub welcome: bool,
-    /// A first assignment.
+    /// Whether there is a first-assignment mail.
     pub first_assignment: bool,
-    /// Mails about assignments that nobody has tried to send yet: they can say more.
+    /// Pending mails about assignments that have not been tried yet; assignments can still be added to them.
     pub waiting: Vec<(Kind, Uuid)>,
-    /// A mail about a first assignment that was withdrawn when they were archived, and cannot have reached them.
+    /// A first-assignment mail that was withdrawn when the user was archived, and cannot have reached them.
     pub withdrawn: Option<Uuid>,
 }
 
@@ -69,7 +69,7 @@ impl Mailed {
         }
     }
 
-    /// Notes one more; with its id if it can still say more.
+    /// Records another mail, with its id if assignments can still be added to it.
     pub fn add(&mut self, kind: Kind, waiting: Option<Uuid>) {
         match kind {
             Kind::Welcome => self.welcome = true,
@@ -79,7 +79,7 @@ impl Mailed {
         self.waiting.extend(waiting.filter(|_| kind != Kind::Welcome).map(|id| (kind, id)));
     }
 
-    /// The mail that was withdrawn, if it would be the first.
+    /// The withdrawn first-assignment mail, unless another one has been sent.
     fn revivable(&self) -> Option<Uuid> {
         self.withdrawn.filter(|_| !self.first_assignment)
     }
@@ -89,31 +89,31 @@ impl Mailed {
     }
 }
 
-/// What an event leads to.
+/// An effect of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// A mail is to be sent.
+    /// Send a mail.
     Send(Kind),
-    /// A mail that waits says this too.
+    /// Add the assignment to a pending mail.
     Gather(Kind, Uuid),
-    /// A mail about a first assignment that was withdrawn is to be sent after all.
+    /// Send a withdrawn first-assignment mail after all.
     Revive(Uuid),
-    /// A mail is not sent, for this reason.
+    /// Suppress a mail, for this reason.
     Suppress(Kind, &'static str),
-    /// The assignment is noted.
+    /// Save the assignment.
     Assign,
-    /// The completion is noted.
+    /// Save the completion.
     Complete,
-    /// What is still pending for the user is not sent any more, for this reason.
+    /// Cancel the user's pending mail, for this reason.
     Cancel(&'static str),
-    /// The event waits until the user is known.
+    /// Park the event until the user is known.
     Park,
-    /// The events that wait for the user are tried again at once.
+    /// Retry the user's parked events at once.
     Unpark,
 }
 
-/// Decides. `user` is `None` if the tenant has no such user; another tenant's is none of its. `chosen` is `None` if what the
-/// tenant chose cannot be read: then the event waits.
+/// Decides the effects of an event. `user` is `None` if the tenant has no such user (users of other tenants do not
+/// count). `chosen` is `None` if the tenant's settings cannot be read; then the event is parked.
 #[must_use]
 pub fn decide(what: &What, user: Option<&User>, mailed: &Mailed, chosen: Option<&Mail>) -> Vec<Effect> {
     let Some(chosen) = chosen else { return vec![Effect::Park] };
@@ -127,7 +127,7 @@ pub fn decide(what: &What, user: Option<&User>, mailed: &Mailed, chosen: Option<
             mailed.revivable().map(Effect::Revive).into_iter().chain([Effect::Unpark]).collect()
         }
         (What::User(UserEvent::Restored, _), _) => vec![Effect::Unpark],
-        // Events may come late and out of order: what the roster says now is what counts.
+        // Events may be late or out of order, so the user's current state decides.
         (What::User(UserEvent::Archived | UserEvent::Deleted, _), Some(User { archived: false, .. })) => {
             vec![]
         }
@@ -137,7 +137,7 @@ pub fn decide(what: &What, user: Option<&User>, mailed: &Mailed, chosen: Option<
         (What::Content(_), None) => vec![Effect::Park],
         (What::Content(ContentEvent::Assigned(_)), Some(_)) => {
             match (user, mailed.revivable()) {
-                // They came back, and we have not heard of it yet.
+                // The user was restored, but the event has not arrived yet.
                 (Some(User { archived: false, .. }), Some(id)) => {
                     vec![Effect::Assign, Effect::Revive(id), Effect::Gather(Kind::FirstAssignment, id)]
                 }
@@ -148,7 +148,8 @@ pub fn decide(what: &What, user: Option<&User>, mailed: &Mailed, chosen: Option<
     }
 }
 
-/// The first assignment is mailed always; what comes while its mail waits stands in it; for the rest the tenant chose.
+/// The first assignment is always mailed, together with further ones that arrive while that mail is pending. The
+/// tenant's settings decide about later ones.
 fn assignment(user: Option<&User>, mailed: &Mailed, chosen: AssignmentMail) -> Effect {
     let kind = match chosen {
         _ if !mailed.first_assignment || mailed.waits(Kind::FirstAssignment).is_some() => {
@@ -167,7 +168,7 @@ fn assignment(user: Option<&User>, mailed: &Mailed, chosen: AssignmentMail) -> E
     }
 }
 
-/// To send or not to send, for the first reason that holds.
+/// Sends or suppresses a mail; the first reason that applies is given.
 fn mail(kind: Kind, silent: Option<&'static str>, user: Option<&User>, mailed: &Mailed) -> Effect {
     let gone = match user {
         None => Some(DELETED),

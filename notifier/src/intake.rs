@@ -1,13 +1,12 @@
-//! From bytes to an event that can be dealt with, or the reason why it never can. Before it: the queue (or the
-//! parked events); after it: [`crate::apply`].
+//! Parses and validates events, from the queue or from `parked_events`.
 
+use domain::event::{ContentEvent, Event, SOURCE, UserData, UserEvent, decode, holds_nul};
 use serde_json::Value;
-use shared::event::{ContentEvent, Event, SOURCE, UserData, UserEvent, decode, holds_nul};
 use uuid::Uuid;
 
-/// The longest key of an index, in bytes: Postgres' B-trees take 2,704 for two of them and a tenant.
+/// The maximum length of an index key, in bytes: Postgres' B-trees allow 2,704 for two of them and a tenant.
 const MAX_KEY: usize = 1_000;
-/// The types of events about users that the notifier knows.
+/// The types of user events that the notifier handles.
 const USER_EVENTS: [UserEvent; 6] = [
     UserEvent::Created,
     UserEvent::Updated,
@@ -16,35 +15,35 @@ const USER_EVENTS: [UserEvent; 6] = [
     UserEvent::Linked,
     UserEvent::Deleted,
 ];
-/// The types of the content service's events that it knows.
+/// The types of content events that the notifier handles.
 const CONTENT_EVENTS: [&str; 2] = ["content.assigned", "content.completed"];
-/// The longest request id that is taken, in bytes.
+/// The maximum length of a request id, in bytes.
 const MAX_REQUEST_ID: usize = 200;
 
-/// An event that was found valid.
+/// A valid event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Incoming {
     /// Its envelope.
     pub event: Event,
     /// The tenant's name, in lower case.
     pub tenant: String,
-    /// What happened.
+    /// The payload.
     pub what: What,
-    /// All of it as it came.
+    /// The event as received.
     pub raw: Value,
 }
 
-/// What happened.
+/// The payload.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
-    /// In the roster.
+    /// About a user.
     User(UserEvent, UserData),
-    /// In the content service.
+    /// From the content service.
     Content(ContentEvent),
 }
 
 impl Incoming {
-    /// The SCIM id of the user that it is about.
+    /// The SCIM id of the user that the event is about.
     #[must_use]
     pub fn user(&self) -> Uuid {
         match &self.what {
@@ -54,28 +53,28 @@ impl Incoming {
         }
     }
 
-    /// The request that caused it, for the logs.
+    /// The id of the request that caused it, for the logs.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         self.event.requestid.as_deref()
     }
 }
 
-/// Reads a message of the queue; `None` if it is not for the notifier.
+/// Parses a message from the queue; `None` if it is not for the notifier.
 ///
 /// # Errors
-/// Why it can never be dealt with: one sentence that repeats nothing of its content.
+/// Why the event is invalid: one sentence that contains none of its values.
 pub fn read(body: &[u8]) -> Result<Option<Incoming>, String> {
     let value = serde_json::from_slice(body)
-        .map_err(|e| format!("the message is no JSON ({:?} error)", e.classify()))?;
+        .map_err(|e| format!("the message is not JSON ({:?} error)", e.classify()))?;
     from_value(value)
 }
 
-/// Reads an event; `None` if it is not for the notifier. A type that it does not know is none of its own: others may publish what
-/// they like, and a later worker tells of more.
+/// Parses an event; `None` if it is not for the notifier. Unknown types are ignored: other services may publish their
+/// own, and later versions of the workers may add some.
 ///
 /// # Errors
-/// Why it can never be dealt with: one sentence that repeats nothing of its content.
+/// Why the event is invalid: one sentence that contains none of its values.
 pub fn from_value(value: Value) -> Result<Option<Incoming>, String> {
     let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
     let user_event = USER_EVENTS.into_iter().find(|known| known.as_str() == kind);
@@ -94,7 +93,7 @@ pub fn from_value(value: Value) -> Result<Option<Incoming>, String> {
     at_most("requestid", event.requestid.as_deref().unwrap_or_default(), MAX_REQUEST_ID)?;
     match event.tenant.as_deref().map(str::trim) {
         None | Some("") => {
-            Err("tenant is required: the extension attribute that names the company".to_owned())
+            Err("tenant is required: the extension attribute with the tenant's name".to_owned())
         }
         Some(tenant) => Ok(Some(Incoming { tenant: tenant.to_ascii_lowercase(), event, what, raw: value })),
     }
@@ -102,19 +101,19 @@ pub fn from_value(value: Value) -> Result<Option<Incoming>, String> {
 
 fn user_event(value: &Value, kind: UserEvent) -> Result<(Event, What), String> {
     let event: Event = serde_json::from_value(value.clone())
-        .map_err(|_| "the event is no CloudEvent of the roster".to_owned())?;
+        .map_err(|_| "the event is not a valid CloudEvent about a user".to_owned())?;
     if event.specversion != "1.0" {
         return Err("specversion must be \"1.0\"".to_owned());
     }
     if event.source != SOURCE {
-        return Err(format!("events of users come from {SOURCE} alone"));
+        return Err(format!("source must be {SOURCE} for events about users"));
     }
     if event.id.trim().is_empty() {
         return Err("id must not be empty".to_owned());
     }
     let mut data = event.data.get("user").cloned().unwrap_or_default();
     if let Some(user) = data.as_object_mut() {
-        // No mail depends on it, and there may be more roles by now.
+        // No mail depends on the role, and later versions may add new roles.
         user.remove("role");
     }
     let data: UserData =

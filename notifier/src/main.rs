@@ -1,16 +1,17 @@
-//! The notifier: from an event to a decision, a row of the ledger, and a mail. Before it: RabbitMQ's queue
-//! `rollcall.events`; after it: a mail server, or a folder of `.eml` files.
+//! The notifier: consumes events from the queue `rollcall.events`, decides, records the decisions in the ledger, and
+//! sends mail to a mail server or a folder of `.eml` files.
 
+mod addressed;
 mod apply;
 mod backoff;
 mod changes;
 mod cleaner;
 mod config;
 mod consumer;
+mod context;
 mod decide;
 mod intake;
 mod mail;
-mod office;
 mod parking;
 mod sender;
 mod store;
@@ -20,27 +21,27 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::amqp::{Link, Publisher};
-use shared::clock::Clock;
-use shared::config::{Env, Service, answer_arguments};
-use shared::health::Health;
-use shared::{postgres, shutdown, telemetry};
+use amqp::{Link, Publisher};
+use platform::clock::Clock;
+use platform::config::{Env, Service, answer_arguments};
+use platform::health::Health;
+use platform::{log, shutdown};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use config::Config;
 use consumer::Consumer;
+use context::Context;
 use mail::folder::Folder;
 use mail::message::Writer;
 use mail::transport::Transport;
-use office::Office;
 use sender::Sender;
 
-const ABOUT: &str = "Decides which mail a person gets, and sends it.";
-/// How often the mail folder is looked at.
+const ABOUT: &str = "Decides which mail users receive, and sends it.";
+/// How often the mail folder is checked.
 const LOOK: Duration = Duration::from_secs(5);
-/// How long taking leave of the broker may take.
+/// The timeout for closing the AMQP connection.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 #[tokio::main]
@@ -55,11 +56,11 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    telemetry::init(&config.log, config.log_format);
+    log::init(&config.log, config.log_format);
     match run(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!(%error, "notifier gave up");
+            error!(%error, "the notifier failed");
             ExitCode::FAILURE
         }
     }
@@ -67,7 +68,7 @@ async fn main() -> ExitCode {
 
 async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let stop = shutdown::on_signal()?;
-    // What the work rests on stops after the work.
+    // Cancelled after the work has stopped, for what the work depends on.
     let down = CancellationToken::new();
     let needed: &[&str] = match &config.transport {
         Transport::Folder(_) => &["postgres", "rabbitmq", "mail"],
@@ -75,30 +76,28 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     };
     let health = Health::new(needed);
     let link = Link::start(&config.amqp_url, "notifier", config.queue_limit, health.clone(), down.clone())?;
-    tokio::spawn(postgres::watch(config.pool.clone(), health.clone(), down.clone()));
+    tokio::spawn(database::watch(config.pool.clone(), health.clone(), down.clone()));
     if let Transport::Folder(folder) = &config.transport {
         tokio::spawn(watch(folder.clone(), health.clone(), down.clone()));
     }
-    shared::health::serve(config.health, &health, &down).await?;
+    platform::health::serve(config.health, &health, &down).await?;
 
     if config.unsubscribe.is_none() {
-        warn!(
-            "mail has no link to stop it: ROLLCALL_UNSUBSCRIBE_KEY and ROLLCALL_PUBLIC_URL are not both set"
-        );
+        warn!("mail has no unsubscribe link: set ROLLCALL_UNSUBSCRIBE_KEY and ROLLCALL_PUBLIC_URL");
     }
-    let office = Arc::new(Office::new(config.pool, config.gather, Clock::System));
+    let context = Arc::new(Context::new(config.pool, config.gather, Clock::System));
     let publisher = Arc::new(Publisher::new(link.clone()));
     let with_templates = config.templates.tenants();
     let writer =
         Writer::new(config.from, config.learning_url, config.templates, config.signer, config.unsubscribe);
     let mut work = JoinSet::new();
-    work.spawn(Consumer::new(office.clone(), publisher.clone(), stop.clone()).run(link.clone()));
+    work.spawn(Consumer::new(context.clone(), publisher.clone(), stop.clone()).run(link.clone()));
     work.spawn(
-        Sender::new(office.clone(), writer, config.transport, config.mail_timeout, stop.clone()).run(),
+        Sender::new(context.clone(), writer, config.transport, config.mail_timeout, stop.clone()).run(),
     );
-    work.spawn(parking::run(office.clone(), publisher, stop.clone()));
-    work.spawn(cleaner::run(office.clone(), stop.clone()));
-    tokio::spawn(look_for_tenants(office, with_templates, down.clone()));
+    work.spawn(parking::run(context.clone(), publisher, stop.clone()));
+    work.spawn(cleaner::run(context.clone(), stop.clone()));
+    tokio::spawn(look_for_tenants(context, with_templates, down.clone()));
     info!("started");
 
     let mark = health.clone();
@@ -108,10 +107,10 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         mark.stopping();
     });
     tokio::select! {
-        // First: what ends because it was stopped has not panicked.
+        // Biased, because a task that ends after the stop signal has not panicked.
         biased;
         () = stop.cancelled() => {}
-        _ = work.join_next() => return Err("a part of it panicked".into()),
+        _ = work.join_next() => return Err("a task panicked".into()),
     }
     shutdown::within_grace(&stop, async { while work.join_next().await.is_some() {} }).await;
     say_goodbye(&link).await;
@@ -120,14 +119,14 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Keeps `health` true to whether the mail folder can be written, until `stop`.
+/// Reports to `health` whether the mail folder is writable, until `stop`.
 async fn watch(folder: Folder, health: Health, stop: CancellationToken) {
     loop {
         let look = folder.clone();
         let state = tokio::task::spawn_blocking(move || look.check()).await.unwrap_or_else(|e| Err(e.into()));
         if health.set("mail", state.as_ref().copied().map_err(|_| "the folder cannot be written")) {
             match state {
-                Ok(()) => info!("the mail folder is there"),
+                Ok(()) => info!("the mail folder is writable"),
                 Err(error) => warn!(%error, "the mail folder cannot be written"),
             }
         }
@@ -137,14 +136,14 @@ async fn watch(folder: Folder, health: Health, stop: CancellationToken) {
     }
 }
 
-/// Warns, once Postgres is there, of folders of templates that are named like no tenant. (A tenant may be added later.)
-async fn look_for_tenants(office: Arc<Office>, folders: Vec<String>, stop: CancellationToken) {
+/// Warns once about template folders that match no tenant. (A tenant may be added later.)
+async fn look_for_tenants(context: Arc<Context>, folders: Vec<String>, stop: CancellationToken) {
     let names: Vec<&str> = folders.iter().map(String::as_str).collect();
     while !names.is_empty() {
         let look = async |connection: &mut _| store::roster::tenants(connection, &names).await;
-        if let Ok(known) = office.pool.bounded(look).await {
+        if let Ok(known) = context.pool.bounded(look).await {
             for folder in names.iter().filter(|name| !known.contains_key(**name)) {
-                warn!(folder, "ROLLCALL_MAIL_TEMPLATES has a folder for a tenant that there is not");
+                warn!(folder, "ROLLCALL_MAIL_TEMPLATES has a folder for an unknown tenant");
             }
             return;
         }
@@ -156,7 +155,7 @@ async fn look_for_tenants(office: Arc<Office>, folders: Vec<String>, stop: Cance
 
 async fn say_goodbye(link: &Link) {
     if let Ok(connection) = link.connection() {
-        // The broker would only note that the connection broke.
+        // Without this, the broker logs an unexpected disconnect.
         let _ = tokio::time::timeout(GOODBYE, connection.close(200, "stopped".into())).await;
     }
 }

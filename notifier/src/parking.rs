@@ -1,64 +1,64 @@
-//! Trying parked events again: when they are due, and at once when somebody appeared. After seven days in vain an
-//! event goes to the dead-letter queue. Before it: `parked_events`; after it: [`crate::apply`].
+//! Retries parked events: when they are due, and at once when their user appears. After seven days an event goes to the
+//! dead-letter queue.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use amqp::dead::{self, Attempt};
+use amqp::{Message, Publisher, topology};
+use database::Error;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use shared::amqp::dead::{self, Attempt};
-use shared::amqp::{Message, Publisher, topology};
-use shared::event::MEDIA_TYPE;
-use shared::postgres::Error;
-use shared::redact;
-use shared::retry::Delays;
-use shared::shutdown::pause;
+use domain::event::MEDIA_TYPE;
+use platform::redact;
+use platform::retry::Delays;
+use platform::shutdown::pause;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::apply::{self, Addressed, Done};
+use crate::addressed::Addressed;
+use crate::apply::{self, Done};
+use crate::context::Context;
 use crate::intake;
-use crate::office::Office;
 use crate::store::parked::{self, Row};
 use crate::store::received;
 
-/// How often to look.
+/// The polling interval.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long an event waits for its user before it is given up.
-const PATIENCE: time::Duration = time::Duration::days(7);
-/// Why it is given up then.
-const UNKNOWN: &str =
-    "within seven days its user has not appeared, or what its tenant chose could not be read";
+/// How long an event may stay parked.
+const TIMEOUT: time::Duration = time::Duration::days(7);
+/// The reason given after that.
+const UNKNOWN: &str = "for seven days its user was unknown or its tenant's settings could not be read";
 
-/// What became of the parked event that was due.
+/// The outcome of a retry.
 enum Outcome {
-    /// None was.
+    /// No event was due.
     Nothing,
-    /// It was taken, which is to be told after the commit.
+    /// It was applied; to be logged after the commit.
     Taken(Done),
-    /// It was parked again, or given up.
+    /// It was parked again, dropped, or sent to the dead-letter queue.
     Tried,
-    /// It stays where it is, for a minute: this was in the way.
+    /// It could not be retried, for this reason; the next attempt is in a minute.
     Stuck(received::Key, String),
 }
 
-/// Tries parked events until told to stop.
-pub async fn run(office: Arc<Office>, publisher: Arc<Publisher>, stop: CancellationToken) {
+/// Retries parked events until stopped.
+pub async fn run(context: Arc<Context>, publisher: Arc<Publisher>, stop: CancellationToken) {
     let (mut delays, mut complained) = (Delays::reconnect(), false);
     while !stop.is_cancelled() {
-        match next(&office, &publisher).await {
+        match next(&context, &publisher).await {
             Ok(true) => delays.reset(),
             Ok(false) => {
                 delays.reset();
                 complained = false;
                 tokio::select! {
-                    () = office.parked.notified() => {}
+                    () = context.parked.notified() => {}
                     go_on = pause(&stop, LOOK) => if !go_on { return },
                 }
             }
             Err(error) => {
-                // An outage is logged by whoever watches Postgres.
+                // Outages are logged by the task that watches Postgres.
                 if !error.is_transient() && !complained {
-                    warn!(%error, "failed to look for parked events: trying until it works");
+                    warn!(%error, "failed to look for parked events: retrying until it succeeds");
                     complained = true;
                 }
                 if !pause(&stop, delays.next_delay()).await {
@@ -69,32 +69,32 @@ pub async fn run(office: Arc<Office>, publisher: Arc<Publisher>, stop: Cancellat
     }
 }
 
-/// Tries the event that has been due longest. Says whether to try the next one at once.
-async fn next(office: &Office, publisher: &Publisher) -> Result<bool, Error> {
-    match one(office, publisher).await? {
+/// Retries the event that has been due longest. Returns whether to continue with the next one at once.
+async fn next(context: &Context, publisher: &Publisher) -> Result<bool, Error> {
+    match one(context, publisher).await? {
         Outcome::Nothing => Ok(false),
         Outcome::Taken(done) => {
-            done.tell(office);
+            done.log_and_wake(context);
             Ok(true)
         }
         Outcome::Tried => Ok(true),
         Outcome::Stuck(key, reason) => {
-            warn!(event.id = redact::id(&key.2), reason, "failed to try a parked event again");
-            office.pool.bounded(async |connection| parked::postpone(connection, &key).await).await?;
-            // What is in the way may be in everybody's way: the next one is tried after a pause.
+            warn!(event.id = redact::id(&key.2), reason, "failed to retry a parked event");
+            context.pool.bounded(async |connection| parked::postpone(connection, &key).await).await?;
+            // The next event may fail for the same reason, so pause first.
             Ok(false)
         }
     }
 }
 
-async fn one(office: &Office, publisher: &Publisher) -> Result<Outcome, Error> {
+async fn one(context: &Context, publisher: &Publisher) -> Result<Outcome, Error> {
     let mut locked = None;
     let transaction = async |connection: &mut AsyncPgConnection| {
         connection
-            .transaction(async |connection| try_due(office, publisher, connection, &mut locked).await)
+            .transaction(async |connection| try_due(context, publisher, connection, &mut locked).await)
             .await
     };
-    let tried = office.pool.bounded(transaction).await;
+    let tried = context.pool.bounded(transaction).await;
     match (tried, locked) {
         (Ok(outcome), _) => Ok(outcome),
         (Err(error), Some(key)) if !error.is_transient() && !matches!(error, Error::Taken { .. }) => {
@@ -105,7 +105,7 @@ async fn one(office: &Office, publisher: &Publisher) -> Result<Outcome, Error> {
 }
 
 async fn try_due(
-    office: &Office,
+    context: &Context,
     publisher: &Publisher,
     connection: &mut AsyncPgConnection,
     locked: &mut Option<received::Key>,
@@ -113,10 +113,10 @@ async fn try_due(
     let Some(row) = parked::lock_due(connection).await? else { return Ok(Outcome::Nothing) };
     let key = row.key();
     *locked = Some(key.clone());
-    let now = office.clock.now();
-    // It was valid when it was parked; it may not be for a later version of this program.
+    let now = context.clock.now();
+    // The event was valid when it was parked, but may be invalid for another version of this program.
     let reason = match intake::from_value(row.event.clone()) {
-        // A later version parked it: it is not for this one.
+        // A later version parked it; this version does not handle its type.
         Ok(None) => {
             parked::delete(connection, &key).await?;
             return Ok(Outcome::Tried);
@@ -124,12 +124,12 @@ async fn try_due(
         Ok(Some(incoming)) => {
             let parked = Some((row.attempts, row.parked_at));
             let event = Addressed { tenant: row.tenant_id, incoming, parked };
-            let done = apply::apply(connection, &[&event], now, office.gather).await?;
+            let done = apply::apply(connection, &[&event], now, context.gather).await?;
             if !done.has_parked() {
                 parked::delete(connection, &key).await?;
                 return Ok(Outcome::Taken(done));
             }
-            if now - row.parked_at < PATIENCE {
+            if now - row.parked_at < TIMEOUT {
                 return Ok(Outcome::Tried);
             }
             UNKNOWN.to_owned()
@@ -141,13 +141,13 @@ async fn try_due(
     }
     warn!(event.id = redact::id(&row.id), user.id = %row.user_id, reason, "sent a parked event to the dead-letter queue");
     parked::delete(connection, &key).await?;
-    // So that it takes effect when an operator puts it back into the queue.
+    // Allows an operator to move the event from the dead-letter queue back into the queue.
     received::forget(connection, &key).await?;
     Ok(Outcome::Tried)
 }
 
 fn letter(row: &Row, reason: &str, now: time::OffsetDateTime) -> Message {
-    let id = shared::id::new().to_string();
+    let id = platform::id::new().to_string();
     let body = row.event.to_string().into_bytes();
     let letter = Message::json("", topology::DEAD, &id, MEDIA_TYPE, body);
     let attempt = Attempt { at: now, worker: "notifier".to_owned(), what: reason.to_owned() };

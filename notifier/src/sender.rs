@@ -1,46 +1,46 @@
-//! Sending what the ledger says is to be sent: claim, send, settle. Before it: [`crate::apply`]; after it: the person's
-//! mailbox.
+//! Sends the mail that is due in the ledger: claim, send, settle.
 //!
-//! Sending exactly once is impossible (RFC 1047). A row is claimed for a while; whoever dies in between leaves it
-//! claimed, and when that while is over it is sent again, as the same mail with the same Message-ID.
+//! Sending exactly once is impossible (RFC 1047). A row is claimed with a lease. If the notifier dies before settling,
+//! the mail is sent again after the lease, with the same content and the same Message-ID.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared::postgres::Error;
-use shared::redact;
-use shared::retry::Delays;
-use shared::shutdown::pause;
+use database::Error;
+use platform::redact;
+use platform::retry::Delays;
+use platform::shutdown::pause;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::backoff;
+use crate::context::Context;
+use crate::mail::failure::Failure;
 use crate::mail::message::Writer;
-use crate::mail::transport::{Failure, Transport};
-use crate::office::Office;
+use crate::mail::transport::Transport;
 use crate::store::queue::{self, Attempt, Claim, Settlement};
 
-/// The most mails that are sent at once.
+/// The maximum number of mails that are sent concurrently.
 pub const AT_ONCE: u32 = 8;
-/// How much longer a claim lasts than sending takes: to settle it.
+/// How much longer the lease is than the send timeout, for settling.
 const TO_SETTLE: Duration = Duration::from_secs(30);
-/// How often to look for mail that is due.
+/// The polling interval for mail that is due.
 const LOOK: Duration = Duration::from_secs(1);
-/// The pause after the first attempt that failed.
+/// The pause after the first failed attempt.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-/// The pause after the first attempt of which nobody knows how it ended.
+/// The pause after the first attempt with an unknown outcome.
 const UNKNOWN_PAUSE: Duration = Duration::from_secs(30);
-/// Why it is given up then.
+/// The reason given after the last attempt.
 const GIVEN_UP: &str = "it could not be sent within 72 hours";
 
-/// What is known of an attempt at which this program failed.
-const PANICKED: &str = "the notifier failed in the middle of it";
+/// The reason recorded if the notifier panicked during an attempt.
+const PANICKED: &str = "the notifier panicked while sending it";
 
-/// Sends mail until told to stop.
+/// Sends mail until stopped.
 pub struct Sender {
-    office: Arc<Office>,
+    context: Arc<Context>,
     writer: Writer,
     transport: Transport,
     timeout: Duration,
@@ -48,19 +48,19 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// A sender of what `writer` writes, by `transport`, which takes at most `timeout` for each.
+    /// Creates a sender; `timeout` is for each mail.
     #[must_use]
     pub fn new(
-        office: Arc<Office>,
+        context: Arc<Context>,
         writer: Writer,
         transport: Transport,
         timeout: Duration,
         stop: CancellationToken,
     ) -> Self {
-        Self { office, writer, transport, timeout, stop }
+        Self { context, writer, transport, timeout, stop }
     }
 
-    /// Claims as much as it can send at once; when told to stop, finishes what it has claimed.
+    /// Claims and sends mail, at most [`AT_ONCE`] concurrently. After the stop signal it finishes what it has claimed.
     pub async fn run(self) {
         let sender = Arc::new(self);
         let mut sending = JoinSet::new();
@@ -78,19 +78,19 @@ impl Sender {
                     LOOK
                 }
                 Err(error) => {
-                    // An outage is logged by whoever watches Postgres.
+                    // Outages are logged by the task that watches Postgres.
                     if !error.is_transient() && !complained {
-                        warn!(%error, "failed to look for mail to send: trying until it works");
+                        warn!(%error, "failed to look for mail to send: retrying until it succeeds");
                         complained = true;
                     }
                     delays.next_delay()
                 }
             };
-            // With all hands busy there is nothing to look for before one is free.
+            // At full concurrency there is nothing to claim until a mail is done.
             let idle = sending.len() < AT_ONCE as usize;
             tokio::select! {
                 Some(_) = sending.join_next() => {}
-                () = sender.office.mail.notified(), if idle => {}
+                () = sender.context.mail.notified(), if idle => {}
                 _ = pause(&sender.stop, wait) => {}
             }
             while sending.try_join_next().is_some() {}
@@ -102,10 +102,10 @@ impl Sender {
         let Some(limit) = i64::try_from(free).ok().filter(|free| *free > 0) else { return Ok(Vec::new()) };
         let lease = self.timeout + TO_SETTLE;
         let claim = async |connection: &mut _| queue::claim(connection, limit, lease).await;
-        let claims = self.office.pool.bounded(claim).await?;
+        let claims = self.context.pool.bounded(claim).await?;
         if !claims.is_empty() {
-            // There may be more: of a tenant that limits its mail, or in the place of what is suppressed.
-            self.office.mail.notify_one();
+            // More may be due: a further mail of a rate-limited tenant, or one behind those just suppressed.
+            self.context.mail.notify_one();
         }
         let (suppressed, claimed): (Vec<_>, Vec<_>) =
             claims.into_iter().partition(|claim| claim.reason.is_some());
@@ -118,13 +118,13 @@ impl Sender {
     async fn deliver(self: Arc<Self>, claim: Claim) {
         let started = Instant::now();
         let (sender, ours) = (self.clone(), claim.clone());
-        // On its own, so that a mail at which it panics is put off, and given up in the end, like any other.
+        // In its own task, so that a mail that causes a panic is retried and finally given up like any other.
         let tried = tokio::spawn(async move { sender.attempt(&ours).await });
         let outcome = tried.await.unwrap_or(Err(Trouble::Failure(Failure::Unknown(PANICKED))));
-        let now = self.office.clock.now();
+        let now = self.context.clock.now();
         let settlement = settlement(&outcome, now, claim.is_last, claim.attempts);
         let attempt = attempt(&outcome, now);
-        claim.tell(&settlement, &attempt, started.elapsed());
+        claim.log_settlement(&settlement, &attempt, started.elapsed());
         self.settle(&claim, &settlement, &attempt).await;
     }
 
@@ -135,19 +135,19 @@ impl Sender {
         self.transport.send(&mail).await.map_err(Trouble::Failure)
     }
 
-    /// Writes down what became of a claim, for as long as that takes: otherwise the mail would be sent again.
+    /// Records the outcome of a claim, retrying until it succeeds: otherwise the mail would be sent again.
     async fn settle(&self, claim: &Claim, settlement: &Settlement, attempt: &Attempt) {
         let mut delays = Delays::reconnect();
         let mut waits = false;
         loop {
             let settled = self
-                .office
+                .context
                 .pool
                 .bounded(async |connection| queue::settle(connection, claim, settlement, attempt).await);
             match settled.await {
                 Ok(()) => return,
                 Err(error) if !waits => {
-                    warn!(notification.id = %claim.id, %error, "failed to settle a mail: trying until it works");
+                    warn!(notification.id = %claim.id, %error, "failed to settle a mail: retrying until it succeeds");
                     waits = true;
                 }
                 Err(_) => {}
@@ -157,13 +157,13 @@ impl Sender {
     }
 }
 
-/// Why a mail was not sent.
+/// Why sending a mail failed. The reasons contain no personal data.
 enum Trouble {
-    /// It can never be written.
+    /// The row can never be rendered.
     Words(&'static str),
-    /// It cannot be written until somebody mends a template or a setting.
+    /// The mail cannot be rendered until a template or a setting is fixed.
     Unready(&'static str),
-    /// It could not be sent.
+    /// Sending failed.
     Failure(Failure),
 }
 
@@ -173,7 +173,7 @@ fn settlement(
     is_last: bool,
     attempts: i32,
 ) -> Settlement {
-    // The first attempt is number one, and its failure the first step of the pauses.
+    // Attempts count from 1, the backoff from 0.
     let step = attempts.saturating_sub(1);
     match outcome {
         Ok(()) => Settlement::Sent(now),
@@ -201,11 +201,11 @@ fn attempt(outcome: &Result<(), Trouble>, at: OffsetDateTime) -> Attempt {
 }
 
 impl Claim {
-    fn tell(&self, settlement: &Settlement, attempt: &Attempt, took: Duration) {
+    fn log_settlement(&self, settlement: &Settlement, attempt: &Attempt, took: Duration) {
         let sentence = match settlement {
             Settlement::Sent(_) => "sent mail",
-            Settlement::Again(_) | Settlement::Unknown(_) => "failed to send mail: trying again later",
-            Settlement::Failed(_) => "gave up a mail",
+            Settlement::Again(_) | Settlement::Unknown(_) => "failed to send mail: retrying later",
+            Settlement::Failed(_) => "gave up on a mail",
         };
         self.log(sentence, attempt.why.as_deref(), Some(took));
     }
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_end_of_an_attempt_is_settled_as_it_must_be() {
+    fn every_outcome_of_an_attempt_is_settled_correctly() {
         let now = OffsetDateTime::UNIX_EPOCH;
         let given_up = Settlement::Failed(GIVEN_UP.to_owned());
         let again = || Err(Trouble::Failure(Failure::Again("away".to_owned())));

@@ -85,9 +85,10 @@ async fn people(stack: &Stack, okta: &Okta) -> Vec<String> {
     for first in (1..=all).step_by(AT_ONCE) {
         let last = all.min(first + AT_ONCE - 1);
         let copies = format!(
-            "insert into users select (jsonb_populate_record(u, jsonb_build_object(
-             'id', gen_random_uuid(), 'user_name', name, 'user_name_key', name, 'external_id', name, 'email', name,
-             'resource', u.resource || own, 'folded', u.folded || own))).*
+            "insert into users (id, tenant_id, user_name_key, origin, resource, search, search_version, version, ticket, created_ticket,
+             created_at, modified_at)
+         select gen_random_uuid(), tenant_id, name, origin, u.resource || own, u.search || own, search_version, version, ticket,
+             created_ticket, created_at, modified_at
          from users u, generate_series({first}, {last}) n, lateral (select 'person-' || n || '@guild.example' as name) as named,
               lateral (select jsonb_build_object('userName', name, 'externalId', name,
                                                  'emails', jsonb_build_array(jsonb_build_object('value', name))) as own) as o

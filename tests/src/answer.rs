@@ -1,4 +1,4 @@
-//! An HTTP answer, and what every test asks of one.
+//! An HTTP response, with accessors and assertions for tests.
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -8,7 +8,7 @@ pub const SCIM: &str = "application/scim+json";
 /// The schema of a SCIM error.
 const ERROR_URN: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 
-/// An answer, read whole.
+/// A response with its body.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The status.
@@ -17,7 +17,7 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body as text.
     pub text: String,
-    /// The body as JSON; null if it is none.
+    /// The body as JSON; null if it is not JSON.
     pub body: Value,
 }
 
@@ -29,13 +29,14 @@ impl Answer {
         Self { status, headers, text, body }
     }
 
-    /// From raw lines, which must be those of HTTP/1.1.
+    /// Parses an HTTP/1.1 response.
     ///
     /// # Panics
-    /// When they are not.
+    /// If it is not one.
     #[must_use]
     pub fn parse(raw: &str) -> Self {
-        let (head, text) = raw.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP answer: {raw:?}"));
+        let (head, text) =
+            raw.split_once("\r\n\r\n").unwrap_or_else(|| panic!("not an HTTP response: {raw:?}"));
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
         let mut headers = HeaderMap::new();
@@ -45,26 +46,26 @@ impl Answer {
         Self::new(status.unwrap_or_else(|| panic!("no status line: {head:?}")), headers, text.to_owned())
     }
 
-    /// From reqwest.
+    /// Reads a response of reqwest.
     ///
     /// # Errors
-    /// When the connection broke before the end.
+    /// If the connection breaks before the end.
     pub async fn read(response: reqwest::Response) -> reqwest::Result<Self> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = String::from_utf8_lossy(&response.bytes().await?).into_owned();
         Ok(Self::new(status, headers, text))
     }
 
-    /// The status must be this one.
+    /// Asserts the status.
     ///
     /// # Panics
-    /// When it is not; with the body.
+    /// If the status differs; shows the body.
     pub fn is(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
         self
     }
 
-    /// A header; empty if it is not there.
+    /// A header's value; empty if the header is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
@@ -73,16 +74,16 @@ impl Answer {
     /// The resource's id.
     ///
     /// # Panics
-    /// When there is none.
+    /// If there is none.
     #[must_use]
     pub fn id(&self) -> String {
         self.body["id"].as_str().unwrap_or_else(|| panic!("no id in {}", self.text)).to_owned()
     }
 
-    /// How many a list says there are: an integer, or Okta stops silently.
+    /// `totalResults` of a list response. Must be an integer, or Okta stops silently.
     ///
     /// # Panics
-    /// When it is no list.
+    /// If it is not a list response.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.body["totalResults"]
@@ -90,28 +91,28 @@ impl Answer {
             .unwrap_or_else(|| panic!("no integer totalResults in {}", self.text))
     }
 
-    /// The entries of a list; it may leave them out when there are none.
+    /// The resources of a list response, which may omit `Resources` if there are none.
     #[must_use]
     pub fn resources(&self) -> &[Value] {
         self.body["Resources"].as_array().map_or(&[], Vec::as_slice)
     }
 
-    /// The error's sentence.
+    /// The error's `detail`.
     #[must_use]
     pub fn detail(&self) -> &str {
         self.body["detail"].as_str().unwrap_or("")
     }
 
-    /// The error's keyword.
+    /// The error's `scimType`.
     #[must_use]
     pub fn scim_type(&self) -> &str {
         self.body["scimType"].as_str().unwrap_or("")
     }
 
-    /// The integer seconds of a 429.
+    /// The seconds in `Retry-After`.
     ///
     /// # Panics
-    /// When it does not say (Okta would wait for five minutes).
+    /// If it is not an integer (Okta would then wait for five minutes).
     #[must_use]
     pub fn retry_after(&self) -> u64 {
         self.header("retry-after").parse().unwrap_or_else(|_| {
@@ -119,10 +120,10 @@ impl Answer {
         })
     }
 
-    /// A SCIM error of this status (RFC 7644 §3.12), whatever the keyword.
+    /// Asserts a SCIM error with this status (RFC 7644 §3.12) and any `scimType`.
     ///
     /// # Panics
-    /// When it is not; with the body.
+    /// If it is not; shows the body.
     pub fn is_error(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
         assert_eq!(self.body["schemas"], serde_json::json!([ERROR_URN]), "{}", self.text);
@@ -132,10 +133,10 @@ impl Answer {
         self
     }
 
-    /// A SCIM error with this keyword.
+    /// Asserts a SCIM error with this status and `scimType`.
     ///
     /// # Panics
-    /// When it is not; with the body.
+    /// If it is not; shows the body.
     pub fn is_error_of(self, status: u16, scim_type: &str) -> Self {
         let answer = self.is_error(status);
         assert_eq!(answer.scim_type(), scim_type, "{}", answer.text);

@@ -1,5 +1,6 @@
-//! The queues, from outside: their lengths, messages straight into them, and a witness of all events.
+//! The queues, from outside: their lengths, publishing to them, and a witness queue that receives all events.
 
+use amqp::topology;
 use lapin::message::{BasicGetMessage, Delivery};
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
@@ -8,16 +9,15 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 use serde_json::Value;
-use shared::amqp::topology;
 
-/// A connection of the test's own.
+/// A connection of the test.
 pub struct Broker(Connection);
 
 impl Broker {
     /// Connects.
     ///
     /// # Panics
-    /// When the broker is away.
+    /// If the broker is unavailable.
     pub async fn connect(url: &str) -> Self {
         Self(Connection::connect(url, ConnectionProperties::default()).await.unwrap())
     }
@@ -26,10 +26,10 @@ impl Broker {
         self.0.create_channel().await.unwrap()
     }
 
-    /// How many messages of a queue wait; those that a consumer holds do not count.
+    /// The number of ready messages in a queue; unacknowledged ones do not count.
     ///
     /// # Panics
-    /// When there is no such queue.
+    /// If the queue does not exist.
     pub async fn ready(&self, queue: &str) -> u32 {
         let channel = self.channel().await;
         let passive = QueueDeclareOptions::durable().passive();
@@ -38,18 +38,18 @@ impl Broker {
         state.message_count()
     }
 
-    /// Puts bytes into an exchange, persistent and confirmed.
+    /// Publishes a persistent message to an exchange and waits for the confirm.
     ///
     /// # Panics
-    /// When the broker does not confirm.
+    /// If the broker does not confirm.
     pub async fn publish(&self, exchange: &str, key: &str, body: &[u8]) {
         self.send(exchange, key, body, json()).await;
     }
 
-    /// Puts bytes into a queue where they expire at once: the broker itself makes a dead letter of them.
+    /// Publishes a message to a queue where it expires at once, so that the broker itself dead-letters it.
     ///
     /// # Panics
-    /// When the broker does not confirm.
+    /// If the broker does not confirm.
     pub async fn expire(&self, queue: &str, body: &[u8]) {
         self.send("", queue, body, json().with_expiration("1".into())).await;
     }
@@ -64,58 +64,58 @@ impl Broker {
         channel.close(200, "published".into()).await.unwrap();
     }
 
-    /// Puts bytes into the queue of commands.
+    /// Publishes a message to the command queue.
     pub async fn command(&self, body: &[u8]) {
         self.publish("", topology::COMMANDS, body).await;
     }
 
-    /// Sends an event as a service beside us does.
+    /// Publishes an event as another service does.
     ///
     /// # Panics
-    /// When it has no type.
+    /// If the event has no type.
     pub async fn event(&self, event: &Value) {
         self.publish(topology::EVENTS, event["type"].as_str().unwrap(), event.to_string().as_bytes()).await;
     }
 
-    /// The messages of a queue, which stay there.
+    /// The messages of a queue, which stay in it.
     ///
     /// # Panics
-    /// When the broker is away.
+    /// If the broker is unavailable.
     pub async fn peek(&self, queue: &str) -> Vec<Delivery> {
         let channel = self.channel().await;
         let mut messages = Vec::new();
         while let Some(message) = get(&channel, queue).await {
             messages.push(message.delivery);
         }
-        // Closed without an acknowledgement: all go back.
+        // Closing the channel without acknowledgements requeues all messages.
         channel.close(200, "looked".into()).await.unwrap();
         messages
     }
 
-    /// Deletes a queue, with what is in it and its bindings.
+    /// Deletes a queue with its messages and bindings.
     ///
     /// # Panics
-    /// When the broker is away.
+    /// If the broker is unavailable.
     pub async fn delete_queue(&self, queue: &str) {
         let channel = self.channel().await;
         channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
         channel.close(200, "deleted".into()).await.unwrap();
     }
 
-    /// Deletes an exchange, with its bindings.
+    /// Deletes an exchange with its bindings.
     ///
     /// # Panics
-    /// When the broker is away.
+    /// If the broker is unavailable.
     pub async fn delete_exchange(&self, exchange: &str) {
         let channel = self.channel().await;
         channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await.unwrap();
         channel.close(200, "deleted".into()).await.unwrap();
     }
 
-    /// Takes a binding to the exchange of events away.
+    /// Removes a binding to the event exchange.
     ///
     /// # Panics
-    /// When the broker is away.
+    /// If the broker is unavailable.
     pub async fn unbind(&self, queue: &str, key: &str) {
         let channel = self.channel().await;
         let exchange = topology::EVENTS.into();
@@ -123,10 +123,11 @@ impl Broker {
         channel.close(200, "unbound".into()).await.unwrap();
     }
 
-    /// Puts a durable exchange of another kind into an exchange's place; says whether it did, or somebody was faster.
+    /// Replaces an exchange by a durable one of another kind. Returns whether that succeeded before a service
+    /// redeclared it.
     ///
     /// # Panics
-    /// When the broker is away.
+    /// If the broker is unavailable.
     pub async fn replace_exchange(&self, exchange: &str, kind: ExchangeKind) -> bool {
         self.delete_exchange(exchange).await;
         let channel = self.channel().await;
@@ -134,7 +135,7 @@ impl Broker {
         channel.exchange_declare(exchange.into(), kind, options, FieldTable::default()).await.is_ok()
     }
 
-    /// How many consume from a queue, if it is there.
+    /// The number of consumers of a queue, if the queue exists.
     pub async fn consumers(&self, queue: &str) -> Option<u32> {
         let channel = self.channel().await;
         let passive = QueueDeclareOptions::durable().passive();
@@ -142,7 +143,7 @@ impl Broker {
         Some(state.consumer_count())
     }
 
-    /// Whether a durable queue is there with exactly these arguments. (One that is not there is made.)
+    /// Whether a durable queue has exactly these arguments. (Creates the queue if it does not exist.)
     pub async fn has_arguments(&self, queue: &str, arguments: &[(&str, AMQPValue)]) -> bool {
         let channel = self.channel().await;
         let mut table = FieldTable::default();
@@ -152,12 +153,12 @@ impl Broker {
         channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), table).await.is_ok()
     }
 
-    /// Begins to witness all events.
+    /// Starts to record all events.
     ///
     /// # Panics
-    /// When the broker is away.
+    /// If the broker is unavailable.
     pub async fn witness(&self) -> Witness {
-        let queue = format!("witness-{}", shared::id::new());
+        let queue = format!("witness-{}", platform::id::new());
         let channel = self.channel().await;
         channel
             .queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), FieldTable::default())
@@ -173,16 +174,16 @@ impl Broker {
     }
 }
 
-/// A queue of its own that gets every event, and survives the broker's restart.
+/// A queue that receives every event and survives a restart of the broker.
 pub struct Witness {
     queue: String,
 }
 
 impl Witness {
-    /// Everything witnessed since the last call, in order.
+    /// All events since the last call, in order.
     ///
     /// # Panics
-    /// When the broker is away, or an event is no JSON.
+    /// If the broker is unavailable, or an event is not JSON.
     pub async fn events(&self, broker: &Broker) -> Vec<Value> {
         let channel = broker.channel().await;
         let mut events = Vec::new();
@@ -207,7 +208,7 @@ async fn get(channel: &Channel, queue: &str) -> Option<BasicGetMessage> {
     channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await.unwrap()
 }
 
-/// A header of a message, as text; empty if it is not there.
+/// A header of a message as text; empty if it is missing.
 #[must_use]
 pub fn header(message: &Delivery, name: &str) -> String {
     let headers = message.properties.headers().as_ref();

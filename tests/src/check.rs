@@ -1,10 +1,10 @@
-//! What must hold after every fault: nothing lost, nothing doubled, queues empty, nobody mailed who must not be.
+//! The invariants after every fault: nothing lost, nothing duplicated, queues empty, no unwanted mail.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use amqp::topology;
 use serde_json::Value;
-use shared::amqp::topology;
 
 use crate::broker::{Broker, Witness};
 use crate::eventually;
@@ -12,12 +12,12 @@ use crate::load::Pushed;
 use crate::stack::Stack;
 use crate::tenant::Tenant;
 
-/// The queues that are empty when all is done.
+/// The queues that must be empty at the end.
 const QUEUES: [&str; 4] = [topology::COMMANDS, topology::BULK, topology::NOTIFIER, topology::ROLES];
-/// How long what is queued may take to be done once all runs again.
+/// The timeout for queued work once everything runs again.
 const SETTLES: Duration = Duration::from_secs(60);
 
-/// Waits until nothing is under way: no command and no event is queued, every event has been relayed.
+/// Waits until no command or event is queued and every event has been relayed.
 pub async fn settled(stack: &Stack) {
     let (db, broker) = (stack.db(), stack.broker().await);
     eventually("queues and outbox are empty", SETTLES, async || {
@@ -30,11 +30,11 @@ pub async fn settled(stack: &Stack) {
     .await;
 }
 
-/// After a push of new people by one tenant whose every request was acknowledged in the end: everything that must hold.
-/// Stops the stack's workers and notifier, to see that they hold nothing unacknowledged.
+/// Checks all invariants after one tenant pushed new users and every request was acknowledged in the end. Stops the
+/// workers and the notifier, to check that they hold no unacknowledged messages.
 ///
 /// # Panics
-/// When something was lost or doubled.
+/// If something was lost or duplicated.
 pub async fn all_arrived_once(stack: &Stack, tenant: &Tenant, witness: &Witness, pushed: &[Pushed]) {
     for person in pushed {
         assert!(
@@ -53,7 +53,7 @@ pub async fn all_arrived_once(stack: &Stack, tenant: &Tenant, witness: &Witness,
     nothing_is_left(stack, &broker).await;
 }
 
-/// Every 2xx stands in the database once, under the id that was answered; no id twice.
+/// Every 2xx has one row in the database with the answered id; no id was answered twice.
 async fn every_answer_is_a_row(stack: &Stack, tenant: &Tenant, pushed: &[Pushed]) {
     let answered: HashMap<String, &str> =
         pushed.iter().map(|p| (p.answer.id(), p.user_name.as_str())).collect();
@@ -62,12 +62,12 @@ async fn every_answer_is_a_row(stack: &Stack, tenant: &Tenant, pushed: &[Pushed]
     let rows = stack.db().rows(&query).await;
     for row in &rows {
         let (id, name) = (row["id"].as_str().unwrap(), row["user_name"].as_str().unwrap());
-        assert_eq!(answered.get(id), Some(&name), "a row that nobody was told of");
+        assert_eq!(answered.get(id), Some(&name), "a row that was never answered");
     }
-    assert_eq!(rows.len(), pushed.len(), "a 2xx that is not in the database");
+    assert_eq!(rows.len(), pushed.len(), "some answered users are missing in the database");
 }
 
-/// Exactly one `user.created` for each; a repetition of an event carries the same id, and counts once.
+/// Exactly one `user.created` for each user; a redelivered event has the same id and counts once.
 fn one_created_event_each(events: &[Value], pushed: &[Pushed]) {
     let mut created: HashMap<&str, HashSet<&str>> = HashMap::new();
     for event in events.iter().filter(|event| event["type"] == "user.created") {
@@ -78,25 +78,25 @@ fn one_created_event_each(events: &[Value], pushed: &[Pushed]) {
         let events = created.remove(person.answer.id().as_str()).unwrap_or_default();
         assert_eq!(events.len(), 1, "user.created events of one user: {events:?}");
     }
-    assert!(created.is_empty(), "user.created for users whom nobody was told of: {created:?}");
+    assert!(created.is_empty(), "user.created for users that were never answered: {created:?}");
 }
 
-/// Provisioning is silent, and the ledger says why.
+/// Provisioning sends no mail, and the ledger has the reason.
 async fn nobody_was_mailed(stack: &Stack, pushed: &[Pushed]) {
     let db = stack.db();
-    eventually("the ledger has a line for each", SETTLES, async || {
+    eventually("the ledger has a row for each user", SETTLES, async || {
         let suppressed = "select 1 from notifications where kind = 'welcome' and state = 'suppressed'";
         (db.count(suppressed).await == i64::try_from(pushed.len()).unwrap()).then_some(())
     })
     .await;
-    assert!(stack.mailbox().mails().is_empty(), "somebody was mailed");
+    assert!(stack.mailbox().mails().is_empty(), "mail was sent");
 }
 
-/// Nothing is queued, nothing is dead, and nobody holds an unacknowledged message.
+/// No messages are queued, dead-lettered, or unacknowledged.
 async fn nothing_is_left(stack: &Stack, broker: &Broker) {
     let dead = broker.peek(topology::DEAD).await;
     let reasons: Vec<_> =
-        dead.iter().map(|letter| crate::broker::header(letter, shared::amqp::dead::REASON)).collect();
+        dead.iter().map(|letter| crate::broker::header(letter, amqp::dead::REASON)).collect();
     assert!(dead.is_empty(), "dead letters: {reasons:?}");
     for service in stack.workers.iter().chain([&stack.notifier]) {
         let status = service.terminate().await;
@@ -109,7 +109,7 @@ async fn nothing_is_left(stack: &Stack, broker: &Broker) {
     every_group_is_counted(stack).await;
 }
 
-/// Every group has as many members as it says.
+/// The member count of every group is correct.
 pub async fn every_group_is_counted(stack: &Stack) {
     let members = "select count(*) from group_members m where m.group_id = g.id";
     let wrong = format!("select id from groups g where member_count <> ({members})");

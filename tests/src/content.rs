@@ -1,4 +1,4 @@
-//! The content service: tells of assignments by CloudEvents, over HTTP.
+//! The content service: sends CloudEvents about assignments over HTTP.
 
 use serde_json::{Value, json};
 
@@ -18,17 +18,17 @@ pub struct ContentService {
 }
 
 impl ContentService {
-    /// With a key of scope `events`.
+    /// Uses a key with the scope `events`.
     #[must_use]
     pub fn new(origin: &str, tenant: &str, api_key: &str) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().expect("the settings are constant");
         Self { http, url: format!("{origin}/events"), tenant: tenant.to_owned(), api_key: api_key.to_owned() }
     }
 
-    /// Sends a body of this media type.
+    /// Sends a body with this media type.
     ///
     /// # Panics
-    /// When no answer comes.
+    /// If there is no answer.
     pub async fn post(&self, media_type: &str, body: impl Into<String>) -> Answer {
         let request = self.http.post(&self.url).bearer_auth(&self.api_key).header("Content-Type", media_type);
         let response = request.body(body.into()).send().await.unwrap();
@@ -40,10 +40,10 @@ impl ContentService {
         self.post(ONE, event.to_string()).await
     }
 
-    /// Content was assigned to a user: a new event, with ids that nobody else has.
+    /// A new event with new ids: content was assigned to a user.
     #[must_use]
     pub fn assigned(&self, user: &str, title: &str) -> Value {
-        let id = shared::id::new();
+        let id = platform::id::new();
         json!({
             "specversion": "1.0",
             "type": "content.assigned",
@@ -59,14 +59,14 @@ impl ContentService {
         })
     }
 
-    /// The user has completed what this event had assigned: a new event.
+    /// A new event: the user completed the assignment of this event.
     #[must_use]
     pub fn completed(&self, assigned: &Value) -> Value {
         json!({
             "specversion": "1.0",
             "type": "content.completed",
             "source": "/content",
-            "id": shared::id::new(),
+            "id": platform::id::new(),
             "tenant": self.tenant,
             "data": {
                 "user": assigned["data"]["user"],

@@ -1,4 +1,4 @@
-//! People by the hundred thousand, written as rows: what is measured of a large roster needs no requests that made it.
+//! Inserts users by the hundred thousand directly as rows, for measurements on large tenants.
 
 use std::time::Duration;
 
@@ -6,38 +6,38 @@ use uuid::Uuid;
 
 use crate::db::Db;
 
-/// How many people a large company has.
+/// The number of users of a large tenant.
 pub const LARGE: usize = 100_000;
-/// How much longer the last page of [`LARGE`] may take than the first one, by position.
+/// The maximum ratio between the times of the last and the first page of [`LARGE`], by position.
 pub const MAX_BY_POSITION: f64 = 3.0;
-/// How much longer a late page may take than an early one, by cursor.
+/// The maximum ratio between the times of a late and an early page, by cursor.
 pub const MAX_BY_CURSOR: f64 = 1.5;
-/// Rows written by one statement.
+/// The number of rows per statement.
 const CHUNK: usize = 5_000;
-/// Every so many rows one is of an account that was made by hand and is not linked.
+/// One in so many rows is a manual account that is not linked.
 const UNLINKED: usize = 21;
 
-/// The middle one.
+/// The median.
 ///
 /// # Panics
-/// When there is none.
+/// If there is none.
 #[must_use]
 pub fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times[times.len() / 2]
 }
 
-/// How many rows hold this many people whom a list without a filter shows.
+/// The number of rows for this many users in an unfiltered list.
 #[must_use]
 pub fn rows_of(listed: usize) -> usize {
     listed + listed.div_ceil(UNLINKED - 1)
 }
 
-/// Writes people of these tenants, for each as many that a list without a filter shows, and unlinked ones between them. The
-/// tenants' rows lie side by side, and no statistics are taken.
+/// Inserts users for these tenants: as many as an unfiltered list should return, and unlinked ones between them. The
+/// tenants' rows are interleaved, and no statistics are collected.
 ///
 /// # Panics
-/// When Postgres refuses them.
+/// If Postgres rejects them.
 pub async fn settle(db: &Db, tenants: &[(Uuid, usize)]) {
     let most = tenants.iter().map(|(_, listed)| rows_of(*listed)).max().unwrap_or_default();
     for first in (1..=most).step_by(CHUNK) {
@@ -52,20 +52,18 @@ pub async fn settle(db: &Db, tenants: &[(Uuid, usize)]) {
 
 fn people(tenant: Uuid, first: usize, last: usize) -> String {
     format!(
-        "insert into users (id, tenant_id, user_name, user_name_key, external_id, given_name, family_name, display_name, \
-           email, department, job_title, origin, resource, folded, version, folded_version, ticket, created_ticket, \
-           created_at, modified_at) \
-         select id, '{tenant}', name, name, case when is_linked then '00u' || n end, 'Given' || n, 'Family' || n, \
-           'Given Family', name, 'Department ' || n % 200, 'Engineer', case when is_linked then 'scim' else 'manual' end, \
-           resource, resource, 1, 1, id, id, now(), now() \
+        "insert into users (id, tenant_id, user_name_key, origin, resource, search, version, search_version, ticket, \
+           created_ticket, created_at, modified_at) \
+         select id, '{tenant}', name, case when is_linked then 'scim' else 'manual' end, resource, resource, 1, 1, id, id, \
+           now(), now() \
          from generate_series({first}, {last}) n, \
            lateral (select ('0197' || lpad(to_hex(n), 8, '0') || '70008000' || left(md5('{tenant}' || n), 12))::uuid as id, \
              'person-' || n || '@crowd.example' as name, n % {UNLINKED} > 0 as is_linked) p, \
-           lateral (select jsonb_build_object('userName', name, 'externalId', '00u' || n, 'active', true, \
+           lateral (select jsonb_strip_nulls(jsonb_build_object('userName', name, 'externalId', case when is_linked then '00u' || n end, 'active', true, \
              'displayName', 'Given Family', 'title', 'Engineer', \
              'name', jsonb_build_object('givenName', 'Given' || n, 'familyName', 'Family' || n), \
              'emails', jsonb_build_array(jsonb_build_object('value', name, 'type', 'work', 'primary', true)), \
              'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User', \
-             jsonb_build_object('department', 'Department ' || n % 200, 'employeeNumber', 'E-' || n)) as resource) r"
+             jsonb_build_object('department', 'Department ' || n % 200, 'employeeNumber', 'E-' || n))) as resource) r"
     )
 }

@@ -1,10 +1,10 @@
-//! The tables, read from outside: every row as JSON.
+//! Read access to the tables: every row as JSON.
 
+use database::{Error, Pool};
 use diesel::sql_types::{BigInt, Jsonb};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
-use shared::postgres::{Error, Pool};
 use uuid::Uuid;
 
 /// A database.
@@ -23,10 +23,10 @@ struct Count {
 }
 
 impl Db {
-    /// The database under a URL.
+    /// The database at a URL.
     ///
     /// # Panics
-    /// When that is no URL of one.
+    /// If the URL is invalid.
     #[must_use]
     pub fn new(url: &str) -> Self {
         Self(Pool::new(url, 2).expect("deploy/servers writes a good URL"))
@@ -35,7 +35,7 @@ impl Db {
     /// The rows of a query.
     ///
     /// # Panics
-    /// When Postgres refuses it.
+    /// If Postgres rejects it.
     pub async fn rows(&self, query: &str) -> Vec<Value> {
         let wrapped = format!("select to_jsonb(t) as row from ({query}) t");
         let read = async |c: &mut _| Ok::<Vec<Row>, Error>(sql_query(&wrapped).load(c).await?);
@@ -43,20 +43,20 @@ impl Db {
         rows.into_iter().map(|row| row.row).collect()
     }
 
-    /// The one row of a query.
+    /// The only row of a query.
     ///
     /// # Panics
-    /// When it has none, or several.
+    /// If there is none, or more than one.
     pub async fn one(&self, query: &str) -> Value {
         let mut rows = self.rows(query).await;
         assert_eq!(rows.len(), 1, "rows of {query}");
         rows.remove(0)
     }
 
-    /// How many rows a query has.
+    /// The number of rows of a query.
     ///
     /// # Panics
-    /// When Postgres refuses it.
+    /// If Postgres rejects it.
     pub async fn count(&self, query: &str) -> i64 {
         let wrapped = format!("select count(*) as count from ({query}) t");
         let read = async |c: &mut _| Ok::<Count, Error>(sql_query(&wrapped).get_result(c).await?);
@@ -66,13 +66,13 @@ impl Db {
     /// Runs a statement.
     ///
     /// # Panics
-    /// When Postgres refuses it.
+    /// If Postgres rejects it.
     pub async fn execute(&self, statement: &str) {
         let run = async |c: &mut _| Ok::<usize, Error>(sql_query(statement).execute(c).await?);
         self.0.bounded(run).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
     }
 
-    /// Why Postgres refuses a query; `None` if it does not.
+    /// The error if Postgres rejects a query.
     pub async fn refusal(&self, query: &str) -> Option<String> {
         let run = async |c: &mut _| Ok::<usize, Error>(sql_query(query).execute(c).await?);
         self.0.bounded(run).await.err().map(|error| error.to_string())
@@ -84,7 +84,7 @@ impl Db {
         self.rows(&format!("select * from users where id = '{id}'")).await.pop()
     }
 
-    /// What the mail ledger says about a user, the oldest first.
+    /// The user's rows in the mail ledger, oldest first.
     pub async fn ledger(&self, user: &str) -> Vec<Value> {
         let user: Uuid = user.parse().expect("our ids are UUIDs");
         self.rows(&format!("select * from notifications where user_id = '{user}' order by decided_at, id"))

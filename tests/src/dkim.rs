@@ -1,14 +1,14 @@
-//! A receiver's look at a signature (DKIM, RFC 6376), with code of its own: only what the signature says is believed.
+//! An independent verifier of DKIM signatures (RFC 6376).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rsa::sha2::{Digest, Sha256};
 use rsa::{Pkcs1v15Sign, RsaPublicKey};
 
-/// Whether a mail's only signature holds, in relaxed/relaxed canonicalization; what is wrong with it otherwise.
+/// Verifies a mail's only signature, in relaxed/relaxed canonicalization.
 ///
 /// # Errors
-/// What is wrong.
+/// What is wrong with it.
 pub fn verify(mail: &str, key: &RsaPublicKey) -> Result<Signature, &'static str> {
     let (head, body) = mail.split_once("\r\n\r\n").ok_or("no body")?;
     let headers = unfolded(head);
@@ -32,7 +32,7 @@ pub fn verify(mail: &str, key: &RsaPublicKey) -> Result<Signature, &'static str>
         packed("h").ok_or("no headers")?.split(':').map(str::to_ascii_lowercase).collect();
     let mut hash = Sha256::new();
     for name in &signed {
-        // Each is there once, or signed as absent.
+        // Each header occurs once, or is signed as absent.
         if let Some((name, value)) = named(&headers, name).next_back() {
             hash.update(format!("{name}:{value}\r\n"));
         }
@@ -54,18 +54,18 @@ fn named<'a>(
     headers.iter().filter(move |(own, _)| own == name)
 }
 
-/// What a signature that holds says.
+/// The tags of a valid signature.
 #[derive(Debug)]
 pub struct Signature {
-    /// Whose it is.
+    /// The signing domain.
     pub domain: String,
-    /// Where the key stands.
+    /// The selector of the key.
     pub selector: String,
-    /// What is signed, in lower case.
+    /// The signed headers, in lower case.
     pub headers: Vec<String>,
 }
 
-/// The headers with names in lower case, each on one line, white space single.
+/// The unfolded headers: names in lower case, white space collapsed.
 fn unfolded(head: &str) -> Vec<(String, String)> {
     let mut headers: Vec<(String, String)> = Vec::new();
     for line in head.split("\r\n") {

@@ -1,15 +1,15 @@
-//! The only waiting of the tests: for a condition, within bounds.
+//! Bounded waiting for a condition. The tests wait in no other way.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// Between two looks.
+/// The polling interval.
 const INTERVAL: Duration = Duration::from_millis(25);
 
-/// Looks until `look` says `Some`, and returns that.
+/// Polls `look` until it returns `Some`, and returns the value.
 ///
 /// # Panics
-/// When it has not within `within`: with what was waited for.
+/// If it does not within `within`; names the condition.
 pub async fn eventually<T>(
     what: impl Display,
     within: Duration,
@@ -25,7 +25,8 @@ pub async fn eventually<T>(
     }
 }
 
-/// Looks for as long as `time`, and says whether `look` was true every time: for what must *not* happen.
+/// Polls `look` for as long as `time`; returns whether it was always true. For asserting that something does not
+/// happen.
 pub async fn holds_for(time: Duration, mut look: impl AsyncFnMut() -> bool) -> bool {
     let end = Instant::now() + time;
     while Instant::now() < end {

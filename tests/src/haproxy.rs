@@ -1,4 +1,4 @@
-//! HAProxy in front of a stack's first two ingests, with the very file that operators are given: `deploy/haproxy.cfg`.
+//! HAProxy in front of a stack's first two ingests, with the configuration for operators: `deploy/haproxy.cfg`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,17 +7,17 @@ use crate::process::{Service, free_port};
 use crate::stack::Stack;
 use crate::{eventually, programs};
 
-/// Where it may be: distributions put it where it is not on everybody's path.
+/// Possible paths: distributions install it outside of an ordinary user's PATH.
 const PROGRAMS: [&str; 3] = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy", "/usr/bin/haproxy"];
 
-/// A running balancer; it ends when it is dropped.
+/// A running balancer; stopped when dropped.
 pub struct HaProxy(Service);
 
 impl HaProxy {
-    /// Starts one, and waits until an ingest is ready behind it.
+    /// Starts one, and waits until it has a ready ingest.
     ///
     /// # Panics
-    /// When HAProxy is not installed, or does not start.
+    /// If HAProxy is not installed, or does not start.
     pub async fn start(stack: &Stack) -> Self {
         let port = free_port();
         let at = |port: u16| format!("127.0.0.1:{port}");
@@ -45,36 +45,38 @@ impl HaProxy {
         format!("http://127.0.0.1:{}", self.0.port())
     }
 
-    /// How often it has taken the n-th ingest out.
+    /// How often it has marked the n-th ingest as down.
     #[must_use]
     pub fn times_out(&self, ingest: usize) -> usize {
-        self.told(ingest, "DOWN")
+        self.reported(ingest, "DOWN")
     }
 
-    /// Waits until it has taken the n-th ingest out more often than so.
+    /// Waits until it has marked the n-th ingest as down more often than before.
     ///
     /// # Panics
-    /// When it does not in time.
+    /// If that takes too long.
     pub async fn takes_out(&self, ingest: usize, before: usize) {
         self.tells(ingest, "DOWN", before).await;
     }
 
-    /// Waits until it has taken the n-th ingest in again more often than so.
+    /// Waits until it has marked the n-th ingest as up more often than before.
     ///
     /// # Panics
-    /// When it does not in time.
+    /// If that takes too long.
     pub async fn takes_in(&self, ingest: usize, before: usize) {
         self.tells(ingest, "UP", before).await;
     }
 
     async fn tells(&self, ingest: usize, state: &str, before: usize) {
         let what = format!("the balancer says that ingest-{} is {state}", ingest + 1);
-        eventually(what, Duration::from_secs(20), async || (self.told(ingest, state) > before).then_some(()))
-            .await;
+        eventually(what, Duration::from_secs(20), async || {
+            (self.reported(ingest, state) > before).then_some(())
+        })
+        .await;
     }
 
-    /// How often its log says so. (Each of these lines is there twice; what begins it tells them apart.)
-    fn told(&self, ingest: usize, state: &str) -> usize {
+    /// The number of such log lines. (Each event is logged twice; the beginning of the line tells the copies apart.)
+    fn reported(&self, ingest: usize, state: &str) -> usize {
         let line = format!("Server ingests/ingest-{} is {state}", ingest + 1);
         self.0.log().lines().filter(|said| said.starts_with(&line)).count()
     }

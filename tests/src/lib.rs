@@ -1,17 +1,18 @@
-//! End to end, from outside: the parts of which a test (or a bench, or an hour of chaos) is made.
+//! Building blocks for the end-to-end tests, the benchmarks and the chaos test.
 //!
-//! A test starts or shares a [`stack`] on private [`servers`], talks to it as an identity provider ([`okta`]), as a
-//! content service ([`content`]), as plainly as can be ([`plain`]), or as nobody should ([`raw`]), hurts it (the methods of
-//! [`process::Service`] and [`servers::Servers`]), and looks at what came of it: the tables ([`db`]), the queues ([`broker`]), the mail
-//! ([`mailbox`], [`smtp`]). [`check`] is what must hold after every fault. The only waiting is [`eventually`].
+//! A test starts or shares a [`stack`] on private [`servers`]. It acts as an identity provider ([`okta`]), as a content
+//! service ([`content`]), as a minimal HTTP client ([`plain`]), or as a broken one ([`raw`]). It injects faults
+//! (methods of [`process::Service`] and [`servers::Servers`]) and inspects the tables ([`db`]), the queues ([`broker`])
+//! and the mail ([`mailbox`], [`smtp`]). [`check`] has the invariants after every fault. Tests wait only by
+//! [`eventually`].
 //!
-//! Environment: `ROLLCALL_E2E_BUILT` set takes the programs as they are instead of building them; `ROLLCALL_E2E_LOGS` names
-//! a folder in which logs are kept; `ROLLCALL_E2E_OUTAGE` is how many seconds Postgres is away (8; RabbitMQ half of it);
-//! `ROLLCALL_E2E_RECORD` set rewrites the recorded conversations ([`page`]) from what happens.
+//! Environment: `ROLLCALL_E2E_BUILT` set uses the programs as they are instead of building them; `ROLLCALL_E2E_LOGS`
+//! names a folder in which logs are kept; `ROLLCALL_E2E_OUTAGE` is how many seconds Postgres is down (8; RabbitMQ half
+//! of it); `ROLLCALL_E2E_RECORD` set rewrites the recorded conversations ([`page`]).
 
-#![expect(clippy::unwrap_used, reason = "the whole crate is a test: what cannot go on panics")]
+#![expect(clippy::unwrap_used, reason = "the whole crate is test code: it panics on errors")]
 
-// Whom the tests talk to, and what they break.
+// Services and servers under test.
 pub mod haproxy;
 pub mod process;
 pub mod programs;
@@ -21,7 +22,7 @@ pub mod servers;
 pub mod stack;
 pub mod tenant;
 
-// Who talks.
+// Clients.
 pub mod answer;
 pub mod content;
 pub mod load;
@@ -31,20 +32,20 @@ pub mod plain;
 pub mod raw;
 pub mod rows;
 
-// Who is there already.
+// Bulk data.
 pub mod crowd;
 
-// Where it shows.
+// Inspection.
 pub mod broker;
 pub mod check;
 pub mod db;
 pub mod mailbox;
 pub mod smtp;
 
-// All of it, at random, and judged.
+// Randomized fault injection.
 pub mod chaos;
 
-// All of it, as pages that a reader can follow.
+// Recorded conversations.
 pub mod page;
 
 pub mod dkim;

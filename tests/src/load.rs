@@ -1,4 +1,4 @@
-//! A push: many people over many connections, as when a company assigns everybody at once.
+//! A push: many users over many connections, as when a company assigns all its users at once.
 
 use std::time::Duration;
 
@@ -8,33 +8,33 @@ use serde_json::Value;
 use crate::answer::Answer;
 use crate::okta::{Okta, person};
 
-/// A person who was pushed and the last answer about it.
+/// A pushed user and the final answer.
 #[derive(Debug, Clone)]
 pub struct Pushed {
-    /// Its userName.
+    /// The userName.
     pub user_name: String,
-    /// What was answered in the end.
+    /// The final answer.
     pub answer: Answer,
 }
 
 impl Pushed {
-    /// Whether the account was acknowledged: as made just now, or, after a repeated request, as there already.
+    /// Whether the create was acknowledged, by the first request or a repeated one.
     #[must_use]
     pub fn is_acknowledged(&self) -> bool {
         self.answer.status == 201
     }
 }
 
-/// The n-th person of a push.
+/// The n-th user of a push.
 #[must_use]
 pub fn somebody(company: &str, n: usize) -> Value {
     person(&format!("person-{n:05}@{company}.example"), "Pat", &format!("Number {n}"))
 }
 
-/// Creates `count` people over so many connections, with Okta's patience.
+/// Creates `count` users over so many connections, with Okta's retries.
 ///
 /// # Panics
-/// When no answer comes, or one that Okta does not understand.
+/// If there is no answer, or one that Okta does not understand.
 pub async fn push(okta: &Okta, company: &str, count: usize, connections: usize) -> Vec<Pushed> {
     let one = async |n: usize| {
         let user = somebody(company, n);
@@ -44,10 +44,10 @@ pub async fn push(okta: &Okta, company: &str, count: usize, connections: usize) 
     stream::iter(0..count).map(one).buffer_unordered(connections).collect().await
 }
 
-/// The same until `stop`: for faults that take their time. Returns all that were pushed.
+/// The same for `time`: for faults that take longer. Returns all users that were pushed.
 ///
 /// # Panics
-/// As [`push`].
+/// Like [`push`].
 pub async fn push_for(okta: &Okta, company: &str, time: Duration, connections: usize) -> Vec<Pushed> {
     let end = tokio::time::Instant::now() + time;
     let going = |_: &usize| std::future::ready(tokio::time::Instant::now() < end);

@@ -1,4 +1,4 @@
-//! The folder of `.eml` files, read as a mail program would.
+//! The folder of `.eml` files, as parsed by a mail client.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use mail_parser::MessageParser;
 
 use crate::eventually;
 
-/// How long a mail may take from the event to the file.
+/// The timeout from the event to the file.
 const ARRIVES: Duration = Duration::from_secs(15);
 
 /// A folder of mails.
@@ -24,25 +24,25 @@ pub struct Mail {
     pub subject: String,
     /// `Message-ID`, without angle brackets.
     pub message_id: String,
-    /// The plain text.
+    /// The plain text part.
     pub text: String,
-    /// The HTML, in which slashes that were written as entities are slashes.
+    /// The HTML part, with slashes unescaped.
     pub html: String,
-    /// As it is on the disk.
+    /// The file's content.
     pub raw: String,
 }
 
 impl Mailbox {
-    /// The mails in a folder, which may not be there yet.
+    /// The mails in a folder, which need not exist yet.
     #[must_use]
     pub fn new(folder: PathBuf) -> Self {
         Self(folder)
     }
 
-    /// All mails, in the order of their files' names.
+    /// All mails, ordered by file name.
     ///
     /// # Panics
-    /// When one is not complete: a mail must be complete when it appears.
+    /// If one is incomplete.
     #[must_use]
     pub fn mails(&self) -> Vec<Mail> {
         let mut files: Vec<_> = std::fs::read_dir(&self.0)
@@ -69,10 +69,10 @@ impl Mailbox {
 }
 
 impl Mail {
-    /// From its bytes.
+    /// Parses a mail.
     ///
     /// # Panics
-    /// When it has not what every mail must have.
+    /// If a required header is missing.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Self {
         let mail = MessageParser::default().parse(bytes).expect("a file in the mailbox is a mail");

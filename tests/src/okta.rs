@@ -1,4 +1,4 @@
-//! An identity provider that talks as Okta's SCIM client does: its headers, its order of requests, its patience.
+//! An identity provider that behaves like Okta's SCIM client: its headers, its order of requests, its retries.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,16 +10,16 @@ use serde_json::{Value, json};
 
 use crate::answer::{Answer, SCIM};
 
-/// Okta gives a request up after this.
+/// Okta's request timeout.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Okta tries a request that is answered 429 this often again.
+/// How often Okta retries a request that is answered 429.
 const TRIES: u32 = 10;
-/// Okta doubles the pause without end; a test must end.
+/// Okta doubles the pause without limit; the tests cap it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// The schema of a PATCH body.
 pub const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
-/// A client. Clones share its connections and what it has seen.
+/// A client. Clones share connections and counts.
 #[derive(Clone)]
 pub struct Okta {
     http: reqwest::Client,
@@ -29,20 +29,20 @@ pub struct Okta {
 }
 
 impl Okta {
-    /// With HTTP Basic, as an admin types it in.
+    /// Uses HTTP Basic, as an admin configures it.
     #[must_use]
     pub fn basic(origin: &str, username: &str, api_key: &str) -> Self {
         let pair = base64::engine::general_purpose::STANDARD.encode(format!("{username}:{api_key}"));
         Self::with(origin, Some(format!("Basic {pair}")))
     }
 
-    /// With a Bearer token.
+    /// Uses a Bearer token.
     #[must_use]
     pub fn bearer(origin: &str, token: &str) -> Self {
         Self::with(origin, Some(format!("Bearer {token}")))
     }
 
-    /// With this `Authorization`, or none.
+    /// Uses this `Authorization`, or none.
     ///
     /// # Panics
     /// Never: the settings are constant.
@@ -57,10 +57,10 @@ impl Okta {
         Self { http, base: format!("{origin}/scim/v2"), credentials, seen: Arc::default() }
     }
 
-    /// A request with Okta's headers; `path` begins with a slash, below the base URL.
+    /// A request with Okta's headers; `path` is relative to the base URL and begins with a slash.
     ///
     /// # Panics
-    /// When the method is none.
+    /// If the method is invalid.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method: Method = method.parse().unwrap();
         let request = self
@@ -75,7 +75,7 @@ impl Okta {
         }
     }
 
-    /// A POST with these credentials to a path of this server outside of SCIM.
+    /// A POST with these credentials to a path outside of SCIM.
     pub fn at(&self, path: &str) -> RequestBuilder {
         let request = self.http.post(format!("{}{path}", self.base.trim_end_matches("/scim/v2")));
         match &self.credentials {
@@ -87,25 +87,25 @@ impl Okta {
     /// Sends a request once.
     ///
     /// # Panics
-    /// When no answer comes.
+    /// If there is no answer.
     pub async fn once(&self, request: RequestBuilder) -> Answer {
         self.attempt(request).await.unwrap_or_else(|e| panic!("no answer: {e:?}"))
     }
 
-    /// Sends a request once; the connection may break.
+    /// Sends a request once.
     ///
     /// # Errors
-    /// When no answer comes.
+    /// If the connection breaks.
     pub async fn attempt(&self, request: RequestBuilder) -> reqwest::Result<Answer> {
         let answer = Answer::read(request.send().await?).await?;
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner).entry(answer.status).or_default() += 1;
         Ok(answer)
     }
 
-    /// Sends a request as Okta does: after a 429 again, when `Retry-After` says so, then after twice that, ten times.
+    /// Sends a request with Okta's retries: after a 429 it waits for `Retry-After`, then twice that, up to ten times.
     ///
     /// # Panics
-    /// When no answer comes, or a 429 without integer seconds.
+    /// If there is no answer, or a 429 without integer seconds.
     pub async fn send(&self, request: RequestBuilder) -> Answer {
         let mut tries = 0;
         loop {
@@ -119,7 +119,7 @@ impl Okta {
         }
     }
 
-    /// How often each status was answered.
+    /// The number of answers per status.
     #[must_use]
     pub fn seen(&self) -> BTreeMap<u16, usize> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -130,7 +130,7 @@ impl Okta {
         self.send(self.request("GET", path)).await
     }
 
-    /// Any method with a JSON body.
+    /// Sends a JSON body with any method.
     pub async fn with_body(&self, method: &str, path: &str, body: &Value) -> Answer {
         self.send(self.request(method, path).body(body.to_string())).await
     }
@@ -140,32 +140,32 @@ impl Okta {
         [self.get("/Users?startIndex=1&count=2").await, self.get("/Groups?startIndex=1&count=100").await]
     }
 
-    /// The look-up before every assignment, with exactly Okta's query.
+    /// The lookup before every assignment, with exactly Okta's query.
     pub async fn find(&self, user_name: &str) -> Answer {
         self.filter(&format!("userName eq \"{user_name}\"")).await
     }
 
-    /// A list by a filter, encoded as Okta does it.
+    /// A list with a filter, encoded as Okta does.
     pub async fn filter(&self, filter: &str) -> Answer {
         self.get(&format!("/Users?filter={}&startIndex=1&count=100", encode(filter))).await
     }
 
-    /// A filter over groups.
+    /// A list of groups with a filter.
     pub async fn filter_groups(&self, filter: &str) -> Answer {
         self.get(&format!("/Groups?filter={}", encode(filter))).await
     }
 
-    /// Assigns a new person.
+    /// Assigns a new user.
     pub async fn create(&self, user: &Value) -> Answer {
         self.with_body("POST", "/Users", user).await
     }
 
-    /// One user.
+    /// Reads one user.
     pub async fn user(&self, id: &str) -> Answer {
         self.get(&format!("/Users/{id}")).await
     }
 
-    /// A profile update: GET, then PUT of *our* representation with the changes merged in.
+    /// A profile update: GET, then PUT of the received representation with the changes merged in.
     pub async fn update(&self, id: &str, changes: &Value) -> Answer {
         let mut user = self.user(id).await.is(200).body;
         merge(&mut user, changes);
@@ -188,7 +188,7 @@ impl Okta {
         self.patch(id, json!([{ "op": "replace", "value": { "active": active } }])).await
     }
 
-    /// Group Push: a new group, empty.
+    /// Group Push: creates an empty group.
     pub async fn push_group(&self, name: &str) -> Answer {
         self.with_body("POST", "/Groups", &group(name, &[])).await
     }
@@ -210,10 +210,10 @@ impl Okta {
     }
 }
 
-/// The body of Okta's POST: a person with a mail address for a userName, a random password, empty groups.
+/// The body of Okta's POST: a mail address as the userName, a random password, empty groups.
 ///
 /// # Panics
-/// When the name is no address.
+/// If the userName is not an address.
 #[must_use]
 pub fn person(user_name: &str, given: &str, family: &str) -> Value {
     json!({
@@ -240,13 +240,13 @@ pub fn group(name: &str, members: &[&str]) -> Value {
     })
 }
 
-/// Members as Okta names them; `display` is whatever Okta calls them.
+/// Members as Okta sends them; `display` is Okta's own name for them.
 #[must_use]
 pub fn members(ids: &[&str]) -> Value {
     ids.iter().map(|id| json!({ "value": id, "display": "someone@okta.example" })).collect()
 }
 
-/// The operations of Group Push: a remove for each who leaves, one add for all who join.
+/// The operations of Group Push: one remove per leaving member, one add for all joining ones.
 #[must_use]
 pub fn membership(leaving: &[&str], joining: &[&str]) -> Value {
     let remove = |id| json!({ "op": "remove", "path": format!("members[value eq \"{id}\"]") });
@@ -257,7 +257,7 @@ pub fn membership(leaving: &[&str], joining: &[&str]) -> Value {
     operations.into()
 }
 
-/// The password in every POST: must come back nowhere.
+/// The password in every POST; must never be returned.
 pub const PASSWORD: &str = "correct-horse-battery-staple";
 
 /// Percent-encodes a query value.
@@ -267,7 +267,7 @@ pub fn encode(value: &str) -> String {
     value.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
-/// Puts `changes` over `value`, object by object.
+/// Merges `changes` into `value`, recursively for objects.
 pub fn merge(value: &mut Value, changes: &Value) {
     match (value, changes) {
         (Value::Object(value), Value::Object(changes)) => {

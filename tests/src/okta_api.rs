@@ -1,58 +1,59 @@
-//! Okta's own API, faked: a group of users in pages, with its limits and its faults. The other direction is [`crate::okta`].
+//! A fake of Okta's own API: a group of users in pages, with rate limits and faults. [`crate::okta`] is the other
+//! direction.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use platform::clock::Clock;
 use serde_json::{Value, json};
-use shared::clock::Clock;
 use time::format_description::well_known::Rfc2822;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::stack::Stack;
 
-/// The group that there is.
+/// The only group.
 pub const GROUP: &str = "00g1emaKYZTWRYYRRTSK";
-/// The token that opens it.
+/// The token that grants access.
 pub const TOKEN: &str = "00-read-only-token_of-okta";
 
-/// The server; it ends with the test's runtime.
+/// The server; stopped with the test's runtime.
 #[derive(Clone)]
 pub struct OktaApi {
     port: u16,
     state: Arc<Mutex<State>>,
 }
 
-/// What goes wrong with the next answer.
+/// A fault of the next answer.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// It breaks off in the middle.
+    /// The connection closes in the middle of the answer.
     BreaksOff,
-    /// It comes so late.
+    /// The answer is delayed.
     Slow(Duration),
-    /// It is this status.
+    /// The answer has this status.
     Status(u16),
-    /// It sends the client elsewhere.
+    /// The answer redirects to this URL.
     Redirect(String),
-    /// Its `Link` header is this.
+    /// The answer has this `Link` header.
     Link(String),
 }
 
-/// A request that was made.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The position of the page's first user.
     pub after: usize,
-    /// What was answered.
+    /// The status of the answer.
     pub status: u16,
-    /// Whether the limit of the window was used up: the client had been told so.
+    /// Whether the client sent it although it had been told that the window's limit is used up.
     pub too_early: bool,
 }
 
 struct State {
     users: Vec<Value>,
-    /// Requests in a window, and its length in seconds.
+    /// Requests per window, and the window in seconds.
     limit: (u32, i64),
     window: i64,
     used: u32,
@@ -61,10 +62,10 @@ struct State {
 }
 
 impl OktaApi {
-    /// Starts one with these users.
+    /// Starts a server with these users.
     ///
     /// # Panics
-    /// When no port is free.
+    /// If no port is free.
     pub async fn start(users: Vec<Value>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let state =
@@ -74,7 +75,7 @@ impl OktaApi {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let api = serving.clone();
-                // A client that goes away in the middle is no matter.
+                // Clients may disconnect at any time.
                 tokio::spawn(async move { api.converse(stream).await });
             }
         });
@@ -93,25 +94,25 @@ impl OktaApi {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// From now on it takes so many requests in a window of so many seconds.
+    /// Sets the rate limit: requests per window of so many seconds.
     pub fn limit(&self, requests: u32, seconds: i64) {
         self.state().limit = (requests, seconds);
     }
 
-    /// The next requests for the page that begins at a position go wrong, in this order.
+    /// Injects faults into the next answers for the page that begins at a position, in this order.
     pub fn break_page(&self, after: usize, faults: &[Fault]) {
         self.state().faults.push((after, faults.iter().cloned().collect()));
     }
 
-    /// Changes who is in the group.
+    /// Changes the members of the group.
     pub fn change(&self, change: impl FnOnce(&mut Vec<Value>)) {
         change(&mut self.state().users);
     }
 
-    /// Configures a tenant's pull from here, with the map that [`user`] is made for.
+    /// Configures a tenant's pull from this server, with an attribute map that fits [`user`].
     ///
     /// # Panics
-    /// When the CLI refuses.
+    /// If the CLI fails.
     pub async fn set(&self, stack: &Stack, tenant: &str, more: &[&str]) {
         let file = |name: &str, text: String| {
             let path = stack.folder().join(format!("{tenant}-{name}"));
@@ -205,15 +206,14 @@ impl OktaApi {
             }
             Value::from(&state.users[after.min(end)..end]).to_string()
         } else {
-            json!({ "errorCode": "E0000047", "errorSummary": "something that nobody may see in a log" })
-                .to_string()
+            json!({ "errorCode": "E0000047", "errorSummary": "must not appear in any log" }).to_string()
         };
         let head = format!("HTTP/1.1 {status} Said\r\nContent-Type: application/json\r\n{headers}");
         (format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()), fault)
     }
 }
 
-/// What is said of the limit.
+/// The rate limit headers.
 struct Limits {
     headers: String,
     is_over: bool,
@@ -238,7 +238,7 @@ impl State {
     }
 }
 
-/// The n-th user of a company, as Okta shows them: the one that [`crate::load::somebody`] pushes. Of some it knows no hire date.
+/// The n-th user of a company in Okta's form, the same as [`crate::load::somebody`]. Some have no hire date.
 #[must_use]
 pub fn user(company: &str, n: usize) -> Value {
     let login = format!("person-{n:05}@{company}.example");

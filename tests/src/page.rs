@@ -1,21 +1,21 @@
-//! Recorded conversations: Markdown pages that a reader can follow, and that are held to what happens.
+//! Recorded conversations: Markdown pages that document real exchanges and are checked against them.
 //!
-//! A page is prose and fenced blocks, run from top to bottom against a real stack, as a tenant of its own:
+//! A page is prose and fenced blocks. The blocks run from top to bottom against a real stack, in the page's own tenant:
 //!
-//! | block | what it is |
+//! | block | meaning |
 //! |---|---|
-//! | `http headers` | what every following request carries |
-//! | `http request` | a request: method, target, headers of its own, a blank line, the body. Spaces and quotes in the target are percent-encoded on the way |
-//! | `http answer` | the answer to it: status, the headers that matter (`show::HEADERS`), the body whole |
-//! | `sql row` | a query, a blank line, and its rows as a table, or `no row`; given ten seconds to become true |
+//! | `http headers` | headers for all following requests |
+//! | `http request` | a request: method, target, its own headers, a blank line, the body. Spaces and quotes in the target are percent-encoded before sending |
+//! | `http answer` | the answer to it: status, relevant headers (`show::HEADERS`), complete body |
+//! | `sql row` | a query, a blank line, and its rows as a table, or `no row`; retried for ten seconds |
 //! | `json event` | the tenant's events on `rollcall.events` since the last such block, in order, or `no event` |
-//! | `eml mail` | the next mail to somebody at the tenant's domain, or `no mail` |
+//! | `eml mail` | the next mail to an address at the tenant's domain, or `no mail` |
 //!
-//! What differs from run to run has a name in angle brackets (`names`): the first use binds it, later uses must be
-//! equal. Whatever happens beside what the page says (an event, a mail) fails it.
+//! Values that differ between runs have a name in angle brackets (`names`): the first use binds it, later uses must be
+//! equal. Events and mails that the page does not mention fail the test.
 //!
-//! With `ROLLCALL_E2E_RECORD` set the answers, rows, events and mails are rewritten from what happened; names that
-//! still fit are kept. A new block is written empty and recorded.
+//! With `ROLLCALL_E2E_RECORD` set, the answers, rows, events and mails are rewritten from the run; names that still fit
+//! are kept. To add a block, write it empty and record.
 
 mod block;
 mod names;
@@ -31,13 +31,13 @@ use crate::stack::Stack;
 use block::{Block, Kind};
 use scene::Scene;
 
-/// Set to rewrite the pages instead of holding what happens to them.
+/// Set to rewrite the pages instead of checking them.
 const RECORD: &str = "ROLLCALL_E2E_RECORD";
 
-/// Runs the page `tests/tests/conversations/{name}.md` as a new tenant, whose people are at `{tenant}.example`.
+/// Runs the page `tests/tests/conversations/{name}.md` as a new tenant, whose users are at `{tenant}.example`.
 ///
 /// # Panics
-/// When something else happens than the page says: with the page's line, what it says, and what happened.
+/// If the run differs from the page; shows the line, the expected and the actual text.
 pub async fn run(stack: &Stack, name: &str, tenant: &str) {
     let file = file(name);
     let mut text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
@@ -67,7 +67,7 @@ fn file(name: &str) -> PathBuf {
     checkout().join("tests/tests/conversations").join(format!("{name}.md"))
 }
 
-/// The lines that differ, between those that do not.
+/// The differing lines, with the equal ones around them.
 fn difference(block: &Block, said: &str, happened: &str) -> String {
     let (said, happened): (Vec<_>, Vec<_>) = (said.lines().collect(), happened.lines().collect());
     let same = |pairs: &mut dyn Iterator<Item = bool>| pairs.take_while(|same| *same).count();
@@ -75,13 +75,13 @@ fn difference(block: &Block, said: &str, happened: &str) -> String {
     let after =
         same(&mut said[before..].iter().rev().zip(happened[before..].iter().rev()).map(|(a, b)| a == b));
     let kind = match block.kind {
-        Kind::Answer => "the answer is another one",
-        Kind::Row => "the rows are others",
-        Kind::Event => "other events came",
-        Kind::Mail => "another mail came",
+        Kind::Answer => "the answer differs",
+        Kind::Row => "the rows differ",
+        Kind::Event => "the events differ",
+        Kind::Mail => "the mail differs",
         Kind::Headers | Kind::Request => unreachable!("nothing is expected of what is sent"),
     };
-    let mut shown = format!("{kind} (- as the page says, + as it was)\n");
+    let mut shown = format!("{kind} (- expected by the page, + actual)\n");
     let mut lines = |mark: &str, lines: &[&str]| {
         for line in lines {
             writeln!(shown, "{mark} {line}").unwrap();
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_shows_the_lines_that_differ_between_those_that_do_not() {
+    fn a_difference_shows_the_differing_lines_in_context() {
         let block = Block { kind: Kind::Answer, line: 1, body: 0..0 };
         let shown = difference(&block, "200\n{\n  a\n}", "201\n{\n  a,\n  b\n}");
         let expected = "- 200\n- {\n-   a\n+ 201\n+ {\n+   a,\n+   b\n  }\n";

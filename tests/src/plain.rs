@@ -1,5 +1,5 @@
-//! A plain HTTP/1.1 client: it keeps its connection, writes head and body separately, and reads nothing before all is
-//! sent. Many SCIM clients are no cleverer.
+//! A minimal HTTP/1.1 client: keeps its connection, writes head and body separately, and reads nothing until everything
+//! is sent, like many SCIM clients.
 
 use std::io;
 
@@ -9,10 +9,10 @@ use tokio::net::TcpStream;
 use crate::Answer;
 use crate::tenant::Key;
 
-/// What a chunked body is cut into, in bytes.
+/// The chunk size of a chunked body, in bytes.
 const CHUNK: usize = 50_000;
 
-/// How the length of a body is told.
+/// How a body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// By `Content-Length`.
@@ -25,20 +25,20 @@ pub enum Framing {
 pub struct Plain(BufReader<TcpStream>);
 
 impl Plain {
-    /// Connects to a port of this machine.
+    /// Connects to a local port.
     ///
     /// # Panics
-    /// When nobody listens there.
+    /// If nothing listens there.
     pub async fn connect(port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("the service listens");
         stream.set_nodelay(true).expect("it is a TCP socket");
         Self(BufReader::new(stream))
     }
 
-    /// Sends a request line with fields (each line with its end), then the body, then reads the answer.
+    /// Sends the head (each line with CRLF), then the body, and reads the response.
     ///
     /// # Errors
-    /// When the connection breaks before the whole request was sent, or the whole answer read.
+    /// If the connection breaks before the exchange is complete.
     pub async fn exchange(&mut self, head: &str, body: &[u8], framing: Framing) -> io::Result<Answer> {
         let framed = match framing {
             Framing::Length => format!("{head}Content-Length: {}\r\n\r\n", body.len()),
@@ -66,13 +66,13 @@ impl Plain {
         self.0.get_mut().write_all(bytes).await
     }
 
-    /// Reads an answer.
+    /// Reads a response.
     ///
     /// # Errors
     /// When the connection breaks.
     ///
     /// # Panics
-    /// When the answer is not HTTP.
+    /// If the response is not HTTP.
     pub async fn answer(&mut self) -> io::Result<Answer> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -89,14 +89,14 @@ impl Plain {
         Ok(Answer::parse(&(head + &String::from_utf8_lossy(&body))))
     }
 
-    /// Waits until the server has closed its side.
+    /// Waits until the server closes the connection.
     ///
     /// # Errors
-    /// When it resets the connection instead, or sends more.
+    /// If the server resets the connection, or sends more.
     pub async fn end(&mut self) -> io::Result<()> {
         match self.0.read(&mut [0; 1]).await? {
             0 => Ok(()),
-            _ => Err(io::Error::other("more after the last answer")),
+            _ => Err(io::Error::other("data after the last response")),
         }
     }
 
@@ -121,14 +121,14 @@ impl Plain {
     }
 }
 
-/// A request line and its fields, with credentials if there are any, on a connection that is to be kept.
+/// A request line and header fields, with optional credentials, for a persistent connection.
 #[must_use]
 pub fn head(method: &str, target: &str, key: Option<&Key>) -> String {
     let credentials = key.map(|key| format!("Authorization: Bearer {}\r\n", key.api_key)).unwrap_or_default();
     format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{credentials}")
 }
 
-/// Whether an answer says that the connection ends with it.
+/// Whether the response announces the end of the connection.
 #[must_use]
 pub fn is_last(answer: &Answer) -> bool {
     answer.header("connection").eq_ignore_ascii_case("close")

@@ -1,4 +1,4 @@
-//! One running service: started with an environment, logging into a file, to be killed, stopped, frozen, restarted.
+//! A service process: starts it with an environment, logs into a file, and can kill, stop, freeze and restart it.
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -12,11 +12,11 @@ use serde_json::Value;
 
 use crate::{eventually, reaper};
 
-/// How long a service may take to become ready; generous, since several stacks may start at once on two cores.
+/// The timeout for becoming ready; generous, because several stacks may start at once on two cores.
 const READY: Duration = Duration::from_secs(60);
-/// Where services listen: above what the servers of tests take.
+/// The ports for services: above those of the tests' servers.
 const PORTS: std::ops::Range<u16> = 29_100..32_700;
-/// How long a service may take to stop in order: its grace, and some.
+/// The timeout for an orderly stop: longer than the service's grace period.
 const STOP: Duration = Duration::from_secs(40);
 
 /// A service.
@@ -31,7 +31,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Describes a service; [`Service::start`] starts it. `port` is where `/readyz` is served.
+    /// Describes a service; [`Service::start`] starts it. `port` serves `/readyz`.
     #[must_use]
     pub fn new(
         name: &str,
@@ -45,7 +45,7 @@ impl Service {
         Self { name: name.to_owned(), program, arguments, environment, port, log, child: Mutex::default() }
     }
 
-    /// The same with arguments.
+    /// Adds arguments.
     #[must_use]
     pub fn with_arguments(mut self, arguments: Vec<String>) -> Self {
         self.arguments = arguments;
@@ -64,19 +64,19 @@ impl Service {
         self.port
     }
 
-    /// All that it has logged, over all its lives.
+    /// Its complete log, across restarts.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// Starts it, and does not wait. Its log is appended to.
+    /// Starts it without waiting. Appends to its log.
     ///
     /// # Panics
-    /// When it runs already or the program cannot be started.
+    /// If it is running, or the program cannot be started.
     pub fn start(&self) {
         let mut child = self.child();
-        assert!(child.is_none(), "{} runs already", self.name);
+        assert!(child.is_none(), "{} is already running", self.name);
         let log = OpenOptions::new()
             .create(true)
             .append(true)
@@ -98,18 +98,18 @@ impl Service {
         *child = Some(started);
     }
 
-    /// Waits until `/readyz` is 200: until it could do its whole work once since it was started.
+    /// Waits until `/readyz` is 200: until all its dependencies have been available once since its start.
     ///
     /// # Panics
-    /// When it ends, or does not become ready in time; with the end of its log.
+    /// If it exits or does not become ready in time; shows the end of its log.
     pub async fn ready(&self) {
         self.becomes("ready", async || self.is_ready().await).await;
     }
 
-    /// Waits until it can do its whole work now: everything that it depends on is well.
+    /// Waits until all its dependencies are available now.
     ///
     /// # Panics
-    /// As [`Service::ready`].
+    /// Like [`Service::ready`].
     pub async fn whole(&self) {
         self.becomes("whole", async || self.is_whole().await).await;
     }
@@ -122,22 +122,22 @@ impl Service {
                 .as_mut()
                 .is_none_or(|child| child.try_wait().is_ok_and(|status| status.is_some()));
             if ended || Instant::now() > end {
-                let how = if ended { "ended".to_owned() } else { format!("did not become {what}") };
+                let how = if ended { "exited".to_owned() } else { format!("did not become {what}") };
                 panic!("{} {how}; the end of its log:\n{}", self.name, self.tail(30));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Waits until it is ready, but no longer than this.
-    pub async fn ready_or(&self, patience: Duration) {
-        let end = Instant::now() + patience;
+    /// Waits until it is ready, up to a timeout.
+    pub async fn ready_or(&self, time_limit: Duration) {
+        let end = Instant::now() + time_limit;
         while Instant::now() < end && !self.is_ready().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// What `/readyz` answers now: the status and the body, if it answers.
+    /// The status and body of `/readyz`, if it responds.
     pub async fn readiness(&self) -> Option<(u16, Value)> {
         let url = format!("http://127.0.0.1:{}/readyz", self.port);
         let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).no_proxy().build().unwrap();
@@ -151,7 +151,7 @@ impl Service {
         self.readiness().await.is_some_and(|(status, _)| status == 200)
     }
 
-    /// Whether `/readyz` is 200 now, and says that all is well.
+    /// Whether `/readyz` is 200 now and reports all dependencies as ok.
     pub async fn is_whole(&self) -> bool {
         let all_well = |body: Value| {
             let states = body["dependencies"].as_object().cloned().unwrap_or_default();
@@ -160,10 +160,10 @@ impl Service {
         self.readiness().await.is_some_and(|(status, body)| status == 200 && all_well(body))
     }
 
-    /// Waits until `/readyz` says of this dependency that it is not well; what it says. The status must be 200 all the while: a
-    /// balancer would take every ingest out.
+    /// Waits until `/readyz` reports this dependency as unavailable; returns the reported state. The status must stay
+    /// 200: otherwise a balancer would take every ingest out.
     ///
-    /// # Panics
+    /// If that takes too long, or it is not ready.
     /// When it does not in time, or is not ready.
     pub async fn misses(&self, dependency: &str) -> String {
         let what = format!("{} says that {dependency} is away", self.name);
@@ -176,39 +176,39 @@ impl Service {
         .await
     }
 
-    /// Its process.
+    /// Its process id.
     ///
     /// # Panics
-    /// When it does not run.
+    /// If it is not running.
     pub fn pid(&self) -> u32 {
         self.child().as_ref().unwrap_or_else(|| panic!("{} does not run", self.name)).id()
     }
 
-    /// Whether it was started and has not ended.
+    /// Whether it is running.
     pub fn is_running(&self) -> bool {
         self.child().as_mut().is_some_and(|child| child.try_wait().is_ok_and(|ended| ended.is_none()))
     }
 
-    /// The memory that it has in use, in MiB.
+    /// Its resident memory, in MiB.
     ///
     /// # Panics
-    /// When it does not run.
+    /// If it is not running.
     pub fn memory(&self) -> usize {
         self.status("VmRSS:")
     }
 
-    /// The most memory that it has had in use since [`Service::forget_peak`], in MiB.
+    /// Its peak resident memory since [`Service::forget_peak`], in MiB.
     ///
     /// # Panics
-    /// When it does not run.
+    /// If it is not running.
     pub fn peak_memory(&self) -> usize {
         self.status("VmHWM:")
     }
 
-    /// The peak of its memory is counted anew.
+    /// Resets the peak.
     ///
     /// # Panics
-    /// When it does not run.
+    /// If it is not running.
     pub fn forget_peak(&self) {
         // See proc_pid_clear_refs(5).
         std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("it is our child");
@@ -221,7 +221,7 @@ impl Service {
         kib >> 10
     }
 
-    /// `kill -9`, and it is gone.
+    /// Kills it with SIGKILL and waits for its end.
     pub fn kill(&self) {
         if let Some(mut child) = self.child().take() {
             let pid = child.id();
@@ -231,10 +231,10 @@ impl Service {
         }
     }
 
-    /// SIGTERM, and waits for its end: bounded, then it is killed. Returns how it ended.
+    /// Sends SIGTERM and waits for its end. Returns the exit status.
     ///
     /// # Panics
-    /// When it does not run, or does not end in time.
+    /// If it is not running, or does not exit in time.
     pub async fn terminate(&self) -> ExitStatus {
         self.signal("TERM");
         let status = eventually(format!("{} ends after SIGTERM", self.name), STOP, async || {
@@ -247,24 +247,24 @@ impl Service {
         status
     }
 
-    /// SIGSTOP: it hangs, and the kernel still takes connections for it.
+    /// SIGSTOP: it hangs, but the kernel still accepts connections for it.
     pub fn freeze(&self) {
         self.signal("STOP");
     }
 
-    /// SIGCONT: it goes on.
+    /// SIGCONT: it continues.
     pub fn thaw(&self) {
         self.signal("CONT");
     }
 
-    /// Starts it again and waits until it is ready.
+    /// Restarts it and waits until it is ready.
     pub async fn restart(&self) {
         self.kill();
         self.start();
         self.ready().await;
     }
 
-    /// Starts it again if it has ended by itself, and does not wait. Says whether it had.
+    /// Starts it again if it has exited, without waiting. Returns whether it had.
     pub fn revive(&self) -> bool {
         let ended = self.child().as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))));
         if ended {
@@ -274,10 +274,10 @@ impl Service {
         ended
     }
 
-    /// Any signal, by its name without SIG.
+    /// Sends a signal, by its name without SIG.
     ///
     /// # Panics
-    /// When it does not run.
+    /// If it is not running.
     pub fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
         let sent = Command::new("sh").args(["-c", r#"kill -s "$1" "$2""#, "kill", name, &pid]).status();
@@ -290,7 +290,7 @@ impl Service {
         self.last_lines(lines, |_| true)
     }
 
-    /// The last of the lines that are wanted.
+    /// The last matching lines of its log.
     #[must_use]
     pub fn last_lines(&self, count: usize, wanted: impl Fn(&str) -> bool) -> String {
         let log = self.log();
@@ -309,17 +309,17 @@ impl Drop for Service {
     }
 }
 
-/// Whether it ended by itself with code 0, not by a signal.
+/// Whether it exited with code 0, not by a signal.
 #[must_use]
 pub fn ended_well(status: ExitStatus) -> bool {
     status.code() == Some(0) && status.signal().is_none()
 }
 
-/// A port that is free, and stays so while its service is started again: it is not given twice, and lies below those that Linux
-/// gives to outgoing connections.
+/// A free port that stays free while its service restarts: it is not handed out twice, and is below Linux's ephemeral
+/// ports.
 ///
 /// # Panics
-/// When there is none.
+/// If there is none.
 #[must_use]
 pub fn free_port() -> u16 {
     use std::net::TcpListener;

@@ -1,12 +1,12 @@
-//! Where the programs under test are: those of this checkout, built in the profile of this very test.
+//! The programs under test: built from this checkout, in the profile of the test.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// What cargo builds the programs with.
+/// The cargo arguments for the programs.
 const PROGRAMS: [&str; 2] = ["--workspace", "--bins"];
-/// The same for the worker with a fault. (Named alone: the worker beside it stays without the feature.)
+/// The same for the worker with bugs. (Built separately, so that the regular worker is built without the feature.)
 const SABOTAGED: [&str; 5] = ["--workspace", "--features", "worker/sabotage", "--bin", "sabotaged-worker"];
 
 /// The root of the checkout.
@@ -15,11 +15,11 @@ pub fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the checkout")
 }
 
-/// The folder with `ingest`, `worker`, `notifier` and `rollcall`, built now. With `ROLLCALL_E2E_BUILT` set they are
-/// taken as they are.
+/// Builds `ingest`, `worker`, `notifier` and `rollcall` and returns their folder. With `ROLLCALL_E2E_BUILT` set they
+/// are not built.
 ///
 /// # Panics
-/// When they cannot be built or are not there.
+/// If they cannot be built or are missing.
 pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -38,10 +38,10 @@ pub fn folder() -> &'static Path {
     })
 }
 
-/// The path of a worker that commits a fault, built now. With `ROLLCALL_E2E_BUILT` set it is taken as it is.
+/// Builds the worker with bugs and returns its path. With `ROLLCALL_E2E_BUILT` set it is not built.
 ///
 /// # Panics
-/// When it cannot be built or is not there.
+/// If it cannot be built or is missing.
 pub fn sabotaged_worker() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -66,7 +66,7 @@ fn build(what: &[&str], release: bool) {
     assert!(built.success(), "`cargo build {}` failed: see above", what.join(" "));
 }
 
-/// The path of one of them.
+/// The path of a program.
 #[must_use]
 pub fn path(program: &str) -> PathBuf {
     folder().join(program)

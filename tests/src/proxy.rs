@@ -1,4 +1,4 @@
-//! A link that can be hurt: a TCP proxy in front of a server, that cuts, slows and mends what runs over it.
+//! A TCP proxy in front of a server, for cutting and slowing the connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What becomes of the bytes.
+/// What happens to the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// They pass.
+    /// Passes through.
     Whole,
-    /// Each piece is held back for so long.
+    /// Each read is delayed.
     Slow(Duration),
-    /// Connections are closed, and new ones too.
+    /// All connections are closed, including new ones.
     Cut,
 }
 
-/// The link. It ends with the test's runtime.
+/// The proxy; stopped with the test's runtime.
 #[derive(Clone)]
 pub struct Proxy {
     port: u16,
@@ -26,10 +26,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one in front of this port of this machine.
+    /// Starts a proxy for a local port.
     ///
     /// # Panics
-    /// When no port is free.
+    /// If no port is free.
     pub async fn start(target: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -37,7 +37,7 @@ impl Proxy {
         let accepting = state.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                // Either end may go away at any time.
+                // Either end may disconnect at any time.
                 tokio::spawn(connect(client, target, accepting.subscribe()));
             }
         });
@@ -50,17 +50,17 @@ impl Proxy {
         self.port
     }
 
-    /// Closes all connections, and every new one at once.
+    /// Closes all connections, and new ones at once.
     pub fn cut(&self) {
         self.state.send_replace(State::Cut);
     }
 
-    /// Holds every piece back for so long, in both directions.
+    /// Delays data in both directions.
     pub fn slow(&self, delay: Duration) {
         self.state.send_replace(State::Slow(delay));
     }
 
-    /// Lets everything pass again.
+    /// Passes everything through again.
     pub fn mend(&self) {
         self.state.send_replace(State::Whole);
     }
@@ -76,7 +76,7 @@ async fn connect(mut client: TcpStream, target: u16, mut state: watch::Receiver<
     let (client_reads, client_writes) = client.split();
     let (server_reads, server_writes) = server.split();
     tokio::select! {
-        // Whatever closes first closes both ends.
+        // When either direction ends, both connections are closed.
         () = pass(client_reads, server_writes, &delay) => {}
         () = pass(server_reads, client_writes, &delay) => {}
         _ = state.wait_for(|state| *state == State::Cut) => {}

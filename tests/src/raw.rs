@@ -1,4 +1,4 @@
-//! Requests as no decent client sends them: bytes over TCP.
+//! Malformed requests: raw bytes over TCP.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -7,13 +7,13 @@ use crate::Answer;
 use crate::process::Service;
 use crate::tenant::Key;
 
-/// Sends bytes and reads the one answer to its end. The request should ask for `Connection: close`.
+/// Sends bytes and reads the response to the end. The request should contain `Connection: close`.
 ///
 /// # Panics
-/// When the answer is not HTTP.
+/// If the response is not HTTP.
 pub async fn send(service: &Service, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(("127.0.0.1", service.port())).await.unwrap();
-    // The server may answer and close before it has read all: what it answered still counts.
+    // The server may answer and close before it has read everything; its answer still counts.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;

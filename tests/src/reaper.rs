@@ -1,6 +1,6 @@
-//! Nothing is left behind: a shell that outlives the test however it ends, and then ends what the test started.
+//! A shell that outlives the test, however it ends, and then cleans up the processes and servers that the test started.
 //!
-//! It reads from a pipe that only this process holds: when the pipe closes, the process is gone.
+//! It reads from a pipe that only this process holds: when the pipe closes, the test has ended.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Marks the processes of one run in their environment: a pid by itself may be somebody else's by then.
+/// Marks the processes of one run in their environment, because a pid may have been reused.
 pub const MARK: &str = "ROLLCALL_E2E_RUN";
 
 const SCRIPT: &str = r#"
@@ -29,22 +29,22 @@ for folder in "${!folders[@]}"; do
 done
 "#;
 
-/// What [`MARK`] is set to in this run.
+/// The value of [`MARK`] in this run.
 pub fn run() -> String {
     std::process::id().to_string()
 }
 
-/// This process must not outlive the test.
+/// Registers a process to be killed.
 pub fn watch_process(pid: u32) {
     tell(&format!("pid {pid}"));
 }
 
-/// These servers, and their folder, must not outlive the test.
+/// Registers servers and their folder to be removed.
 pub fn watch_servers(folder: &Path) {
     tell(&format!("servers {}", folder.display()));
 }
 
-/// A pid or a folder that is gone already.
+/// Unregisters a pid or a folder.
 pub fn forget(what: &str) {
     tell(&format!("gone {what}"));
 }
@@ -64,7 +64,7 @@ fn start() -> Child {
         .args(["-c", SCRIPT, "reaper"])
         .arg(servers)
         .arg(mark)
-        // A group of its own: the terminal's Ctrl-C is not for it.
+        // In its own process group, so that the terminal's Ctrl-C does not reach it.
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

@@ -1,4 +1,4 @@
-//! Reports and the activity log, read whole.
+//! Reads reports and the activity log.
 
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::stack::Stack;
 use crate::tenant::Key;
 
-/// An answer of any media type.
+/// A response of any media type.
 pub struct Got {
     /// Its status.
     pub status: StatusCode,
@@ -16,10 +16,10 @@ pub struct Got {
     pub text: String,
 }
 
-/// Asks for a path with a key.
+/// Sends a GET with a key.
 ///
 /// # Panics
-/// When no answer comes.
+/// If there is no answer.
 pub async fn get(stack: &Stack, key: &Key, path: &str) -> Got {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let request = client.get(format!("{}{path}", stack.origin())).bearer_auth(&key.api_key);
@@ -31,7 +31,7 @@ pub async fn get(stack: &Stack, key: &Key, path: &str) -> Got {
 /// The rows of a report.
 ///
 /// # Panics
-/// When they are not 200 and JSON.
+/// If the response is not 200 and JSON.
 pub async fn rows(stack: &Stack, key: &Key, path: &str) -> Vec<Value> {
     let got = get(stack, key, path).await;
     assert_eq!(

@@ -1,5 +1,5 @@
-//! A private pair of PostgreSQL and RabbitMQ, run by `deploy/servers`: one shared by the whole test process, and own ones
-//! for the tests that stop them. On a pair every stack has a database and a virtual host of its own.
+//! A private pair of PostgreSQL and RabbitMQ, run by `deploy/servers`: one shared by the test process, and separate
+//! ones for tests that stop them. Every stack on a pair has its own database and virtual host.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,12 +10,13 @@ use tokio::sync::OnceCell;
 
 use crate::{db, programs, reaper};
 
-/// How many stacks fit on the pair that all share. Their virtual hosts are made in one go: each rabbitmqctl costs seconds.
+/// The maximum number of stacks on the shared pair. Their virtual hosts are created at once, because each rabbitmqctl
+/// takes seconds.
 const ROOM: u32 = 120;
-/// How many on a pair of one's own: few, since a broker that is started again starts each of its virtual hosts.
+/// The same for a separate pair: few, because a restarting broker starts each virtual host.
 const OWN_ROOM: u32 = 2;
 
-/// One pair.
+/// A pair of servers.
 pub struct Servers {
     folder: PathBuf,
     database_url: String,
@@ -24,7 +25,7 @@ pub struct Servers {
     taken: AtomicU32,
 }
 
-/// Which of the two.
+/// One of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
     /// PostgreSQL.
@@ -43,16 +44,16 @@ impl Server {
 }
 
 impl Servers {
-    /// The pair that all tests of this process share. Nobody may stop these.
+    /// The pair shared by all tests of this process. Tests must not stop it.
     pub async fn shared() -> Arc<Self> {
         static SHARED: OnceCell<Arc<Servers>> = OnceCell::const_new();
         SHARED.get_or_init(async || Self::with_room(ROOM).await).await.clone()
     }
 
-    /// A pair of one's own; it is removed with the last reference.
+    /// A separate pair; removed with the last reference.
     ///
     /// # Panics
-    /// When `deploy/servers` fails.
+    /// If `deploy/servers` fails.
     pub async fn own() -> Arc<Self> {
         Self::with_room(OWN_ROOM).await
     }
@@ -78,10 +79,10 @@ impl Servers {
         .unwrap()
     }
 
-    /// A new database and a new virtual host: `DATABASE_URL` and `AMQP_URL`.
+    /// Creates a database and reserves a virtual host; returns `DATABASE_URL` and `AMQP_URL`.
     ///
     /// # Panics
-    /// When there is no more room, or Postgres refuses.
+    /// If the pair is full, or Postgres fails.
     pub async fn place(&self) -> (String, String) {
         let number = self.taken.fetch_add(1, Ordering::SeqCst);
         assert!(number < self.room, "too many stacks on one pair of servers: raise its room");
@@ -96,50 +97,50 @@ impl Servers {
         &self.folder
     }
 
-    /// Stops a server in order.
+    /// Stops a server gracefully.
     pub async fn stop(&self, server: Server) {
         self.deploy(format!("stop-{}", server.name())).await;
     }
 
-    /// Starts a server again and waits until it takes connections.
+    /// Starts a server again and waits until it accepts connections.
     pub async fn start(&self, server: Server) {
         self.deploy(format!("start-{}", server.name())).await;
     }
 
-    /// Runs `rabbitmqctl` with these arguments.
+    /// Runs `rabbitmqctl`.
     pub async fn rabbitmqctl(&self, arguments: &'static [&'static str]) {
         let folder = self.folder.clone();
         tokio::task::spawn_blocking(move || deploy(&folder, &["rabbitmqctl"], arguments)).await.unwrap();
     }
 
-    /// `kill -9` of a server, as when the power fails; [`Servers::start`] starts it again.
+    /// Kills a server with SIGKILL; [`Servers::start`] starts it again.
     ///
     /// # Panics
-    /// When it does not run.
+    /// If it is not running.
     pub async fn crash(&self, server: Server) {
         let pid = std::fs::read_to_string(self.folder.join("pids").join(server.name())).expect("it runs");
         let killed = Command::new("sh").args(["-c", r#"kill -s KILL "$1""#, "kill", pid.trim()]).status();
         assert!(killed.expect("there is a shell").success(), "{} cannot be killed", server.name());
         let gone = format!("/proc/{}", pid.trim());
-        crate::eventually("it is gone", std::time::Duration::from_secs(10), async || {
-            // Its parent may take its time to note its death.
+        crate::eventually("the server has exited", std::time::Duration::from_secs(10), async || {
+            // Its parent may not have reaped it yet.
             let state = std::fs::read_to_string(format!("{gone}/stat")).unwrap_or_default();
             (state.is_empty() || state.contains(") Z ")).then_some(())
         })
         .await;
     }
 
-    /// SIGSTOP to all of its processes: it hangs, and the kernel still takes connections for it.
+    /// SIGSTOP to all its processes: it hangs, but the kernel still accepts connections.
     pub fn freeze(&self, server: Server) {
         self.signal(server, "STOP");
     }
 
-    /// SIGCONT: it goes on.
+    /// SIGCONT: it continues.
     pub fn thaw(&self, server: Server) {
         self.signal(server, "CONT");
     }
 
-    /// Where a server listens.
+    /// A server's port.
     ///
     /// # Panics
     /// Never: `deploy/servers` writes the ports into its URLs.
@@ -153,14 +154,14 @@ impl Servers {
         host.and_then(|host| host.rsplit(':').next()?.parse().ok()).expect("the URL has a port")
     }
 
-    /// Erlang for the broker to run, if it is there.
+    /// Evaluates Erlang code in the broker, if it is running.
     pub async fn try_rabbitmq_eval(&self, code: &str) {
         let (folder, code) = (self.folder.clone(), code.to_owned());
         let eval = move || try_deploy(&folder, &["rabbitmqctl"], &["eval", &code]);
         let _ = tokio::task::spawn_blocking(eval).await.unwrap();
     }
 
-    /// A signal to the server and to its children, if it runs.
+    /// Sends a signal to the server and its children, if it is running.
     fn signal(&self, server: Server, signal: &str) {
         let pid = std::fs::read_to_string(self.folder.join("pids").join(server.name())).unwrap_or_default();
         let script = r#"for stat in /proc/[0-9]*/stat; do
@@ -196,7 +197,7 @@ fn vhost(number: u32) -> String {
     format!("place_{number}")
 }
 
-/// Erlang that makes the virtual hosts and opens them to the user in the URL.
+/// Erlang code that creates the virtual hosts and grants access to the user in the URL.
 fn make_vhosts(amqp_url: &str, room: u32) -> String {
     let user = amqp_url.trim_start_matches("amqp://").split(':').next().expect("split gives at least one");
     format!(

@@ -1,4 +1,4 @@
-//! A small mail server: takes letters, or puts them off or refuses them as it is told.
+//! A small mail server that accepts, defers or rejects mail as configured.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::mailbox::Mail;
 
-/// The server; it ends with the test's runtime.
+/// The server; stopped with the test's runtime.
 #[derive(Clone)]
 pub struct SmtpServer {
     /// Where it listens.
@@ -17,27 +17,27 @@ pub struct SmtpServer {
     state: Arc<Mutex<State>>,
 }
 
-/// How it is broken.
+/// The server's fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mood {
-    /// Not at all.
+    /// None.
     #[default]
     Well,
-    /// It closes every connection at once.
+    /// Closes every connection at once.
     Closed,
-    /// It puts every letter off (4xx).
+    /// Defers every mail (4xx).
     Busy,
-    /// It refuses every letter for good (5xx).
+    /// Rejects every mail permanently (5xx).
     Stern,
-    /// It says nothing after the final dot, and has not taken the letter.
+    /// Does not reply after the final dot, and has not accepted the mail.
     Silent,
-    /// It takes every letter, and hangs up after the final dot without a word.
+    /// Accepts every mail, but closes the connection after the final dot without a reply.
     Forgetful,
-    /// It takes connections, and says nothing at all.
+    /// Accepts connections, but never replies.
     Mute,
 }
 
-/// How often a silent server looks whether it may hang up.
+/// The polling interval for the end of a silence.
 const SILENCE: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
@@ -51,10 +51,10 @@ struct State {
 }
 
 impl SmtpServer {
-    /// Starts one.
+    /// Starts a server.
     ///
     /// # Panics
-    /// When no port is free.
+    /// If no port is free.
     pub async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let server = Self { port: listener.local_addr().unwrap().port(), state: Arc::default() };
@@ -62,42 +62,42 @@ impl SmtpServer {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let server = serving.clone();
-                // A client that goes away in the middle is no matter.
+                // Clients may disconnect at any time.
                 tokio::spawn(async move { server.converse(stream).await });
             }
         });
         server
     }
 
-    /// The next letters are answered with these lines, one each, instead of being taken; the first of them first.
+    /// Replies to the next mails with these lines, one each and in order, instead of accepting them.
     pub fn refuse(&self, mut lines: Vec<&'static str>) {
         lines.reverse();
         self.state().refusals = lines;
     }
 
-    /// From now on it answers a command (or to being connected to, `GREETING`) with this line; after a 421 it hangs up.
+    /// Replies to this command (`GREETING` for a new connection) with this line; closes the connection after a 421.
     pub fn answer(&self, verb: &'static str, line: &'static str) {
         self.state().answers = BTreeMap::from([(verb, line)]);
     }
 
-    /// From now on it is like this; what it was silent about is hung up on.
+    /// Sets the fault; connections on which the server was silent are closed.
     pub fn set_mood(&self, mood: Mood) {
         self.state().mood = mood;
     }
 
-    /// The letters that it refused for good.
+    /// The mails that were rejected permanently.
     #[must_use]
     pub fn refused(&self) -> Vec<Mail> {
         self.state().refused.clone()
     }
 
-    /// The letters it took.
+    /// The accepted mails.
     #[must_use]
     pub fn taken(&self) -> Vec<Mail> {
         self.state().taken.clone()
     }
 
-    /// How many letters it was offered, taken or not.
+    /// The number of mails received, accepted or not.
     #[must_use]
     pub fn offered(&self) -> usize {
         self.state().offered
@@ -112,7 +112,7 @@ impl SmtpServer {
         }
         let (reader, mut writer) = stream.into_split();
         let mut lines = BufReader::new(reader).lines();
-        let greeting = self.told("GREETING").unwrap_or("220 mail.example ESMTP");
+        let greeting = self.reported("GREETING").unwrap_or("220 mail.example ESMTP");
         writer.write_all(format!("{greeting}\r\n").as_bytes()).await?;
         if !greeting.starts_with('2') {
             return Ok(());
@@ -122,7 +122,7 @@ impl SmtpServer {
                 return self.say_nothing(Mood::Mute).await;
             }
             let verb = line.split([' ', ':']).next().unwrap_or("").to_ascii_uppercase();
-            let answer = match (self.told(&verb), verb.as_str()) {
+            let answer = match (self.reported(&verb), verb.as_str()) {
                 (Some(line), _) => line,
                 (None, verb) => match verb {
                     "EHLO" => "250-mail.example\r\n250-AUTH PLAIN\r\n250 8BITMIME",
@@ -152,11 +152,11 @@ impl SmtpServer {
         Ok(())
     }
 
-    fn told(&self, verb: &str) -> Option<&'static str> {
+    fn reported(&self, verb: &str) -> Option<&'static str> {
         self.state().answers.get(verb).copied()
     }
 
-    /// The answer to a letter; `None` is silence.
+    /// The reply to a mail; `None` for no reply.
     fn receive(&self, letter: &str) -> Option<&'static str> {
         let mut state = self.state();
         state.offered += 1;
@@ -180,7 +180,7 @@ impl SmtpServer {
         Some("250 taken")
     }
 
-    /// For as long as it is in that mood; then it hangs up.
+    /// Stays silent while it has this fault, then closes the connection.
     async fn say_nothing(&self, mood: Mood) -> std::io::Result<()> {
         while self.state().mood == mood {
             tokio::time::sleep(SILENCE).await;

@@ -1,4 +1,4 @@
-//! A whole Rollcall: services on a database and a virtual host of their own, and the operator's CLI for them.
+//! A complete Rollcall: services on their own database and virtual host, and the CLI.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -18,32 +18,32 @@ use crate::servers::Servers;
 use crate::tenant::Tenant;
 use crate::{programs, reaper};
 
-/// Lines of each service's log that are shown when a test fails: the last ones, and the last warnings.
+/// The last lines and the last warnings of each service's log that are shown after a failure.
 const SHOWN: usize = 3;
 const WARNINGS: usize = 8;
 
-/// The key under which stacks keep tokens: 32 bytes in base64.
+/// The key that encrypts stored tokens: 32 bytes in base64.
 pub const SECRET_KEY: &str = "cm9sbGNhbGwncyB0ZXN0cyBrZWVwIG5vIHNlY3JldHM=";
 
-/// What a stack is made of.
+/// The configuration of a stack.
 pub struct Options {
-    /// How many ingests.
+    /// The number of ingests.
     pub ingests: usize,
-    /// How many workers.
+    /// The number of workers.
     pub workers: usize,
-    /// Where mail goes; `None` is the stack's own mailbox.
+    /// The mail URL; by default the stack's own mailbox.
     pub mail_url: Option<String>,
-    /// More variables for all services.
+    /// Additional environment variables for all services.
     pub environment: Vec<(&'static str, String)>,
-    /// On these servers; `None` is the shared pair.
+    /// The servers; by default the shared pair.
     pub servers: Option<Arc<Servers>>,
-    /// The way of a program (its name) to its servers: another URL instead of this one.
+    /// Rewrites the server URLs of a program.
     pub way: Option<Way>,
-    /// The fault that the workers commit, as the worker's module `sabotage` names it; `None` is none.
+    /// The workers' bug, by its name in the worker's module `sabotage`.
     pub sabotage: Option<String>,
 }
 
-/// From a program's name and the URL of a server to the URL that the program is given.
+/// Maps a program's name and a server's URL to the URL that the program uses.
 pub type Way = Box<dyn Fn(&str, &str) -> String + Send>;
 
 impl Default for Options {
@@ -60,26 +60,26 @@ impl Default for Options {
     }
 }
 
-/// A running stack. Dropping it ends everything, and after a panic shows the ends of the logs.
+/// A running stack. Dropping it stops everything, and shows the ends of the logs after a panic.
 pub struct Stack {
     /// The SCIM servers.
     pub ingests: Vec<Service>,
-    /// The appliers.
+    /// The workers.
     pub workers: Vec<Service>,
-    /// One more applier, which does not run until a test starts it.
+    /// Another worker, which a test may start.
     pub spare_worker: Service,
-    /// The sender of mail.
+    /// The notifier.
     pub notifier: Service,
     /// `DATABASE_URL`.
     pub database_url: String,
     /// `AMQP_URL`.
     pub amqp_url: String,
     folder: PathBuf,
-    /// The servers it runs on.
+    /// The servers that it runs on.
     pub servers: Arc<Servers>,
 }
 
-/// The stack of all tests that break nothing. Each has a tenant of its own.
+/// The stack shared by all tests that inject no faults. Each uses its own tenant.
 pub struct Shared(&'static Stack);
 
 impl Deref for Shared {
@@ -92,12 +92,12 @@ impl Deref for Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // The last lines are of whoever else is at work.
+        // The last lines may be about other tests.
         self.0.show_logs_after_panic(0);
     }
 }
 
-/// What a run of the CLI said.
+/// The output of a CLI run.
 pub struct Said {
     /// The exit code.
     pub code: Option<i32>,
@@ -108,22 +108,22 @@ pub struct Said {
 }
 
 impl Stack {
-    /// The shared one: two ingests, two workers.
+    /// The shared stack: two ingests, two workers.
     pub async fn shared() -> Shared {
         static SHARED: OnceCell<Stack> = OnceCell::const_new();
         let start = async || Self::start(Options { ingests: 2, workers: 2, ..Options::default() }).await;
         Shared(SHARED.get_or_init(start).await)
     }
 
-    /// One of one's own, as small as can be.
+    /// A separate stack of minimal size.
     pub async fn own() -> Self {
         Self::start(Options::default()).await
     }
 
-    /// Starts one, migrated and ready.
+    /// Starts a stack, migrated and ready.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub async fn start(options: Options) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         tokio::task::spawn_blocking(programs::folder).await.unwrap();
@@ -142,7 +142,7 @@ impl Stack {
             ("ROLLCALL_SECRET_KEY", SECRET_KEY.to_owned()),
             ("ROLLCALL_LOG", "info".to_owned()),
             ("ROLLCALL_LOG_FORMAT", "json".to_owned()),
-            // So that silence need not be listened to for longer.
+            // Otherwise tests would have to wait longer to see that no mail is sent.
             ("ROLLCALL_MAIL_GATHER", "0".to_owned()),
         ];
         common.extend(options.environment);
@@ -194,7 +194,7 @@ impl Stack {
         stack
     }
 
-    /// All services but the spare one.
+    /// All services except the spare worker.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
         self.ingests.iter().chain(&self.workers).chain([&self.notifier])
     }
@@ -211,23 +211,23 @@ impl Stack {
         format!("http://127.0.0.1:{}", self.ingests[ingest].port())
     }
 
-    /// A new tenant with a key of every scope.
+    /// Adds a tenant with a key of every scope.
     pub async fn tenant(&self, name: &str) -> Tenant {
         Tenant::add(self, name).await
     }
 
-    /// Its tables.
+    /// Its database.
     #[must_use]
     pub fn db(&self) -> Db {
         Db::new(&self.database_url)
     }
 
-    /// Its queues.
+    /// Its broker.
     pub async fn broker(&self) -> Broker {
         Broker::connect(&self.amqp_url).await
     }
 
-    /// Where its mail lies.
+    /// Its mailbox.
     #[must_use]
     pub fn mailbox(&self) -> Mailbox {
         Mailbox::new(self.folder.join("mail"))
@@ -239,10 +239,10 @@ impl Stack {
         &self.folder
     }
 
-    /// Runs the operator's CLI.
+    /// Runs the CLI.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub async fn rollcall(&self, arguments: &[&str]) -> Said {
         let mut command = Command::new(programs::path("rollcall"));
         command
@@ -256,14 +256,14 @@ impl Stack {
         Said::by(command).await
     }
 
-    /// Runs the operator's CLI with `--json`; what it printed.
+    /// Runs the CLI with `--json`; returns its output.
     ///
     /// # Panics
-    /// When it fails, or prints something else.
+    /// If it fails, or does not print JSON.
     pub async fn rollcall_json(&self, arguments: &[&str]) -> Value {
         let said = self.rollcall(&[arguments, &["--json"]].concat()).await.well();
         serde_json::from_str(&said.out)
-            .unwrap_or_else(|e| panic!("rollcall {arguments:?} printed no JSON: {e}: {}", said.out))
+            .unwrap_or_else(|e| panic!("rollcall {arguments:?} did not print JSON: {e}: {}", said.out))
     }
 
     fn show_logs_after_panic(&self, shown: usize) {
@@ -282,7 +282,7 @@ impl Stack {
 }
 
 impl Stack {
-    /// With `ROLLCALL_E2E_LOGS` naming a folder, the logs outlive the stack there.
+    /// If `ROLLCALL_E2E_LOGS` names a folder, copies the logs there.
     fn keep_logs(&self) {
         let Some(kept) = std::env::var_os("ROLLCALL_E2E_LOGS").map(PathBuf::from) else { return };
         let kept = kept.join(self.folder.file_name().unwrap_or_default());
@@ -311,7 +311,7 @@ impl Said {
     /// Runs a program to its end.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub async fn by(mut command: Command) -> Self {
         let output =
             tokio::task::spawn_blocking(move || command.output()).await.unwrap().expect("it is a program");
@@ -322,10 +322,10 @@ impl Said {
         }
     }
 
-    /// It must have ended with 0.
+    /// Asserts that the exit code is 0.
     ///
     /// # Panics
-    /// When it has not.
+    /// If it is not.
     pub fn well(self) -> Self {
         assert_eq!(self.code, Some(0), "out: {}\nerr: {}", self.out, self.err);
         self

@@ -1,4 +1,4 @@
-//! A tenant of a stack, made as an operator makes one: by the CLI.
+//! A tenant of a stack, created by the CLI.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -10,31 +10,31 @@ use crate::stack::Stack;
 /// All scopes.
 const SCOPES: &str = "scim,events,reports,activity";
 
-/// A company.
+/// A tenant.
 pub struct Tenant {
-    /// Its name, the user name of HTTP Basic.
+    /// Its name, which is the user name of HTTP Basic.
     pub name: String,
     /// Its id.
     pub id: Uuid,
-    /// What to type into Okta.
+    /// Its key.
     pub key: Key,
     origin: String,
 }
 
-/// A key as it is printed, once.
+/// A key as the CLI prints it.
 #[derive(Clone)]
 pub struct Key {
     /// The user name.
     pub username: String,
-    /// The key, or Bearer token.
+    /// The key, also used as Bearer token.
     pub api_key: String,
 }
 
 impl Tenant {
-    /// Makes one, with a key.
+    /// Adds a tenant with a key.
     ///
     /// # Panics
-    /// When the CLI fails.
+    /// If the CLI fails.
     pub async fn add(stack: &Stack, name: &str) -> Self {
         stack.rollcall_json(&["tenant", "add", name]).await;
         let id = stack.db().one(&format!("select id from tenants where name = '{name}'")).await;
@@ -42,7 +42,7 @@ impl Tenant {
         Self { name: name.to_owned(), id, key: Key::add(stack, name, SCOPES).await, origin: stack.origin() }
     }
 
-    /// An identity provider with this tenant's user name and key.
+    /// An identity provider with this tenant's key.
     #[must_use]
     pub fn okta(&self) -> Okta {
         self.okta_at(&self.origin)
@@ -54,10 +54,10 @@ impl Tenant {
         Okta::basic(origin, &self.key.username, &self.key.api_key)
     }
 
-    /// Changes settings of this tenant.
+    /// Changes the tenant's settings.
     ///
     /// # Panics
-    /// When the CLI refuses them.
+    /// If the CLI rejects them.
     pub async fn set(&self, stack: &Stack, changes: &[&str]) {
         stack.rollcall_json(&[&["tenant", "set", &self.name], changes].concat()).await;
     }
@@ -70,18 +70,18 @@ impl Tenant {
 }
 
 impl Key {
-    /// Makes another key for a tenant.
+    /// Adds another key for a tenant.
     ///
     /// # Panics
-    /// When the CLI fails.
+    /// If the CLI fails.
     pub async fn add(stack: &Stack, tenant: &str, scopes: &str) -> Self {
         Self::of(&stack.rollcall_json(&["key", "add", tenant, "--scope", scopes]).await)
     }
 
-    /// From what the CLI printed.
+    /// Parses the CLI's output.
     ///
     /// # Panics
-    /// When that is something else.
+    /// If the output is something else.
     #[must_use]
     pub fn of(printed: &Value) -> Self {
         let text =
@@ -89,12 +89,12 @@ impl Key {
         Self { username: text("username"), api_key: text("api_key") }
     }
 
-    /// Its public part.
+    /// Its public prefix.
     ///
     /// # Panics
-    /// When it is no key.
+    /// If the key is malformed.
     #[must_use]
     pub fn prefix(&self) -> &str {
-        shared::postgres::keys::prefix(&self.api_key).expect("a key has a public part")
+        database::keys::prefix(&self.api_key).expect("a key has a public part")
     }
 }

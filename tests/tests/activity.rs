@@ -1,4 +1,4 @@
-//! The activity log: who asked for what when, what came of it, and why it was refused.
+//! The activity log: who requested which change when, the outcome, and the reason for a rejection.
 
 use serde_json::json;
 use tests::Stack;
@@ -6,7 +6,7 @@ use tests::okta::person;
 use tests::rows::rows;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_says_who_asked_for_what_and_why_it_was_refused() {
+async fn the_log_shows_actor_change_outcome_and_reason() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("reports-log").await;
     let okta = tenant.okta();
@@ -16,16 +16,19 @@ async fn the_log_says_who_asked_for_what_and_why_it_was_refused() {
     okta.set_active(&id, false).await.is(200);
 
     let log = rows(&stack, &tenant.key, "/activity").await;
-    let told: Vec<(&str, &str)> =
+    let reported: Vec<(&str, &str)> =
         log.iter().map(|row| (row["change"].as_str().unwrap(), row["outcome"].as_str().unwrap())).collect();
-    assert_eq!(told, [("user.create", "created"), ("user.create", "rejected"), ("user.patch", "updated")]);
-    assert_eq!(log[2]["attributes"], "active", "it says what was changed, not into what");
+    assert_eq!(
+        reported,
+        [("user.create", "created"), ("user.create", "rejected"), ("user.patch", "updated")]
+    );
+    assert_eq!(log[2]["attributes"], "active", "the log names the attribute, not its value");
     assert!(log[1]["reason"].as_str().is_some_and(|reason| reason.contains("userName")), "{log:?}");
     assert!(log.iter().all(|row| row["actor"] == format!("key {}", tenant.key.prefix())), "{log:?}");
-    assert!(!json!(log).to_string().contains("ada@log.example"), "the log names somebody");
+    assert!(!json!(log).to_string().contains("ada@log.example"), "the log contains personal data");
 
     let about = rows(&stack, &tenant.key, "/activity?user=ADA@log.example").await;
-    assert_eq!(about, log, "also what was refused, and about nobody else");
+    assert_eq!(about, log, "includes rejected changes, and nobody else's");
     let later = rows(&stack, &tenant.key, "/activity?since=2099-01-01T00:00:00Z").await;
     assert!(later.is_empty());
     let said = stack.rollcall(&["activity", "reports-log", "--user", &id]).await.well();
@@ -33,14 +36,14 @@ async fn the_log_says_who_asked_for_what_and_why_it_was_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_goes_back_as_far_as_is_said() {
+async fn the_log_goes_back_to_the_given_time() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("reports-since").await;
     let id = tenant.okta().create(&person("ada@since.example", "Ada", "A")).await.is(201).id();
     stack.rollcall(&["user", "role", "reports-since", &id, "creator"]).await.well();
-    // As if the account had been made ten days ago: a command's time is in its id.
+    // Makes the create ten days old: a command's time is in its id.
     let made =
-        shared::ticket::Ticket::least_at(shared::clock::Clock::System.now() - time::Duration::days(10)).0;
+        domain::ticket::Ticket::least_at(platform::clock::Clock::System.now() - time::Duration::days(10)).0;
     stack
         .db()
         .execute(&format!(
@@ -73,7 +76,7 @@ async fn the_log_goes_back_as_far_as_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_of_a_name_tells_of_those_who_are_gone_and_of_nobody_else() {
+async fn the_log_of_a_name_includes_deleted_users_and_nobody_else() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("reports-gone").await;
     let okta = tenant.okta();
@@ -85,7 +88,7 @@ async fn the_log_of_a_name_tells_of_those_who_are_gone_and_of_nobody_else() {
     let changes: Vec<_> =
         said.as_array().unwrap().iter().map(|row| row["change"].as_str().unwrap()).collect();
     assert_eq!(changes, ["user.create", "user.delete"]);
-    // By the name that one was given, too.
+    // Earlier names find the user too.
     let eve = okta.create(&person("eve@gone.example", "Eve", "E")).await.is(201).id();
     let path = "urn:ietf:params:scim:schemas:core:2.0:User:userName";
     let renamed = json!([{ "op": "replace", "path": path, "value": "Eva@gone.example" }]);
@@ -101,7 +104,7 @@ async fn the_log_of_a_name_tells_of_those_who_are_gone_and_of_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_pull_asked_for_is_not_called_a_key() {
+async fn an_actor_that_is_not_a_key_is_shown_by_its_name() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("reports-actors").await;
     let id = tenant.okta().create(&person("ada@actors.example", "Ada", "A")).await.is(201).id();

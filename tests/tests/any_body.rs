@@ -1,5 +1,5 @@
-//! A property: no request body whatever gives a 5xx. Bodies that are anything, and good ones gone bad, to every place that
-//! takes one; whatever is refused is a SCIM error, and afterwards all goes on.
+//! A property: no request body leads to a 5xx. Sends arbitrary bodies and damaged valid ones to every endpoint that
+//! takes a body. Every rejection is a SCIM error, and afterwards everything still works.
 //!
 //! The seed is printed; `ROLLCALL_E2E_SEED` repeats a run.
 
@@ -17,32 +17,32 @@ use tests::{Okta, Stack};
 
 const REQUESTS: usize = 600;
 const CONNECTIONS: usize = 8;
-/// Nothing may take as long as the deadline of an answer: that would be a change that the worker cannot decide.
+/// Shorter than the deadline for an answer: exceeding it would mean a change that the worker cannot decide.
 const LONGEST: Duration = Duration::from_secs(15);
 
-/// Where to send a body.
+/// An endpoint that takes a body.
 struct Place {
     method: &'static str,
     path: String,
     media_type: &'static str,
-    /// A body that is taken there.
+    /// A valid body.
     good: Value,
 }
 
-/// What to do to a good body.
+/// A modification of a valid body.
 #[derive(Clone, Debug)]
 enum Damage {
-    /// Put this where that is.
+    /// Replaces the value at this position.
     Replace(usize, Value),
-    /// Take it out.
+    /// Removes something from the value.
     Remove(usize),
-    /// Put this into it, under this name.
+    /// Inserts a member into the value.
     Insert(usize, String, Value),
-    /// Cut the text, and go on with these bytes.
+    /// Overwrites the text from this position with bytes.
     Splice(usize, Vec<u8>),
 }
 
-/// Every place that takes a body, about these two.
+/// Every endpoint that takes a body, for this user and group.
 fn places(user: &str, group_id: &str) -> Vec<Place> {
     let place = |method, path: &str, good| Place { method, path: path.to_owned(), media_type: SCIM, good };
     let patch = |operations: Value| json!({ "schemas": [PATCH_OP], "Operations": operations });
@@ -92,7 +92,7 @@ fn places(user: &str, group_id: &str) -> Vec<Place> {
     ]
 }
 
-/// Words that a body may hold anywhere: those that mean something, and those that have hurt somebody.
+/// Strings for anywhere in a body: meaningful ones, and known troublemakers.
 fn word() -> impl Strategy<Value = String> {
     let known = [
         "schemas",
@@ -160,7 +160,7 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-/// The body of one request: a good one, damaged; or anything.
+/// The body of one request: a damaged valid one, or arbitrary data.
 fn body(good: &Value) -> impl Strategy<Value = Vec<u8>> + use<> {
     let good = good.clone();
     let damaged = proptest::collection::vec(damage(), 0..4).prop_map(move |damages| damaged(&good, &damages));
@@ -204,7 +204,7 @@ fn damaged(good: &Value, damages: &[Damage]) -> Vec<u8> {
     bytes
 }
 
-/// The n-th value in a value, counted around.
+/// The n-th value inside a value, modulo their number.
 fn nth(value: &mut Value, n: usize) -> &mut Value {
     let mut pointers = Vec::new();
     pointers_of(value, String::new(), &mut pointers);
@@ -232,7 +232,7 @@ fn pointers_of(value: &Value, pointer: String, pointers: &mut Vec<String>) {
 
 fn seed() -> u64 {
     let given = std::env::var("ROLLCALL_E2E_SEED").ok().map(|seed| seed.parse().expect("a seed is a number"));
-    given.unwrap_or_else(|| shared::id::new().as_u64_pair().1)
+    given.unwrap_or_else(|| platform::id::new().as_u64_pair().1)
 }
 
 fn runner(seed: u64) -> TestRunner {
@@ -240,26 +240,26 @@ fn runner(seed: u64) -> TestRunner {
     TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
 }
 
-/// Why an answer is not one that a client can live with; nor one of a bulk operation.
+/// Why an answer, or that of a bulk operation, is not acceptable.
 fn fault(answer: &tests::Answer) -> Option<&'static str> {
     let operations = answer.body["Operations"].as_array().into_iter().flatten();
     let mut statuses = operations.filter_map(|operation| operation["status"].as_str()?.parse().ok());
     if statuses.any(|status: u16| status == 429 || status >= 500) {
-        return Some("an operation that fails by our fault");
+        return Some("an operation that failed because of a server fault");
     }
     let is_scim = answer.body["schemas"] == json!(["urn:ietf:params:scim:api:messages:2.0:Error"])
         && answer.body["status"].as_str() == Some(answer.status.to_string().as_str())
         && !answer.detail().is_empty();
     match answer.status {
-        500.. => Some("our fault"),
+        500.. => Some("a server fault"),
         429 => Some("a change that cannot be decided, or a broken dependency"),
-        400.. if !is_scim => Some("no SCIM error"),
+        400.. if !is_scim => Some("not a SCIM error"),
         _ => None,
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_body_whatever_is_our_fault() {
+async fn no_body_leads_to_a_server_fault() {
     let seed = seed();
     eprintln!("ROLLCALL_E2E_SEED={seed}");
     let stack = Stack::shared().await;
@@ -268,7 +268,7 @@ async fn no_body_whatever_is_our_fault() {
     let group = okta.push_group("Any").await.is(201).id();
     let places = places(&user, &group);
     for place in &places {
-        // What is damaged below would be taken as it is, but that two would have one name.
+        // The undamaged bodies are accepted, or conflict with each other's names.
         let request = okta.request(place.method, &place.path).body(place.good.to_string());
         let media_type = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(place.media_type))]);
         let answer = okta.once(request.headers(media_type)).await;

@@ -1,4 +1,4 @@
-//! Asynchronous requests (RFC 9967): promised with 202, done when their turn comes, and their outcome fetched.
+//! Asynchronous requests (RFC 9967): accepted with 202, processed later, and their outcome fetched.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ async fn send(okta: &Okta, method: &str, path: &str, prefer: &str, body: &Value)
     okta.once(request.body(body.to_string())).await
 }
 
-/// The path of a promised outcome, below the base URL.
+/// The path of an accepted request's outcome, below the base URL.
 fn promised(answer: &Answer) -> String {
     assert_eq!((answer.status, answer.text.as_str()), (202, ""), "{}", answer.text);
     assert_eq!(answer.header("preference-applied"), "respond-async");
@@ -23,7 +23,7 @@ fn promised(answer: &Answer) -> String {
     format!("/Async/{txn}")
 }
 
-/// The outcome, when it is there.
+/// Waits for the outcome.
 async fn outcome(okta: &Okta, path: &str) -> Value {
     eventually("the outcome", Duration::from_secs(20), async || {
         let answer = okta.once(okta.request("GET", path)).await;
@@ -37,19 +37,22 @@ async fn outcome(okta: &Okta, path: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_promised_change_is_made_and_told() {
+async fn an_accepted_change_is_made_and_its_outcome_can_be_fetched() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("async-all").await.okta();
     let user = person("later@async.example", "La", "Ter");
     let accepted = send(&okta, "POST", "/Users", "respond-async", &user).await;
-    let told = outcome(&okta, &promised(&accepted)).await;
-    assert_eq!((&told["schemas"], &told["txn"]), (&json!([EVENT]), &json!(accepted.header("set-txn"))));
-    assert_eq!((&told["method"], &told["status"]), (&json!("POST"), &json!("201")));
-    let id = told["response"]["id"].as_str().unwrap().to_owned();
-    let now = okta.user(&id).await.is(200);
-    assert_eq!(told["response"], now.body);
+    let reported = outcome(&okta, &promised(&accepted)).await;
     assert_eq!(
-        (&told["location"], &told["version"]),
+        (&reported["schemas"], &reported["txn"]),
+        (&json!([EVENT]), &json!(accepted.header("set-txn")))
+    );
+    assert_eq!((&reported["method"], &reported["status"]), (&json!("POST"), &json!("201")));
+    let id = reported["response"]["id"].as_str().unwrap().to_owned();
+    let now = okta.user(&id).await.is(200);
+    assert_eq!(reported["response"], now.body);
+    assert_eq!(
+        (&reported["location"], &reported["version"]),
         (&now.body["meta"]["location"], &now.body["meta"]["version"])
     );
 
@@ -59,46 +62,55 @@ async fn a_promised_change_is_made_and_told() {
     for (method, body, status) in
         [("PATCH", patch, "200"), ("PUT", user.clone(), "200"), ("DELETE", json!(null), "204")]
     {
-        let told = outcome(&okta, &promised(&send(&okta, method, &path, "Respond-Async", &body).await)).await;
-        assert_eq!((&told["method"], &told["status"]), (&json!(method), &json!(status)), "{told}");
-        assert_eq!(told["location"], now.body["meta"]["location"]);
+        let reported =
+            outcome(&okta, &promised(&send(&okta, method, &path, "Respond-Async", &body).await)).await;
+        assert_eq!(
+            (&reported["method"], &reported["status"]),
+            (&json!(method), &json!(status)),
+            "{reported}"
+        );
+        assert_eq!(reported["location"], now.body["meta"]["location"]);
     }
     okta.user(&id).await.is_error(404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_promised_change_that_is_refused_tells_why() {
+async fn the_outcome_of_a_rejected_change_has_the_error() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("async-refused").await.okta();
     let user = person("taken@async.example", "Ta", "Ken");
     okta.create(&user).await.is(201);
-    let told = outcome(&okta, &promised(&send(&okta, "POST", "/Users", "respond-async", &user).await)).await;
-    assert_eq!((&told["status"], &told["response"]["scimType"]), (&json!("409"), &json!("uniqueness")));
-    assert!(told.get("location").is_none());
-    // What can be refused at once is.
+    let reported =
+        outcome(&okta, &promised(&send(&okta, "POST", "/Users", "respond-async", &user).await)).await;
+    assert_eq!(
+        (&reported["status"], &reported["response"]["scimType"]),
+        (&json!("409"), &json!("uniqueness"))
+    );
+    assert!(reported.get("location").is_none());
+    // What can be rejected at once is.
     send(&okta, "POST", "/Users", "respond-async", &json!({})).await.is_error(400);
     send(&okta, "DELETE", "/Users/1", "respond-async", &json!(null)).await.is_error(404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_gets_an_ordinary_answer_in_time() {
+async fn a_client_that_waits_gets_an_ordinary_answer() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("async-wait").await;
     let okta = tenant.okta();
     let user = person("wait@async.example", "Wa", "It");
     let answer = send(&okta, "POST", "/Users", "respond-async, wait=10", &user).await.is(201);
     assert_eq!(okta.user(&answer.id()).await.is(200).body, answer.body);
-    let states = format!("select state from commands where tenant_id = '{}'", tenant.id);
-    eventually("its row says that it was told", Duration::from_secs(5), async || {
-        (stack.db().one(&states).await["state"] == "claimed").then_some(())
+    let states = format!("select delivery from commands where tenant_id = '{}'", tenant.id);
+    eventually("its row is marked as delivered", Duration::from_secs(5), async || {
+        (stack.db().one(&states).await["delivery"] == "delivered").then_some(())
     })
     .await;
-    // The same request on purpose is a request of its own.
+    // An intentional repetition is a separate request.
     send(&okta, "POST", "/Users", "respond-async; x=1, wait=10", &user).await.is_error_of(409, "uniqueness");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_takes_longer_than_the_client_waits_is_promised() {
+async fn a_request_that_takes_longer_than_the_client_waits_becomes_asynchronous() {
     let stack = Stack::own().await;
     let tenant = stack.tenant("async-late").await;
     let okta = tenant.okta();
@@ -112,18 +124,18 @@ async fn what_takes_longer_than_the_client_waits_is_promised() {
         let queued = okta.once(okta.request("GET", path)).await;
         assert_eq!((queued.status, queued.text.as_str()), (202, ""));
     }
-    assert_eq!(stack.db().count("select 1 from commands where state = 'queued'").await, 2);
+    assert_eq!(stack.db().count("select 1 from commands where delivery = 'queued'").await, 2);
     stack.workers[0].thaw();
     for path in [&waited, &at_once] {
         assert_eq!(outcome(&okta, path).await["status"], "201");
     }
     tests::check::settled(&stack).await;
     assert_eq!(stack.db().count("select 1 from users").await, 2, "each took effect once");
-    assert_eq!(stack.db().count("select 1 from commands where state <> 'claimed'").await, 0);
+    assert_eq!(stack.db().count("select 1 from commands where delivery <> 'delivered'").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_promise_made_before_a_worker_died_is_kept() {
+async fn requests_accepted_before_a_worker_died_are_processed() {
     let stack = Stack::own().await;
     let okta = stack.tenant("async-killed").await.okta();
     stack.workers[0].kill();
@@ -140,7 +152,7 @@ async fn a_promise_made_before_a_worker_died_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outcome_is_its_own_tenants() {
+async fn an_outcome_is_visible_only_to_its_tenant() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("async-own").await.okta();
     let other = stack.tenant("async-other").await.okta();
@@ -155,28 +167,32 @@ async fn an_outcome_is_its_own_tenants() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn groups_can_be_changed_later_too() {
+async fn groups_can_be_changed_asynchronously() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("async-group").await.okta();
     let id = okta.create(&person("m@async.example", "Mem", "Ber")).await.is(201).id();
     let body = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Later",
                        "members": [{ "value": id }] });
-    let told = outcome(&okta, &promised(&send(&okta, "POST", "/Groups", "respond-async", &body).await)).await;
-    assert_eq!((&told["status"], &told["response"]["members"][0]["value"]), (&json!("201"), &json!(id)));
-    // What came of it stays what it was, whatever the group becomes.
-    let group = told["response"]["id"].as_str().unwrap();
+    let reported =
+        outcome(&okta, &promised(&send(&okta, "POST", "/Groups", "respond-async", &body).await)).await;
+    assert_eq!(
+        (&reported["status"], &reported["response"]["members"][0]["value"]),
+        (&json!("201"), &json!(id))
+    );
+    // The stored outcome stays the same when the group changes.
+    let group = reported["response"]["id"].as_str().unwrap();
     let rename = json!([{ "op": "replace", "path": "displayName", "value": "Changed since" }]);
     okta.patch_group(group, rename).await.is(200);
-    let path = format!("/Async/{}", told["txn"].as_str().unwrap());
+    let path = format!("/Async/{}", reported["txn"].as_str().unwrap());
     let again = okta.get(&path).await.is(200).body;
-    assert_eq!((&again["version"], &again["location"]), (&told["version"], &told["location"]));
-    assert_eq!(again.get("response"), None, "the group that it was is gone");
+    assert_eq!((&again["version"], &again["location"]), (&reported["version"], &reported["location"]));
+    assert_eq!(again.get("response"), None, "the group's representation is not kept");
     let data = &again["events"][EVENT];
     assert_eq!((&data["status"], &data["method"]), (&json!("201"), &json!("POST")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_queue_does_not_take_is_not_promised() {
+async fn requests_that_the_queue_rejects_are_not_accepted() {
     const ASKED: usize = 12;
     let environment = vec![("ROLLCALL_QUEUE_LIMIT", "3".to_owned())];
     let stack = Stack::start(Options { environment, ..Options::default() }).await;
@@ -191,9 +207,9 @@ async fn what_the_queue_does_not_take_is_not_promised() {
             _ => paths.push(promised(&answer)),
         }
     }
-    assert!(!paths.is_empty() && paths.len() < ASKED, "{} of {ASKED} were promised", paths.len());
-    let queued = stack.db().count("select 1 from commands where state = 'queued'").await;
-    assert_eq!(usize::try_from(queued).unwrap(), paths.len(), "what was refused is written down nowhere");
+    assert!(!paths.is_empty() && paths.len() < ASKED, "{} of {ASKED} were accepted", paths.len());
+    let queued = stack.db().count("select 1 from commands where delivery = 'queued'").await;
+    assert_eq!(usize::try_from(queued).unwrap(), paths.len(), "rejected requests leave no command");
     stack.workers[0].restart().await;
     for path in &paths {
         assert_eq!(outcome(&okta, path).await["status"], "201");
@@ -201,44 +217,44 @@ async fn what_the_queue_does_not_take_is_not_promised() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_an_asynchronous_scim_request_has_a_status() {
+async fn only_asynchronous_scim_requests_have_an_outcome() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("async-only").await;
     let okta = tenant.okta();
     let id = okta.create(&person("ada@async.example", "Ada", "A")).await.is(201).id();
     okta.set_active(&id, true).await.is(200);
     let role = json!({
-        "specversion": "1.0", "type": "role.changed", "source": "/platform", "id": shared::id::new(),
+        "specversion": "1.0", "type": "role.changed", "source": "/platform", "id": platform::id::new(),
         "data": { "user": { "id": id }, "role": "manager" }
     });
     tenant.content().tell(&role).await.is(202);
     stack.rollcall(&["user", "role", "async-only", "ada@async.example", "creator"]).await.well();
-    // As a pull leaves them: what Okta's API knows of somebody, and a leaver; with their verdicts, and waiting for them.
+    // Commands as a pull creates them: supplements and an archival, decided and queued.
     for (change, state) in [
         ("user.supplement", "queued"),
-        ("user.supplement", "claimed"),
+        ("user.supplement", "delivered"),
         ("user.patch", "queued"),
-        ("user.patch", "claimed"),
+        ("user.patch", "delivered"),
     ] {
         let outcome = if state == "queued" { "null, null" } else { "200, outcome - 'asynchronous'" };
         let like_a_pull = format!(
-            "insert into commands (id, tenant_id, change, resource_id, actor, request_id, fingerprint, state, status, outcome, \
+            "insert into commands (id, tenant_id, change, resource_id, actor, request_id, fingerprint, delivery, status, outcome, \
              issued_at) select '{}', tenant_id, '{change}', resource_id, 'pull', request_id, '{change} {state}', '{state}', \
              {outcome}, issued_at from commands where tenant_id = '{}' and change = 'user.patch' and actor <> 'pull'",
-            shared::id::new(),
+            platform::id::new(),
             tenant.id
         );
         stack.db().execute(&like_a_pull).await;
     }
     let claimed = format!(
-        "select 1 from commands where tenant_id = '{}' and state = 'claimed' and status = 201",
+        "select 1 from commands where tenant_id = '{}' and delivery = 'delivered' and status = 201",
         tenant.id
     );
-    eventually("it stands there that the create was told", Duration::from_secs(20), async || {
+    eventually("the create is marked as delivered", Duration::from_secs(20), async || {
         (stack.db().count(&claimed).await == 1).then_some(())
     })
     .await;
-    let rows = format!("select id, change, actor, state from commands where tenant_id = '{}'", tenant.id);
+    let rows = format!("select id, change, actor, delivery from commands where tenant_id = '{}'", tenant.id);
     let rows = stack.db().rows(&rows).await;
     assert_eq!(rows.len(), 8, "{rows:?}");
     for row in rows {

@@ -1,4 +1,5 @@
-//! What is behind ingest slows down or refuses: clients are told soon, memory stays bounded, nothing is lost.
+//! Backpressure: when services behind ingest are slow or full, clients are answered soon, memory stays bounded, and nothing
+//! is lost.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +11,17 @@ use tests::{Stack, check, eventually};
 
 use crate::postgres_away::only_answers_okta_understands;
 
-/// What ingest may use, in MiB.
+/// The memory limit for ingest, in MiB.
 const MEMORY: usize = 300;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_short_of_memory_refuses_soon_and_not_for_longer_than_that() {
+async fn a_broker_under_memory_pressure_is_a_fast_429_until_it_recovers() {
     let servers = Servers::own().await;
     let stack = Stack::start(Options { servers: Some(servers.clone()), ..Options::default() }).await;
     let tenant = stack.tenant("alarm").await;
     let witness = stack.broker().await.witness().await;
     let okta = tenant.okta();
-    // Before the push: the broker tells a connection that it is blocked when something is published on it.
+    // Before the push: the broker blocks a connection when it next publishes.
     servers.rabbitmqctl(&["set_vm_memory_high_watermark", "0.0000001"]).await;
     let saboteur = async {
         let post = async |n: usize| {
@@ -29,7 +30,7 @@ async fn a_broker_that_is_short_of_memory_refuses_soon_and_not_for_longer_than_t
             let answer = okta.once(okta.request("POST", "/Users").body(user.to_string())).await;
             (answer, began.elapsed())
         };
-        assert_eq!(stack.ingests[0].misses("rabbitmq").await, "takes no messages");
+        assert_eq!(stack.ingests[0].misses("rabbitmq").await, "blocks publishers");
         for n in 0..10 {
             let (answer, took) = post(n).await;
             assert!(answer.is_error(429).retry_after() > 0);
@@ -45,7 +46,7 @@ async fn a_broker_that_is_short_of_memory_refuses_soon_and_not_for_longer_than_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_database_makes_answers_late_and_loses_nothing() {
+async fn a_slow_database_delays_answers_and_loses_nothing() {
     let environment = vec![("ROLLCALL_DEADLINE", "2".to_owned())];
     let stack = Stack::start(Options { environment, ..Options::default() }).await;
     let tenant = stack.tenant("slow").await;
@@ -61,7 +62,7 @@ async fn a_slow_database_makes_answers_late_and_loses_nothing() {
     };
     let (pushed, ()) = tokio::join!(push_for(&okta, "slow", Duration::from_secs(10), 200), saboteur);
     only_answers_okta_understands(&okta);
-    assert!(okta.seen().contains_key(&429), "the lock was not felt");
+    assert!(okta.seen().contains_key(&429), "the lock had no effect");
     let memory = stack.ingests[0].memory();
     assert!(memory < MEMORY, "{memory} MiB");
     check::all_arrived_once(&stack, &tenant, &witness, &pushed).await;

@@ -1,25 +1,25 @@
-//! Broken messages straight in `rollcall.commands`: dead-lettered with a reason, and all else goes on.
+//! Invalid messages in `rollcall.commands`: dead-lettered with a reason, while everything else goes on.
 
 use std::time::Duration;
 
+use amqp::{dead, topology};
 use serde_json::{Value, json};
-use shared::amqp::{dead, topology};
 use tests::broker::header;
 use tests::okta::person;
 use tests::{Stack, Tenant, check, eventually};
 
-/// A message as ingest would send it, as JSON.
+/// A message as ingest would send it.
 pub(crate) fn envelope(tenant: &Tenant, user_name: &str) -> Value {
     let mut user = person(user_name, "In", "Jected");
     user.as_object_mut().unwrap().remove("password");
     user.as_object_mut().unwrap().remove("groups");
-    let resource = shared::id::new();
+    let resource = platform::id::new();
     json!({
         "version": 1,
-        "ticket": shared::id::new(),
+        "ticket": platform::id::new(),
         "tenant": tenant.id,
         "actor": "operator",
-        "request": shared::id::new(),
+        "request": platform::id::new(),
         "fingerprint": resource.to_string(),
         "issued_at": "2026-11-02T09:00:00Z",
         "deadline": "2026-11-02T09:00:20Z",
@@ -34,14 +34,14 @@ fn with(mut value: Value, pointer: &str, new: Value) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn broken_messages_are_dead_lettered_and_all_else_goes_on() {
+async fn invalid_messages_are_dead_lettered_and_everything_else_goes_on() {
     let stack = Stack::own().await;
     let tenant = stack.tenant("poison").await;
     let (okta, broker) = (tenant.okta(), stack.broker().await);
 
-    // The envelope itself is good: what follows is broken by one thing each.
+    // The template itself is valid: each message below is broken in one way.
     broker.command(envelope(&tenant, "injected@poison.example").to_string().as_bytes()).await;
-    eventually("a good message by hand is applied", Duration::from_secs(10), async || {
+    eventually("a valid message is applied", Duration::from_secs(10), async || {
         (okta.find("injected@poison.example").await.total() == 1).then_some(())
     })
     .await;
@@ -49,7 +49,7 @@ async fn broken_messages_are_dead_lettered_and_all_else_goes_on() {
     let good = || envelope(&tenant, "broken@poison.example");
     let broken: Vec<(&str, Vec<u8>)> = vec![
         ("nothing", Vec::new()),
-        ("no JSON", b"this is no JSON".to_vec()),
+        ("not JSON", b"this is no JSON".to_vec()),
         ("invalid UTF-8", vec![0xff, 0xfe, 0x00, b'{']),
         ("JSON of another shape", b"[1, 2, 3]".to_vec()),
         ("an empty object", b"{}".to_vec()),
@@ -59,10 +59,10 @@ async fn broken_messages_are_dead_lettered_and_all_else_goes_on() {
         ("U+0000 in a name", with(good(), "/change/user/userName", json!("nul\u{0}@poison.example"))),
         ("U+0000 in a name's part", with(good(), "/change/user/name/givenName", json!("nul\u{0}"))),
         ("no required attribute", with(good(), "/change/user/userName", Value::Null)),
-        ("a ticket that is none", with(good(), "/ticket", json!("yesterday"))),
+        ("an invalid ticket", with(good(), "/ticket", json!("yesterday"))),
         ("deep nesting", format!("{}1{}", "{\"a\":".repeat(2_000), "}".repeat(2_000)).into_bytes()),
     ];
-    // Good requests beside them, so that they share batches.
+    // Valid requests at the same time, so that they share batches.
     let push = tests::load::push(&okta, "poison", 60, 8);
     let poison = async {
         for (_, message) in &broken {
@@ -72,7 +72,7 @@ async fn broken_messages_are_dead_lettered_and_all_else_goes_on() {
     let (pushed, ()) = tokio::join!(push, poison);
     assert!(pushed.iter().all(tests::load::Pushed::is_acknowledged));
 
-    let letters = eventually("each is dead", Duration::from_secs(20), async || {
+    let letters = eventually("each is dead-lettered", Duration::from_secs(20), async || {
         let letters = broker.peek(topology::DEAD).await;
         (letters.len() >= broken.len()).then_some(letters)
     })
@@ -82,14 +82,14 @@ async fn broken_messages_are_dead_lettered_and_all_else_goes_on() {
         let letter = letters.iter().find(|letter| letter.data == *message);
         let letter = letter.unwrap_or_else(|| panic!("{what} was changed or lost"));
         let reason = header(letter, dead::REASON);
-        assert!(!reason.is_empty(), "{what} is dead without a reason");
+        assert!(!reason.is_empty(), "{what} is dead-lettered without a reason");
         assert!(!reason.contains("poison.example"), "{what}: personal data in the reason: {reason}");
         assert_eq!(header(letter, dead::QUEUE), topology::COMMANDS, "{what}");
     }
     check::settled(&stack).await;
     assert!(stack.workers[0].is_whole().await);
 
-    // The operator sees them, and puts them back: they are as broken as before.
+    // The operator lists and redrives them; they are dead-lettered again.
     let listed = stack.rollcall_json(&["dead", "list"]).await;
     let listed = listed.as_array().unwrap();
     assert_eq!(listed.len(), broken.len());
@@ -97,8 +97,8 @@ async fn broken_messages_are_dead_lettered_and_all_else_goes_on() {
         assert!(letter["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{letter}");
     }
     let redriven = stack.rollcall_json(&["dead", "redrive", "--all"]).await;
-    assert_eq!(redriven["redriven"], json!(broken.len()), "each once, though each comes back at once");
-    eventually("all are dead again", Duration::from_secs(20), async || {
+    assert_eq!(redriven["redriven"], json!(broken.len()), "each once, although each comes back at once");
+    eventually("all are dead-lettered again", Duration::from_secs(20), async || {
         (broker.peek(topology::DEAD).await.len() == broken.len()).then_some(())
     })
     .await;
@@ -106,10 +106,10 @@ async fn broken_messages_are_dead_lettered_and_all_else_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redriven_message_that_can_be_decided_now_is_applied() {
+async fn a_redriven_message_that_is_valid_by_now_is_applied() {
     let stack = Stack::own().await;
     let broker = stack.broker().await;
-    // It is dead because its tenant was not there; then the tenant comes.
+    // The message is dead-lettered because its tenant does not exist; then the tenant is created.
     let early = stack.tenant("redrive").await;
     let message = envelope(&early, "late@redrive.example");
     let db = stack.db();
@@ -117,7 +117,7 @@ async fn a_redriven_message_that_can_be_decided_now_is_applied() {
     db.execute("delete from api_keys").await;
     db.execute("delete from tenants").await;
     broker.command(message.to_string().as_bytes()).await;
-    eventually("it is dead", Duration::from_secs(10), async || {
+    eventually("it is dead-lettered", Duration::from_secs(10), async || {
         (broker.ready(topology::DEAD).await == 1).then_some(())
     })
     .await;

@@ -1,4 +1,4 @@
-//! Bad input in filters, queries, paths and headers: a SCIM error, and never a list of everybody.
+//! Invalid filters, queries, paths and headers are SCIM errors, and never lists of all users.
 
 use serde_json::json;
 use tests::okta::{encode, person};
@@ -7,7 +7,7 @@ use tests::raw;
 use crate::bad_requests::Scene;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_filter_never_lists_everybody() {
+async fn an_invalid_filter_never_lists_all_users() {
     let scene = Scene::of("bad-filter").await;
     for filter in [
         "",
@@ -42,7 +42,7 @@ async fn a_bad_filter_never_lists_everybody() {
     let long = vec!["userName eq \"a\""; 1_000].join(" or ");
     let answer = scene.okta.filter(&long).await;
     assert!(matches!(answer.status, 400 | 414 | 431), "{}", answer.status);
-    // Good ones are not taken for bad ones (RFC 7644 §3.4.2.2).
+    // Valid filters are accepted (RFC 7644 §3.4.2.2).
     for filter in [
         "userName co \"good\"",
         "userName sw \"GOOD\"",
@@ -56,7 +56,7 @@ async fn a_bad_filter_never_lists_everybody() {
     ] {
         assert_eq!(scene.okta.filter(filter).await.is(200).total(), 1, "{filter}");
     }
-    // An id that is none matches nobody, and so does a name with odd characters.
+    // A malformed id and names with unusual characters match nobody.
     for filter in [
         "id eq \"not-a-uuid\"",
         "id eq \"\"",
@@ -70,7 +70,7 @@ async fn a_bad_filter_never_lists_everybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queries_and_paths_that_make_no_sense() {
+async fn invalid_queries_and_paths() {
     let scene = Scene::of("bad-query").await;
     for query in [
         "startIndex=abc",
@@ -101,7 +101,7 @@ async fn queries_and_paths_that_make_no_sense() {
         if answer.status == 400 {
             answer.is_error(400);
         } else {
-            assert!(!query.starts_with("filter="), "a bad filter lists everybody: {query}");
+            assert!(!query.starts_with("filter="), "an invalid filter lists all users: {query}");
         }
     }
     for path in [
@@ -136,7 +136,7 @@ async fn queries_and_paths_that_make_no_sense() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_headers() {
+async fn unusual_headers() {
     let scene = Scene::of("bad-headers").await;
     let get = async |headers: &[u8]| {
         let mut request =
@@ -175,7 +175,7 @@ async fn odd_headers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_of_any_script_is_found_again() {
+async fn a_name_in_any_script_is_found() {
     let scene = Scene::of("good-names").await;
     for name in [
         "Ünïcode@names.example",

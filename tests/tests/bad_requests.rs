@@ -1,12 +1,12 @@
-//! Bad input over HTTP: each item is a SCIM error that says what is wrong, none is ours to be blamed for (5xx), and the
-//! stack goes on as if nothing had been.
+//! Invalid input over HTTP: each is a SCIM error that describes the problem, none is a 5xx, and everything keeps
+//! working.
 
 use serde_json::{Value, json};
 use tests::okta::person;
 use tests::stack::Shared;
 use tests::{Answer, Okta, Stack, Tenant, raw};
 
-/// A stack, a tenant, and one good person in it.
+/// A stack and a tenant with one user.
 pub struct Scene {
     pub stack: Shared,
     pub tenant: Tenant,
@@ -23,7 +23,7 @@ impl Scene {
         Self { stack, tenant, okta, id }
     }
 
-    /// A body to every place that takes one.
+    /// Sends a body to every user endpoint that takes one.
     async fn everywhere(&self, body: impl Into<reqwest::Body> + Clone, check: impl Fn(Answer, &str)) {
         let user = format!("/Users/{}", self.id);
         for (method, path) in [("POST", "/Users"), ("PUT", user.as_str()), ("PATCH", user.as_str())] {
@@ -32,7 +32,7 @@ impl Scene {
         }
     }
 
-    /// All goes on, and nothing came of it.
+    /// Checks that everything works and that the invalid requests had no effect.
     pub async fn still_works(&self) {
         let users = self.okta.get("/Users").await.is(200);
         assert_eq!(users.total(), 1, "{}", users.text);
@@ -45,7 +45,7 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_that_are_no_json_object() {
+async fn bodies_that_are_not_json_objects() {
     let scene = Scene::of("bad-json").await;
     for body in [
         "",
@@ -81,7 +81,7 @@ async fn bodies_that_are_no_json_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_that_is_nested_a_thousand_deep() {
+async fn json_that_is_nested_too_deeply() {
     let scene = Scene::of("bad-deep").await;
     let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
     let objects = format!("{}1{}", "{\"a\":".repeat(1_000), "}".repeat(1_000));
@@ -132,13 +132,13 @@ async fn values_of_wrong_types_sizes_and_characters() {
             let answer = answer.is_error(400);
             let leaf =
                 pointer.trim_start_matches("/emails/0/").trim_start_matches("/name/").trim_start_matches('/');
-            // U+0000 is refused wherever it stands, before anybody knows what it is in.
+            // U+0000 is rejected anywhere, before the attribute is known.
             let named = answer.detail().contains(leaf) || answer.detail().contains("U+0000");
             assert!(named, "{pointer} = {shown} is not named: {}", answer.detail());
-            assert!(answer.detail().len() < 500, "the value is thrown back: {}", answer.detail());
+            assert!(answer.detail().len() < 500, "the error quotes the value: {}", answer.detail());
         }
     }
-    // A key with U+0000 is nobody's attribute, and reaches no database either.
+    // A key with U+0000 is an unknown attribute, and is not stored.
     let mut user = good.clone();
     user["nul\u{0}key"] = json!("x");
     let answer = scene.okta.create(&user).await;
@@ -146,12 +146,12 @@ async fn values_of_wrong_types_sizes_and_characters() {
     if answer.status == 201 {
         scene.okta.delete(&answer.id()).await.is(204);
     }
-    // Lone surrogates and overlong escapes are no strings.
+    // Lone surrogates and invalid escapes are not strings.
     for text in ["\"\\ud800\"", "\"\\u00\"", "\"tab\tinside\"", "\"\\x\""] {
         let body = good.to_string().replace("\"Wr\"", text);
         scene.okta.send(scene.okta.request("POST", "/Users").body(body)).await.is_error(400);
     }
-    // U+0000 deep in what we do not know, and in a PATCH.
+    // U+0000 inside PATCH operations.
     for operation in [
         json!({ "op": "replace", "path": "title", "value": "nul\u{0}" }),
         json!({ "op": "replace", "value": { "title": "nul\u{0}" } }),
@@ -164,7 +164,7 @@ async fn values_of_wrong_types_sizes_and_characters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn patches_of_wrong_shapes() {
+async fn malformed_patches() {
     let scene = Scene::of("bad-patch").await;
     let urn = tests::okta::PATCH_OP;
     for body in [
@@ -227,7 +227,7 @@ async fn bodies_of_another_media_type() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_over_the_limit_is_refused_naming_the_limit() {
+async fn a_body_over_the_limit_is_rejected_with_the_limit() {
     let scene = Scene::of("bad-size").await;
     const LIMIT: usize = 1_048_576;
     let mut user = person("size@bad.example", "Si", "Ze");
@@ -239,7 +239,7 @@ async fn a_body_over_the_limit_is_refused_naming_the_limit() {
         })
         .await;
 
-    // In chunks, without a length beforehand.
+    // Chunked, without a Content-Length.
     let head = raw::head("POST", "/scim/v2/Users", &scene.tenant.key);
     let mut chunked =
         format!("{head}Content-Type: application/scim+json\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -252,7 +252,7 @@ async fn a_body_over_the_limit_is_refused_naming_the_limit() {
     assert_eq!(answer.status, 413, "{}", answer.text);
     assert!(answer.text.contains(&LIMIT.to_string()), "{}", answer.text);
 
-    // A good one in chunks is taken.
+    // A valid chunked body is accepted.
     let user = person("chunked@bad.example", "Chun", "Ked").to_string();
     let (a, b) = user.split_at(40);
     let good = format!(

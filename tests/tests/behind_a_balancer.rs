@@ -1,5 +1,5 @@
-//! Two ingests behind HAProxy, with the file that operators are given, under load: what is behind the ingests goes away, an
-//! ingest leaves, and clients see 2xx and 429 and nothing else.
+//! Two ingests behind HAProxy, with the configuration for operators, under load: servers go down, an ingest is stopped,
+//! and clients see only 2xx and 429.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -17,14 +17,14 @@ use tests::stack::Options;
 use tests::tenant::Tenant;
 use tests::{Answer, Okta, Stack, check, eventually, holds_for};
 
-/// How long each server is away.
+/// How long each server is down.
 const OUTAGE: Duration = Duration::from_secs(30);
-/// How many clients there are.
+/// The number of clients.
 const CLIENTS: usize = 8;
-/// Clients of this test come back sooner than they are told, so that there is a load during an outage.
+/// Shorter than `Retry-After`, so that there is load during an outage.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// What clients do.
+/// Kinds of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Create,
@@ -35,7 +35,7 @@ enum Kind {
 
 use Kind::{Create, List, Patch, Read};
 
-/// What all clients have seen.
+/// The answers to all clients.
 #[derive(Default)]
 struct Seen {
     answers: Mutex<BTreeMap<(Kind, u16), usize>>,
@@ -44,7 +44,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// How often so far.
+    /// How often this status was answered so far.
     fn count(&self, kind: Kind, status: u16) -> usize {
         self.answers.lock().unwrap().get(&(kind, status)).copied().unwrap_or_default()
     }
@@ -62,7 +62,7 @@ impl Seen {
         }
     }
 
-    /// Each kind of request succeeds, from now on.
+    /// Waits until each kind of request succeeds from now on.
     async fn succeeds(&self) {
         for (kind, status) in [(Create, 201), (Patch, 200), (Read, 200), (List, 200)] {
             let before = self.count(kind, status);
@@ -73,15 +73,15 @@ impl Seen {
         }
     }
 
-    /// All that was answered was 2xx or a proper 429, and no connection broke.
+    /// Checks that all answers were 2xx or a proper 429, and that no connection broke.
     fn judge(&self) {
         println!("answers: {:?}", self.answers.lock().unwrap());
         let wrong = self.wrong.lock().unwrap();
-        assert!(wrong.is_empty(), "{} answers that nobody may see: {:#?}", wrong.len(), wrong.first());
+        assert!(wrong.is_empty(), "{} unacceptable answers: {:#?}", wrong.len(), wrong.first());
     }
 }
 
-/// What is wrong with an answer.
+/// Why an answer is not acceptable.
 fn complaint(answer: &Answer) -> Option<String> {
     match answer.status {
         200..=299 => None,
@@ -90,7 +90,7 @@ fn complaint(answer: &Answer) -> Option<String> {
             let is_scim = answer.header("content-type").starts_with("application/scim+json")
                 && answer.body["status"] == "429"
                 && !answer.detail().is_empty();
-            (seconds.is_err() || !is_scim).then(|| format!("a 429 as Okta does not take it: {answer:?}"))
+            (seconds.is_err() || !is_scim).then(|| format!("a 429 that Okta does not understand: {answer:?}"))
         }
         status => Some(format!("{status}: {}", answer.text)),
     }
@@ -103,7 +103,7 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Repeats a request until it is answered by something else than 429; `None` if no answer came.
+    /// Repeats a request until the answer is not 429; `None` if there was no answer.
     async fn insist(&self, kind: Kind, request: impl Fn() -> RequestBuilder) -> Option<Answer> {
         loop {
             let answer = self.okta.attempt(request()).await;
@@ -115,7 +115,7 @@ impl Client<'_> {
         }
     }
 
-    /// Makes people, changes them, reads them and lists them, until it is told to stop. Returns the people.
+    /// Creates, changes, reads and lists users until stopped. Returns the users.
     async fn work(&self, company: &str, number: usize) -> Vec<Pushed> {
         let mut people = Vec::new();
         while !self.seen.stop.load(Ordering::SeqCst) {
@@ -139,7 +139,7 @@ impl Client<'_> {
     }
 }
 
-/// Lets the clients work while something happens; returns the people whom they made.
+/// Runs the clients while something happens; returns the created users.
 async fn under_load(
     tenant: &Tenant,
     origin: &str,
@@ -158,7 +158,7 @@ async fn under_load(
     people.into_iter().flatten().collect()
 }
 
-/// A server is away for a while: every service says so and stays ready, and the balancer keeps both ingests.
+/// Stops a server for a while: every service reports that and stays ready, and the balancer keeps both ingests.
 async fn outage(stack: &Stack, balancer: &HaProxy, server: Server, name: &str) {
     let out = [0, 1].map(|ingest| balancer.times_out(ingest));
     stack.servers.stop(server).await;
@@ -183,7 +183,7 @@ async fn outage(stack: &Stack, balancer: &HaProxy, server: Server, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_see_2xx_and_429_alone_while_postgresql_and_then_rabbitmq_are_away() {
+async fn clients_see_only_2xx_and_429_while_postgresql_and_then_rabbitmq_are_down() {
     let servers = Servers::own().await;
     let stack =
         Stack::start(Options { ingests: 2, workers: 2, servers: Some(servers), ..Options::default() }).await;
@@ -194,15 +194,15 @@ async fn clients_see_2xx_and_429_alone_while_postgresql_and_then_rabbitmq_are_aw
     let outages = async {
         outage(&stack, &balancer, Server::Postgres, "postgres").await;
         let put_off = seen.count(Create, 429) + seen.count(Patch, 429);
-        assert!(put_off > 0, "the first outage was not felt");
-        assert!(seen.count(Read, 429) + seen.count(List, 429) > 0, "no read was put off");
+        assert!(put_off > 0, "the first outage had no effect");
+        assert!(seen.count(Read, 429) + seen.count(List, 429) > 0, "no read was answered 429");
 
         seen.succeeds().await;
         let reader = Client { okta: tenant.okta_at(&balancer.origin()), seen: &seen };
         let id = reader.okta.create(&person("reader@balanced.example", "Re", "Ader")).await.is(201);
         let reads = async {
             let path = format!("/Users/{}", id.id());
-            // The broker may take its time to stop, and longer to come back than until it is asked for.
+            // The broker may be slow to stop and slow to restart; reads are checked only for this long.
             let end = Instant::now() + OUTAGE;
             let mut refused = Vec::new();
             while Instant::now() < end {
@@ -215,7 +215,10 @@ async fn clients_see_2xx_and_429_alone_while_postgresql_and_then_rabbitmq_are_aw
             assert!(refused.is_empty(), "reads need no broker: {refused:?}");
         };
         tokio::join!(outage(&stack, &balancer, Server::RabbitMq, "rabbitmq"), reads);
-        assert!(seen.count(Create, 429) + seen.count(Patch, 429) > put_off, "the second outage was not felt");
+        assert!(
+            seen.count(Create, 429) + seen.count(Patch, 429) > put_off,
+            "the second outage had no effect"
+        );
         vec![Pushed { user_name: "reader@balanced.example".to_owned(), answer: id }]
     };
     let made = Mutex::new(Vec::new());
@@ -230,8 +233,8 @@ async fn clients_see_2xx_and_429_alone_while_postgresql_and_then_rabbitmq_are_aw
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ingest_that_leaves_gets_no_more_requests_and_clients_do_not_notice() {
-    // Longer than it needs, so that there is a time in which it still works and is not asked.
+async fn a_draining_ingest_gets_no_more_requests_and_clients_do_not_notice() {
+    // Longer than necessary, so that there is a time in which it still works but gets no requests.
     let environment = vec![("ROLLCALL_DRAIN", "5".to_owned())];
     let stack = Stack::start(Options { ingests: 2, environment, ..Options::default() }).await;
     let balancer = HaProxy::start(&stack).await;
@@ -243,20 +246,22 @@ async fn an_ingest_that_leaves_gets_no_more_requests_and_clients_do_not_notice()
             let before = balancer.times_out(number);
             ingest.signal("TERM");
             balancer.takes_out(number, before).await;
-            // What was sent to it before is answered.
+            // Requests that were sent to it before are answered.
             let answered = || ingest.log().matches("\"answered\"").count();
-            let quiet = eventually("it has answered all that it has", Duration::from_secs(5), async || {
+            let quiet = eventually("it has answered its requests", Duration::from_secs(5), async || {
                 let so_far = answered();
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 (answered() == so_far).then_some(so_far)
             })
             .await;
-            assert!(ingest.is_running(), "it leaves for five seconds");
+            assert!(ingest.is_running(), "it drains for five seconds");
             let rest = holds_for(Duration::from_secs(1), async || answered() == quiet).await;
-            assert!(rest, "the balancer sends requests to an ingest that is leaving");
-            // Waits for its end: the second signal would shorten its drain.
-            eventually("it has left", Duration::from_secs(40), async || (!ingest.is_running()).then_some(()))
-                .await;
+            assert!(rest, "the balancer sends requests to a draining ingest");
+            // Waits for its exit without a second signal, which would shorten the drain.
+            eventually("it has exited", Duration::from_secs(40), async || {
+                (!ingest.is_running()).then_some(())
+            })
+            .await;
             assert!(ingest.revive());
             ingest.ready().await;
             balancer.takes_in(number, 0).await;
@@ -265,7 +270,7 @@ async fn an_ingest_that_leaves_gets_no_more_requests_and_clients_do_not_notice()
     under_load(&tenant, &balancer.origin(), &seen, leaves).await;
     seen.judge();
 
-    // Nobody is left: the balancer answers as ingest would.
+    // Without any ingest the balancer answers as ingest would.
     for ingest in &stack.ingests {
         ingest.terminate().await;
     }

@@ -1,4 +1,4 @@
-//! RabbitMQ is away for a while in the middle of a push: clients are told to come back, nothing is lost.
+//! RabbitMQ is down for a while during a push: clients are told to retry, nothing is lost.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tests::{Stack, check, eventually};
 use crate::postgres_away::{only_answers_okta_understands, outage};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_survives_rabbitmq_being_away() {
+async fn a_push_survives_an_outage_of_rabbitmq() {
     let servers = Servers::own().await;
     let stack = Stack::start(Options { servers: Some(servers.clone()), ..Options::default() }).await;
     let tenant = stack.tenant("outage").await;
@@ -23,11 +23,11 @@ async fn a_push_survives_rabbitmq_being_away() {
         .await;
         servers.stop(Server::RabbitMq).await;
         let away = async {
-            // Reads need no queue; the content service is told to come back.
+            // Reads need no queue; the content service is told to retry.
             assert!(okta.once(okta.request("GET", "/Users?count=1")).await.is(200).total() > 100);
             let content = tenant.content();
-            let told = content.tell(&content.assigned(&shared::id::new().to_string(), "Later")).await;
-            assert!(told.is_error(429).retry_after() > 0);
+            let reported = content.tell(&content.assigned(&platform::id::new().to_string(), "Later")).await;
+            assert!(reported.is_error(429).retry_after() > 0);
             for service in stack.services() {
                 assert_eq!(service.misses("rabbitmq").await, "away", "{}", service.name());
             }
@@ -41,6 +41,6 @@ async fn a_push_survives_rabbitmq_being_away() {
     let (pushed, ()) =
         tokio::join!(push_for(&okta, "outage", outage() + Duration::from_secs(8), 16), saboteur);
     only_answers_okta_understands(&okta);
-    assert!(okta.seen().contains_key(&429), "nobody was told to come back: the outage was not felt");
+    assert!(okta.seen().contains_key(&429), "no client was told to retry: the outage had no effect");
     check::all_arrived_once(&stack, &tenant, &witness, &pushed).await;
 }

@@ -1,4 +1,4 @@
-//! `POST /Bulk` (RFC 7644 §3.7): each operation for itself, with references between them.
+//! `POST /Bulk` (RFC 7644 §3.7): independent operations with references between them.
 
 use serde_json::{Value, json};
 use tests::okta::{PATCH_OP, person};
@@ -18,7 +18,7 @@ fn statuses(answer: &Answer) -> Vec<&str> {
         .as_array()
         .unwrap()
         .iter()
-        .map(|told| told["status"].as_str().unwrap())
+        .map(|reported| reported["status"].as_str().unwrap())
         .collect()
 }
 
@@ -32,29 +32,32 @@ fn post_group(bulk_id: &str, name: &str, members: &[&str]) -> Value {
     json!({ "method": "POST", "path": "/Groups", "bulkId": bulk_id, "data": data })
 }
 
-fn id_of(told: &Value) -> String {
-    told["location"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
+fn id_of(reported: &Value) -> String {
+    reported["location"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operations_are_performed_and_told_one_by_one() {
+async fn each_operation_is_performed_and_answered_separately() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("bulk-all").await.okta();
     let made = bulk(&okta, json!([post("a", "a@bulk.example"), post("b", "b@bulk.example")])).await.is(200);
     assert_eq!(made.body["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:BulkResponse"]));
     assert_eq!(statuses(&made), ["201", "201"]);
-    let told = &made.body["Operations"][0];
-    assert_eq!((&told["method"], &told["bulkId"], told.get("response")), (&json!("POST"), &json!("a"), None));
-    let (a, b) = (id_of(told), id_of(&made.body["Operations"][1]));
+    let reported = &made.body["Operations"][0];
+    assert_eq!(
+        (&reported["method"], &reported["bulkId"], reported.get("response")),
+        (&json!("POST"), &json!("a"), None)
+    );
+    let (a, b) = (id_of(reported), id_of(&made.body["Operations"][1]));
     let user = okta.user(&a).await.is(200);
-    assert_eq!(told["location"], user.body["meta"]["location"]);
-    assert_eq!(told["version"], user.body["meta"]["version"]);
+    assert_eq!(reported["location"], user.body["meta"]["location"]);
+    assert_eq!(reported["version"], user.body["meta"]["version"]);
 
     let patch =
         json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "replace", "path": "title", "value": "T" }] });
     let changed = bulk(&okta, json!([
-        { "method": "PATCH", "path": format!("/Users/{a}"), "version": told["version"], "data": patch },
-        { "method": "patch", "path": format!("/scim/v2/Users/{a}"), "version": told["version"], "data": patch },
+        { "method": "PATCH", "path": format!("/Users/{a}"), "version": reported["version"], "data": patch },
+        { "method": "patch", "path": format!("/scim/v2/Users/{a}"), "version": reported["version"], "data": patch },
         { "method": "PUT", "path": format!("/Users/{b}"), "data": person("b2@bulk.example", "Bee", "Two") },
         { "method": "DELETE", "path": format!("/Users/{b}") },
         { "method": "DELETE", "path": format!("/Users/{b}") },
@@ -63,18 +66,21 @@ async fn operations_are_performed_and_told_one_by_one() {
     .await
     .is(200);
     assert_eq!(statuses(&changed), ["200", "412", "200", "204", "404", "409"]);
-    let told = changed.body["Operations"].as_array().unwrap();
-    assert!(told[..5].iter().all(|told| told["location"].is_string()) && told[5].get("location").is_none());
-    for refused in [&told[1], &told[4], &told[5]] {
+    let reported = changed.body["Operations"].as_array().unwrap();
+    assert!(
+        reported[..5].iter().all(|reported| reported["location"].is_string())
+            && reported[5].get("location").is_none()
+    );
+    for refused in [&reported[1], &reported[4], &reported[5]] {
         assert_eq!(refused["response"]["status"], refused["status"]);
         assert_eq!(refused["response"]["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:Error"]));
     }
-    assert_eq!(told[5]["response"]["scimType"], "uniqueness");
+    assert_eq!(reported[5]["response"]["scimType"], "uniqueness");
     assert_eq!(okta.user(&a).await.is(200).body["title"], "T");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bulk_id_stands_for_what_another_operation_makes() {
+async fn a_bulk_id_refers_to_the_resource_of_another_operation() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("bulk-refs").await.okta();
     let manager = json!({ "manager": { "value": "bulkId:boss" } });
@@ -90,8 +96,8 @@ async fn a_bulk_id_stands_for_what_another_operation_makes() {
     .await
     .is(200);
     assert_eq!(statuses(&answer), ["201", "201", "201", "200"], "{}", answer.text);
-    let told = answer.body["Operations"].as_array().unwrap();
-    let [group, clerk, boss] = [0, 1, 2].map(|n| id_of(&told[n]));
+    let reported = answer.body["Operations"].as_array().unwrap();
+    let [group, clerk, boss] = [0, 1, 2].map(|n| id_of(&reported[n]));
     let group = okta.get(&format!("/Groups/{group}")).await.is(200).body;
     assert_eq!((&group["displayName"], group["members"].as_array().unwrap().len()), (&json!("Renamed"), 2));
     let clerk = okta.user(&clerk).await.is(200).body;
@@ -102,7 +108,7 @@ async fn a_bulk_id_stands_for_what_another_operation_makes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn references_that_lead_nowhere_are_conflicts_and_circles_are_attempted() {
+async fn dangling_references_are_conflicts_and_cycles_are_resolved() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("bulk-broken").await.okta();
     okta.create(&person("taken@bulk.example", "Ta", "Ken")).await.is(201);
@@ -127,8 +133,8 @@ async fn references_that_lead_nowhere_are_conflicts_and_circles_are_attempted() 
     .await
     .is(200);
     assert_eq!(statuses(&answer), ["409", "409", "409", "201", "201", "400", "409"], "{}", answer.text);
-    let told = answer.body["Operations"].as_array().unwrap();
-    let (x, y) = (id_of(&told[3]), id_of(&told[4]));
+    let reported = answer.body["Operations"].as_array().unwrap();
+    let (x, y) = (id_of(&reported[3]), id_of(&reported[4]));
     let boss = async |id: &str| {
         let user = okta.user(id).await.is(200).body;
         user["urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"]["manager"]["value"].clone()
@@ -138,7 +144,7 @@ async fn references_that_lead_nowhere_are_conflicts_and_circles_are_attempted() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_post_that_restores_somebody_is_referred_to_by_their_id() {
+async fn a_reference_to_a_post_that_restores_a_user_gets_the_users_id() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("bulk-restore").await.okta();
     let id = okta.create(&person("back@bulk.example", "Bul", "Ky")).await.is(201).id();
@@ -146,14 +152,14 @@ async fn a_post_that_restores_somebody_is_referred_to_by_their_id() {
     let answer =
         bulk(&okta, json!([post_group("g", "Back", &["bulkId:u"]), post("u", "back@bulk.example")])).await;
     assert_eq!(statuses(&answer), ["201", "201"], "{}", answer.text);
-    let told = answer.body["Operations"].as_array().unwrap();
-    assert_eq!(id_of(&told[1]), id);
-    let group = okta.get(&format!("/Groups/{}", id_of(&told[0]))).await.is(200).body;
+    let reported = answer.body["Operations"].as_array().unwrap();
+    assert_eq!(id_of(&reported[1]), id);
+    let group = okta.get(&format!("/Groups/{}", id_of(&reported[0]))).await.is(200).body;
     assert_eq!(group["members"][0]["value"], json!(id));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_ends_at_as_many_errors_as_the_client_bears() {
+async fn processing_stops_after_fail_on_errors() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("bulk-errors").await.okta();
     let operations = json!([
@@ -168,7 +174,7 @@ async fn it_ends_at_as_many_errors_as_the_client_bears() {
     assert_eq!(statuses(&answer), ["201", "404", "201", "400"]);
     assert_eq!(okta.get("/Users").await.is(200).total(), 2);
 
-    // None is how some clients say that they bear all.
+    // Some clients send 0 or null for "no limit".
     for none in [json!(0), json!("0"), json!(null)] {
         let answer = okta.with_body("POST", "/Bulk", &body(none)).await.is(200);
         assert_eq!(statuses(&answer).len(), 5, "{}", answer.text);
@@ -177,7 +183,7 @@ async fn it_ends_at_as_many_errors_as_the_client_bears() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_makes_no_sense_is_refused_for_itself_or_as_a_whole() {
+async fn invalid_operations_are_rejected_one_by_one_and_invalid_requests_as_a_whole() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("bulk-bad").await.okta();
     let mut nameless = post("n", "n@bulk.example");
@@ -214,7 +220,7 @@ async fn what_makes_no_sense_is_refused_for_itself_or_as_a_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeated_request_is_given_what_nobody_heard() {
+async fn a_repeated_request_gets_the_undelivered_outcomes() {
     let environment = vec![("ROLLCALL_DEADLINE", "2".to_owned())];
     let stack = Stack::start(Options { environment, ..Options::default() }).await;
     let okta = stack.tenant("bulk-late").await.okta();

@@ -1,5 +1,5 @@
-//! The forms in which clients send values, names and URNs: each is written by POST, PUT, PATCH with a path and without one, and
-//! Bulk, and is answered and read again in the RFCs' form.
+//! The forms in which clients send values, names and URNs. Each is written by POST, PUT, PATCH with and without a path,
+//! and Bulk, and is answered and read in the RFCs' form.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 const ACME: &str = "urn:example:params:scim:schemas:extension:forms:2.0:User";
 const DRAFT: &str = "urn:scim:schemas:extension:enterprise:2.0";
 
-/// A tenant with a schema of its own in force.
+/// A tenant with a registered schema in force.
 async fn tenant(stack: &Stack, name: &str) -> Okta {
     let okta = stack.tenant(name).await.okta();
     let definition = json!({ "id": ACME, "name": "Forms", "description": "Attributes of every type", "attributes": [
@@ -31,14 +31,14 @@ async fn tenant(stack: &Stack, name: &str) -> Okta {
     okta
 }
 
-/// A person without the attribute, and with what the client says of it.
+/// A user with this attribute as the client sends it.
 fn body(user_name: &str, key: &str, sent: &Value) -> Value {
     let mut body = person(user_name, "For", "Mer");
     body[key] = sent.clone();
     body
 }
 
-/// Each way to write the attribute, for somebody new each time.
+/// Writes an attribute in every way, to a new user each time.
 struct Writer<'a> {
     okta: &'a Okta,
     company: String,
@@ -57,7 +57,7 @@ impl Writer<'_> {
         (name, id)
     }
 
-    /// The answers of all ways: 2xx ones are followed by a GET, which must agree.
+    /// The answers of all ways; each 2xx answer must agree with a subsequent GET.
     async fn write(&mut self, key: &str, sent: &Value) -> Vec<(&'static str, Answer)> {
         let mut answers = Vec::new();
         let name = self.name();
@@ -94,7 +94,7 @@ impl Writer<'_> {
                 let read = self.okta.user(&answer.id()).await.is(200);
                 assert_eq!(
                     read.body, answer.body,
-                    "{key} = {sent} by {way}: what is answered is what is stored"
+                    "{key} = {sent} by {way}: the answer agrees with what is stored"
                 );
             }
         }
@@ -120,7 +120,7 @@ impl Writer<'_> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn urns_of_drafts_and_names_without_a_urn_lead_to_the_enterprise_extension() {
+async fn draft_urns_and_names_without_a_urn_resolve_to_the_extension() {
     let stack = Stack::shared().await;
     let okta = tenant(&stack, "forms-urns").await;
     let mut writer = Writer { okta: &okta, company: "forms-urns".to_owned(), count: 0 };
@@ -152,7 +152,7 @@ async fn urns_of_drafts_and_names_without_a_urn_lead_to_the_enterprise_extension
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn single_values_in_lists_and_values_of_another_type_are_taken_for_what_they_say() {
+async fn single_values_in_lists_and_values_of_other_types_are_converted() {
     let stack = Stack::shared().await;
     let okta = tenant(&stack, "forms-values").await;
     let mut writer = Writer { okta: &okta, company: "forms-values".to_owned(), count: 0 };
@@ -182,7 +182,7 @@ async fn single_values_in_lists_and_values_of_another_type_are_taken_for_what_th
             json!([{ "value": "1", "type": "work", "primary": true }, { "value": "2", "primary": false }]),
         ),
     ] {
-        // One externalId is one person's.
+        // An externalId can be set for only one user here.
         if key == "externalId" {
             let (_, id) = writer.somebody().await;
             for operation in [
@@ -211,7 +211,7 @@ async fn single_values_in_lists_and_values_of_another_type_are_taken_for_what_th
     assert_eq!(renamed.is(200).body["userName"], json!(name.to_uppercase()));
     let work = json!([{ "op": "Replace", "path": "emails[type eq \"work\"].value", "value": [{ "$ref": null, "value": "w@forms.example" }] }]);
     assert_eq!(okta.patch(&id, work).await.is(200).body["emails"][0]["value"], "w@forms.example");
-    // All digits of a number that no float holds.
+    // All digits are kept, although no float can hold them.
     let long = body(&writer.name(), "externalId", &json!("DIGITS")).to_string();
     let long = long.replace("\"DIGITS\"", "123456789012345678901234567890");
     let made = okta.send(okta.request("POST", "/Users").body(long)).await.is(201);
@@ -226,7 +226,7 @@ async fn single_values_in_lists_and_values_of_another_type_are_taken_for_what_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_manager_is_none_and_listed_values_of_a_plain_list_are_removed() {
+async fn an_empty_manager_is_removed_and_so_are_listed_values_of_a_simple_list() {
     let stack = Stack::shared().await;
     let okta = tenant(&stack, "forms-empty").await;
     let mut full = person("full@forms-empty.example", "Fu", "Ll");
@@ -264,7 +264,7 @@ async fn an_empty_manager_is_none_and_listed_values_of_a_plain_list_are_removed(
         assert_eq!(after.body[ACME]["tags"], tags, "{operation}");
         assert_eq!(okta.user(&id).await.body, after.body);
     }
-    // Adding what is there already is no change, in whatever form it comes.
+    // Adding existing values is no change, in any form.
     let before = okta.user(&id).await.is(200);
     for operation in [
         json!({ "op": "add", "path": "tags", "value": [{ "value": "3" }, 1] }),
@@ -277,7 +277,7 @@ async fn an_empty_manager_is_none_and_listed_values_of_a_plain_list_are_removed(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queries_understand_the_same_forms() {
+async fn queries_accept_the_same_forms() {
     let stack = Stack::shared().await;
     let okta = tenant(&stack, "forms-queries").await;
     let mut ann = person("ann@forms-queries.example", "Ann", "Lee");

@@ -1,20 +1,21 @@
-//! A service whose clock is a day ahead has changed somebody: the others do not follow it, say so, and go on with everybody else.
+//! A service whose clock is a day ahead has changed a user: the others do not adopt its clock, report it, and keep
+//! working for other users.
 
 use std::time::{Duration, Instant};
 
+use amqp::{dead, topology};
+use domain::ticket::Ticket;
+use platform::clock::Clock;
 use serde_json::json;
-use shared::amqp::{dead, topology};
-use shared::clock::Clock;
-use shared::ticket::Ticket;
 use tests::broker::header;
 use tests::okta::person;
 use tests::{Okta, Stack, eventually};
 use uuid::Uuid;
 
-/// What the log says once.
-const SAID: &str = "the clock of another service is ahead of this machine's";
+/// Logged once.
+const SAID: &str = "clock skew: another service's clock is ahead of this machine's";
 
-/// Dates the last change of a user as a service does whose clock is ahead by so much.
+/// Dates a user's last change as a service would whose clock is ahead by this much.
 async fn date_ahead(stack: &Stack, id: &str, by: time::Duration) {
     let ticket = Ticket::least_at(Clock::System.now() + by);
     stack.db().execute(&format!("update users set ticket = '{ticket}' where id = '{id}'")).await;
@@ -29,7 +30,7 @@ async fn rename(okta: &Okta, id: &str, title: &str) -> tests::Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_a_day_ahead_is_not_followed_and_moves_nobody_else() {
+async fn a_clock_that_is_a_day_ahead_is_not_adopted_and_affects_no_other_user() {
     let stack = Stack::own().await;
     let okta = stack.tenant("clocks").await.okta();
     let mut ids = Vec::new();
@@ -38,7 +39,7 @@ async fn a_clock_that_is_a_day_ahead_is_not_followed_and_moves_nobody_else() {
     }
     let [near, far, other] = ids.as_slice() else { panic!("three people") };
 
-    // Two minutes are followed, as ever.
+    // Two minutes are adopted.
     date_ahead(&stack, near, time::Duration::minutes(2)).await;
     rename(&okta, near, "Near").await.is(200);
     assert!(stack.ingests[0].is_whole().await);
@@ -49,23 +50,23 @@ async fn a_clock_that_is_a_day_ahead_is_not_followed_and_moves_nobody_else() {
         let refused = rename(&okta, far, "Far").await.is_error(429);
         assert!(refused.retry_after() > 0);
         assert!(refused.detail().contains("nothing was changed"), "{}", refused.detail());
-        assert!(began.elapsed() < Duration::from_secs(5), "it was tried until the deadline");
+        assert!(began.elapsed() < Duration::from_secs(5), "it was retried until the deadline");
     }
-    assert_eq!(stack.ingests[0].misses("clock").await, "minutes behind that of another service");
-    assert_eq!(stack.ingests[0].log().matches(SAID).count(), 1, "it is said once");
+    assert_eq!(stack.ingests[0].misses("clock").await, "minutes behind another service's clock");
+    assert_eq!(stack.ingests[0].log().matches(SAID).count(), 1, "it is logged once");
     assert_eq!(okta.user(far).await.is(200).body.get("title"), None);
 
-    // Nobody else is dated ahead by it.
+    // Other users' changes are not dated ahead.
     rename(&okta, other, "Other").await.is(200);
     let ticket: Uuid = stack.db().user(other).await.unwrap()["ticket"].as_str().unwrap().parse().unwrap();
     let bound = Ticket::least_at(Clock::System.now() + time::Duration::minutes(6));
     assert!(Ticket(ticket) < bound, "{ticket} is dated ahead");
 
-    // A role over AMQP has nobody who would send it again: it is kept as a dead letter, and those behind it do not wait.
+    // Nobody would resend a role that came over AMQP: it is kept as a dead letter, and the ones behind it do not wait.
     let broker = stack.broker().await;
     for id in [far, other] {
         let event = json!({
-            "specversion": "1.0", "type": "role.changed", "source": "/platform", "id": shared::id::new(),
+            "specversion": "1.0", "type": "role.changed", "source": "/platform", "id": platform::id::new(),
             "tenant": "clocks", "data": { "user": { "id": id }, "role": "creator" }
         });
         broker.event(&event).await;
@@ -77,7 +78,7 @@ async fn a_clock_that_is_a_day_ahead_is_not_followed_and_moves_nobody_else() {
     let letters = broker.peek(topology::DEAD).await;
     let [letter] = letters.as_slice() else { panic!("{} dead letters", letters.len()) };
     assert!(
-        header(letter, dead::REASON).contains("ahead of the time of day"),
+        header(letter, dead::REASON).contains("ahead of this machine's time"),
         "{}",
         header(letter, dead::REASON)
     );

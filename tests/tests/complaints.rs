@@ -1,5 +1,5 @@
-//! What users of other SCIM servers complain about, row by row, and here the right behaviour: the rows that show only end
-//! to end. The others are tested where they are decided, beside the engine.
+//! Known complaints about other SCIM servers, by row number, and the right behaviour here: the rows that need an
+//! end-to-end test. The others are unit tests.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use tests::answer::Answer;
 use tests::okta::{encode, group, members, membership, person};
 use tests::{Okta, Stack, Tenant};
 
-/// A member list that nobody has to know: an id of no one.
+/// The id of no user.
 const NOBODY: &str = "0192f7a0-0000-7000-8000-000000000000";
 
 async fn tenant(name: &str) -> (impl std::ops::Deref<Target = Stack>, Tenant, Okta) {
@@ -17,7 +17,7 @@ async fn tenant(name: &str) -> (impl std::ops::Deref<Target = Stack>, Tenant, Ok
     (stack, tenant, okta)
 }
 
-/// So many new people; their ids.
+/// Creates so many users; returns their ids.
 async fn people(okta: &Okta, company: &str, count: usize) -> Vec<String> {
     let mut pushed = tests::load::push(okta, company, count, 16).await;
     pushed.sort_by(|a, b| a.user_name.cmp(&b.user_name));
@@ -37,27 +37,27 @@ fn members_of(group: &Answer) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_08_a_name_is_unique_in_any_case_and_keeps_the_case_it_came_in() {
+async fn row_08_a_name_is_unique_in_any_case_and_keeps_its_case() {
     let (_stack, _, okta) = tenant("row-08").await;
     let made = okta.create(&person("Ada@Row-08.example", "Ada", "Lovelace")).await.is(201);
     assert_eq!(made.body["userName"], "Ada@Row-08.example");
     let mut other = person("aDA@rOW-08.eXAMPLE", "Another", "Ada");
     other["externalId"] = json!("another");
     okta.create(&other).await.is_error_of(409, "uniqueness");
-    // An address is not the key.
+    // The mail address need not be unique.
     other["userName"] = json!("another@row-08.example");
     other["emails"] = made.body["emails"].clone();
     okta.create(&other).await.is(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_09_who_is_provisioned_again_gets_the_same_account_back() {
+async fn row_09_a_user_who_is_provisioned_again_gets_the_same_account() {
     let (_stack, _, okta) = tenant("row-09").await;
     let ada = person("ada@row-09.example", "Ada", "Lovelace");
     let id = okta.create(&ada).await.is(201).id();
     okta.create(&ada).await.is_error_of(409, "uniqueness");
     okta.set_active(&id, false).await.is(200);
-    // The externalId is the link: the name may be another one by now.
+    // The externalId identifies the user, even after a rename.
     let mut renamed = person("ada.king@row-09.example", "Ada", "King");
     renamed["externalId"] = ada["externalId"].clone();
     let restored = okta.create(&renamed).await.is(201);
@@ -65,7 +65,7 @@ async fn row_09_who_is_provisioned_again_gets_the_same_account_back() {
     assert_eq!(restored.body["userName"], "ada.king@row-09.example");
     assert_eq!(restored.header("location"), restored.body["meta"]["location"].as_str().unwrap());
     okta.create(&renamed).await.is_error_of(409, "uniqueness");
-    // Without an externalId the name is the link; with somebody else's there is none.
+    // Without an externalId the name identifies the user; with a different externalId it does not.
     okta.set_active(&id, false).await.is(200);
     let mut other = renamed.clone();
     other["externalId"] = json!("somebody-else");
@@ -76,7 +76,7 @@ async fn row_09_who_is_provisioned_again_gets_the_same_account_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_10_the_deactivated_are_archived_and_still_found() {
+async fn row_10_deactivated_users_are_archived_and_still_found() {
     let (stack, _, okta) = tenant("row-10").await;
     let id = okta.create(&person("ada@row-10.example", "Ada", "Lovelace")).await.is(201).id();
     for by_put in [false, true] {
@@ -95,7 +95,7 @@ async fn row_10_the_deactivated_are_archived_and_still_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_11_the_renamed_keep_their_id_and_show_the_new_name_everywhere() {
+async fn row_11_renamed_users_keep_their_id_and_show_the_new_name_everywhere() {
     let (_stack, _, okta) = tenant("row-11").await;
     let id = okta.create(&person("old@row-11.example", "Ada", "Lovelace")).await.is(201).id();
     okta.create(&person("taken@row-11.example", "Grace", "Hopper")).await.is(201);
@@ -117,14 +117,14 @@ async fn row_11_the_renamed_keep_their_id_and_show_the_new_name_everywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_12_of_concurrent_changes_of_a_group_none_is_lost() {
+async fn row_12_no_concurrent_change_of_a_group_is_lost() {
     let (stack, tenant, okta) = tenant("row-12").await;
     let ids = people(&okta, "row-12", 40).await;
     let (leaving, joining) = ids.split_at(20);
     let group = group("Busy", &as_strs(leaving));
     let id = okta.with_body("POST", "/Groups", &group).await.is(201).id();
     let clients = [0, 1].map(|n| tenant.okta_at(&stack.origin_of(n)));
-    // Forty at once: one leaves or one joins in each.
+    // Forty concurrent requests: one member leaves or joins in each.
     let patches = leaving
         .iter()
         .map(|id| membership(&[id], &[]))
@@ -140,18 +140,18 @@ async fn row_12_of_concurrent_changes_of_a_group_none_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_13_repeated_requests_do_no_harm() {
+async fn row_13_repeated_requests_have_no_further_effect() {
     let (_stack, _, okta) = tenant("row-13").await;
     let ids = people(&okta, "row-13", 2).await;
     let (a, b) = (ids[0].as_str(), ids[1].as_str());
     let id = okta.with_body("POST", "/Groups", &group("Again", &[a])).await.is(201).id();
-    // Who is there joins, who is not there leaves: nothing changes, not even the version.
+    // Adding members and removing non-members changes nothing, not even the version.
     let before = okta.group(&id).await.is(200);
     for operations in [membership(&[], &[a]), membership(&[b], &[]), membership(&[NOBODY], &[a, a])] {
         let same = okta.patch_group(&id, operations).await.is(200);
         assert_eq!((same.header("etag"), &same.body), (before.header("etag"), &before.body));
     }
-    // A POST again overwrites nobody, and makes nobody a second time.
+    // A repeated POST neither overwrites nor duplicates a user.
     let user = okta.user(a).await.is(200).body;
     let mut again = tests::load::somebody("row-13", 0);
     again["title"] = json!("Overwritten");
@@ -161,7 +161,7 @@ async fn row_13_repeated_requests_do_no_harm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_14_an_unknown_member_is_refused_before_anything_changes_or_skipped_and_reported() {
+async fn row_14_an_unknown_member_is_rejected_before_anything_changes_or_skipped_and_reported() {
     let (stack, tenant, okta) = tenant("row-14").await;
     let elsewhere = stack.tenant("row-14-elsewhere").await.okta();
     let strangers = people(&elsewhere, "row-14-elsewhere", 1).await;
@@ -174,7 +174,7 @@ async fn row_14_an_unknown_member_is_refused_before_anything_changes_or_skipped_
         let operations = membership(&[a], &[b, unknown]);
         let refused = okta.patch_group(&id, operations).await.is_error_of(400, "invalidValue");
         assert!(refused.detail().contains("members[1]"), "{}", refused.detail());
-        assert!(!refused.detail().contains(unknown), "the value is thrown back: {}", refused.detail());
+        assert!(!refused.detail().contains(unknown), "the error quotes the value: {}", refused.detail());
         let path = format!("/Groups/{id}");
         okta.with_body("PUT", &path, &group("Other", &[b, unknown])).await.is_error_of(400, "invalidValue");
         okta.with_body("POST", "/Groups", &group("New", &[unknown])).await.is_error_of(400, "invalidValue");
@@ -210,7 +210,7 @@ async fn row_15_a_push_of_256_members_is_one_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_16_pages_are_stable_and_their_numbers_are_true_integers() {
+async fn row_16_pages_are_stable_and_their_counts_are_integers() {
     let (_stack, _, okta) = tenant("row-16").await;
     let mut ids = people(&okta, "row-16", 7).await;
     for n in 0..3 {
@@ -219,7 +219,7 @@ async fn row_16_pages_are_stable_and_their_numbers_are_true_integers() {
     let page = async |path: &str, query: &str| okta.get(&format!("{path}?{query}")).await.is(200);
     let mut seen = Vec::new();
     for start in [1, 4, 7] {
-        // Somebody changes while Okta turns the page: nobody moves.
+        // A user changes between two pages: the order stays the same.
         okta.update(&ids[0], &json!({ "title": format!("Page {start}") })).await.is(200);
         let page = page("/Users", &format!("startIndex={start}&count=3")).await;
         assert_eq!((page.total(), page.body["startIndex"].as_u64()), (7, Some(start)));
@@ -239,7 +239,7 @@ async fn row_16_pages_are_stable_and_their_numbers_are_true_integers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_17_both_media_types_are_taken_and_discovery_looks_at_no_body() {
+async fn row_17_both_media_types_are_accepted_and_discovery_ignores_bodies() {
     let (_stack, tenant, okta) = tenant("row-17").await;
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     for (n, media_type) in
@@ -267,7 +267,7 @@ async fn row_17_both_media_types_are_taken_and_discovery_looks_at_no_body() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_19_a_tenant_sees_and_changes_its_own_and_nothing_else() {
+async fn row_19_a_tenant_sees_and_changes_only_its_own_resources() {
     let (stack, _, ours) = tenant("row-19").await;
     let theirs = stack.tenant("row-19-theirs").await.okta();
     let user = person("ada@row-19.example", "Ada", "Lovelace");
@@ -296,7 +296,7 @@ async fn row_19_a_tenant_sees_and_changes_its_own_and_nothing_else() {
             "{filter}"
         );
     }
-    // The name is free with us, and the account is another one; an address adopts nobody.
+    // The name is free in our tenant and makes a new account; an address links no accounts.
     let own = ours.create(&user).await.is(201).id();
     assert_ne!(own, person);
     let mut same_address = user.clone();
@@ -307,7 +307,7 @@ async fn row_19_a_tenant_sees_and_changes_its_own_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_20_a_bad_filter_is_refused_and_never_lists_everybody() {
+async fn row_20_an_invalid_filter_is_rejected_and_never_lists_all_users() {
     let (_stack, _, okta) = tenant("row-20").await;
     people(&okta, "row-20", 2).await;
     okta.push_group("Somebody").await.is(201);

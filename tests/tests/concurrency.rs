@@ -1,23 +1,23 @@
-//! Many at once: each resource behaves as if one change after the other had been made to it.
+//! Concurrent requests: each resource behaves as if its changes were made one after the other.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tests::okta::{membership, person};
 use tests::{Okta, Stack, Tenant, check};
 
-/// The tenant's clients at both ingests, in turn.
+/// The tenant's clients, alternating between both ingests.
 fn clients(stack: &Stack, tenant: &Tenant, count: usize) -> Vec<Okta> {
     let both = [0, 1].map(|n| tenant.okta_at(&stack.origin_of(n)));
     (0..count).map(|n| both[n % 2].clone()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_sixteen_posts_of_one_name_one_wins() {
+async fn one_of_sixteen_concurrent_posts_of_a_name_wins() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("race").await;
     for round in 0..5 {
         let posts = clients(&stack, &tenant, 16).into_iter().enumerate().map(|(n, okta)| async move {
-            // The name in ever other case, and another person each time.
+            // The name alternates in case, and each POST is for another person.
             let name: String = format!("racer-{round}@race.example");
             let name = if n % 2 == 0 { name } else { name.to_uppercase() };
             let mut user = person(&name, "Race", &format!("Number {n}"));
@@ -37,7 +37,7 @@ async fn of_sixteen_posts_of_one_name_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_sixteen_posts_of_one_external_id_one_wins_where_it_is_unique() {
+async fn one_of_sixteen_concurrent_posts_of_a_unique_external_id_wins() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("same").await;
     tenant.set(&stack, &["external_id=unique"]).await;
@@ -53,9 +53,9 @@ async fn of_sixteen_posts_of_one_external_id_one_wins_where_it_is_unique() {
     }
 }
 
-/// A deletion takes memberships along, and meets the same people being added.
+/// Deleting a user removes memberships, concurrently with the same user being added.
 #[tokio::test(flavor = "multi_thread")]
-async fn people_who_are_deleted_while_they_are_added_are_in_no_count() {
+async fn users_who_are_deleted_while_they_are_added_are_not_counted() {
     const PEOPLE: usize = 24;
     let stack = Stack::shared().await;
     let tenant = stack.tenant("leavers").await;
@@ -75,7 +75,7 @@ async fn people_who_are_deleted_while_they_are_added_are_in_no_count() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thirty_patches_at_once_all_stand() {
+async fn thirty_concurrent_patches_are_all_applied() {
     const ATTRIBUTES: [&str; 6] =
         ["title", "nickName", "userType", "preferredLanguage", "timezone", "displayName"];
     const URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
@@ -100,7 +100,7 @@ async fn thirty_patches_at_once_all_stand() {
             json!({ "op": "replace", "path": format!("name.{name}"), "value": format!("new {name}") }),
         )
     }));
-    // Elements of lists: fifteen telephones, added one by one.
+    // Elements of lists: fifteen phone numbers, added one by one.
     operations.extend((0..15).map(|n| {
         let telephone = json!({ "type": "other", "value": format!("+1 555 01{n:02}") });
         (String::new(), json!({ "op": "add", "path": "phoneNumbers", "value": [telephone] }))
@@ -118,7 +118,7 @@ async fn thirty_patches_at_once_all_stand() {
     }
     assert_eq!(user["phoneNumbers"].as_array().unwrap().len(), 15, "{user}");
 
-    // Each answer was another version, and the row counts them all.
+    // Each answer has a different version, and the row counts them all.
     let mut versions: Vec<_> = answers.iter().map(|answer| answer.header("etag").to_owned()).collect();
     versions.sort();
     versions.dedup();
@@ -127,23 +127,23 @@ async fn thirty_patches_at_once_all_stand() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeated_pair_of_get_and_put_does_no_harm() {
+async fn a_repeated_pair_of_get_and_put_has_no_further_effect() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("pairs").await;
     let okta = tenant.okta();
     let id = okta.create(&person("old@pairs.example", "Pa", "Ir")).await.is(201).id();
     let changes = json!({ "title": "Twice" });
-    // As seen in the field: the same pair twice, interleaved, then a deactivation, a look for the old name, a POST.
+    // As observed in practice: the same pair twice, interleaved, then a deactivation and a lookup.
     let (first, second) = tokio::join!(okta.update(&id, &changes), okta.update(&id, &changes));
     assert_eq!((first.status, second.status), (200, 200));
     assert_eq!(first.body, second.body);
     okta.set_active(&id, false).await.is(200);
     assert_eq!(okta.find("old@pairs.example").await.is(200).total(), 1);
-    assert_eq!(stack.db().user(&id).await.unwrap()["version"], json!(3), "made, changed, archived");
+    assert_eq!(stack.db().user(&id).await.unwrap()["version"], json!(3), "created, changed, archived");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_concurrent_changes_guarded_by_one_version_one_wins() {
+async fn one_of_ten_concurrent_changes_with_the_same_if_match_wins() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("guarded").await;
     let created = tenant.okta().create(&person("g@guarded.example", "Gu", "Arded")).await.is(201);
@@ -161,11 +161,11 @@ async fn of_concurrent_changes_guarded_by_one_version_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tenants_do_not_meet_under_load() {
+async fn tenants_are_isolated_under_load() {
     let stack = Stack::shared().await;
     let (a, b) = (stack.tenant("load-a").await, stack.tenant("load-b").await);
     let (okta_a, okta_b) = (a.okta(), b.okta_at(&stack.origin_of(1)));
-    // The same names in both.
+    // The same names in both tenants.
     let (pushed_a, pushed_b) =
         tokio::join!(tests::load::push(&okta_a, "load", 150, 8), tests::load::push(&okta_b, "load", 150, 8));
     for (tenant, pushed) in [(&a, pushed_a), (&b, pushed_b)] {

@@ -1,4 +1,4 @@
-//! Recorded conversations: each page is a test. How to read and record them: [`tests::page`].
+//! Recorded conversations: each page is a test. [`tests::page`] explains how to read and record them.
 
 use tests::{Stack, page};
 
@@ -9,7 +9,7 @@ async fn okta_as_a_catalog_app() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn okta_as_an_app_from_the_wizard() {
+async fn okta_as_a_wizard_app() {
     let stack = Stack::shared().await;
     page::run(&stack, "okta-wizard-app", "mill").await;
 }

@@ -1,17 +1,17 @@
-//! PostgreSQL at its worst, short of being away: deadlocks, locks that are not given up, statements that take for ever. None is a
-//! message's fault, and nothing that was given up here goes on there.
+//! PostgreSQL faults other than outages: deadlocks, locks that are held for long, slow statements. No message is blamed
+//! for them, and statements that time out in a service are cancelled on the server.
 
 use std::time::{Duration, Instant};
 
+use amqp::topology;
+use database::{Connection, Error, Limits, Pool};
 use diesel::sql_query;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use serde_json::json;
-use shared::amqp::topology;
-use shared::postgres::{Connection, Error, Limits, Pool};
 use tests::okta::{membership, person};
 use tests::{Stack, check, eventually};
 
-/// A session of somebody's who knows nothing of Rollcall.
+/// A session of another application.
 async fn stranger(stack: &Stack) -> Connection {
     let pool = Pool::with(&stack.database_url, 1, Limits::NONE).unwrap();
     let mut session = pool.get().await.unwrap();
@@ -24,7 +24,7 @@ async fn lock(session: &mut Connection, user: &str) {
     session.batch_execute(&lock).await.unwrap();
 }
 
-/// How many sessions of this database wait for a lock.
+/// The number of sessions of this database that wait for a lock.
 async fn waiting(stack: &Stack) -> i64 {
     let waiting =
         "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
@@ -32,7 +32,7 @@ async fn waiting(stack: &Stack) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deadlocked_batch_is_folded_again_and_not_split() {
+async fn a_deadlocked_batch_is_retried_and_not_split() {
     let stack = Stack::own().await;
     let tenant = stack.tenant("deadlock").await;
     let okta = tenant.okta();
@@ -44,7 +44,8 @@ async fn a_deadlocked_batch_is_folded_again_and_not_split() {
     people.sort_unstable();
     let [first, second] = [&people[0], &people[1]];
 
-    // The batch locks the first, and waits for the second; then we ask for the first. The batch has waited longer: it is the victim.
+    // The batch locks the first row and waits for the second; then the session requests the first. The batch has waited
+    // longer, so it is the victim.
     let mut session = stranger(&stack).await;
     session.batch_execute("begin").await.unwrap();
     lock(&mut session, second).await;
@@ -69,14 +70,14 @@ async fn a_deadlocked_batch_is_folded_again_and_not_split() {
     })
     .await;
     let log = stack.workers[0].log();
-    assert!(log.contains("a batch is folded again") && log.contains("deadlock"), "{log}");
+    assert!(log.contains("transaction conflict, retrying the batch") && log.contains("deadlock"), "{log}");
     assert!(!log.contains("one by one"), "{log}");
     check::settled(&stack).await;
     assert_eq!(stack.broker().await.ready(topology::DEAD).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_is_not_given_up_makes_no_dead_letter() {
+async fn a_lock_that_is_held_for_long_makes_no_dead_letter() {
     let stack = Stack::own().await;
     let tenant = stack.tenant("locked").await;
     let okta = tenant.okta();
@@ -89,16 +90,16 @@ async fn a_lock_that_is_not_given_up_makes_no_dead_letter() {
         let (okta, id) = (tenant.okta(), id.clone());
         async move { okta.patch(&id, json!([{ "op": "replace", "path": "title", "value": "Queen" }])).await }
     });
-    // Longer than the worker waits for a lock, and for all its folds.
-    eventually("the command waits by itself", Duration::from_secs(60), async || {
-        stack.workers[0].log().contains("a command waits for other transactions").then_some(())
+    // Longer than the worker's lock timeout and all its retries.
+    eventually("the command waits in isolation", Duration::from_secs(60), async || {
+        stack.workers[0].log().contains("command blocked by other transactions, retrying").then_some(())
     })
     .await;
     let log = stack.workers[0].log();
-    assert!(log.contains("a lock was not given up in time"), "{log}");
+    assert!(log.contains("lock timeout"), "{log}");
     session.batch_execute("commit").await.unwrap();
 
-    // Told to try again at the deadline, the client did, and one of its tries was answered.
+    // At the deadline the client was told to retry; one of its retries was answered.
     assert_eq!(changed.await.unwrap().is(200).body["title"], "Queen");
     check::settled(&stack).await;
     assert_eq!(stack.broker().await.ready(topology::DEAD).await, 0);
@@ -106,7 +107,7 @@ async fn a_lock_that_is_not_given_up_makes_no_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_batch_is_folded_again() {
+async fn a_cancelled_batch_is_retried() {
     let stack = Stack::own().await;
     let tenant = stack.tenant("cancelled").await;
     let okta = tenant.okta();
@@ -133,7 +134,7 @@ async fn a_cancelled_batch_is_folded_again() {
     assert_eq!(stack.broker().await.ready(topology::DEAD).await, 0);
 }
 
-/// Sessions that sleep.
+/// The number of sleeping sessions.
 async fn sleeping(stack: &Stack) -> i64 {
     let sleeping = "select 1 from pg_stat_activity where datname = current_database() and state = 'active' \
                     and query like '%pg_sleep%' and pid <> pg_backend_pid()";
@@ -145,49 +146,49 @@ async fn sleep(connection: &mut diesel_async::AsyncPgConnection) -> Result<usize
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_given_up_here_is_cancelled_there() {
+async fn a_statement_that_is_given_up_is_cancelled_on_the_server() {
     let stack = Stack::own().await;
     let pool = Pool::new(&stack.database_url, 1).unwrap();
     let gone = async |what: &str| {
         eventually(what, Duration::from_secs(5), async || (sleeping(&stack).await == 0).then_some(())).await;
     };
-    // Nobody waits for it any more.
+    // The future is dropped.
     let dropped = tokio::time::timeout(Duration::from_millis(300), pool.bounded(async |c| sleep(c).await));
     assert!(dropped.await.is_err());
-    gone("the statement of a dropped future is gone").await;
-    // Its time is up: ours and the server's are the same.
+    gone("the statement of a dropped future is cancelled").await;
+    // The timeout of the service and the server's are the same.
     let started = Instant::now();
     let late = pool.bounded(async |c| sleep(c).await).await;
     assert!(matches!(late, Err(Error::Unavailable(_) | Error::Cancelled)), "{late:?}");
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
-    gone("a statement whose time is up is gone").await;
+    gone("a statement that timed out is cancelled").await;
     let longer = pool.within(Duration::from_secs(25), async |c| sleep(c).await).await;
-    assert_eq!(longer, Err(Error::Cancelled), "the server ends it by itself");
-    // The one connection that there can be was not lost.
+    assert_eq!(longer, Err(Error::Cancelled), "the server enforces its own timeout");
+    // The pool's only connection was not lost.
     pool.ping().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_session_of_a_service_has_its_limits_and_the_operators_has_none() {
+async fn service_sessions_have_timeouts_and_the_operators_has_none() {
     let stack = Stack::own().await;
     let tenant = stack.tenant("limits").await;
     let id = tenant.okta().create(&person("ada@limits.example", "Ada", "L")).await.is(201).id();
     let mut session = stranger(&stack).await;
     session.batch_execute("begin; lock table users in access exclusive mode").await.unwrap();
-    // A read, however it is given up, is gone soon: by the lock's limit, the statement's, or ours.
+    // A read is given up soon, by the lock timeout, the statement timeout, or ours.
     let started = Instant::now();
     let (okta, path) = (tenant.okta(), format!("/Users/{id}"));
     let refused = okta.once(okta.request("GET", &path)).await.is_error(429);
     assert!(refused.retry_after() > 0);
     okta.once(okta.request("GET", "/Users?filter=title%20eq%20%22x%22")).await.is_error(429);
-    eventually("nobody waits for the lock any more", Duration::from_secs(10), async || {
+    eventually("no session waits for the lock any more", Duration::from_secs(10), async || {
         (waiting(&stack).await == 0).then_some(())
     })
     .await;
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     session.batch_execute("commit").await.unwrap();
     okta.user(&id).await.is(200);
-    // An operator waits for as long as it takes.
+    // An operator's session has no timeouts.
     assert_eq!(
         Pool::with(&stack.database_url, 1, Limits::NONE)
             .unwrap()
@@ -198,7 +199,7 @@ async fn every_session_of_a_service_has_its_limits_and_the_operators_has_none() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_failure_is_told_apart_by_its_sqlstate() {
+async fn failures_are_classified_by_sqlstate() {
     let stack = Stack::own().await;
     let pool = Pool::new(&stack.database_url, 2).unwrap();
     let fails = async |statement: String| -> Error {
@@ -235,7 +236,7 @@ async fn every_failure_is_told_apart_by_its_sqlstate() {
     let taken =
         "insert into tenants (id, name) values (gen_random_uuid(), 'one'), (gen_random_uuid(), 'one')";
     assert!(matches!(fails(taken.to_owned()).await, Error::Taken { .. }));
-    // The last one: the pool may lend the session once more before it is known to have ended.
+    // Last, because the pool may hand out the session once more before its end is noticed.
     let ended = fails("select pg_terminate_backend(pg_backend_pid())".to_owned()).await;
     assert!(matches!(ended, Error::Unavailable(_)), "{ended}");
 }

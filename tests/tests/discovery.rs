@@ -1,4 +1,4 @@
-//! What the server says of itself, and of what it does not do.
+//! The discovery endpoints, and errors for unsupported methods and paths.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tests::{Okta, Stack, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_service_provider_config_tells_the_truth() {
+async fn the_service_provider_config_lists_the_supported_features() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("config").await.okta();
     let config = okta.get("/ServiceProviderConfig").await.is(200).body;
@@ -31,37 +31,37 @@ async fn the_service_provider_config_tells_the_truth() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_configuration_is_the_same_for_every_client_and_what_the_tenant_chose() {
+async fn the_configuration_depends_on_the_tenant_and_not_on_the_client() {
     let stack = Stack::shared().await;
     let (tenant, other) = (stack.tenant("strict").await, stack.tenant("lenient").await);
-    let told = async |okta: &Okta, user_agent: &str| -> Value {
+    let reported = async |okta: &Okta, user_agent: &str| -> Value {
         let request = okta.request("GET", "/ServiceProviderConfig").header("User-Agent", user_agent);
         let mut config = okta.send(request).await.is(200).body;
         config["meta"].take();
         config
     };
     let okta = tenant.okta();
-    let full = told(&okta, "Okta SCIM Client 1.0.0").await;
+    let full = reported(&okta, "Okta SCIM Client 1.0.0").await;
     assert_eq!(full["securityEvents"]["asyncRequest"], "request");
     for user_agent in ["python-httpx/0.28.1", "scim2-client", "curl/8.0", ""] {
-        assert_eq!(told(&okta, user_agent).await, full, "{user_agent}");
+        assert_eq!(reported(&okta, user_agent).await, full, "{user_agent}");
     }
     tenant.set(&stack, &["discovery=core"]).await;
     let core = eventually("the setting is in force", Duration::from_secs(5), async || {
-        Some(told(&okta, "").await).filter(|config| *config != full)
+        Some(reported(&okta, "").await).filter(|config| *config != full)
     })
     .await;
     let mut expected = full.clone();
     expected.as_object_mut().unwrap().remove("securityEvents");
     assert_eq!(core, expected, "nothing else is left out");
-    assert_eq!(told(&other.okta(), "python-httpx/0.28.1").await, full, "another tenant chose nothing");
-    // What it does not tell of works all the same.
+    assert_eq!(reported(&other.okta(), "python-httpx/0.28.1").await, full, "another tenant is unaffected");
+    // Features that are left out still work.
     let request = okta.request("POST", "/Users").header("Prefer", "respond-async");
     let person = tests::okta::person("ada@strict.example", "Ada", "Lovelace");
     okta.send(request.body(person.to_string())).await.is(202);
     tenant.set(&stack, &["discovery=full"]).await;
-    eventually("it is told again", Duration::from_secs(5), async || {
-        (told(&okta, "").await == full).then_some(())
+    eventually("it is listed again", Duration::from_secs(5), async || {
+        (reported(&okta, "").await == full).then_some(())
     })
     .await;
 }
@@ -92,12 +92,12 @@ async fn the_schemas_and_resource_types_can_be_read_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn discovery_refuses_filters_and_every_method_but_get() {
+async fn discovery_rejects_filters_and_all_methods_except_get() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("discovery").await.okta();
     for path in ["/ServiceProviderConfig", "/ResourceTypes", "/Schemas"] {
         for method in ["POST", "PUT", "PATCH", "DELETE"] {
-            // Not even the body is looked at.
+            // The body is ignored.
             let answer = okta.send(okta.request(method, path).body("{ no json")).await.is_error(405);
             assert!(answer.header("allow").contains("GET"), "{method} {path}: {:?}", answer.header("allow"));
         }
@@ -106,7 +106,7 @@ async fn discovery_refuses_filters_and_every_method_but_get() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn methods_and_paths_that_are_not_there_are_scim_errors() {
+async fn unknown_methods_and_paths_are_scim_errors() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("methods").await.okta();
     for (method, path, status) in [

@@ -1,5 +1,5 @@
-//! Answers that are given before the request's body was read: the client can read each of them, and knows whether the
-//! connection goes on.
+//! Answers that are sent before the request's body was read: the client can read each of them, and knows whether the
+//! connection stays open.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -8,20 +8,20 @@ use tests::plain::{Framing, Plain, head, is_last};
 use tests::tenant::Key;
 use tests::{Answer, Stack, raw};
 
-/// Sizes of bodies in bytes, and how often each is sent: small ones so often that a race would show.
+/// Body sizes in bytes, and how often each is sent: small ones often, to expose races.
 const SIZES: [(usize, usize); 6] =
     [(0, 5), (13, 60), (2_048, 60), (65_536, 5), (900_000, 2), (20_000_000, 1)];
-/// The same for what is refused for its size.
+/// The same for requests that are rejected for their size.
 const TOO_LARGE: [(usize, usize); 2] = [(1_100_000, 5), (20_000_000, 1)];
-/// The same for wrong keys, which are slowed.
+/// The same for wrong keys, which are rate-limited.
 const FEW: [(usize, usize); 6] = [(0, 1), (13, 1), (2_048, 1), (65_536, 1), (900_000, 1), (20_000_000, 1)];
 
-/// A request that is answered without a look at its body.
+/// A request that is answered without reading its body.
 struct Case<'a> {
     name: &'static str,
     port: u16,
     head: String,
-    /// What may be answered, the ordinary one first.
+    /// The possible statuses, the usual one first.
     statuses: &'a [u16],
     sizes: &'a [(usize, usize)],
 }
@@ -40,28 +40,32 @@ fn cases(stack: &Stack, key: &Key, events_only: &Key, limited: &Key) -> Vec<Case
         case("no such id", head("PUT", &format!("{users}/1"), Some(key)) + scim, &[404]),
         case("no such method", head("PUT", users, Some(key)) + scim, &[405]),
         case("discovery", head("POST", "/scim/v2/Schemas", Some(key)) + scim, &[405]),
-        case("another media type", head("POST", users, Some(key)) + "Content-Type: text/plain\r\n", &[415]),
         case(
-            "events of another media type",
+            "an unsupported media type",
+            head("POST", users, Some(key)) + "Content-Type: text/plain\r\n",
+            &[415],
+        ),
+        case(
+            "events with an unsupported media type",
             head("POST", "/events", Some(key)) + "Content-Type: a/b\r\n",
             &[415],
         ),
-        // A moment of the limit's lets one through, whose body is then read.
+        // The limit lets some requests through, whose bodies are then read.
         case("a limited tenant", head("POST", users, Some(limited)) + scim, &[429, 400, 413]),
         case("no such endpoint", head("POST", "/scim/v2/Me", Some(key)) + scim, &[501]),
         case("GET with a body", head("GET", &format!("{users}?count=1"), Some(key)), &[200]),
         case("DELETE with a body", head("DELETE", &format!("{users}/1"), Some(key)), &[404]),
-        case("nobody's link", head("POST", "/unsubscribe/x", None), &[404]),
+        case("an invalid link", head("POST", "/unsubscribe/x", None), &[404]),
         case("health", head("GET", "/healthz", None), &[200]),
         case("health by POST", head("POST", "/readyz", None), &[405]),
         Case { port: worker, ..case("a worker's health", head("GET", "/healthz", None), &[200]) },
-        Case { port: worker, ..case("nothing of a worker's", head("POST", "/", None), &[404]) },
+        Case { port: worker, ..case("an unknown path of a worker", head("POST", "/", None), &[404]) },
         Case { sizes: &TOO_LARGE, ..case("too large", head("POST", users, Some(key)) + scim, &[413]) },
     ]
 }
 
 impl Case<'_> {
-    /// Sends the request over and over on one connection for as long as that goes on; gives the statuses.
+    /// Sends the request repeatedly on one connection while it stays open; returns the statuses.
     async fn run(&self, body: &[u8]) -> BTreeSet<u16> {
         let mut seen = BTreeSet::new();
         for framing in [Framing::Length, Framing::Chunked] {
@@ -79,7 +83,7 @@ impl Case<'_> {
                     );
                     seen.insert(answer.status);
                     if is_last(&answer) {
-                        assert!(*size > 65_536, "{at}: so small a body ends no connection");
+                        assert!(*size > 65_536, "{at}: the connection was closed for a small body");
                         plain.end().await.unwrap_or_else(|error| panic!("{at}: {error}"));
                         plain = Plain::connect(self.port).await;
                     }
@@ -94,7 +98,7 @@ impl Case<'_> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_early_answer_can_be_read_and_the_next_request_too_unless_it_was_the_last() {
+async fn early_answers_can_be_read_and_the_connection_stays_usable_unless_it_closes() {
     let stack = Stack::own().await;
     let (tenant, limited) = (stack.tenant("early").await, stack.tenant("early-limited").await);
     let events_only = Key::add(&stack, "early", "events").await;
@@ -109,7 +113,7 @@ async fn every_early_answer_can_be_read_and_the_next_request_too_unless_it_was_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_asks_before_it_sends_is_refused_at_once() {
+async fn a_client_that_expects_100_continue_is_rejected_at_once() {
     let stack = Stack::shared().await;
     let key = stack.tenant("expects").await.key;
     let port = stack.ingests[0].port();
@@ -126,7 +130,7 @@ async fn a_client_that_asks_before_it_sends_is_refused_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_never_comes_is_not_waited_for() {
+async fn a_missing_body_does_not_delay_the_answer() {
     let stack = Stack::shared().await;
     let (mut plain, began) = (Plain::connect(stack.ingests[0].port()).await, Instant::now());
     let request = head("POST", "/scim/v2/Users", None) + "Content-Length: 1000\r\n\r\n";
@@ -136,7 +140,7 @@ async fn a_body_that_never_comes_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_http_gets_a_scim_error() {
+async fn invalid_http_gets_a_scim_error() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("no-http").await;
     let long = |size| "x".repeat(size);
@@ -161,7 +165,7 @@ async fn what_is_not_http_gets_a_scim_error() {
         assert!(is_last(&answer.is_error(status)), "{shown}");
         plain.end().await.unwrap_or_else(|error| panic!("{shown}: {error}"));
     }
-    // A long one that fits is answered by SCIM itself.
+    // A long target within the limit is answered by SCIM itself.
     let filter = format!("userName%20eq%20%22{}%22", long(20_000));
     let request = raw::head("GET", &format!("/scim/v2/Users?filter={filter}"), &tenant.key) + "\r\n";
     let answer = raw::send(&stack.ingests[0], request.as_bytes()).await;

@@ -1,4 +1,5 @@
-//! The forms in which Entra ID and others PATCH users: strings for booleans, capitals, dotted and URN keys.
+//! The forms in which Entra ID and others PATCH users: booleans as strings, capitalized operations, dotted and URN
+//! keys.
 
 use serde_json::{Value, json};
 use tests::okta::person;
@@ -8,7 +9,7 @@ const URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
 async fn somebody(stack: &Stack, tenant: &str) -> (Okta, String) {
     let tenant = stack.tenant(tenant).await;
-    // Entra has a Bearer token only.
+    // Entra uses only a Bearer token.
     let entra = Okta::bearer(&stack.origin(), &tenant.key.api_key);
     let id = entra.create(&person("m@entra.example", "Margaret", "Hamilton")).await.is(201).id();
     (entra, id)
@@ -31,15 +32,15 @@ async fn booleans_come_as_strings_and_operations_in_capitals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_form_does_what_its_sender_means() {
+async fn each_form_has_the_intended_effect() {
     let stack = Stack::shared().await;
     let (entra, id) = somebody(&stack, "entra-forms").await;
     let urn = |attribute: &str| format!("{URN}:{attribute}");
     let cases: Vec<(Value, &str, Value)> = vec![
-        // Add on a single value replaces.
+        // Add on a single value replaces it.
         (json!({ "op": "Add", "path": "title", "value": "Director" }), "/title", json!("Director")),
         (json!({ "op": "add", "path": "title", "value": "Lead" }), "/title", json!("Lead")),
-        // Every key of a path-less value is a path.
+        // Each key of a value without a path is a path.
         (
             json!({ "op": "replace", "value": { "name.givenName": "Maggie" } }),
             "/name/givenName",
@@ -51,7 +52,7 @@ async fn each_form_does_what_its_sender_means() {
             json!("Flight"),
         ),
         (json!({ "op": "add", "value": { "title": "Chief" } }), "/title", json!("Chief")),
-        // What is not named stays.
+        // Other members stay.
         (
             json!({ "op": "replace", "path": "name", "value": { "familyName": "H." } }),
             "/name/givenName",
@@ -62,7 +63,7 @@ async fn each_form_does_what_its_sender_means() {
             "/name/givenName",
             json!("Maggie"),
         ),
-        // Extensions, in every way of addressing.
+        // Extensions, in every form of addressing.
         (
             json!({ "op": "Add", "path": urn("costCenter"), "value": "Houston" }),
             "/URN/costCenter",
@@ -88,7 +89,7 @@ async fn each_form_does_what_its_sender_means() {
             "/URN/costCenter",
             json!("Houston"),
         ),
-        // An element that is not there is made from the filter's terms.
+        // A missing element is created from the filter's terms.
         (
             json!({ "op": "Replace", "path": "emails[type eq \"home\"].value", "value": "m@home.example" }),
             "/emails/1/value",
@@ -105,9 +106,9 @@ async fn each_form_does_what_its_sender_means() {
             json!("mobile"),
         ),
         (json!({ "op": "Remove", "path": "title" }), "/title", Value::Null),
-        // Removing what is not there is fine too.
+        // Removing a missing attribute succeeds too.
         (json!({ "op": "Remove", "path": "title" }), "/title", Value::Null),
-        // A read-only id that comes along is tolerated.
+        // A read-only id in the value is tolerated.
         (
             json!({ "op": "replace", "value": { "id": id, "displayName": "Margaret H." } }),
             "/displayName",
@@ -119,7 +120,7 @@ async fn each_form_does_what_its_sender_means() {
         assert_eq!(answer.status, 200, "{operation}: {}", answer.text);
         let seen = answer.body.pointer(&pointer.replace("URN", URN)).cloned().unwrap_or_default();
         assert_eq!(seen, expected, "{operation} at {pointer}: {}", answer.text);
-        assert_eq!(entra.user(&id).await.body, answer.body, "the answer is what is stored");
+        assert_eq!(entra.user(&id).await.body, answer.body, "the answer agrees with what is stored");
     }
     let row = stack.db().user(&id).await.unwrap();
     assert_eq!(
@@ -164,10 +165,10 @@ async fn a_patch_that_fails_in_the_middle_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn entra_tests_its_connection_with_a_name_that_nobody_has() {
+async fn entra_tests_its_connection_with_a_random_name() {
     let stack = Stack::shared().await;
     let (entra, id) = somebody(&stack, "entra-find").await;
     assert_eq!(entra.find("c4e3a5f0-random").await.is(200).total(), 0);
     entra.set_active(&id, false).await.is(200);
-    assert_eq!(entra.find("M@ENTRA.EXAMPLE").await.is(200).total(), 1, "the deactivated are still found");
+    assert_eq!(entra.find("M@ENTRA.EXAMPLE").await.is(200).total(), 1, "deactivated users are still found");
 }

@@ -1,4 +1,4 @@
-//! Versions (RFC 7644 §3.14): the ETag is `meta.version`, reads are saved by it, and writes are guarded by it.
+//! Versions (RFC 7644 §3.14): the ETag is `meta.version`; conditional reads and writes.
 
 use serde_json::json;
 use tests::okta::person;
@@ -28,7 +28,7 @@ async fn a_known_version_is_not_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_an_old_version_is_refused() {
+async fn a_change_of_an_old_version_is_rejected() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("etag-write").await.okta();
     let created = okta.create(&person("a@etag.example", "Ada", "Lovelace")).await.is(201);

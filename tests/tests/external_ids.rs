@@ -1,5 +1,5 @@
-//! An externalId that several have (RFC 7643 §3.1: its uniqueness is the client's business), who comes back by one, and a tenant that
-//! wants it unique.
+//! An externalId shared by several users (RFC 7643 §3.1: its uniqueness is the client's responsibility), restoring a
+//! user by it, and tenants that require it to be unique.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -7,22 +7,22 @@ use tests::okta::{PATCH_OP, group, person};
 use tests::okta_api::{OktaApi, user};
 use tests::{Okta, Stack};
 
-/// Somebody with an externalId.
+/// A user with an externalId.
 fn known_as(user_name: &str, external_id: &str) -> Value {
     let mut person = person(user_name, "Per", "Son");
     person["externalId"] = json!(external_id);
     person
 }
 
-/// A bulk request with one operation; its status, and the operation's answer.
+/// Sends a bulk request with one operation; returns its status and answer.
 async fn bulk(okta: &Okta, mut operation: Value) -> (String, Value) {
     if operation["method"] == "POST" {
         operation["bulkId"] = json!("one");
     }
     let urn = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
     let body = json!({ "schemas": [urn], "Operations": [operation] });
-    let told = okta.with_body("POST", "/Bulk", &body).await.is(200).body["Operations"][0].clone();
-    (told["status"].as_str().unwrap().to_owned(), told)
+    let reported = okta.with_body("POST", "/Bulk", &body).await.is(200).body["Operations"][0].clone();
+    (reported["status"].as_str().unwrap().to_owned(), reported)
 }
 
 fn set_external_id(external_id: &str) -> Value {
@@ -30,7 +30,7 @@ fn set_external_id(external_id: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_external_id_may_be_that_of_many_however_they_are_given_it() {
+async fn many_users_may_share_an_external_id_however_it_is_set() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("shared-id").await.okta();
     let first = okta.create(&known_as("first@shared-id.example", "x")).await.is(201).id();
@@ -51,12 +51,12 @@ async fn an_external_id_may_be_that_of_many_however_they_are_given_it() {
         json!({ "method": "PUT", "path": format!("/Users/{id}"), "data": known_as(&in_bulk.0, "x") }),
         json!({ "method": "POST", "path": "/Users", "data": known_as("made-in-bulk@shared-id.example", "x") }),
     ] {
-        let (status, told) = bulk(&okta, operation).await;
-        assert!(status == "200" || status == "201", "{told}");
+        let (status, reported) = bulk(&okta, operation).await;
+        assert!(status == "200" || status == "201", "{reported}");
     }
     let found = okta.filter("externalId eq \"x\"").await.is(200);
     assert_eq!((found.total(), found.resources().len()), (7, 7), "all of them are found");
-    // The userName is what is unique.
+    // The userName must be unique.
     okta.create(&known_as("FIRST@shared-id.example", "another")).await.is_error_of(409, "uniqueness");
     assert_eq!(okta.user(&first).await.is(200).body["userName"], "first@shared-id.example");
 
@@ -68,7 +68,7 @@ async fn an_external_id_may_be_that_of_many_however_they_are_given_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_who_share_one_leave_and_come_back_as_themselves() {
+async fn two_users_who_share_one_are_archived_and_restored_as_themselves() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("sharers").await.okta();
     let people = ["ada", "bob"].map(|name| known_as(&format!("{name}@sharers.example"), "shared"));
@@ -85,7 +85,7 @@ async fn two_who_share_one_leave_and_come_back_as_themselves() {
             assert_eq!((back.id(), &back.body["active"]), (ids[who].clone(), &json!(true)), "{order:?}");
         }
     }
-    // After one took the other's, and whichever of the two the client sends then.
+    // After one took the other's externalId, either value restores the right user.
     okta.patch(&ids[1], set_external_id("bobs")).await.is(200);
     okta.patch(&ids[1], set_external_id("shared")).await.is(200);
     okta.set_active(&ids[0], false).await.is(200);
@@ -93,18 +93,18 @@ async fn two_who_share_one_leave_and_come_back_as_themselves() {
     let back = okta.create(&known_as("bob@sharers.example", "bobs")).await.is(201);
     assert_eq!((back.id(), &back.body["externalId"]), (ids[1].clone(), &json!("bobs")));
     assert_eq!(okta.create(&people[0]).await.is(201).id(), ids[0]);
-    assert_eq!(okta.get("/Users").await.is(200).total(), 2, "nobody was made twice");
+    assert_eq!(okta.get("/Users").await.is(200).total(), 2, "no user was duplicated");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_external_id_brings_somebody_back_only_if_it_is_theirs_alone() {
+async fn an_external_id_restores_a_user_only_if_nobody_else_has_it() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("returns").await.okta();
     let id = okta.create(&known_as("old@returns.example", "hers")).await.is(201).id();
     okta.set_active(&id, false).await.is(200);
     let renamed = okta.create(&known_as("new@returns.example", "hers")).await.is(201);
     assert_eq!((renamed.id(), &renamed.body["userName"]), (id.clone(), &json!("new@returns.example")));
-    // While she is there, another with her id is somebody else; and from then on the id tells nobody apart.
+    // While she is active, a user with the same externalId is somebody else; from then on it identifies nobody.
     let other = okta.create(&known_as("other@returns.example", "hers")).await.is(201).id();
     assert_ne!(other, id);
     okta.set_active(&id, false).await.is(200);
@@ -115,11 +115,11 @@ async fn an_external_id_brings_somebody_back_only_if_it_is_theirs_alone() {
     }
     let fourth = okta.create(&known_as("fourth@returns.example", "hers")).await.is(201).id();
     assert!(![&id, &other, &third].contains(&&fourth));
-    // By the name each is found, also with no id at all.
+    // Each is found by name, even without an externalId.
     assert_eq!(okta.create(&known_as("new@returns.example", "hers")).await.is(201).id(), id);
     assert_eq!(okta.create(&person("OTHER@returns.example", "Per", "Son")).await.is(201).id(), other);
 
-    // A new hire who is given the name of somebody who left is not that person.
+    // A new hire with the name of a former user is somebody else.
     let left = okta.create(&known_as("recycled@returns.example", "left")).await.is(201).id();
     okta.set_active(&left, false).await.is(200);
     let hired = okta.create(&known_as("recycled@returns.example", "hired")).await;
@@ -128,7 +128,7 @@ async fn an_external_id_brings_somebody_back_only_if_it_is_theirs_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_may_have_it_unique_for_post_put_and_patch_alike() {
+async fn a_tenant_can_require_uniqueness_for_post_put_and_patch() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("unique-id").await;
     tenant.set(&stack, &["external_id=unique"]).await;
@@ -148,8 +148,8 @@ async fn a_tenant_may_have_it_unique_for_post_put_and_patch_alike() {
     taken(&okta.put(&id, &known_as("bob@unique-id.example", "x")).await.is_error_of(409, "uniqueness"));
     taken(&okta.patch(&id, set_external_id("x")).await.is_error_of(409, "uniqueness"));
     let data = json!({ "schemas": [PATCH_OP], "Operations": set_external_id("x") });
-    let (status, told) = bulk(&okta, json!({ "method": "PATCH", "path": path, "data": data })).await;
-    assert_eq!((status.as_str(), &told["response"]["scimType"]), ("409", &json!("uniqueness")));
+    let (status, reported) = bulk(&okta, json!({ "method": "PATCH", "path": path, "data": data })).await;
+    assert_eq!((status.as_str(), &reported["response"]["scimType"]), ("409", &json!("uniqueness")));
     let (status, _) = bulk(
         &okta,
         json!({ "method": "POST", "path": "/Users", "data": known_as("e@unique-id.example", "x") }),
@@ -158,7 +158,7 @@ async fn a_tenant_may_have_it_unique_for_post_put_and_patch_alike() {
     assert_eq!(status, "409");
     assert_eq!(okta.user(&id).await.is(200).body["externalId"], "y", "nothing was changed");
 
-    // In another case it is another one (caseExact); one's own is no conflict; whoever leaves is not kept from it.
+    // Other case is another value (caseExact); one's own value is no conflict; a deactivation never conflicts.
     okta.patch(&id, set_external_id("X")).await.is(200);
     okta.put(&id, &bob).await.is(200);
     okta.put(&id, &bob).await.is(200);
@@ -168,7 +168,7 @@ async fn a_tenant_may_have_it_unique_for_post_put_and_patch_alike() {
     okta.create(&known_as("bob@unique-id.example", "x")).await.is_error_of(409, "uniqueness");
     okta.create(&bob).await.is(201);
 
-    // Groups are not people.
+    // Group externalIds are separate.
     for name in ["One", "Two"] {
         let mut made = group(name, &[]);
         made["externalId"] = json!("x");
@@ -184,7 +184,7 @@ async fn a_tenant_may_have_it_unique_for_post_put_and_patch_alike() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_it_is_unique_one_of_many_at_once_wins_whichever_way_they_ask() {
+async fn one_of_many_concurrent_requests_for_a_unique_external_id_wins() {
     const PEOPLE: usize = 12;
     let stack = Stack::shared().await;
     let tenant = stack.tenant("contest").await;
@@ -224,22 +224,22 @@ async fn where_it_is_unique_one_of_many_at_once_wins_whichever_way_they_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thousands_with_one_external_id_hold_up_nobody() {
+async fn thousands_of_users_with_one_external_id_slow_down_nobody() {
     const MANY: i64 = 30_000;
     let stack = Stack::shared().await;
     let tenant = stack.tenant("constant").await;
     let okta = tenant.okta();
     let seed = okta.create(&known_as("seed@constant.example", "constant")).await.is(201).id();
     let copies = format!(
-        "insert into users (id, tenant_id, user_name, user_name_key, external_id, given_name, family_name, email, origin, \
-         archived_at, resource, folded, folded_version, version, ticket, created_ticket, created_at, modified_at) \
-         select gen_random_uuid(), tenant_id, n || user_name, n || user_name_key, external_id, given_name, family_name, \
-         email, origin, case when n % 2 = 0 then now() end, resource, folded, folded_version, version, ticket, \
+        "insert into users (id, tenant_id, user_name_key, origin, archived_at, resource, search, search_version, version, ticket, \
+         created_ticket, created_at, modified_at) \
+         select gen_random_uuid(), tenant_id, n || user_name_key, origin, case when n % 2 = 0 then now() end, \
+         resource || jsonb_build_object('userName', n || user_name), search, search_version, version, ticket, \
          created_ticket, created_at, modified_at from users, generate_series(1, {MANY}) n where id = '{seed}'"
     );
     stack.db().execute(&copies).await;
     stack.db().execute("analyze users").await;
-    // Were they all loaded and locked, each of these would take a second and be in the way of the others.
+    // If all of them were loaded and locked, each request would take a second and block the others.
     let posts = (0..64).map(|n| {
         let okta = okta.clone();
         async move {
@@ -257,7 +257,7 @@ async fn thousands_with_one_external_id_hold_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pull_tells_one_persons_data_of_nobody_else_who_has_the_same_external_id() {
+async fn a_pull_updates_only_one_of_several_users_with_the_same_external_id() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("twins").await.okta();
     let name = |n: usize| format!("person-0000{n}@twins.example");
@@ -266,7 +266,7 @@ async fn a_pull_tells_one_persons_data_of_nobody_else_who_has_the_same_external_
         ids.push(okta.create(&known_as(&name(n), "mailnick")).await.is(201).id());
     }
     let alone = okta.create(&known_as("lonely@twins.example", "lonely")).await.is(201).id();
-    // In the group are the third, one who has another name there, and one who is told by an id alone.
+    // In the group are the third user, one with another name, and one known only by externalId.
     let users = [2, 7, 8].map(|n| {
         let mut user = user("twins", n);
         user["profile"]["nick"] = json!(if n == 8 { "lonely" } else { "mailnick" });
@@ -278,7 +278,7 @@ async fn a_pull_tells_one_persons_data_of_nobody_else_who_has_the_same_external_
     std::fs::write(&map, r#"{"external_id":"nick","region":"region","hire_date":"startDate"}"#).unwrap();
     stack.rollcall(&["pull", "set", "twins", "--map", map.to_str().unwrap()]).await.well();
     let said = stack.rollcall(&["pull", "run", "twins"]).await;
-    assert!(said.out.contains("1 people share their external id"), "{} {}", said.out, said.err);
+    assert!(said.out.contains("1 Okta users were skipped"), "{} {}", said.out, said.err);
     let run = &stack.rollcall_json(&["pull", "status", "twins"]).await[0]["last_run"];
     assert_eq!((&run["ambiguous"], &run["gone"]), (&json!(1), &json!(0)), "{run}");
     for (n, id) in ids.iter().enumerate() {
@@ -287,6 +287,6 @@ async fn a_pull_tells_one_persons_data_of_nobody_else_who_has_the_same_external_
     }
     assert!(
         stack.db().user(&alone).await.unwrap()["region"].is_string(),
-        "known by the id, whatever the name"
+        "identified by the externalId, whatever the name"
     );
 }

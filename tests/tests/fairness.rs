@@ -1,4 +1,4 @@
-//! One tenant pushes as fast as it can, by every road there is; another one's single changes and reads do not feel it.
+//! One tenant sends as much as it can in every way; another tenant's single changes and reads are not delayed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,16 +13,16 @@ use tests::{Okta, Stack};
 
 use crate::postgres_away::only_answers_okta_understands;
 
-/// Changes and reads of the quiet tenant during each push.
+/// The number of changes and reads of the quiet tenant during each push.
 const CHANGES: usize = 8;
-/// What most of them may take, and what any. Programs that are not optimised share two cores with the push and other tests.
+/// The limits for the median and the maximum. Unoptimized builds share two cores with the push and other tests.
 const MEDIAN: Duration = Duration::from_secs(if cfg!(debug_assertions) { 4 } else { 1 });
 const SLOWEST: Duration = Duration::from_secs(if cfg!(debug_assertions) { 15 } else { 1 });
 
-/// Makes the n-th request of a push.
+/// Builds the n-th request of a push.
 type Nth<'a> = &'a dyn Fn(usize) -> RequestBuilder;
 
-/// Sends the n-th request of a push over so many connections until `stop`; says how many were taken.
+/// Sends requests over so many connections until `stop`; returns how many were accepted.
 async fn push(
     okta: &Okta,
     connections: usize,
@@ -33,7 +33,7 @@ async fn push(
     let one = async |n: usize| {
         let answer = okta.once(nth(n)).await;
         if answer.status == 429 {
-            // Less patient than it is asked to be.
+            // Waits less than `Retry-After`.
             tokio::time::sleep(Duration::from_secs(answer.retry_after().min(1))).await;
         }
         usize::from(answer.status < 300)
@@ -42,7 +42,7 @@ async fn push(
     answers.fold(0, async |taken, one| taken + one).await
 }
 
-/// Single changes and reads, one after the other; gives how long they took, the slowest last.
+/// Sends single changes and reads one after the other; returns their sorted durations.
 async fn quiet_day(okta: &Okta, phase: &str) -> Vec<Duration> {
     let mut took = Vec::new();
     for n in 0..CHANGES {
@@ -58,7 +58,7 @@ async fn quiet_day(okta: &Okta, phase: &str) -> Vec<Duration> {
     took
 }
 
-/// Ends a push, also when what it was for has failed.
+/// Stops a push even if the test fails.
 struct StopOnDrop(Arc<AtomicBool>);
 
 impl Drop for StopOnDrop {
@@ -77,7 +77,7 @@ fn bulk(n: usize) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_tenants_push_does_not_delay_another_ones_changes() {
+async fn one_tenants_push_does_not_delay_another_tenants_changes() {
     let stack = Stack::own().await;
     let (loud, quiet) = (stack.tenant("loud").await.okta(), stack.tenant("quiet").await.okta());
     let single = |company: &'static str| {
@@ -95,7 +95,7 @@ async fn one_tenants_push_does_not_delay_another_ones_changes() {
     ];
     for (phase, connections, nth) in phases {
         let stop = Arc::new(AtomicBool::new(false));
-        // A task of its own: what it measures is the server, not the push's own work.
+        // In a task of its own, to measure the server rather than the push.
         let day = tokio::spawn({
             let (quiet, stop) = (quiet.clone(), stop.clone());
             async move {
@@ -108,7 +108,7 @@ async fn one_tenants_push_does_not_delay_another_ones_changes() {
         let (median, slowest) = (took[took.len() / 2], took[took.len() - 1]);
         println!("{phase}: {taken} taken meanwhile, the quiet tenant waited {median:?}, at most {slowest:?}");
         assert!(median < MEDIAN && slowest < SLOWEST, "{phase}: {median:?}, {slowest:?}");
-        assert!(taken > 0, "{phase}: the push came to nothing");
+        assert!(taken > 0, "{phase}: nothing of the push was accepted");
     }
     only_answers_okta_understands(&loud);
     only_answers_okta_understands(&quiet);

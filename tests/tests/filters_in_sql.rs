@@ -1,7 +1,7 @@
-//! Lists as Postgres finds and sorts them, held to what the same filter and order mean in memory, over random resources,
+//! Lists that Postgres filters and sorts, compared with the same filter and order in memory, for random resources,
 //! filters and orders.
 //!
-//! `ROLLCALL_E2E_SEED` repeats a run: a failure prints it. `PROPTEST_CASES` is how many cases are tried.
+//! `ROLLCALL_E2E_SEED` repeats a run; it is printed. `PROPTEST_CASES` is the number of cases.
 
 mod generate;
 mod queries;
@@ -12,26 +12,26 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use database::list::{List, Mark, Page, Slice, Sort};
 use diesel_async::AsyncPgConnection;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
-use shared::postgres::list::{List, Mark, Page, Slice, Sort};
-use shared::scim::Filter;
+use scim::Filter;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use roster::{BASE, Kind, Roster};
 
-/// How many filters are tried of each kind of resource.
+/// The number of filters for each kind of resource.
 const FILTERS: u32 = 400;
-/// How many orders.
+/// The number of orders.
 const ORDERS: u32 = 60;
 
-/// A source of random cases, the same ones for the same seed.
+/// A source of random cases, determined by the seed.
 fn runner(cases: u32) -> TestRunner {
     static SEED: LazyLock<u64> = LazyLock::new(|| {
         let given = std::env::var("ROLLCALL_E2E_SEED").ok().and_then(|seed| seed.parse().ok());
-        given.unwrap_or_else(|| shared::id::new().as_u64_pair().1)
+        given.unwrap_or_else(|| platform::id::new().as_u64_pair().1)
     });
     println!("ROLLCALL_E2E_SEED={}", *SEED);
     let given = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
@@ -42,7 +42,7 @@ fn runner(cases: u32) -> TestRunner {
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
 }
 
-/// Holds each random case to `check`, and shrinks the one that fails.
+/// Runs `check` on random cases, and shrinks a failing one.
 fn hold<S: Strategy>(cases: u32, strategy: &S, check: impl AsyncFn(S::Value) -> Result<(), TestCaseError>) {
     let outcome = tokio::task::block_in_place(|| {
         runner(cases).run(strategy, |case| Handle::current().block_on(check(case)))
@@ -62,7 +62,7 @@ fn ids(page: &Page) -> Vec<Uuid> {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_finds_what_the_filter_matches() {
     let roster = Roster::fill(&mut runner(1)).await;
-    let (start, told) = (Instant::now(), AtomicUsize::new(0));
+    let (start, reported) = (Instant::now(), AtomicUsize::new(0));
     for kind in Kind::ALL {
         let resource_type = kind.resource_type(&roster.types);
         let filter = queries::filter(kind);
@@ -79,7 +79,7 @@ async fn postgres_finds_what_the_filter_matches() {
                 (Ok(list), Ok(expected)) => {
                     let page = read(&roster, &list, Slice::Index { offset: 0, count: 1000 }).await;
                     prop_assert_eq!(page.total, i64::try_from(expected.len()).ok());
-                    told.fetch_add(
+                    reported.fetch_add(
                         usize::from(!expected.is_empty() && expected.len() < roster.shown(kind).count()),
                         Ordering::Relaxed,
                     );
@@ -91,13 +91,17 @@ async fn postgres_finds_what_the_filter_matches() {
             Ok(())
         });
     }
-    let told = told.into_inner();
-    println!("{told} filters of {} selected some and not all, in {:?}", 2 * FILTERS, start.elapsed());
-    assert!(told * 5 > FILTERS as usize, "the filters hardly select anything");
+    let reported = reported.into_inner();
+    println!(
+        "{reported} of {} filters selected some resources but not all, in {:?}",
+        2 * FILTERS,
+        start.elapsed()
+    );
+    assert!(reported * 5 > FILTERS as usize, "most filters select nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_by_index_and_by_key_both_are_the_list_in_its_order() {
+async fn pages_by_index_and_by_key_are_the_sorted_list() {
     let roster = Roster::fill(&mut runner(1)).await;
     for kind in Kind::ALL {
         let resource_type = kind.resource_type(&roster.types);
@@ -143,7 +147,7 @@ async fn pages_by_index_and_by_key_both_are_the_list_in_its_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_stored_in_another_shape_fails_no_list() {
+async fn stored_values_of_unexpected_shape_fail_no_list() {
     let roster = Roster::fill(&mut runner(1)).await;
     roster.bend().await;
     for kind in Kind::ALL {
@@ -162,12 +166,12 @@ async fn what_is_stored_in_another_shape_fails_no_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn edges_of_paging_are_as_they_should_be() {
+async fn paging_works_at_its_limits() {
     let roster = Roster::fill(&mut runner(1)).await;
     let resource_type = &roster.types.user;
     let all: Vec<Uuid> = roster.shown(Kind::User).map(|(id, _)| id).collect();
     let total = i64::try_from(all.len()).unwrap();
-    let sort = |by: &str| Sort { by: shared::scim::path::AttrPath::new(by).unwrap(), descending: false };
+    let sort = |by: &str| Sort { by: scim::syntax::AttrPath::new(by).unwrap(), descending: false };
     for sort in [None, Some(sort("userName")), Some(sort("title"))] {
         let list = List::new(roster.tenant, resource_type, BASE, None, sort.as_ref()).unwrap();
         for (offset, count, expected, has_more) in [
@@ -187,9 +191,9 @@ async fn edges_of_paging_are_as_they_should_be() {
                 "{offset}+{count}"
             );
         }
-        // A mark of another order is after everybody.
+        // A mark of another type sorts after all resources.
         if sort.is_some() {
-            let last = Some(Mark { id: shared::id::new(), key: true.into() });
+            let last = Some(Mark { id: platform::id::new(), key: true.into() });
             assert!(
                 read(&roster, &list, Slice::After { last, count: 10, is_counted: true })
                     .await
@@ -202,7 +206,7 @@ async fn edges_of_paging_are_as_they_should_be() {
         ["shoeSize", "name", "password", "roles", "meta", "urn:ietf:params:scim:schemas:core:2.0:User"]
     {
         let refused = List::new(roster.tenant, resource_type, BASE, None, Some(&sort(path))).unwrap_err();
-        assert_eq!(refused.scim_type, Some(shared::scim::ScimType::InvalidPath), "{path}");
+        assert_eq!(refused.scim_type, Some(scim::ScimType::InvalidPath), "{path}");
     }
 }
 
@@ -211,15 +215,15 @@ async fn a_list_that_takes_too_long_is_given_up() {
     let roster = Roster::fill(&mut runner(1)).await;
     roster.run("alter table users rename to users_").await;
     let slow = "create view users as select id, tenant_id, user_name, user_name_key, external_id, resource, version, \
-                created_at, modified_at, folded from users_ where pg_sleep(1) is not null";
+                created_at, modified_at, search from users_ where pg_sleep(1) is not null";
     roster.run(slow).await;
     let filter = Filter::parse("title pr").unwrap();
     let list = List::new(roster.tenant, &roster.types.user, BASE, Some(&filter), None).unwrap();
     let start = Instant::now();
     let read = async |c: &mut AsyncPgConnection| list.page(c, Slice::Index { offset: 0, count: 10 }).await;
     let refused = roster.pool.bounded(read).await.unwrap_err();
-    assert_eq!(refused, shared::postgres::Error::TooBroad);
-    assert!(start.elapsed() < Duration::from_secs(10), "before it would count as an outage");
-    // And the connection serves the next one.
+    assert_eq!(refused, database::Error::TooBroad);
+    assert!(start.elapsed() < Duration::from_secs(10), "before the timeout that counts as an outage");
+    // The connection is still usable.
     assert!(roster.pool.ping().await.is_ok());
 }

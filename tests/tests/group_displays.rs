@@ -1,10 +1,10 @@
-//! What the members of a group are called: as the client said, else by their own names; and a group of nobody.
+//! The `display` of group members: the client's value, or else the user's name; and empty groups.
 
 use serde_json::{Value, json};
 use tests::okta::{PATCH_OP, group, person};
 use tests::{Okta, Stack};
 
-/// What each member is called, in the order of their ids.
+/// The displays of the members, ordered by id.
 fn displays(body: &Value) -> Vec<&str> {
     let members = body["members"].as_array().unwrap_or_else(|| panic!("no members in {body}"));
     members.iter().map(|member| member["display"].as_str().unwrap_or("-")).collect()
@@ -14,7 +14,7 @@ fn called(id: &str, display: &str) -> Value {
     json!({ "value": id, "display": display })
 }
 
-/// A tenant's client, and two people: Ada Lovelace, and one with a userName alone.
+/// A client and two users: Ada Lovelace, and one without a displayName.
 async fn two_people(stack: &Stack, tenant: &str) -> (Okta, [String; 2]) {
     let okta = stack.tenant(tenant).await.okta();
     let ada = okta.create(&person(&format!("ada@{tenant}.example"), "Ada", "Lovelace")).await.is(201).id();
@@ -25,7 +25,7 @@ async fn two_people(stack: &Stack, tenant: &str) -> (Okta, [String; 2]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_are_shown_with_their_names_and_the_names_that_clients_give_them() {
+async fn members_have_their_own_names_or_the_displays_that_clients_set() {
     let stack = Stack::shared().await;
     let (okta, [ada, bob]) = two_people(&stack, "called").await;
     let mut body = group("Called", &[]);
@@ -40,7 +40,7 @@ async fn members_are_shown_with_their_names_and_the_names_that_clients_give_them
         okta.with_body("POST", "/Groups/.search", &json!({ "filter": "displayName eq \"called\"" })).await;
     assert_eq!(displays(&search.is(200).resources()[0]), own);
 
-    // A client gives them names, in each of its ways; that is no new version of the group.
+    // A client sets displays in every way; that does not change the group's version.
     let path = format!("/Groups/{id}");
     body["members"] = json!([called(&ada, "The Countess"), called(&bob, "Bobby")]);
     let put = okta.with_body("PUT", &path, &body).await.is(200);
@@ -72,7 +72,7 @@ async fn members_are_shown_with_their_names_and_the_names_that_clients_give_them
     for (display, expected) in [("al", 1), ("AL", 1), ("Ada Lovelace", 0), ("BOB@called.example", 1)] {
         assert_eq!(found(display).await, expected, "{display}");
     }
-    // What the server showed and the client puts back is no name that the client gave: it follows the person's.
+    // A display that the server computed and the client sends back is not stored: it follows the user's name.
     let shown = okta.group(&id).await.is(200).body;
     okta.with_body("PUT", &path, &shown).await.is(200);
     okta.update(&bob, &json!({ "displayName": "Robert" })).await.is(200);
@@ -90,7 +90,7 @@ async fn members_are_shown_with_their_names_and_the_names_that_clients_give_them
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_for_a_member_is_kept_within_its_group_its_tenant_and_its_bounds() {
+async fn a_display_is_limited_to_its_group_tenant_and_length() {
     let stack = Stack::shared().await;
     let (okta, [ada, bob]) = two_people(&stack, "bounds").await;
     let mut body = group("First", &[]);
@@ -98,7 +98,7 @@ async fn a_name_for_a_member_is_kept_within_its_group_its_tenant_and_its_bounds(
     let first = okta.with_body("POST", "/Groups", &body).await.is(201).id();
     body["members"] = json!([ada]);
     let second = okta.with_body("POST", "/Groups", &body).await.is(201);
-    assert_eq!(displays(&second.body), ["Ada Lovelace"], "another group calls her by her name");
+    assert_eq!(displays(&second.body), ["Ada Lovelace"], "another group shows her name");
     let add = |display: Value| json!([{ "op": "add", "path": "members", "value": [{ "value": bob, "display": display }] }]);
     for (display, status) in [(json!("x".repeat(4_097)), 400), (json!("nul\u{0}"), 400)] {
         let refused = okta.patch_group(&first, add(display)).await.is_error(status);
@@ -114,7 +114,7 @@ async fn a_name_for_a_member_is_kept_within_its_group_its_tenant_and_its_bounds(
         displays(&okta.patch_group(&first, add(json!(long))).await.is(200).body),
         ["The Countess", &long]
     );
-    // What is no text is no name.
+    // A value that is not a string is no display.
     okta.patch_group(&first, json!([{ "op": "remove", "path": format!("members[value eq \"{bob}\"]") }]))
         .await
         .is(200);
@@ -131,7 +131,7 @@ async fn a_name_for_a_member_is_kept_within_its_group_its_tenant_and_its_bounds(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_of_nobody_says_so_unless_its_members_are_not_wanted() {
+async fn an_empty_group_has_empty_members_unless_they_are_excluded() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("nobody-in").await.okta();
     let made = okta.push_group("Empty").await.is(201);

@@ -1,4 +1,4 @@
-//! Groups (RFC 7643 §4.2) as a client meets them: members by row, `groups` on the people, versions, and what a tenant chose.
+//! Groups (RFC 7643 §4.2): members, `groups` of users, versions, and tenant settings.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tests::{Answer, Okta, Stack, Tenant, eventually};
 const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 const NOBODY: &str = "0192f7a0-0000-7000-8000-000000000000";
 
-/// A tenant with some people in it.
+/// A tenant with some users.
 struct Scene {
     stack: Shared,
     tenant: Tenant,
@@ -49,7 +49,7 @@ fn members(body: &Value) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_lives_as_its_client_says() {
+async fn a_group_is_created_changed_and_deleted() {
     let scene = Scene::of("group-life", 3).await;
     let [a, b, c] = [0, 1, 2].map(|n| scene.people[n].as_str());
 
@@ -96,7 +96,7 @@ async fn a_group_lives_as_its_client_says() {
     assert_eq!((&renamed.body["displayName"], members(&renamed.body)), (&json!("S"), vec![a, c]));
 
     scene.okta.delete(c).await.is(204);
-    assert_eq!(members(&scene.okta.group(&id).await.is(200).body), [a], "who is deleted is no member");
+    assert_eq!(members(&scene.okta.group(&id).await.is(200).body), [a], "a deleted user is not a member");
     scene.okta.send(scene.okta.request("DELETE", &format!("/Groups/{id}"))).await.is(204);
     for method in ["GET", "DELETE"] {
         scene.okta.send(scene.okta.request(method, &format!("/Groups/{id}"))).await.is_error(404);
@@ -105,7 +105,7 @@ async fn a_group_lives_as_its_client_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_and_groups_are_shown_only_if_they_are_asked_for() {
+async fn members_and_groups_can_be_selected_and_excluded() {
     let scene = Scene::of("group-shown", 1).await;
     let a = scene.people[0].as_str();
     let id = scene.group("Shown", &[a]).await.is(201).id();
@@ -130,7 +130,7 @@ async fn members_and_groups_are_shown_only_if_they_are_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_guards_a_group() {
+async fn conditional_requests_check_the_version() {
     let scene = Scene::of("group-version", 1).await;
     let a = scene.people[0].as_str();
     let made = scene.group("Guarded", &[]).await.is(201);
@@ -142,11 +142,11 @@ async fn a_version_guards_a_group() {
 
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": a }] }]);
     let new = scene.okta.patch_group(&id, add.clone()).await.is(200).header("etag").to_owned();
-    assert_ne!(new, old, "a member more is another version");
+    assert_ne!(new, old, "another member changes the version");
     assert_eq!(
         scene.okta.patch_group(&id, add.clone()).await.is(200).header("etag"),
         new,
-        "who is in it already changes nothing"
+        "an existing member changes nothing"
     );
     scene.conditionally("GET", &id, ("If-None-Match", &old), &json!({})).await.is(200);
 
@@ -160,7 +160,7 @@ async fn a_version_guards_a_group() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_member_is_refused_or_left_out_as_the_tenant_chose() {
+async fn an_unknown_member_is_rejected_or_skipped_by_the_tenants_setting() {
     let scene = Scene::of("group-unknown", 1).await;
     let a = scene.people[0].as_str();
     for unknown in [NOBODY, "not-an-id"] {
@@ -189,7 +189,7 @@ async fn an_unknown_member_is_refused_or_left_out_as_the_tenant_chose() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_tenants_groups_and_people_are_nobodys() {
+async fn another_tenants_groups_and_users_are_not_found() {
     let scene = Scene::of("group-own", 1).await;
     let other = Scene::of("group-other", 1).await;
     let id = scene.group("Mine", &[&scene.people[0]]).await.is(201).id();
@@ -204,7 +204,7 @@ async fn another_tenants_groups_and_people_are_nobodys() {
     assert_eq!(other.okta.get("/Groups").await.is(200).total(), 0);
 }
 
-/// Okta pushes up to 256 members a PATCH, and does not want 100,000 back each time.
+/// Okta pushes up to 256 members per PATCH, and does not want 100,000 in each answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_patch_of_a_large_group_is_answered_without_its_members() {
     const MANY: usize = 1_001;
@@ -227,7 +227,7 @@ async fn a_patch_of_a_large_group_is_answered_without_its_members() {
     let people: Vec<&str> = ids.iter().map(String::as_str).collect();
     let made = scene.group("Large", &people[..1_000]).await.is(201);
     let id = made.id();
-    assert_eq!(members(&made.body).len(), 1_000, "a POST shows what it made");
+    assert_eq!(members(&made.body).len(), 1_000, "a POST returns the whole group");
 
     let rename = json!([{ "op": "replace", "path": "displayName", "value": "Larger" }]);
     assert_eq!(members(&scene.okta.patch_group(&id, rename).await.is(200).body).len(), 1_000);

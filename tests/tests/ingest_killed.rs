@@ -1,4 +1,4 @@
-//! Ingest dies in the middle of a push: whoever got no answer asks again, and there is one account each in the end.
+//! Ingest is killed during a push: clients without an answer retry, and each user has one account in the end.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tests::{Okta, Stack, check, eventually};
 
 const PEOPLE: usize = 600;
 
-/// Asks until it is answered, as an admin who presses "retry" does: a connection that breaks is no answer.
+/// Retries until there is an answer, like an admin who presses "retry"; a broken connection is no answer.
 async fn insist(okta: &Okta, n: usize) -> Pushed {
     let user = somebody("door", n);
     let user_name = user["userName"].as_str().unwrap().to_owned();
@@ -37,7 +37,7 @@ async fn ingest_is_killed_twice() {
     };
     let push = stream::iter(0..PEOPLE).map(|n| insist(&okta, n)).buffer_unordered(16).collect::<Vec<_>>();
     let (mut pushed, ()) = tokio::join!(push, saboteur);
-    // Who asked again after the first request had been applied was told so: there is such a person.
+    // A retry after the first request had been applied may be a conflict: then the user exists.
     for person in &mut pushed {
         if person.answer.status == 409 {
             let found = okta.find(&person.user_name).await.is(200);

@@ -1,4 +1,4 @@
-//! API keys: how they are shown, used, told apart, limited and revoked.
+//! API keys: use, rotation, scopes, expiry and revocation.
 
 use std::time::{Duration, Instant};
 
@@ -10,37 +10,37 @@ async fn status(okta: &Okta) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_opens_by_basic_and_by_bearer() {
+async fn a_key_works_with_basic_and_bearer() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("opens").await;
     let (origin, key) = (stack.origin(), &tenant.key.api_key);
     assert_eq!(tenant.key.username, "opens");
     assert_eq!(status(&Okta::basic(&origin, "opens", key)).await, 200);
-    assert_eq!(status(&Okta::basic(&origin, "OPENS", key)).await, 200, "a subdomain has no case");
+    assert_eq!(status(&Okta::basic(&origin, "OPENS", key)).await, 200, "a subdomain is case-insensitive");
     assert_eq!(status(&Okta::bearer(&origin, key)).await, 200);
     assert_eq!(
         status(&Okta::with(&origin, Some(format!("bearer {key}")))).await,
         200,
-        "a scheme has no case (RFC 9110 §11.1)"
+        "a scheme is case-insensitive (RFC 9110 §11.1)"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_keys_live_at_once_and_a_revoked_one_is_refused_everywhere_within_a_second() {
+async fn two_keys_work_at_once_and_a_revoked_one_is_rejected_everywhere_within_a_second() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("rotation").await;
     let new = Key::add(&stack, "rotation", "scim").await;
     let at = |key: &Key| [0, 1].map(|n| Okta::basic(&stack.origin_of(n), &key.username, &key.api_key));
     let (old_clients, new_clients) = (at(&tenant.key), at(&new));
     for client in old_clients.iter().chain(&new_clients) {
-        // Twice: from now on the key is cached.
+        // Twice, so that the key is cached.
         assert_eq!((status(client).await, status(client).await), (200, 200));
     }
 
     stack.rollcall(&["key", "revoke", "rotation", tenant.key.prefix()]).await.well();
     let revoked = Instant::now();
     for client in &old_clients {
-        eventually("the old key is refused", Duration::from_secs(5), async || {
+        eventually("the old key is rejected", Duration::from_secs(5), async || {
             (status(client).await == 401).then_some(())
         })
         .await;
@@ -64,7 +64,7 @@ async fn two_keys_live_at_once_and_a_revoked_one_is_refused_everywhere_within_a_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_opens_only_its_scopes() {
+async fn a_key_is_limited_to_its_scopes() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("scopes").await;
     let (scim, events) =
@@ -85,7 +85,7 @@ async fn a_key_opens_only_its_scopes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_key_opens_nothing() {
+async fn an_expired_key_is_rejected() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("expiry").await;
     let key = Key::add(&stack, "expiry", "scim").await;
@@ -96,9 +96,9 @@ async fn an_expired_key_opens_nothing() {
         key.prefix()
     );
     stack.db().execute(&expire).await;
-    // One knows the key from before, to the other it is new.
+    // The first ingest has the key cached, the second has not.
     second.get("/Users").await.is_error(401);
-    eventually("the cached key is refused", Duration::from_secs(5), async || {
+    eventually("the cached key is rejected", Duration::from_secs(5), async || {
         (status(&first).await == 401).then_some(())
     })
     .await;
@@ -106,7 +106,7 @@ async fn an_expired_key_opens_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_stands_nowhere_in_clear() {
+async fn keys_are_stored_only_as_hashes() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("clear").await;
     assert_eq!(status(&tenant.okta()).await, 200);
@@ -115,7 +115,7 @@ async fn a_key_stands_nowhere_in_clear() {
     assert!(!row.to_string().contains(&tenant.key.api_key), "{row}");
     assert_eq!(row["sha256"].as_str().unwrap().len(), 64);
     let used = || stack.db();
-    eventually("its use is noted", Duration::from_secs(20), async || {
+    eventually("its use is recorded", Duration::from_secs(20), async || {
         let query = format!("select 1 from key_uses where key_id = '{}'", row["id"].as_str().unwrap());
         (used().count(&query).await == 1).then_some(())
     })

@@ -1,4 +1,4 @@
-//! The deadline passes before the worker answers: 429, and the repeated request gets what the first one made.
+//! The deadline passes before the worker answers: 429, and the repeated request gets the outcome of the first.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ async fn hasty_stack() -> (Stack, Tenant, Okta) {
     (stack, tenant, okta)
 }
 
-/// Nothing is queued and nobody holds a command: each one asked for has its verdict.
+/// Waits until each command has its verdict.
 async fn all_decided(stack: &Stack) {
     check::settled(stack).await;
     eventually("each command has its verdict", Duration::from_secs(20), async || {
-        (stack.db().count("select 1 from commands where state = 'abandoned'").await == 0).then_some(())
+        (stack.db().count("select 1 from commands where delivery = 'expired'").await == 0).then_some(())
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_late_create_is_queued_and_its_repetition_gets_the_first_ones_user() {
+async fn a_late_create_is_queued_and_its_repetition_gets_the_same_user() {
     let (stack, _tenant, okta) = hasty_stack().await;
     let user = person("late@late.example", "La", "Te");
     let post = || okta.request("POST", "/Users").body(user.to_string());
@@ -35,31 +35,31 @@ async fn a_late_create_is_queued_and_its_repetition_gets_the_first_ones_user() {
     assert!((1..=60).contains(&late.retry_after()), "{}", late.retry_after());
     assert!(late.detail().to_lowercase().contains("queued"), "{}", late.detail());
     assert_eq!(stack.db().count("select 1 from users").await, 0);
-    let abandoned = stack.db().one("select * from commands").await;
-    assert_eq!(abandoned["state"], "abandoned");
+    let expired = stack.db().one("select * from commands").await;
+    assert_eq!(expired["delivery"], "expired");
 
     stack.workers[0].thaw();
-    let row = eventually("it is applied all the same", Duration::from_secs(10), async || {
+    let row = eventually("it is applied anyway", Duration::from_secs(10), async || {
         stack.db().rows("select * from users").await.pop()
     })
     .await;
-    let unclaimed = stack.db().one("select * from commands").await;
-    assert_eq!((&unclaimed["state"], &unclaimed["status"]), (&json!("unclaimed"), &json!(201)));
+    let undelivered = stack.db().one("select * from commands").await;
+    assert_eq!((&undelivered["delivery"], &undelivered["status"]), (&json!("undelivered"), &json!(201)));
 
     let again = okta.once(post()).await.is(201);
-    assert_eq!(json!(again.id()), row["id"], "the first one's user");
+    assert_eq!(json!(again.id()), row["id"], "the user of the first request");
     assert_eq!(again.header("location"), again.body["meta"]["location"].as_str().unwrap());
     assert_eq!(stack.db().count("select 1 from users").await, 1);
     assert_eq!(
-        stack.db().count("select 1 from commands where state = 'unclaimed'").await,
+        stack.db().count("select 1 from commands where delivery = 'undelivered'").await,
         0,
-        "it is handed out once"
+        "the outcome is delivered once"
     );
     okta.once(post()).await.is_error_of(409, "uniqueness");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_late_change_is_handed_out_only_while_it_is_the_truth() {
+async fn a_late_outcome_is_delivered_only_while_it_still_holds() {
     let (stack, _tenant, okta) = hasty_stack().await;
     let id = okta.create(&person("c@late.example", "Chan", "Ge")).await.is(201).id();
     let patch = |title: &str| {
@@ -73,10 +73,10 @@ async fn a_late_change_is_handed_out_only_while_it_is_the_truth() {
     assert_eq!(okta.user(&id).await.body["title"], "First");
     let version = okta.user(&id).await.header("etag").to_owned();
 
-    // Still the truth: handed out, nothing is applied twice.
+    // The outcome still holds: it is delivered, and nothing is applied twice.
     assert_eq!(okta.once(patch("First")).await.is(200).header("etag"), version);
 
-    // No more the truth: it is a new change, and applied as such.
+    // The outcome no longer holds: the request is a new change.
     stack.workers[0].freeze();
     okta.once(patch("Second")).await.is_error(429);
     stack.workers[0].thaw();
@@ -88,17 +88,17 @@ async fn a_late_change_is_handed_out_only_while_it_is_the_truth() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_answered_429_never_overrides_what_was_acknowledged_after_it() {
+async fn a_change_answered_429_never_overrides_a_later_acknowledged_one() {
     let (stack, _tenant, okta) = hasty_stack().await;
     let broker = stack.broker().await;
     let id = okta.create(&person("o@late.example", "Or", "Der")).await.is(201).id();
 
-    // An old "active: true" is taken by a worker that hangs …
+    // A worker that hangs holds an old "active: true" …
     stack.workers[0].freeze();
     let body = json!({ "schemas": [tests::okta::PATCH_OP], "Operations": [{ "op": "replace", "value": { "active": true, "title": "Old" } }] });
     let old = okta.request("PATCH", &format!("/Users/{id}")).body(body.to_string());
     okta.once(old.try_clone().unwrap()).await.is_error(429);
-    // … and stays with it, while another worker takes a later change.
+    // … while another worker applies a later change.
     stack.spare_worker.restart().await;
     let later = okta.set_active(&id, false).await.is(200);
     assert_eq!(later.body["active"], json!(false));
@@ -107,14 +107,14 @@ async fn what_was_answered_429_never_overrides_what_was_acknowledged_after_it() 
     all_decided(&stack).await;
     assert_eq!(broker.ready("rollcall.commands").await, 0);
     let user = okta.user(&id).await.is(200);
-    assert_eq!(user.body["active"], json!(false), "the old change brought back who was deactivated since");
+    assert_eq!(user.body["active"], json!(false), "the old change restored a user who was deactivated later");
     assert_eq!(user.body.get("title"), None);
-    // Its sender repeats it: now it is a new change, later than the deactivation.
+    // Its client repeats it: now it is a new change, later than the deactivation.
     assert_eq!(okta.once(old).await.is(200).body["active"], json!(true));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_late_create_is_handed_out_once_as_it_is_now_and_not_when_it_is_gone() {
+async fn a_late_create_is_delivered_once_with_the_current_user_and_not_after_deletion() {
     let (stack, _tenant, okta) = hasty_stack().await;
     let users = ["twice@late.example", "changed@late.example", "gone@late.example"];
     let users = users.map(|name| person(name, "La", "Te"));
@@ -127,7 +127,7 @@ async fn a_late_create_is_handed_out_once_as_it_is_now_and_not_when_it_is_gone()
     stack.workers[0].thaw();
     all_decided(&stack).await;
 
-    // Asked twice at once: one gets it, to the other it is taken.
+    // Two concurrent repetitions: one gets the outcome, for the other the name is taken.
     let (one, two) = tokio::join!(post(0), post(0));
     let mut statuses = [one.status, two.status];
     statuses.sort_unstable();
@@ -140,12 +140,12 @@ async fn a_late_create_is_handed_out_once_as_it_is_now_and_not_when_it_is_gone()
 
     let gone = okta.find("gone@late.example").await.resources()[0]["id"].as_str().unwrap().to_owned();
     okta.delete(&gone).await.is(204);
-    assert_ne!(post(2).await.is(201).id(), gone, "a new change, since the first one's user is gone");
+    assert_ne!(post(2).await.is(201).id(), gone, "a new change, because the first user was deleted");
     assert_eq!(stack.db().count("select 1 from users").await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reads_go_on_while_no_worker_answers() {
+async fn reads_work_while_no_worker_answers() {
     let (stack, _tenant, okta) = hasty_stack().await;
     let id = okta.create(&person("r@late.example", "Re", "Ad")).await.is(201).id();
     stack.workers[0].freeze();
@@ -156,7 +156,7 @@ async fn reads_go_on_while_no_worker_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_late_group_is_handed_to_its_repetition_and_a_repetition_on_purpose_makes_another() {
+async fn a_repeated_post_gets_a_late_group_and_another_post_makes_a_second_group() {
     let (stack, _tenant, okta) = hasty_stack().await;
     let readers = group("Readers", &[]);
     let post = || okta.once(okta.request("POST", "/Groups").body(readers.to_string()));
@@ -166,13 +166,13 @@ async fn a_late_group_is_handed_to_its_repetition_and_a_repetition_on_purpose_ma
     all_decided(&stack).await;
     let first = stack.db().one("select id from groups").await;
 
-    assert_eq!(json!(post().await.is(201).id()), first["id"], "the first one's group");
-    assert_ne!(json!(post().await.is(201).id()), first["id"], "there may be two of a name");
+    assert_eq!(json!(post().await.is(201).id()), first["id"], "the group of the first request");
+    assert_ne!(json!(post().await.is(201).id()), first["id"], "two groups may have one name");
     assert_eq!(stack.db().count("select 1 from groups").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_ingest_that_died_told_nobody_is_handed_to_the_repetition_at_another() {
+async fn an_outcome_that_a_killed_ingest_did_not_deliver_is_delivered_by_another() {
     let stack = Stack::start(Options { ingests: 2, ..Options::default() }).await;
     let tenant = stack.tenant("died").await;
     let [dying, other] = [0, 1].map(|n| tenant.okta_at(&stack.origin_of(n)));
@@ -191,9 +191,9 @@ async fn what_an_ingest_that_died_told_nobody_is_handed_to_the_repetition_at_ano
         asked.await.unwrap().unwrap_err();
     }
     stack.workers[0].start();
-    // A second later nobody would still be told.
+    // After a second the outcome counts as undelivered.
     let made = eventually("both are made", Duration::from_secs(20), async || {
-        let made = "select resource_id from commands where state = 'decided' and status = 201 \
+        let made = "select resource_id from commands where delivery = 'replied' and status = 201 \
             and decided_at < now() - interval '1 second' order by change desc";
         let made = stack.db().rows(made).await;
         (made.len() == 2).then_some(made)
@@ -202,10 +202,10 @@ async fn what_an_ingest_that_died_told_nobody_is_handed_to_the_repetition_at_ano
 
     for n in [0, 1] {
         let again = other.once(post(&other, n)).await.is(201);
-        assert_eq!(json!(again.id()), made[n]["resource_id"], "what the first one made");
+        assert_eq!(json!(again.id()), made[n]["resource_id"], "the resource of the first request");
     }
-    eventually("it stands there that they were told", Duration::from_secs(10), async || {
-        (stack.db().count("select 1 from commands where state = 'claimed' and status = 201").await == 2)
+    eventually("they are marked as delivered", Duration::from_secs(10), async || {
+        (stack.db().count("select 1 from commands where delivery = 'delivered' and status = 201").await == 2)
             .then_some(())
     })
     .await;

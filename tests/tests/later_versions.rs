@@ -1,15 +1,16 @@
-//! What another version of Rollcall wrote: settings, schemas and events that this one does not know cost nothing but themselves.
+//! Data of other versions of Rollcall: unknown settings, schemas and events are ignored without affecting anything
+//! else.
 
 use std::time::Duration;
 
+use amqp::{dead, topology};
 use serde_json::{Value, json};
-use shared::amqp::{dead, topology};
 use tests::broker::header;
 use tests::okta::person;
 use tests::{Stack, check, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_that_cannot_be_read_cost_nothing_but_themselves() {
+async fn unreadable_settings_affect_nothing_else() {
     let stack = Stack::own().await;
     let tenant = stack.tenant("later").await;
     let (okta, db, content) = (tenant.okta(), stack.db(), tenant.content());
@@ -37,10 +38,10 @@ async fn settings_that_cannot_be_read_cost_nothing_but_themselves() {
         log.contains("on_duplicate") && !log.contains("merge"),
         "the setting is named, not its value: {log}"
     );
-    let warned = log.matches("settings of a tenant cannot be read").count();
+    let warned = log.matches("tenant settings that cannot be read").count();
     assert_eq!(warned, 4, "once per change: {log}");
 
-    // Whoever mends one setting keeps the others, of whatever version.
+    // Changing one setting keeps the others, even unknown ones.
     let later = json!({ "on_duplicate": "merge", "of_a_later_version": 1, "locale": 5 });
     db.execute(&format!("update tenants set settings = '{later}' where name = 'later'")).await;
     tenant.set(&stack, &["locale=fr", "unknown_members=skip"]).await;
@@ -52,7 +53,7 @@ async fn settings_that_cannot_be_read_cost_nothing_but_themselves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_schema_that_cannot_be_read_is_left_out() {
+async fn an_unreadable_schema_is_ignored() {
     let stack = Stack::own().await;
     let tenant = stack.tenant("schemas").await;
     let (okta, db) = (tenant.okta(), stack.db());
@@ -66,18 +67,18 @@ async fn a_schema_that_cannot_be_read_is_left_out() {
     let id = okta.create(&person("ada@schemas.example", "Ada", "S")).await.is(201).id();
     okta.set_active(&id, false).await.is(200);
     assert_eq!(stack.broker().await.ready(topology::DEAD).await, 0);
-    assert!(stack.workers[0].log().contains("a registered schema cannot be read"));
+    assert!(stack.workers[0].log().contains("a registered schema that cannot be read"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_of_types_that_the_notifier_does_not_know_are_ignored() {
+async fn events_of_unknown_types_are_ignored() {
     let stack = Stack::own().await;
     let tenant = stack.tenant("events").await;
     let id = tenant.okta().create(&person("ada@events.example", "Ada", "E")).await.is(201).id();
     let broker = stack.broker().await;
     let event = |kind: &str, data: Value| {
         json!({
-            "specversion": "1.0", "type": kind, "source": "urn:rollcall", "id": shared::id::new(),
+            "specversion": "1.0", "type": kind, "source": "urn:rollcall", "id": platform::id::new(),
             "tenant": "events", "data": data
         })
     };
@@ -86,10 +87,10 @@ async fn events_of_types_that_the_notifier_does_not_know_are_ignored() {
         broker.event(&event(kind, user.clone())).await;
         broker.event(&event(kind, json!("of another shape"))).await;
     }
-    // One that it knows, with more in it than it knows; and one that it knows and cannot read.
+    // A known type with unknown members, and a known type that is malformed.
     broker.event(&event("user.updated", user)).await;
     broker.event(&event("user.updated", json!({ "user": 7 }))).await;
-    let letters = eventually("the malformed one is dead", Duration::from_secs(20), async || {
+    let letters = eventually("the malformed one is dead-lettered", Duration::from_secs(20), async || {
         let letters = broker.peek(topology::DEAD).await;
         (!letters.is_empty()).then_some(letters)
     })

@@ -1,5 +1,5 @@
-//! The leaver's rule over HTTP: a request that makes somebody inactive does not fail because of anything else in it, and
-//! says what it left; a blank member makes nobody leave a group.
+//! The leaver rule: a request that deactivates a user does not fail because of anything else in it, and reports what it
+//! ignored. A blank member removes nobody from a group.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tests::{Answer, Okta, Stack, Tenant, eventually};
 const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 const BULK: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
 
-/// A tenant with somebody whose name is taken, and somebody new for each case.
+/// A tenant with a taken name, and a new user for each case.
 struct Scene {
     stack: Shared,
     tenant: Tenant,
@@ -29,14 +29,15 @@ impl Scene {
         Self { stack, tenant, okta, made: 0 }
     }
 
-    /// The id and the body of somebody new and active.
+    /// The id and body of a new, active user.
     async fn somebody(&mut self) -> (String, Value) {
         self.made += 1;
         let body = person(&format!("p{}@leave.example", self.made), "Lea", "Ver");
         (self.okta.create(&body).await.is(201).id(), body)
     }
 
-    /// The answer is 200 with what is stored: archived, with all that somebody must have; and tells what was left.
+    /// Asserts that the answer is 200 with the stored, archived user, with all required attributes, and lists what was
+    /// ignored.
     async fn assert_left(&self, id: &str, sent: &Value, answer: Answer, ignored: &str, case: &str) {
         assert_eq!(answer.status, 200, "{case}: {}", answer.text);
         assert_eq!(answer.header("rollcall-ignored"), ignored, "{case}");
@@ -49,7 +50,7 @@ impl Scene {
     }
 }
 
-/// What stands beside `active: false`, the status that it has alone, and what is told to be left.
+/// Operations beside `active: false`, the status each has alone, and the ignored attributes.
 fn operations() -> Vec<(Value, u16, &'static str)> {
     let mut cases = vec![
         (json!({ "op": "remove", "path": "emails" }), 400, "emails"),
@@ -81,7 +82,7 @@ fn operations() -> Vec<(Value, u16, &'static str)> {
         (json!({ "op": "replace", "value": { "userName": "taken@leave.example" } }), 409, "userName"),
         (json!({ "op": "remove" }), 400, "Operations"),
         (json!({ "op": "replace", "path": "title" }), 400, "title"),
-        // Alone it is ignored too.
+        // Ignored even alone.
         (json!({ "op": "replace", "path": "companyName", "value": "Acme" }), 200, "companyName"),
     ];
     let long = json!({ "op": "replace", "path": "displayName", "value": "x".repeat(5_000) });
@@ -90,7 +91,7 @@ fn operations() -> Vec<(Value, u16, &'static str)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_patch_that_deactivates_does_not_fail_for_what_stands_beside() {
+async fn a_patch_that_deactivates_does_not_fail_because_of_other_operations() {
     let mut scene = Scene::of("leave-patch").await;
     let deactivations = [
         json!({ "op": "Replace", "path": "active", "value": "False" }),
@@ -106,7 +107,7 @@ async fn a_patch_that_deactivates_does_not_fail_for_what_stands_beside() {
 
         let leave = &deactivations[n % deactivations.len()];
         let both = if n % 2 == 0 { json!([leave, operation]) } else { json!([operation, leave]) };
-        // And the same again, for somebody archived already.
+        // And again, for a user who is archived already.
         for _ in 0..2 {
             let answer = scene.okta.patch(&id, both.clone()).await;
             scene.assert_left(&id, &sent, answer, ignored, &both.to_string()).await;
@@ -117,7 +118,7 @@ async fn a_patch_that_deactivates_does_not_fail_for_what_stands_beside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_that_deactivates_needs_nothing_else() {
+async fn a_put_that_deactivates_needs_no_other_attributes() {
     let mut scene = Scene::of("leave-put").await;
     let without = |body: &Value, name: &str| {
         let mut body = body.clone();
@@ -168,8 +169,8 @@ async fn a_put_that_deactivates_needs_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_left_is_told_in_bulk_later_and_in_the_log() {
-    let mut scene = Scene::of("leave-told").await;
+async fn ignored_attributes_are_reported_in_bulk_asynchronously_and_in_the_log() {
+    let mut scene = Scene::of("leave-reported").await;
     let (id, sent) = scene.somebody().await;
     let operations = json!([
         { "op": "replace", "value": { "active": false, "emails": [] } },
@@ -180,10 +181,14 @@ async fn what_was_left_is_told_in_bulk_later_and_in_the_log() {
         { "method": "PATCH", "path": format!("/Users/{id}"), "data": patch },
         { "method": "PUT", "path": format!("/Users/{id}"), "data": { "active": false } },
     ]});
-    let told = scene.okta.with_body("POST", "/Bulk", &bulk).await.is(200).body["Operations"].clone();
-    assert_eq!((&told[0]["status"], &told[1]["status"]), (&json!("200"), &json!("200")), "{told}");
-    assert_eq!(told[0]["ignored"], json!(["companyName", "emails"]));
-    assert_eq!(told[1]["ignored"], json!(["userName", "name", "emails"]));
+    let reported = scene.okta.with_body("POST", "/Bulk", &bulk).await.is(200).body["Operations"].clone();
+    assert_eq!(
+        (&reported[0]["status"], &reported[1]["status"]),
+        (&json!("200"), &json!("200")),
+        "{reported}"
+    );
+    assert_eq!(reported[0]["ignored"], json!(["companyName", "emails"]));
+    assert_eq!(reported[1]["ignored"], json!(["userName", "name", "emails"]));
     let stored = scene.okta.user(&id).await.is(200).body;
     assert_eq!((&stored["active"], &stored["emails"]), (&json!(false), &sent["emails"]));
 
@@ -191,12 +196,15 @@ async fn what_was_left_is_told_in_bulk_later_and_in_the_log() {
     let request = scene.okta.request("PATCH", &format!("/Users/{later}")).header("Prefer", "respond-async");
     let promised = scene.okta.once(request.body(patch.to_string())).await.is(202);
     let path = format!("/Async/{}", promised.header("set-txn"));
-    let told = eventually("the outcome", Duration::from_secs(20), async || {
+    let reported = eventually("the outcome", Duration::from_secs(20), async || {
         let answer = scene.okta.get(&path).await;
         (answer.status == 200).then_some(answer.body)
     })
     .await;
-    assert_eq!((&told["status"], &told["ignored"]), (&json!("200"), &json!(["companyName", "emails"])));
+    assert_eq!(
+        (&reported["status"], &reported["ignored"]),
+        (&json!("200"), &json!(["companyName", "emails"]))
+    );
 
     let log = rows(&scene.stack, &scene.tenant.key, &format!("/activity?user={later}")).await;
     assert_eq!(
@@ -205,19 +213,19 @@ async fn what_was_left_is_told_in_bulk_later_and_in_the_log() {
         "{log:?}"
     );
     assert_eq!(log[0]["ignored"], Value::Null);
-    assert!(!json!(log).to_string().contains("secret.example"), "the log has a value: {log:?}");
-    let said = scene.stack.rollcall(&["activity", "leave-told", "--user", &id]).await.well();
+    assert!(!json!(log).to_string().contains("secret.example"), "the log contains a value: {log:?}");
+    let said = scene.stack.rollcall(&["activity", "leave-reported", "--user", &id]).await.well();
     assert!(
         said.out.contains("companyName emails") && said.out.contains("userName name emails"),
         "{}",
         said.out
     );
     let learners = rows(&scene.stack, &scene.tenant.key, "/reports/learners").await;
-    assert_eq!(learners.len(), 1, "whoever left is in no report: {learners:?}");
+    assert_eq!(learners.len(), 1, "archived users are in no report: {learners:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_and_what_another_has_changed_is_refused_all_the_same() {
+async fn malformed_requests_and_failed_preconditions_are_still_rejected() {
     let mut scene = Scene::of("leave-not").await;
     let (id, _) = scene.somebody().await;
     let leave = json!({ "op": "replace", "value": { "active": false } });
@@ -236,7 +244,7 @@ async fn what_cannot_be_read_and_what_another_has_changed_is_refused_all_the_sam
     let stale = scene.okta.request("PATCH", &format!("/Users/{id}")).header("If-Match", "W/\"7\"");
     scene.okta.send(stale.body(body.to_string())).await.is_error(412);
     assert_eq!(scene.okta.user(&id).await.is(200).body["active"], true);
-    let nobody = format!("/Users/{}", shared::id::new());
+    let nobody = format!("/Users/{}", platform::id::new());
     scene.okta.with_body("PUT", &nobody, &json!({ "active": false })).await.is_error(404);
     scene.okta.create(&json!({ "userName": "new@leave.example", "active": false })).await.is_error(400);
 }
@@ -263,7 +271,7 @@ async fn an_unknown_attribute_by_path_is_ignored_and_named() {
     assert_eq!(scene.okta.patch(&id, beside).await.is(200).body["title"], "T");
     let filter = json!([{ "op": "replace", "path": "emails[foo eq \"x\"].value", "value": "x" }]);
     scene.okta.patch(&id, filter).await.is_error_of(400, "invalidFilter");
-    // What comes along in a larger value is ignored without a word, in a PATCH as in a POST.
+    // Unknown attributes inside a larger value are ignored without a report, in a PATCH as in a POST.
     let along =
         scene.okta.patch(&id, json!([{ "op": "replace", "value": { "companyName": "x" } }])).await.is(200);
     assert_eq!(along.header("rollcall-ignored"), "");
@@ -276,7 +284,7 @@ async fn an_unknown_attribute_by_path_is_ignored_and_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_without_an_id_makes_nobody_leave() {
+async fn a_member_without_an_id_removes_nobody() {
     let mut scene = Scene::of("leave-blank").await;
     let ((a, _), (b, _)) = (scene.somebody().await, scene.somebody().await);
     let team = scene.okta.with_body("POST", "/Groups", &group("Team", &[&a, &b])).await.is(201).id();

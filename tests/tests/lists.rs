@@ -1,4 +1,4 @@
-//! Lists (RFC 7644 §3.4.2, RFC 9865): filters, order, pages by index and by cursor, over people, groups and both.
+//! Lists (RFC 7644 §3.4.2, RFC 9865): filters, sorting, pages by index and by cursor, for users, groups and both.
 
 use serde_json::{Value, json};
 use tests::okta::{encode, person};
@@ -6,7 +6,7 @@ use tests::{Answer, Okta, Stack};
 
 const NAMES: [&str; 7] = ["eve", "Ann", "bob", "dan", "Cid", "fay", "gus"];
 
-/// A tenant with seven people, in an order that is not that of their names, and two groups.
+/// A tenant with seven users, not in the order of their names, and two groups.
 pub async fn scene(name: &str) -> Okta {
     let stack = Stack::shared().await;
     let okta = stack.tenant(name).await.okta();
@@ -21,7 +21,7 @@ pub async fn scene(name: &str) -> Okta {
     okta
 }
 
-/// The given names, else the displayNames, in the order of the list.
+/// The given names or displayNames, in the order of the list.
 pub fn names(answer: &Answer) -> Vec<String> {
     let name = |resource: &Value| {
         let name = resource["name"]["givenName"].as_str().or_else(|| resource["displayName"].as_str());
@@ -74,10 +74,10 @@ async fn members_are_found_by_and_with_their_group() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_kept_over_all_pages() {
+async fn sorting_spans_all_pages() {
     let okta = scene("list-order").await;
     let list = async |query: &str| okta.get(&format!("/Users?{query}")).await.is(200);
-    assert_eq!(names(&list("").await), NAMES, "without an order, as they came");
+    assert_eq!(names(&list("").await), NAMES, "without sorting, in the order of creation");
     let ascending = ["Ann", "bob", "Cid", "dan", "eve", "fay", "gus"];
     assert_eq!(names(&list("sortBy=name.givenName").await), ascending);
     let mut descending = ascending;
@@ -100,7 +100,7 @@ async fn an_order_is_kept_over_all_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_keeps_within_its_bounds() {
+async fn a_page_is_within_its_limits() {
     let okta = scene("list-bounds").await;
     for (query, start, length) in [
         ("startIndex=0&count=2", 1, 2),
@@ -119,12 +119,12 @@ async fn a_page_keeps_within_its_bounds() {
     }
 }
 
-/// The pages of a query by cursor, from the first to the last.
+/// All pages of a query by cursor.
 async fn pages(okta: &Okta, path: &str) -> Vec<Answer> {
     pages_from(okta, path, String::new()).await
 }
 
-/// The same from this cursor on.
+/// The pages from this cursor on.
 async fn pages_from(okta: &Okta, path: &str, mut cursor: String) -> Vec<Answer> {
     let mut pages = Vec::new();
     loop {
@@ -140,7 +140,7 @@ async fn pages_from(okta: &Okta, path: &str, mut cursor: String) -> Vec<Answer> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cursors_lead_through_everything_once() {
+async fn cursors_visit_every_resource_once() {
     let okta = scene("list-cursor").await;
     for (query, expected) in [
         ("count=3", NAMES.to_vec()),
@@ -161,9 +161,9 @@ async fn cursors_lead_through_everything_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn by_cursor_the_total_is_that_of_the_first_page() {
+async fn with_cursors_the_total_is_that_of_the_first_page() {
     let okta = scene("list-total").await;
-    // Each round adds a person.
+    // Each round adds a user.
     for (path, total) in [("/Users?count=3", 7), ("?count=3", 10), ("/Users?count=3&sortBy=userName", 9)] {
         let first = okta.get(&format!("{path}&cursor=")).await.is(200);
         assert_eq!(first.total(), total, "{path}");
@@ -171,13 +171,13 @@ async fn by_cursor_the_total_is_that_of_the_first_page() {
         okta.create(&late).await.is(201);
         let rest = pages_from(&okta, path, first.body["nextCursor"].as_str().unwrap().to_owned()).await;
         assert!(rest.iter().all(|page| page.total() == total), "{path}");
-        assert!(rest.iter().flat_map(names).any(|name| name == "late"), "{path}: who is new is shown");
+        assert!(rest.iter().flat_map(names).any(|name| name == "late"), "{path}: the new user is shown");
         assert_eq!(okta.get(path).await.is(200).total(), total + 1, "{path}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cursor_is_for_its_own_query_and_tenant() {
+async fn a_cursor_is_valid_only_for_its_query_and_tenant() {
     let okta = scene("list-cursors").await;
     let other = Stack::shared().await.tenant("list-cursors-2").await.okta();
     let next = |answer: &Answer| answer.body["nextCursor"].as_str().unwrap().to_owned();
@@ -197,14 +197,14 @@ async fn a_cursor_is_for_its_own_query_and_tenant() {
     }
     okta.get("/Users?cursor=&startIndex=1").await.is_error_of(400, "invalidValue");
 
-    // Written in another case it is the same query.
+    // The query is the same in another case.
     let same = okta.get("/Users?cursor=&count=2&sortBy=userName&filter=userName%20pr").await.is(200);
     let cursor = next(&same);
     okta.get(&format!("/Users?cursor={cursor}&count=2&sortBy=USERNAME&filter=username%20pr")).await.is(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_page_begins_where_the_last_one_ended_whatever_became_of_it() {
+async fn the_next_page_begins_where_the_last_one_ended_even_if_its_last_resource_moved() {
     for (name, query, expected) in [
         ("moving-1", "sortBy=userName&count=3", ["Ann", "bob", "Cid", "dan", "eve", "fay", "gus"]),
         ("moving-2", "sortBy=meta.lastModified&count=3", NAMES),
@@ -220,7 +220,7 @@ async fn the_next_page_begins_where_the_last_one_ended_whatever_became_of_it() {
         let rest = pages_from(&okta, &format!("/Users?{query}"), cursor.to_owned()).await;
         let rest: Vec<String> = rest.iter().flat_map(names).collect();
         assert_eq!(rest, [&expected[3..], &expected[2..3]].concat(), "{query}");
-        // And then it is gone altogether.
+        // Then it is deleted.
         okta.delete(last).await.is(204);
         let rest = okta.get(&format!("/Users?{query}&cursor={cursor}")).await.is(200);
         assert_eq!(names(&rest), expected[3..6], "{query}");
@@ -228,7 +228,7 @@ async fn the_next_page_begins_where_the_last_one_ended_whatever_became_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_root_lists_people_then_groups() {
+async fn the_root_lists_users_then_groups() {
     let okta = scene("list-root").await;
     let all: Vec<&str> = NAMES.into_iter().chain(["Sales", "ann's friends"]).collect();
     for path in ["", "/"] {
@@ -267,7 +267,7 @@ async fn the_root_lists_people_then_groups() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_shows_what_is_asked_for() {
+async fn a_list_shows_the_requested_attributes() {
     let okta = scene("list-shown").await;
     let some = okta.get("/Users?attributes=userName&count=1").await.is(200).resources()[0].clone();
     let mut keys: Vec<&String> = some.as_object().unwrap().keys().collect();

@@ -1,31 +1,31 @@
-//! 100,000 people in the list without a filter: a page costs the same wherever it is, by position and by cursor.
+//! A list of 100,000 users: a page costs the same at every position, by index and by cursor.
 
 use std::time::{Duration, Instant};
 
+use database::list::{List, Page, Slice, Sort};
+use database::{Error, Pool};
 use diesel::sql_types::BigInt;
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use shared::postgres::list::{List, Page, Slice, Sort};
-use shared::postgres::{Error, Pool};
-use shared::scim::Types;
-use shared::scim::path::AttrPath;
+use scim::Types;
+use scim::syntax::AttrPath;
 use tests::crowd::{self, LARGE as PEOPLE, MAX_BY_CURSOR, MAX_BY_POSITION, median};
 use tests::okta::encode;
 use tests::{Okta, Stack, eventually};
 use uuid::Uuid;
 
-/// Of another company, in the same table.
+/// The number of users of another tenant in the same table.
 const OTHERS: usize = 20_000;
-/// A page.
+/// The page size.
 const COUNT: i64 = 100;
-/// Rows of the table that a page may read beside those that it shows.
+/// How many more rows than it shows a page may read.
 const SPARE: i64 = 400;
-/// So often a statement is tried: Postgres takes five plans for the values at hand before it may take one for any.
+/// How often a statement is run: Postgres makes five custom plans before it may choose a generic one.
 const TRIES: usize = 8;
-/// So often a page is timed.
+/// How often a page is timed.
 const ROUNDS: usize = 15;
 
-/// Lists as ingest reads them, on one connection.
+/// Reads lists as ingest does, on one connection.
 struct Reader {
     pool: Pool,
     tenant: Uuid,
@@ -38,7 +38,7 @@ impl Reader {
             .unwrap()
     }
 
-    /// A page, and the most rows of `users` that reading it took, whichever way Postgres planned it.
+    /// A page, and the maximum number of rows of `users` that reading it took under any plan.
     async fn page(&self, list: &List, slice: &Slice) -> (Page, i64) {
         let read = async |c: &mut AsyncPgConnection| {
             let before = rows_read(c).await?;
@@ -59,9 +59,9 @@ impl Reader {
     }
 }
 
-/// How many rows of `users` this transaction has read so far, by whatever scan.
+/// The number of rows of `users` that this transaction has read so far, by any scan.
 async fn rows_read(connection: &mut AsyncPgConnection) -> Result<i64, Error> {
-    // Not imported for the whole file: its `execute` would shadow that of `Db`.
+    // Imported locally, because its `execute` would shadow that of `Db`.
     use diesel_async::RunQueryDsl as _;
 
     #[derive(QueryableByName)]
@@ -82,17 +82,17 @@ async fn timed(okta: &Okta, path: &str) -> Duration {
     took
 }
 
-/// Reading a page takes no more rows than it shows, wherever it is.
+/// Reading a page takes few more rows than it shows, at every position.
 async fn rows_are_few(stack: &Stack, reader: &Reader) {
     let all = i64::try_from(PEOPLE).unwrap();
     let whole = reader.list(None);
 
-    // After the load Postgres knows nothing of the table, and no page of it is marked all-visible.
+    // After bulk loading there are no statistics, and no page is marked all-visible.
     let first = reader.rows(&whole, 0).await;
     let last = reader.rows(&whole, all - COUNT).await;
     assert!(last <= first + SPARE, "the first page reads {first} rows, the last one {last}");
 
-    eventually("after a vacuum a page reads its own rows alone", Duration::from_secs(60), async || {
+    eventually("after a vacuum a page reads only its own rows", Duration::from_secs(60), async || {
         stack.db().execute("vacuum users").await;
         (reader.rows(&whole, 0).await <= COUNT + SPARE).then_some(())
     })
@@ -108,7 +108,7 @@ async fn rows_are_few(stack: &Stack, reader: &Reader) {
             assert!(rows <= COUNT + SPARE, "analyzed: {is_analyzed}: {rows} rows at {offset}");
         }
     }
-    // By name each row that is left out is read, so the nearer end matters.
+    // Sorted by name, every skipped row is read, so the distance to the nearer end matters.
     let named = reader.list(Some("userName"));
     for offset in [0, all - COUNT] {
         let rows = reader.rows(&named, offset).await;
@@ -136,7 +136,7 @@ async fn time_by_position(okta: &Okta) {
     assert!(last <= most && middle <= most, "{first:?}, {middle:?}, {last:?}");
 }
 
-/// Everybody, once.
+/// Reads all users by cursor.
 async fn time_by_cursor(okta: &Okta) {
     let (mut times, mut cursor, mut seen) = (Vec::new(), String::new(), Vec::with_capacity(PEOPLE));
     loop {
@@ -150,7 +150,7 @@ async fn time_by_cursor(okta: &Okta) {
         cursor = next.to_owned();
     }
     assert_eq!(seen.len(), PEOPLE);
-    assert!(seen.is_sorted_by(|one, other| one < other), "everybody once, in the order of ids");
+    assert!(seen.is_sorted_by(|one, other| one < other), "each user once, in the order of ids");
     let late = median(times.split_off(times.len() - 100));
     times.truncate(100);
     let early = median(times);
@@ -162,10 +162,10 @@ async fn time_by_cursor(okta: &Okta) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_100000_people_costs_the_same_wherever_it_is() {
+async fn a_page_of_100000_users_costs_the_same_at_every_position() {
     let stack = Stack::own().await;
     let (tenant, other) = (stack.tenant("crowd").await, stack.tenant("beside").await);
-    // Vacuum and analyze run when the test says so.
+    // Only the test runs vacuum and analyze.
     stack.db().execute("alter table users set (autovacuum_enabled = off)").await;
     crowd::settle(&stack.db(), &[(tenant.id, PEOPLE), (other.id, OTHERS)]).await;
     let reader = Reader { pool: Pool::new(&stack.database_url, 1).unwrap(), tenant: tenant.id };

@@ -1,4 +1,4 @@
-//! Mail over SMTP, to a server that takes it, puts it off, or refuses it.
+//! Mail over SMTP, to a server that accepts, defers or rejects it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn stack(server: &SmtpServer) -> Stack {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mail_is_sent_deferred_or_given_up_as_the_server_says() {
+async fn mail_is_sent_retried_or_given_up_depending_on_the_reply() {
     let server = SmtpServer::start().await;
     let stack = stack(&server).await;
     let tenant = stack.tenant("smtp").await;
@@ -31,7 +31,7 @@ async fn mail_is_sent_deferred_or_given_up_as_the_server_says() {
     assert_eq!(mail.to, people[0]);
     assert!(mail.text.contains("Taken") && mail.html.contains("Taken"), "{}", mail.raw);
 
-    // "Not now": it is offered again, and is the same mail.
+    // A temporary failure: the same mail is retried.
     server.refuse(vec!["451 greylisted, come back"]);
     content.tell(&content.assigned(&ids[1], "Deferred")).await.is(202);
     eventually("it was offered once", Duration::from_secs(15), async || {
@@ -45,7 +45,7 @@ async fn mail_is_sent_deferred_or_given_up_as_the_server_says() {
     let line = ledger(&db, &ids[1], "sent").await;
     assert!(mail.message_id.contains(line["id"].as_str().unwrap()), "the same Message-ID");
 
-    // "Never": the ledger says so, and nobody tries again.
+    // A permanent failure: recorded in the ledger, and not retried.
     server.refuse(vec!["554 no such mailbox"; 50]);
     content.tell(&content.assigned(&ids[2], "Refused")).await.is(202);
     let line = ledger(&db, &ids[2], "failed").await;
@@ -64,12 +64,12 @@ async fn ledger(db: &tests::db::Db, user: &str, state: &str) -> serde_json::Valu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn how_an_attempt_ended_is_told_apart_and_the_next_one_is_the_same_mail() {
+async fn outcomes_of_attempts_are_distinguished_and_retries_send_the_same_mail() {
     let server = SmtpServer::start().await;
     let stack = stack(&server).await;
     let tenant = stack.tenant("apart").await;
     let (okta, content) = (tenant.okta(), tenant.content());
-    // What is broken, in which state the ledger is then, and what it says of the attempt.
+    // The fault, and the state and outcome that the ledger records.
     for (n, (mood, state, ended)) in [
         (Mood::Closed, "pending", "put_off"),
         (Mood::Mute, "pending", "put_off"),
@@ -84,7 +84,7 @@ async fn how_an_attempt_ended_is_told_apart_and_the_next_one_is_the_same_mail() 
         let id = okta.create(&person(&address, "Pat", "Smith")).await.is(201).id();
         server.set_mood(mood);
         content.tell(&content.assigned(&id, "Apart")).await.is(202);
-        let line = eventually(format!("{mood:?} is noted"), Duration::from_secs(20), async || {
+        let line = eventually(format!("{mood:?} is recorded"), Duration::from_secs(20), async || {
             let line = stack.db().ledger(&id).await.into_iter().find(|l| l["kind"] == "first_assignment")?;
             line["last_attempt"].is_object().then_some(line)
         })
@@ -114,7 +114,7 @@ async fn how_an_attempt_ended_is_told_apart_and_the_next_one_is_the_same_mail() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_given_up_or_sent_is_sent_again_when_the_operator_says_so() {
+async fn an_operator_can_resend_failed_and_sent_mail() {
     let server = SmtpServer::start().await;
     let stack = stack(&server).await;
     let tenant = stack.tenant("again").await;
@@ -139,19 +139,19 @@ async fn what_was_given_up_or_sent_is_sent_again_when_the_operator_says_so() {
         assert!(taken.iter().all(|copy| copy.message_id.contains(mail)), "the same Message-ID");
         ledger(&stack.db(), &id, "sent").await;
     }
-    // What was decided against is not sent, nor to whom has left.
+    // Suppressed mail is not resent, nor mail to an archived user.
     let suppressed = stack.rollcall_json(&["mail", "list", "--user", &id, "--state", "suppressed"]).await;
     let refused = stack.rollcall(&["mail", "resend", suppressed[0]["id"].as_str().unwrap()]).await;
     assert_eq!(refused.code, Some(1), "{}", refused.err);
     okta.set_active(&id, false).await.is(200);
     assert_eq!(stack.rollcall(&["mail", "resend", mail]).await.code, Some(1));
-    let nothing = shared::id::new().to_string();
+    let nothing = platform::id::new().to_string();
     assert_eq!(stack.rollcall(&["mail", "show", &nothing]).await.code, Some(1));
     assert_eq!(server.taken().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_company_that_wants_it_slow_does_not_slow_the_others() {
+async fn a_rate_limited_tenant_does_not_delay_other_tenants() {
     let server = SmtpServer::start().await;
     let stack = stack(&server).await;
     let (slow, quick) = (stack.tenant("slow").await, stack.tenant("quick").await);
@@ -161,29 +161,28 @@ async fn a_company_that_wants_it_slow_does_not_slow_the_others() {
         tenant.content().tell(&tenant.content().assigned(&id, "Pace")).await.is(202);
     };
     let of = |address: &str| server.taken().iter().filter(|mail| mail.to == address).count();
-    // Several that are due at once are no reason to hurry, and neither is a notifier that has just started.
+    // Neither several due mails nor a restart of the notifier exceeds the limit.
     for n in 0..4 {
         to(&slow, &format!("a{n}@slow.example")).await;
     }
     to(&quick, "other@quick.example").await;
-    eventually("the other company's goes out", Duration::from_secs(20), async || {
+    eventually("the other tenant's mail is sent", Duration::from_secs(20), async || {
         (of("other@quick.example") == 1).then_some(())
     })
     .await;
     let slow_ones = || server.taken().iter().filter(|mail| mail.to.ends_with("@slow.example")).count();
-    eventually("the first goes out", Duration::from_secs(20), async || (slow_ones() == 1).then_some(()))
-        .await;
+    eventually("the first is sent", Duration::from_secs(20), async || (slow_ones() == 1).then_some(())).await;
     stack.notifier.restart().await;
     assert!(holds_for(Duration::from_secs(3), async || slow_ones() == 1).await);
-    // When its time has come: one more.
-    stack.db().execute("update mail_pace set next_at = now()").await;
-    eventually("the second goes out", Duration::from_secs(20), async || (slow_ones() == 2).then_some(()))
+    // After the interval, one more.
+    stack.db().execute("update mail_rates set next_at = now()").await;
+    eventually("the second is sent", Duration::from_secs(20), async || (slow_ones() == 2).then_some(()))
         .await;
     assert!(holds_for(Duration::from_secs(2), async || slow_ones() == 2).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_means_what_it_is_about() {
+async fn a_rejection_is_permanent_only_if_it_is_about_the_mail() {
     let server = SmtpServer::start().await;
     let mail_url = Some(format!("smtp://me:secret@127.0.0.1:{}", server.port));
     let stack = Stack::start(Options { mail_url, ..Options::default() }).await;
@@ -210,7 +209,7 @@ async fn a_refusal_means_what_it_is_about() {
         let id = okta.create(&person(&address, "Pat", "Smith")).await.is(201).id();
         server.answer(verb, line);
         content.tell(&content.assigned(&id, "About")).await.is(202);
-        let settled = eventually(format!("{verb} {line} is noted"), Duration::from_secs(20), async || {
+        let settled = eventually(format!("{verb} {line} is recorded"), Duration::from_secs(20), async || {
             let line = stack.db().ledger(&id).await.into_iter().find(|l| l["kind"] == "first_assignment")?;
             line["last_attempt"].is_object().then_some(line)
         })

@@ -1,4 +1,4 @@
-//! Mail as a browser shows it: every kind, light and dark, on a phone and on a desk, held to what can be measured.
+//! Mail rendered in a browser: every kind, light and dark, on phone and desktop widths, checked by measurements.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tests::Stack;
 use tests::stack::Said;
 
-/// Widths in pixels of CSS: a phone's, a desk's.
+/// Widths in CSS pixels: phone and desktop.
 const WIDTHS: [u32; 2] = [360, 1_280];
-/// Chromium's names for a reader's wish (Blink's `PreferredColorScheme`).
+/// Colour schemes, by Chromium's numbers (Blink's `PreferredColorScheme`).
 const SCHEMES: [(&str, &str); 2] = [("dark", "0"), ("light", "1")];
 /// Every kind, each in another language.
 const KINDS: [(&str, &str, &str); 4] = [
@@ -34,8 +34,8 @@ fn chromium() -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_kind_of_mail_can_be_read_light_and_dark_on_a_phone_and_on_a_desk() {
-    // Where deploy/test could not install one, it says so.
+async fn every_kind_of_mail_is_readable_light_and_dark_on_phone_and_desktop() {
+    // Set by deploy/test where Chromium cannot be installed.
     if std::env::var_os("ROLLCALL_WITHOUT_CHROMIUM").is_some() {
         return;
     }
@@ -84,7 +84,7 @@ async fn every_kind_of_mail_can_be_read_light_and_dark_on_a_phone_and_on_a_desk(
     }
 }
 
-/// A page with every mail in every width, and the script that looks at them. (Frames with a file of their own would be strangers to it.)
+/// A page with every mail in every width, and the measuring script. (Frames loaded from files would be cross-origin.)
 fn page(mails: &[(String, String)]) -> String {
     let mut page =
         "<!doctype html><meta charset=\"utf-8\"><meta name=\"color-scheme\" content=\"light dark\">"
@@ -98,7 +98,7 @@ fn page(mails: &[(String, String)]) -> String {
     page + "<pre></pre><script>" + include_str!("mail_in_a_browser/measure.js") + "</script>"
 }
 
-/// What the script found.
+/// The script's result.
 async fn look(stack: &Stack, file: &std::path::Path, scheme: &str, number: &str) -> Value {
     let mut command = Command::new("timeout");
     command.arg("60").arg(chromium()).args([
@@ -110,7 +110,7 @@ async fn look(stack: &Stack, file: &std::path::Path, scheme: &str, number: &str)
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
-        // The pictures of companies are looked for nowhere.
+        // Do not fetch logos.
         "--host-resolver-rules=MAP * ~NOTFOUND",
     ]);
     command.arg(format!("--user-data-dir={}", stack.folder().join(format!("chromium-{scheme}")).display()));
@@ -118,7 +118,7 @@ async fn look(stack: &Stack, file: &std::path::Path, scheme: &str, number: &str)
     command.arg(format!("file://{}", file.display()));
     let said = Said::by(command).await.well();
     let found = said.out.rsplit_once("<pre>").and_then(|(_, rest)| rest.split_once("</pre>"));
-    let (found, _) = found.unwrap_or_else(|| panic!("{scheme}: the browser showed nothing"));
+    let (found, _) = found.unwrap_or_else(|| panic!("{scheme}: the browser produced no output"));
     serde_json::from_str(&found.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
         .unwrap_or_else(|e| panic!("{scheme}: the script failed: {e}: {found}"))
 }

@@ -1,4 +1,5 @@
-//! One first mail to a person, whatever happened to it: what may have reached them counts, what was withdrawn in time comes back.
+//! One first-assignment mail per user: mail that may have reached the user counts, and mail withdrawn in time is sent
+//! after all.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ async fn stack(server: &SmtpServer, gather: &str) -> Stack {
     Stack::start(Options { mail_url, environment, ..Options::default() }).await
 }
 
-/// The first mail's line in the ledger (the others are decided against), once it is as wanted.
+/// The first mail's row in the ledger (the others are suppressed), once it is as wanted.
 async fn first(stack: &Stack, user: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     eventually(format!("the first mail is {what}"), SOON, async || {
         let line =
@@ -36,21 +37,22 @@ async fn hurry(stack: &Stack, user: &str) {
     stack.db().execute(&format!("update notifications set due_at = now() where user_id = '{user}'")).await;
 }
 
-/// Another assignment is no first one any more.
+/// Assigns more content, and waits until its mail is suppressed.
 async fn the_next_assignment_is_no_first(stack: &Stack, tenant: &Tenant, user: &str) {
     let content = tenant.content();
     content.tell(&content.assigned(user, "The next")).await.is(202);
-    eventually("the next assignment is decided against", SOON, async || {
+    eventually("the next assignment's mail is suppressed", SOON, async || {
         let lines = stack.db().ledger(user).await;
-        let had =
-            |line: &Value| line["reason"].as_str().is_some_and(|reason| reason.starts_with("already had"));
+        let had = |line: &Value| {
+            line["reason"].as_str().is_some_and(|reason| reason.starts_with("already received"))
+        };
         lines.iter().any(had).then_some(())
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_have_reached_a_person_is_their_first_mail_however_it_ended() {
+async fn mail_that_may_have_reached_a_user_counts_as_the_first_mail() {
     let server = SmtpServer::start().await;
     let stack = stack(&server, "0").await;
     let tenant = stack.tenant("once").await;
@@ -62,7 +64,7 @@ async fn what_may_have_reached_a_person_is_their_first_mail_however_it_ended() {
     }
     let [doubt, again, left, crash] = &ids[..] else { panic!("four") };
 
-    // Taken without a word, and refused when it is repeated.
+    // Accepted without a reply, and rejected when it is retried.
     server.set_mood(Mood::Forgetful);
     content.tell(&content.assigned(doubt, "First")).await.is(202);
     first(&stack, doubt, "in doubt", |line| line["in_doubt"] == true).await;
@@ -71,7 +73,7 @@ async fn what_may_have_reached_a_person_is_their_first_mail_however_it_ended() {
     first(&stack, doubt, "failed", state("failed")).await;
     the_next_assignment_is_no_first(&stack, &tenant, doubt).await;
 
-    // Sent, and refused when the operator sends it again.
+    // Sent, and rejected when the operator resends it.
     server.set_mood(Mood::Well);
     content.tell(&content.assigned(again, "First")).await.is(202);
     let mail = first(&stack, again, "sent", state("sent")).await;
@@ -81,7 +83,7 @@ async fn what_may_have_reached_a_person_is_their_first_mail_however_it_ended() {
     first(&stack, again, "sent and refused", refused).await;
     the_next_assignment_is_no_first(&stack, &tenant, again).await;
 
-    // Sent, and archived before it is sent again.
+    // Sent, and the user archived before it is resent.
     server.set_mood(Mood::Well);
     content.tell(&content.assigned(left, "First")).await.is(202);
     let mail = first(&stack, left, "sent", state("sent")).await;
@@ -93,7 +95,7 @@ async fn what_may_have_reached_a_person_is_their_first_mail_however_it_ended() {
     okta.set_active(left, true).await.is(200);
     the_next_assignment_is_no_first(&stack, &tenant, left).await;
 
-    // Killed in the middle of it, and archived until somebody looks at it again.
+    // The notifier is killed while sending, and the user is archived before the retry.
     server.set_mood(Mood::Silent);
     let offered = server.offered();
     content.tell(&content.assigned(crash, "First")).await.is(202);
@@ -111,7 +113,7 @@ async fn what_may_have_reached_a_person_is_their_first_mail_however_it_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_mail_that_was_withdrawn_in_time_goes_out_when_the_person_comes_back() {
+async fn a_first_mail_withdrawn_in_time_is_sent_when_the_user_is_restored() {
     let server = SmtpServer::start().await;
     let stack = stack(&server, "2").await;
     let tenant = stack.tenant("blip").await;
@@ -131,7 +133,7 @@ async fn a_first_mail_that_was_withdrawn_in_time_goes_out_when_the_person_comes_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn later_mail_does_not_overtake_the_first() {
+async fn later_mail_does_not_overtake_the_first_mail() {
     let server = SmtpServer::start().await;
     let stack = stack(&server, "0").await;
     let tenant = stack.tenant("order").await;
@@ -155,14 +157,14 @@ async fn later_mail_does_not_overtake_the_first() {
     })
     .await;
     assert!(holds_for(Duration::from_secs(2), async || server.taken().is_empty()).await);
-    // Of what waits the operator may say that it is to be tried at once.
+    // The operator can retry pending mail at once.
     stack.rollcall(&["mail", "resend", mail["id"].as_str().unwrap()]).await.well();
     let taken = eventually("both arrive", SOON, async || Some(server.taken()).filter(|t| t.len() == 2)).await;
     assert!(taken[0].text.contains("The first") && taken[1].text.contains("The second"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mail_says_what_is_open_and_each_thing_once() {
+async fn mail_lists_open_assignments_once_each() {
     let server = SmtpServer::start().await;
     let stack = stack(&server, "0").await;
     let tenant = stack.tenant("open").await;
@@ -174,7 +176,7 @@ async fn mail_says_what_is_open_and_each_thing_once() {
     let digest = async |what: &str, wanted: fn(&Value) -> bool| {
         eventually(format!("the digest {what}"), SOON, async || {
             let lines = stack.db().ledger(&id).await;
-            // What it gathered has lines of its own.
+            // Its assignments have rows of their own.
             lines.into_iter().find(|line| line["kind"] == "digest" && wanted(line))
         })
         .await
@@ -183,12 +185,12 @@ async fn mail_says_what_is_open_and_each_thing_once() {
     for event in [&done, &moved] {
         content.tell(event).await.is(202);
     }
-    moved["id"] = json!(shared::id::new());
+    moved["id"] = json!(platform::id::new());
     moved["data"]["assignment"]["dueBy"] = json!("2027-03-14T18:00:00Z");
     for event in [&moved, &content.completed(&done)] {
         content.tell(event).await.is(202);
     }
-    eventually("all is taken", SOON, async || {
+    eventually("all events are applied", SOON, async || {
         let query = format!("select 1 from assignments where user_id = '{id}' and completed_at is not null");
         (stack.db().count(&query).await == 1).then_some(())
     })
@@ -201,17 +203,17 @@ async fn mail_says_what_is_open_and_each_thing_once() {
     assert_eq!(mail.text.matches("Moved").count(), 1, "{}", mail.text);
     assert!(!mail.text.contains("Done") && mail.text.contains("14 March 2027"), "{}", mail.text);
 
-    // Of what is all done there is nothing to say.
+    // If everything is completed, there is nothing to mail.
     let done = content.assigned(&id, "Done too");
     for event in [&done, &content.completed(&done)] {
         content.tell(event).await.is(202);
     }
-    eventually("it is taken", SOON, async || {
+    eventually("it is applied", SOON, async || {
         let query = format!("select 1 from assignments where user_id = '{id}' and completed_at is not null");
         (stack.db().count(&query).await == 2).then_some(())
     })
     .await;
     hurry(&stack, &id).await;
-    digest("is suppressed", |line| line["reason"] == "all that it was about is completed").await;
+    digest("is suppressed", |line| line["reason"] == "all its assignments are completed").await;
     assert_eq!(server.taken().len(), 2);
 }

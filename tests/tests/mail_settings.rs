@@ -1,4 +1,4 @@
-//! What a company chose about its mail: which assignments are mailed, in whose name, in which language, and how it looks.
+//! The tenant's mail settings: which assignments are mailed, the sender, the language, and the brand.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tests::{Stack, eventually, holds_for};
 const SILENCE: Duration = Duration::from_millis(1_500);
 const SOON: Duration = Duration::from_secs(20);
 
-/// The ledger's lines about assignments in these states.
+/// The ledger's rows about assignments in these states.
 async fn lines(stack: &Stack, user: &str, states: &[&str]) -> Vec<Value> {
     let mut all = stack.db().ledger(user).await;
     all.retain(|line| line["kind"] != "welcome" && states.contains(&line["state"].as_str().unwrap()));
@@ -28,18 +28,18 @@ async fn mails(stack: &Stack, address: &str, count: usize) -> Vec<Mail> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn assignments_that_arrive_together_are_one_mail() {
+async fn assignments_that_arrive_together_are_sent_in_one_mail() {
     let environment = vec![("ROLLCALL_MAIL_GATHER", "5".to_owned())];
     let stack = Stack::start(Options { environment, ..Options::default() }).await;
     let tenant = stack.tenant("together").await;
     let (okta, content) = (tenant.okta(), tenant.content());
     let id = okta.create(&person("ada@together.example", "Ada", "Lovelace")).await.is(201).id();
     let other = okta.create(&person("bob@together.example", "Bob", "Byron")).await.is(201).id();
-    // Two in one batch, and one after it, while the mail waits.
+    // Two in one batch, and one later while the mail is pending.
     let batch =
         json!([content.assigned(&id, "One"), content.assigned(&id, "Two"), content.assigned(&other, "Gone")]);
     content.post(BATCH, batch.to_string()).await.is(202);
-    eventually("the mail waits", SOON, async || {
+    eventually("the mail is pending", SOON, async || {
         (lines(&stack, &id, &["pending"]).await.len() == 1).then_some(())
     })
     .await;
@@ -48,7 +48,7 @@ async fn assignments_that_arrive_together_are_one_mail() {
         (lines(&stack, &id, &["suppressed"]).await.len() == 2).then_some(())
     })
     .await;
-    // Who is archived while it waits gets nothing.
+    // A user who is archived while the mail is pending gets none.
     okta.set_active(&other, false).await.is(200);
 
     let mail = stack.mailbox().first_to("ada@together.example").await;
@@ -58,7 +58,7 @@ async fn assignments_that_arrive_together_are_one_mail() {
     assert_eq!(mail.subject, "New for you: One and 2 more");
     let sent = eventually("it is settled", SOON, async || lines(&stack, &id, &["sent"]).await.pop()).await;
     assert_eq!(sent["kind"], "first_assignment");
-    // From now on it is the second assignment, and the default is to mail the first alone.
+    // Later assignments are not mailed by default.
     content.tell(&content.assigned(&id, "Four")).await.is(202);
     let states = ["suppressed"];
     eventually("it is decided", SOON, async || (lines(&stack, &id, &states).await.len() == 3).then_some(()))
@@ -68,7 +68,7 @@ async fn assignments_that_arrive_together_are_one_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_assignment_is_told_once_where_the_company_wants_that() {
+async fn every_assignment_is_mailed_once_if_the_tenant_wants_that() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("every").await;
     tenant.set(&stack, &["assignment_mail=every"]).await;
@@ -80,15 +80,15 @@ async fn every_assignment_is_told_once_where_the_company_wants_that() {
         content.tell(&content.assigned(&id, title)).await.is(202);
     }
     eventually("all are decided and sent", SOON, async || {
-        let open = lines(&stack, &id, &["pending", "claimed"]).await.len();
+        let open = lines(&stack, &id, &["pending", "sending"]).await.len();
         let all = lines(&stack, &id, &["sent", "suppressed"]).await.len();
         (open == 0 && all == titles.len()).then_some(())
     })
     .await;
     let mails = stack.mailbox().to(address);
     for title in &titles {
-        let told = mails.iter().filter(|mail| mail.text.contains(title.as_str())).count();
-        assert_eq!(told, 1, "{title} in {} mails", mails.len());
+        let reported = mails.iter().filter(|mail| mail.text.contains(title.as_str())).count();
+        assert_eq!(reported, 1, "{title} in {} mails", mails.len());
     }
     let sent = lines(&stack, &id, &["sent"]).await;
     assert_eq!(sent.len(), mails.len());
@@ -96,7 +96,7 @@ async fn every_assignment_is_told_once_where_the_company_wants_that() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_digest_tells_of_a_day_in_one_mail() {
+async fn a_digest_collects_a_day_in_one_mail() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("digest").await;
     tenant.set(&stack, &["assignment_mail=digest"]).await;
@@ -109,7 +109,7 @@ async fn a_digest_tells_of_a_day_in_one_mail() {
     for title in ["Second", "Third"] {
         content.tell(&content.assigned(&id, title)).await.is(202);
     }
-    let line = eventually("the digest waits, and says both", SOON, async || {
+    let line = eventually("the digest is pending with both", SOON, async || {
         let line = lines(&stack, &id, &["pending"]).await.pop()?;
         line["context"]["more"][0].is_object().then_some(line)
     })
@@ -120,13 +120,13 @@ async fn a_digest_tells_of_a_day_in_one_mail() {
         line["id"].as_str().unwrap()
     );
     assert_eq!(stack.db().count(&due).await, 1);
-    // Until it is morning; or an operator sends it, as of then.
+    // Due in the morning; an operator can send it now, with the current date.
     stack.rollcall(&["mail", "resend", line["id"].as_str().unwrap()]).await.well();
     let dated = format!(
         "select 1 from notifications where dated_at <= now() and id = '{}'",
         line["id"].as_str().unwrap()
     );
-    assert_eq!(stack.db().count(&dated).await, 1, "its Date is not to come");
+    assert_eq!(stack.db().count(&dated).await, 1, "its Date is not in the future");
     let both = mails(&stack, address, 2).await;
     let digest = both.iter().find(|mail| !mail.text.contains("The first")).unwrap();
     for title in ["Second", "Third"] {
@@ -135,7 +135,7 @@ async fn a_digest_tells_of_a_day_in_one_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mail_is_in_the_companys_name_and_in_the_readers_language_and_time() {
+async fn mail_uses_the_tenants_brand_and_the_users_language_and_time_zone() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("brand").await;
     let brand = ["brand_name=Acme & Söhne", "brand_logo=https://acme.example/l.png", "brand_colour=#ffcc00"];
@@ -170,7 +170,7 @@ async fn mail_is_in_the_companys_name_and_in_the_readers_language_and_time() {
     assert!(mail.raw.contains("Reply-To: hr@brand.example"), "{}", mail.raw);
     assert!(mail.message_id.ends_with("@rollcall.example"), "{}", mail.message_id);
     let mail = stack.mailbox().first_to("gia@brand.example").await;
-    assert_eq!(mail.subject, "Nouveau pour vous : Brandschutz", "the company's language");
+    assert_eq!(mail.subject, "Nouveau pour vous : Brandschutz", "the tenant's language");
     assert!(mail.text.contains("jeudi 24 décembre 2026 à 18:00 (UTC)"), "{}", mail.text);
 
     let file = stack.folder().join("preview.html");
@@ -182,7 +182,7 @@ async fn mail_is_in_the_companys_name_and_in_the_readers_language_and_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_chosen_is_refused_by_name_and_changes_nothing() {
+async fn invalid_settings_are_rejected_by_name_and_change_nothing() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("choosy").await;
     tenant.set(&stack, &["brand_name=Acme", "welcome=none"]).await;
@@ -196,7 +196,7 @@ async fn what_cannot_be_chosen_is_refused_by_name_and_changes_nothing() {
     assert_eq!(shown["settings"]["brand_name"], "Acme");
     assert_eq!(shown["settings"]["assignment_mail"], "first");
 
-    // And those who are made by hand are not welcomed here.
+    // Manual users are not welcomed in this tenant.
     let address = "c@choosy.example";
     let arguments =
         ["user", "add", &tenant.name, "--email", address, "--given-name", "C", "--family-name", "G"];

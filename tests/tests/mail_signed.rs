@@ -1,4 +1,4 @@
-//! Mail that is signed (DKIM), as a receiver checks it.
+//! DKIM-signed mail, verified as a receiver does.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use tests::stack::Options;
 use tests::{Stack, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_finds_the_signature_good_and_sees_what_was_changed() {
+async fn the_signature_is_valid_and_detects_changes() {
     let key = RsaPrivateKey::new(&mut OsRng, 1_024).unwrap();
-    let file = std::env::temp_dir().join(format!("rollcall-dkim-{}.pem", shared::id::new()));
+    let file = std::env::temp_dir().join(format!("rollcall-dkim-{}.pem", platform::id::new()));
     std::fs::write(&file, key.to_pkcs8_pem(LineEnding::LF).unwrap().as_bytes()).unwrap();
     let server = SmtpServer::start().await;
     let environment = vec![
@@ -28,7 +28,8 @@ async fn a_receiver_finds_the_signature_good_and_sees_what_was_changed() {
     let id = tenant.okta().create(&person("zoe@signed.example", "Zoë", "Weiß")).await.is(201).id();
     let title = "Ein langer Titel über Brandschutz, Erste Hilfe und alles, was sonst noch zu wissen ist .";
     tenant.content().tell(&tenant.content().assigned(&id, title)).await.is(202);
-    let mail = eventually("it is taken", Duration::from_secs(20), async || server.taken().pop()).await;
+    let mail =
+        eventually("the mail is accepted", Duration::from_secs(20), async || server.taken().pop()).await;
     std::fs::remove_file(file).unwrap();
 
     let public = RsaPublicKey::from(&key);
@@ -49,8 +50,8 @@ async fn a_receiver_finds_the_signature_good_and_sees_what_was_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_link_that_stops_mail_is_signed_and_so_is_a_companys_own_sender() {
-    let folder = std::env::temp_dir().join(format!("rollcall-dkim-{}", shared::id::new()));
+async fn the_unsubscribe_link_and_a_tenants_own_sender_are_signed() {
+    let folder = std::env::temp_dir().join(format!("rollcall-dkim-{}", platform::id::new()));
     std::fs::create_dir_all(&folder).unwrap();
     let keys = ["rollcall.example", "own.example"].map(|domain| {
         let key = RsaPrivateKey::new(&mut OsRng, 1_024).unwrap();

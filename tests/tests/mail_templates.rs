@@ -1,4 +1,4 @@
-//! Templates that a company replaced, from the file to the mailbox; and those that are wrong.
+//! Replaced mail templates, from the file to the mailbox, and invalid ones.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,9 +7,9 @@ use tests::okta::person;
 use tests::stack::{Options, Said};
 use tests::{Stack, programs};
 
-/// A folder of templates; the system's temporary folder is cleaned by the system.
+/// A folder of templates in the system's temporary folder, which the system cleans up.
 fn folder(files: &[(&str, &str)]) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("rollcall-templates-{}", shared::id::new()));
+    let folder = std::env::temp_dir().join(format!("rollcall-templates-{}", platform::id::new()));
     for (name, text) in files {
         let path = folder.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -19,14 +19,14 @@ fn folder(files: &[(&str, &str)]) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_company_replaces_templates_and_words_for_its_own_mail() {
+async fn a_tenant_can_replace_templates_and_phrases() {
     let folder = folder(&[
         (
             "replaced/first_assignment.txt",
             "To {{ given_name }}: {% for item in items %}[{{ item.title }}]{% endfor %}",
         ),
         ("replaced/words.en.json", r#"{ "subject_one": "Replaced: {{ title }}" }"#),
-        ("nobody/words.en.json", r#"{ "hello": "Nobody hears this" }"#),
+        ("nobody/words.en.json", r#"{ "hello": "Never sent" }"#),
     ]);
     let environment = vec![("ROLLCALL_MAIL_TEMPLATES", folder.to_str().unwrap().to_owned())];
     let stack = Stack::start(Options { environment, ..Options::default() }).await;
@@ -40,12 +40,12 @@ async fn a_company_replaces_templates_and_words_for_its_own_mail() {
         assert!(mail.html.contains("Fire safety"), "{}", mail.html);
     }
     let log = stack.notifier.log();
-    assert!(log.contains("for a tenant that there is not") && log.contains("nobody"), "{log}");
+    assert!(log.contains("for an unknown tenant") && log.contains("nobody"), "{log}");
     std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_template_is_told_at_start_even_where_only_some_mail_would_show_it() {
+async fn an_invalid_template_is_reported_at_start_even_if_only_some_mail_uses_it() {
     for (file, text) in [
         ("layout.html", "{% if brand.logo and brand.name and unsubscribe_url %}{{ nothing }}{% endif %}"),
         ("acme/words.fr.json", r#"{ "due": "{{ when }}" }"#),

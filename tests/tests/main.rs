@@ -1,11 +1,11 @@
-//! Rollcall from outside: every file is a conversation with a real stack, or an hour of bad luck for it.
+//! End-to-end tests of Rollcall.
 //!
-//! Tests that break nothing share one stack and have a tenant each; tests that break services have a stack of their own;
-//! tests that break servers have servers of their own.
+//! Tests that inject no faults share one stack, each with its own tenant. Tests that break services have their own
+//! stack; tests that break servers have their own servers.
 
-#![expect(clippy::unwrap_used, reason = "what cannot go on panics")]
+#![expect(clippy::unwrap_used, reason = "tests panic on errors")]
 
-// Conversations.
+// API conversations.
 mod activity;
 mod asynchronous;
 mod bulk;
@@ -37,7 +37,7 @@ mod schemas_registered;
 mod search;
 mod tenants;
 
-// Bad input.
+// Invalid input.
 mod any_body;
 mod bad_messages;
 mod bad_queries;
@@ -60,6 +60,7 @@ mod behind_a_balancer;
 mod early_answers;
 mod events;
 mod fairness;
+mod handbook;
 mod hung_up;
 mod lists_at_scale;
 mod misbehaving_clients;
@@ -85,6 +86,6 @@ mod servers_crash;
 mod worker_killed;
 mod workers_come_and_go;
 
-// The house.
+// Conventions and operation.
 mod architecture;
 mod operations;

@@ -1,4 +1,4 @@
-//! Clients that hold connections and send nothing, half a header, or a body without end: others do not feel them.
+//! Clients that hold connections and send nothing, half a header, or an endless body: others are not affected.
 
 use std::time::{Duration, Instant};
 
@@ -7,21 +7,21 @@ use tests::{Stack, raw};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-/// Idle connections, if the limit of open files allows so many.
+/// The number of idle connections, if the limit of open files allows it.
 const IDLE: usize = 10_000;
 const HALF_HEADERS: usize = 300;
 const ENDLESS_BODIES: usize = 700;
-/// What a request of a decent client may take.
+/// The time limit for a normal client's request.
 const BOUND: Duration = Duration::from_secs(if cfg!(debug_assertions) { 8 } else { 1 });
-/// What ingest may use all the same, in MiB.
+/// The memory limit for ingest, in MiB.
 const MEMORY: usize = 400;
 
-/// Connections on which that much was sent; fewer if no more can be opened.
+/// Opens connections and sends these bytes on each; returns fewer if no more can be opened.
 async fn connections(port: u16, count: usize, first: &[u8]) -> Vec<TcpStream> {
     let mut open = Vec::new();
     for _ in 0..count {
         let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)).await else { break };
-        // One that is refused is closed: that is an answer too.
+        // A rejected connection is closed, which is fine too.
         let _ = stream.write_all(first).await;
         open.push(stream);
     }
@@ -29,7 +29,7 @@ async fn connections(port: u16, count: usize, first: &[u8]) -> Vec<TcpStream> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_holds_connections_harms_nobody() {
+async fn clients_that_hold_connections_do_not_affect_others() {
     let stack = Stack::own().await;
     let (okta, bad) = (stack.tenant("decent").await.okta(), stack.tenant("misbehaving").await);
     bad.okta().get("/Users?count=1").await.is(200);
@@ -43,7 +43,7 @@ async fn who_holds_connections_harms_nobody() {
     let mut trickling = connections(port, ENDLESS_BODIES, body.as_bytes()).await;
     let idle = connections(port, IDLE, b"").await;
     println!("{} half headers, {} endless bodies, {} idle", half.len(), trickling.len(), idle.len());
-    assert!(idle.len() > 1_000, "too few connections to learn anything");
+    assert!(idle.len() > 1_000, "too few connections for a meaningful test");
 
     let mut slowest = Duration::ZERO;
     for n in 0..40 {

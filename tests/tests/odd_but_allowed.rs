@@ -1,11 +1,11 @@
-//! What other clients send, and the RFCs allow: taken as it is meant.
+//! Unusual requests that the RFCs allow are handled as intended.
 
 use serde_json::{Value, json};
 use tests::okta::person;
 use tests::{Stack, holds_for};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_only_the_server_says_is_ignored_when_a_client_says_it() {
+async fn read_only_attributes_from_clients_are_ignored() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("readonly").await.okta();
     let mut user = person("r@readonly.example", "Re", "Ad");
@@ -21,7 +21,7 @@ async fn what_only_the_server_says_is_ignored_when_a_client_says_it() {
     assert_ne!(created.body["meta"]["location"], user["meta"]["location"]);
     assert_eq!((created.body.get("groups"), created.body.get("roles")), (None, None), "{}", created.text);
     assert_eq!(stack.db().user(&id).await.unwrap()["role"], "learner", "SCIM cannot set roles");
-    // In a PUT the id of somebody else is as little of an order.
+    // Another id in a PUT is ignored too.
     let mut put = created.body.clone();
     put["id"] = json!(foreign);
     put["title"] = json!("Reader");
@@ -30,7 +30,7 @@ async fn what_only_the_server_says_is_ignored_when_a_client_says_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_of_attributes_have_no_case() {
+async fn attribute_names_are_case_insensitive() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("caseless").await.okta();
     let user = json!({
@@ -49,7 +49,7 @@ async fn names_of_attributes_have_no_case() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_can_be_created_inactive_and_hears_nothing() {
+async fn a_user_can_be_created_inactive_and_gets_no_mail() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("inactive").await;
     let (okta, content) = (tenant.okta(), tenant.content());
@@ -64,7 +64,7 @@ async fn a_person_can_be_created_inactive_and_hears_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn at_most_one_address_is_the_primary_one() {
+async fn at_most_one_address_is_primary() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("primary").await.okta();
     let mut user = person("p@primary.example", "Pri", "Mary");
@@ -77,7 +77,7 @@ async fn at_most_one_address_is_the_primary_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_clears_what_it_leaves_out() {
+async fn a_put_clears_omitted_attributes() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("cleared").await.okta();
     let mut user = person("c@cleared.example", "Cle", "Ared");
@@ -93,11 +93,11 @@ async fn a_put_clears_what_it_leaves_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resource_does_not_grow_without_end() {
+async fn the_size_of_a_resource_is_limited() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("growth").await.okta();
     let id = okta.create(&person("g@growth.example", "Gro", "Wth")).await.is(201).id();
-    // Each request is below the limit of a body; together they would not be.
+    // Each request is below the body limit; together they exceed the resource limit.
     let mut refused = None;
     for round in 0..12 {
         let many: Vec<_> = (0..3_000)
@@ -109,7 +109,7 @@ async fn a_resource_does_not_grow_without_end() {
             break;
         }
     }
-    let refused = refused.expect("somewhere there is an end");
+    let refused = refused.expect("the size is limited");
     assert!((400..500).contains(&refused.status), "{}", refused.text);
     let status = refused.status;
     refused.is_error(status);

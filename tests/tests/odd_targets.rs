@@ -1,10 +1,10 @@
-//! Paths and queries as some clients write them: a slash too many, a plus that is a plus. And what is told without a key.
+//! Unusual paths and queries: extra slashes, and literal plus signs. And what is readable without a key.
 
 use tests::okta::{group, person};
 use tests::{Okta, Stack};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slash_too_many_changes_nothing() {
+async fn extra_slashes_are_ignored() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("slashes").await.okta();
     let location = |id: &str| format!("{}/scim/v2/Users/{id}", stack.origin());
@@ -23,11 +23,11 @@ async fn a_slash_too_many_changes_nothing() {
     assert_eq!(okta.send(okta.request("DELETE", &format!("//Groups/{group}"))).await.status, 204);
     okta.get("//Nothing").await.is_error(404);
     let log = stack.ingests[0].log();
-    assert!(!log.contains("//Users"), "the log has the route's pattern");
+    assert!(!log.contains("//Users"), "the log should have the route's pattern");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plus_is_a_plus_where_blanks_are_written_otherwise() {
+async fn a_plus_is_literal_if_blanks_are_encoded_otherwise() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("plus").await.okta();
     let id = okta.create(&person("a+b@plus.example", "A", "B")).await.is(201).id();
@@ -46,7 +46,7 @@ async fn a_plus_is_a_plus_where_blanks_are_written_otherwise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_server_can_do_is_told_without_a_key_but_not_for_a_wrong_one() {
+async fn the_service_provider_config_needs_no_key_but_rejects_a_wrong_one() {
     let stack = Stack::shared().await;
     let origin = stack.origin();
     let config = "/ServiceProviderConfig";

@@ -1,4 +1,4 @@
-//! The life of a person in Okta, request by request: assigned, updated, deactivated, brought back.
+//! A user's life cycle in Okta, request by request: assigned, updated, deactivated, reactivated.
 
 use std::time::Duration;
 
@@ -26,15 +26,15 @@ async fn okta_tests_its_credentials_with_two_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_is_assigned_updated_deactivated_and_comes_back() {
+async fn a_user_is_assigned_updated_deactivated_and_reactivated() {
     let stack = Stack::shared().await;
     let acme = company(&stack, "life").await;
     let okta = acme.okta();
 
-    // Okta looks first: nobody, which is an empty list and not a 404.
+    // Okta looks first; no match is an empty list, not a 404.
     assert_eq!(okta.find("ada@life.example").await.is(200).body["totalResults"], json!(0));
 
-    // Then it creates, and wants the whole user back.
+    // Then it creates the user, and expects the whole user in the answer.
     let created = okta.create(&person("Ada@life.example", "Ada", "Lovelace")).await.is(201);
     let id = created.id();
     assert_eq!(created.header("location"), created.body["meta"]["location"].as_str().unwrap());
@@ -47,7 +47,7 @@ async fn a_person_is_assigned_updated_deactivated_and_comes_back() {
     assert_eq!(created.body["externalId"], "00u-Ada@life.example");
     no_password(&created);
 
-    // What was answered stands in the database: the row, and the command with its verdict.
+    // The answer agrees with the database: the row, and the command with its verdict.
     let row = stack.db().user(&id).await.unwrap();
     assert_eq!(row["user_name"], "Ada@life.example");
     assert_eq!(
@@ -56,13 +56,13 @@ async fn a_person_is_assigned_updated_deactivated_and_comes_back() {
     );
     assert!(!row.to_string().contains(PASSWORD), "the password is stored");
     let command = format!("select * from commands where id = '{}'", row["created_ticket"].as_str().unwrap());
-    let told = eventually("it stands there that Okta was told", Duration::from_secs(10), async || {
-        Some(stack.db().one(&command).await).filter(|row| row["state"] == "claimed")
+    let reported = eventually("the command is marked as delivered", Duration::from_secs(10), async || {
+        Some(stack.db().one(&command).await).filter(|row| row["delivery"] == "delivered")
     })
     .await;
-    assert_eq!(told["status"], 201);
+    assert_eq!(reported["status"], 201);
 
-    // A GET straight after sees the write, by id, by externalId, and by the name in any case.
+    // A GET immediately afterwards sees the user, by id, externalId, and name in any case.
     assert_eq!(okta.user(&id).await.is(200).body, created.body);
     for filter in [
         "userName eq \"ADA@LIFE.EXAMPLE\"".to_owned(),
@@ -78,7 +78,7 @@ async fn a_person_is_assigned_updated_deactivated_and_comes_back() {
     }
     assert_eq!(okta.filter("externalId eq \"00U-ADA@LIFE.EXAMPLE\"").await.is(200).total(), 0, "caseExact");
 
-    // An update: our own representation comes back at us with changes merged in.
+    // An update: our representation is sent back with changes merged in.
     let changes = json!({ "title": "Countess", "name": { "familyName": "King" } });
     let updated = okta.update(&id, &changes).await.is(200);
     assert_eq!(updated.body["title"], "Countess");
@@ -94,7 +94,7 @@ async fn a_person_is_assigned_updated_deactivated_and_comes_back() {
     let found = okta.find("ada@life.example").await.is(200);
     assert_eq!((found.total(), &found.resources()[0]["active"]), (1, &json!(false)));
 
-    // Back again: the same account.
+    // Reactivated: the same account.
     let back = okta.set_active(&id, true).await.is(200);
     assert_eq!((back.id(), &back.body["active"]), (id.clone(), &json!(true)));
     assert_eq!(back.body["title"], "Countess");
@@ -108,7 +108,7 @@ async fn a_person_is_assigned_updated_deactivated_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_person_of_the_same_name_is_a_conflict_in_any_case() {
+async fn a_second_user_with_the_same_name_is_a_conflict_in_any_case() {
     let stack = Stack::shared().await;
     let okta = company(&stack, "twice").await.okta();
     let first = okta.create(&person("grace@twice.example", "Grace", "Hopper")).await.is(201);
@@ -117,12 +117,12 @@ async fn a_second_person_of_the_same_name_is_a_conflict_in_any_case() {
         other["externalId"] = json!("somebody-else");
         okta.create(&other).await.is_error_of(409, "uniqueness");
     }
-    assert_eq!(okta.user(&first.id()).await.body, first.body, "a refused POST changes nothing");
-    // A mail address is not the key: two people may share one.
+    assert_eq!(okta.user(&first.id()).await.body, first.body, "a rejected POST changes nothing");
+    // Mail addresses need not be unique: two users may share one.
     let mut colleague = person("colleague@twice.example", "Jean", "Jennings");
     colleague["emails"][0]["value"] = json!("grace@twice.example");
     let colleague = okta.create(&colleague).await.is(201).id();
-    // Neither may a rename take a name that is taken.
+    // A rename to a taken name is a conflict too.
     okta.update(&colleague, &json!({ "userName": "Grace@twice.example" }))
         .await
         .is_error_of(409, "uniqueness");
@@ -131,7 +131,7 @@ async fn a_second_person_of_the_same_name_is_a_conflict_in_any_case() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renamed_person_keeps_the_id_and_loses_the_old_name() {
+async fn a_renamed_user_keeps_the_id_and_frees_the_old_name() {
     let stack = Stack::shared().await;
     let okta = company(&stack, "rename").await.okta();
     let id = okta.create(&person("old@rename.example", "Mary", "Somerville")).await.is(201).id();
@@ -143,13 +143,13 @@ async fn a_renamed_person_keeps_the_id_and_loses_the_old_name() {
     let mut other = person("old@rename.example", "Other", "Person");
     other["externalId"] = json!("00u-other");
     okta.create(&other).await.is(201);
-    // Only the case changes: nobody's conflict.
+    // A change of case is no conflict with oneself.
     let recased = okta.update(&id, &json!({ "userName": "New@Rename.example" })).await.is(200);
     assert_eq!(recased.body["userName"], "New@Rename.example");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_id_is_not_found_whatever_is_asked_of_it() {
+async fn an_unknown_id_is_not_found_by_any_method() {
     let stack = Stack::shared().await;
     let okta = company(&stack, "unknown").await.okta();
     let user = person("nobody@unknown.example", "No", "Body");
@@ -163,7 +163,7 @@ async fn an_unknown_id_is_not_found_whatever_is_asked_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_person_is_gone_and_the_name_is_free() {
+async fn a_deleted_user_is_gone_and_the_name_is_free() {
     let stack = Stack::shared().await;
     let okta = company(&stack, "deleted").await.okta();
     let ada = person("ada@deleted.example", "Ada", "Lovelace");
@@ -179,7 +179,7 @@ async fn a_deleted_person_is_gone_and_the_name_is_free() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_pages_in_a_stable_order_to_the_true_total() {
+async fn an_import_reads_stable_pages_and_the_exact_total() {
     let stack = Stack::shared().await;
     let okta = company(&stack, "import").await.okta();
     for n in 0..7 {
@@ -196,7 +196,7 @@ async fn an_import_pages_in_a_stable_order_to_the_true_total() {
     ids.sort();
     ids.dedup();
     assert_eq!((all, ids.len()), (7, 7), "each once");
-    // Totals only; past the end; what is below the least is taken as the least (RFC 7644 §3.4.2.4).
+    // Totals only; past the end; values below the minimum count as the minimum (RFC 7644 §3.4.2.4).
     for (query, first_total, shown) in [
         ("count=0", 7, 0),
         ("startIndex=8&count=3", 7, 0),
@@ -212,7 +212,7 @@ async fn an_import_pages_in_a_stable_order_to_the_true_total() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn attributes_may_be_pushed_empty_and_required_ones_are_missed_by_name() {
+async fn attributes_may_be_empty_and_missing_required_ones_are_named() {
     let stack = Stack::shared().await;
     let okta = company(&stack, "required").await.okta();
     let mut empty = person("empty@required.example", "Em", "Pty");
@@ -236,7 +236,7 @@ async fn attributes_may_be_pushed_empty_and_required_ones_are_missed_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_enterprise_attributes_become_columns_and_come_back() {
+async fn enterprise_attributes_are_stored_in_columns_and_returned() {
     let stack = Stack::shared().await;
     let okta = company(&stack, "enterprise").await.okta();
     const URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
@@ -267,7 +267,7 @@ async fn the_enterprise_attributes_become_columns_and_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_takes_over_the_account_of_somebody_who_is_archived() {
+async fn another_external_id_does_not_take_over_an_archived_account() {
     let stack = Stack::shared().await;
     let okta = company(&stack, "again").await.okta();
     let user = person("a@again.example", "A", "Gain");
@@ -280,7 +280,7 @@ async fn nobody_takes_over_the_account_of_somebody_who_is_archived() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn attributes_can_be_chosen_and_left_out() {
+async fn attributes_can_be_selected_and_excluded() {
     let stack = Stack::shared().await;
     let okta = company(&stack, "projection").await.okta();
     let id = okta.create(&person("p@projection.example", "Pro", "Jection")).await.is(201).id();
@@ -300,7 +300,7 @@ async fn attributes_can_be_chosen_and_left_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_a_proxy_links_are_the_proxys() {
+async fn behind_a_proxy_links_use_the_proxys_origin() {
     let stack = Stack::shared().await;
     let okta = company(&stack, "proxied").await.okta();
     let user = person("p@proxied.example", "Pro", "Xied").to_string();

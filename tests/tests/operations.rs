@@ -1,10 +1,10 @@
-//! What an operator meets: `--help`, wrong configuration, migrations, stopping in order, and the logs.
+//! Operations: `--help`, invalid configuration, migrations, graceful shutdown, and logs.
 
 use std::process::Command;
 use std::time::Duration;
 
+use platform::config::{Service, VARIABLES};
 use serde_json::{Value, json};
-use shared::config::{Service, VARIABLES};
 use tests::okta::{PASSWORD, person};
 use tests::process::ended_well;
 use tests::stack::{Options, Said};
@@ -34,7 +34,7 @@ async fn help_lists_every_variable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_that_is_wrong_is_said_at_once_and_no_secret() {
+async fn all_configuration_problems_are_reported_at_once_without_secrets() {
     let wrong = [
         ("DATABASE_URL", "mysql://me:hunter2secret@db/x"),
         ("AMQP_URL", "amqp//me:hunter2secret@broker"),
@@ -105,36 +105,9 @@ async fn migrations_can_be_repeated_and_reverted() {
     stack.tenant("again").await.okta().create(&person("a@again.example", "A", "Gain")).await.is(201);
 }
 
+/// Rows as an earlier version leaves them: without the folded form for filters, and with an old name key.
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_that_scim_clients_changed_before_that_was_kept_are_linked() {
-    let stack = Stack::own().await;
-    let okta = stack.tenant("before").await.okta();
-    let mut ids = Vec::new();
-    for name in ["found", "alone"] {
-        let email = format!("{name}@before.example");
-        let new =
-            ["user", "add", "before", "--email", &email, "--given-name", "Old", "--family-name", "Timer"];
-        ids.push(stack.rollcall_json(&new).await["id"].as_str().unwrap().to_owned());
-    }
-    let read = okta.get(&format!("/Users/{}", ids[0])).await.is(200);
-    okta.put(&ids[0], &read.body).await.is(200);
-    stack.rollcall(&["user", "role", "before", &ids[1], "creator"]).await.well();
-    for service in stack.services() {
-        service.kill();
-    }
-    let columns =
-        "select 1 from information_schema.columns where table_name = 'users' and column_name = 'linked_at'";
-    while stack.db().count(columns).await > 0 {
-        stack.rollcall(&["migrate", "--revert"]).await.well();
-    }
-    stack.rollcall(&["migrate"]).await.well();
-    let linked = stack.db().rows("select id from users where linked_at is not null").await;
-    assert_eq!(linked, [json!({ "id": ids[0] })]);
-}
-
-/// Rows as the version before leaves them: without the form that filters compare, a name under its old key.
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_of_an_older_version_are_caught_up_with() {
+async fn rows_of_an_earlier_version_are_updated() {
     let stack = Stack::own().await;
     let okta = stack.tenant("older").await.okta();
     let zoe = okta.create(&person("ZO\u{cb}@older.example", "Zoe", "Older")).await.is(201);
@@ -142,10 +115,10 @@ async fn rows_of_an_older_version_are_caught_up_with() {
     stack.workers[0].kill();
     let db = stack.db();
     db.execute(
-        "update users set folded = '{}', folded_version = 0, user_name_key = 'zoe\u{308}@older.example'",
+        "update users set search = '{}', search_version = 0, user_name_key = 'zoe\u{308}@older.example'",
     )
     .await;
-    db.execute("update groups set folded = '{}', folded_version = 0").await;
+    db.execute("update groups set search = '{}', search_version = 0").await;
     assert_eq!(okta.filter("name.familyName eq \"older\"").await.is(200).total(), 0);
     stack.workers[0].start();
     eventually("both are found again", Duration::from_secs(30), async || {
@@ -155,7 +128,7 @@ async fn rows_of_an_older_version_are_caught_up_with() {
     })
     .await;
     let found = okta.find("zoe\u{308}@older.example").await.is(200);
-    assert_eq!(found.resources()[0], zoe.body, "whichever way the name is written, and as it was");
+    assert_eq!(found.resources()[0], zoe.body, "in either normalization form, and unchanged");
     assert_eq!(okta.group(&group).await.is(200).header("etag"), "W/\"1\"");
     let mut again = person("zoe\u{308}@older.example", "Zoe", "Again");
     again["externalId"] = json!("another");
@@ -163,11 +136,11 @@ async fn rows_of_an_older_version_are_caught_up_with() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn services_stop_in_order_under_load_and_lose_nothing() {
+async fn services_stop_gracefully_under_load_and_lose_nothing() {
     let stack = Stack::start(Options { workers: 2, ..Options::default() }).await;
     let tenant = stack.tenant("stop").await;
     let okta = tenant.okta();
-    // Each takes what it gets until the door closes: then the connection is refused, which is no answer.
+    // Each client sends creates until ingest stops accepting connections.
     let takers = (0..8).map(|lane| {
         let okta = okta.clone();
         tokio::spawn(async move {
@@ -176,12 +149,12 @@ async fn services_stop_in_order_under_load_and_lose_nothing() {
                 let user = person(&format!("{lane}-{n}@stop.example"), "Sto", "P");
                 match okta.attempt(okta.request("POST", "/Users").body(user.to_string())).await {
                     Ok(answer) if answer.status == 201 => made.push(answer.id()),
-                    // Ingest on its way out, or gone.
+                    // Ingest is stopping or has stopped.
                     Ok(answer) => return (made, Some(answer)),
                     Err(_) => return (made, None),
                 }
             }
-            unreachable!("the loop has no end of its own")
+            unreachable!("the loop has no other end")
         })
     });
     let takers: Vec<_> = takers.collect();
@@ -190,7 +163,7 @@ async fn services_stop_in_order_under_load_and_lose_nothing() {
         (db.count("select 1 from users").await > 200).then_some(())
     })
     .await;
-    // One worker and the notifier go while the load is on, then ingest, then the last worker.
+    // One worker and the notifier stop first, then ingest, then the last worker, all under load.
     assert!(ended_well(stack.workers[0].terminate().await));
     assert!(ended_well(stack.notifier.terminate().await));
     assert!(ended_well(stack.ingests[0].terminate().await));
@@ -211,21 +184,21 @@ async fn services_stop_in_order_under_load_and_lose_nothing() {
         .collect();
     rows.sort();
     made.sort();
-    assert_eq!(made, rows, "every 2xx is a row, every row was answered");
+    assert_eq!(made, rows, "every 2xx has a row, and every row was answered");
 
-    // What the notifier had not taken is there for the next one.
+    // Events that the notifier had not consumed are left for its next start.
     stack.notifier.restart().await;
     stack.workers[0].restart().await;
     check::settled(&stack).await;
     let lines = i64::try_from(made.len()).unwrap();
-    eventually("the ledger has a line for each", Duration::from_secs(30), async || {
+    eventually("the ledger has a row for each user", Duration::from_secs(30), async || {
         (db.count("select 1 from notifications where kind = 'welcome'").await == lines).then_some(())
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_request_can_be_followed_through_all_logs_and_nobody_is_named_in_them() {
+async fn a_request_can_be_traced_through_all_logs_which_contain_no_personal_data() {
     let stack = Stack::start(Options {
         environment: vec![("ROLLCALL_LOG", "debug".to_owned())],
         ..Options::default()
@@ -275,7 +248,11 @@ async fn one_request_can_be_followed_through_all_logs_and_nobody_is_named_in_the
         let log = service.log();
         for line in log.lines() {
             let parsed: Result<Value, _> = serde_json::from_str(line);
-            assert!(parsed.is_ok_and(|line| line.is_object()), "{}: no JSON object: {line}", service.name());
+            assert!(
+                parsed.is_ok_and(|line| line.is_object()),
+                "{}: not a JSON object: {line}",
+                service.name()
+            );
         }
         let lowered = log.to_lowercase();
         let secrets = [
@@ -290,7 +267,7 @@ async fn one_request_can_be_followed_through_all_logs_and_nobody_is_named_in_the
         ];
         for secret in secrets {
             let line = lowered.lines().find(|line| line.contains(&secret.to_lowercase()));
-            assert!(line.is_none(), "{} tells {secret}: {}", service.name(), line.unwrap_or_default());
+            assert!(line.is_none(), "{} logs {secret}: {}", service.name(), line.unwrap_or_default());
         }
     }
 }

@@ -1,9 +1,9 @@
-//! What workers die of, and dead letters of every kind: shown, put back, removed.
+//! Poison messages, and dead letters of every kind: listed, shown, redriven, dropped.
 
 use std::time::Duration;
 
+use amqp::topology;
 use serde_json::{Value, json};
-use shared::amqp::topology;
 use tests::load::{Pushed, push};
 use tests::okta::person;
 use tests::stack::Options;
@@ -11,14 +11,14 @@ use tests::{Stack, eventually};
 
 use crate::bad_messages::envelope;
 
-/// The fault strikes at this word in a command.
+/// The worker with the bug dies on commands that contain this word.
 const POISON: &str = "Plutonium";
 
-/// Revives the worker whenever it dies, until so many letters are dead; says how often it died.
+/// Restarts the worker whenever it dies, until there are so many dead letters; returns how often it died.
 async fn until_dead(stack: &Stack, letters: u32) -> usize {
     let broker = stack.broker().await;
     let mut deaths = 0;
-    eventually("the poison is dead", Duration::from_secs(90), async || {
+    eventually("the poison message is dead-lettered", Duration::from_secs(90), async || {
         deaths += usize::from(stack.workers[0].revive());
         (broker.ready(topology::DEAD).await == letters).then_some(())
     })
@@ -27,7 +27,7 @@ async fn until_dead(stack: &Stack, letters: u32) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_workers_die_of_ends_dead_and_its_neighbours_do_not() {
+async fn a_poison_message_is_dead_lettered_and_its_neighbours_are_applied() {
     let stack = Stack::start(Options {
         sabotage: Some(format!("die-on:{POISON}")),
         environment: vec![("ROLLCALL_DEADLINE", "4".to_owned())],
@@ -40,16 +40,16 @@ async fn what_workers_die_of_ends_dead_and_its_neighbours_do_not() {
     let (pushed, answer, deaths) =
         tokio::join!(push(&okta, "toxic", 60, 16), okta.once(request), until_dead(&stack, 1));
     answer.is_error(429);
-    assert!(pushed.iter().all(Pushed::is_acknowledged), "a neighbour suffered");
+    assert!(pushed.iter().all(Pushed::is_acknowledged), "a neighbouring command failed");
     assert!((3..=8).contains(&deaths), "{deaths} workers died of it");
 
     let listed = stack.rollcall_json(&["dead", "list"]).await;
-    let [letter] = listed.as_array().unwrap().as_slice() else { panic!("one is dead: {listed}") };
-    assert_eq!(letter["reason"], "workers died while they applied this command by itself");
-    assert_eq!(letter["attempts"], 3, "two workers that died, and the one that gave it up");
-    assert_eq!(stack.db().rows("select * from suspects").await, [] as [Value; 0], "marks are taken off");
+    let [letter] = listed.as_array().unwrap().as_slice() else { panic!("one is dead-lettered: {listed}") };
+    assert_eq!(letter["reason"], "workers died while applying this command in isolation");
+    assert_eq!(letter["attempts"], 3, "two workers that died, and the one that dead-lettered it");
+    assert_eq!(stack.db().rows("select * from quarantine").await, [] as [Value; 0], "marks are taken off");
 
-    // Shown without what is personal, unless that is asked for.
+    // Shown without personal data, unless that is requested.
     let id = letter["id"].as_str().unwrap();
     let shown = stack.rollcall_json(&["dead", "show", id]).await;
     assert_eq!(shown["envelope"]["change"], "createUser");
@@ -60,7 +60,7 @@ async fn what_workers_die_of_ends_dead_and_its_neighbours_do_not() {
     assert!(stack.rollcall(&["dead", "show", id]).await.well().out.contains("reason: workers died"));
     assert_eq!(stack.rollcall(&["dead", "show", "nobody"]).await.code, Some(1));
 
-    // Put back it is as deadly as before, and tells of both its deaths.
+    // A redriven poison message is as deadly as before, and records the attempts of both rounds.
     assert_eq!(stack.rollcall_json(&["dead", "redrive", "--id", id]).await["redriven"], 1);
     until_dead(&stack, 1).await;
     assert_eq!(stack.rollcall_json(&["dead", "list"]).await[0]["attempts"], 6);
@@ -73,12 +73,12 @@ async fn what_workers_die_of_ends_dead_and_its_neighbours_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_of_every_kind_are_listed_and_put_back() {
+async fn dead_letters_of_every_kind_are_listed_and_redriven() {
     let stack = Stack::own().await;
     let tenant = stack.tenant("letters").await;
     let broker = stack.broker().await;
     let dead = async |letters: u32| {
-        eventually(format!("{letters} are dead"), Duration::from_secs(20), async || {
+        eventually(format!("{letters} are dead-lettered"), Duration::from_secs(20), async || {
             (broker.ready(topology::DEAD).await == letters).then_some(())
         })
         .await;
@@ -98,14 +98,14 @@ async fn dead_letters_of_every_kind_are_listed_and_put_back() {
     };
     assert_eq!(of(topology::BULK)["attempts"], 1);
     assert_eq!(of(topology::NOTIFIER)["attempts"], 1);
-    assert_eq!(of(topology::COMMANDS)["reason"], "RabbitMQ gave it up: expired");
+    assert_eq!(of(topology::COMMANDS)["reason"], "dead-lettered by RabbitMQ: expired");
     assert!(of(topology::COMMANDS)["died_at"].is_string(), "{listed}");
 
-    // The one that the broker gave up is good; the others die again.
+    // The expired command is valid; the other messages are dead-lettered again.
     stack.workers[0].start();
     stack.workers[0].ready().await;
     assert_eq!(stack.rollcall_json(&["dead", "redrive", "--all"]).await["redriven"], json!(3));
-    eventually("the good one is applied", Duration::from_secs(10), async || {
+    eventually("the valid one is applied", Duration::from_secs(10), async || {
         let query = "select 1 from users where user_name = 'expired@letters.example'";
         (stack.db().count(query).await == 1).then_some(())
     })

@@ -1,5 +1,5 @@
-//! Postgres is away for a while in the middle of a push: clients are told to come back, nothing is lost, and all goes on
-//! by itself.
+//! Postgres is down for a while during a push: clients are told to retry, nothing is lost, and everything recovers
+//! without intervention.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use tests::servers::{Server, Servers};
 use tests::stack::Options;
 use tests::{Okta, Stack, check, eventually};
 
-/// How long it is away: `ROLLCALL_E2E_OUTAGE` seconds.
+/// The duration of the outage: `ROLLCALL_E2E_OUTAGE` seconds.
 pub fn outage() -> Duration {
     let seconds = std::env::var("ROLLCALL_E2E_OUTAGE").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(8))
 }
 
-/// Only 2xx and 429 were answered.
+/// Asserts that all answers were 2xx or 429.
 pub fn only_answers_okta_understands(okta: &Okta) {
     println!("answers by status: {:?}", okta.seen());
     let odd: Vec<_> =
@@ -24,7 +24,7 @@ pub fn only_answers_okta_understands(okta: &Okta) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_survives_postgres_being_away() {
+async fn a_push_survives_an_outage_of_postgres() {
     let servers = Servers::own().await;
     let stack = Stack::start(Options { servers: Some(servers.clone()), ..Options::default() }).await;
     let tenant = stack.tenant("outage").await;
@@ -40,14 +40,14 @@ async fn a_push_survives_postgres_being_away() {
         .await;
         servers.stop(Server::Postgres).await;
         let away = async {
-            // Known keys are honoured, reads are put off, unknown keys cannot be told from known ones.
+            // Cached keys still work, reads are answered 429, unknown keys cannot be verified.
             let read =
                 okta.once(okta.request("GET", &format!("/Users/{}", known.answer.id()))).await.is_error(429);
             assert!(read.retry_after() > 0);
             let stranger = Okta::bearer(&stack.origin(), "rck_unknownunknownunknownunknown");
             let refused = stranger.once(stranger.request("GET", "/Users")).await;
             assert!(matches!(refused.status, 401 | 429), "{}", refused.text);
-            // All say so, in words that tell strangers nothing, and stay ready.
+            // All services report it without details, and stay ready.
             for service in stack.services() {
                 assert_eq!(service.misses("postgres").await, "away", "{}", service.name());
             }
@@ -61,7 +61,7 @@ async fn a_push_survives_postgres_being_away() {
     let (mut pushed, ()) =
         tokio::join!(push_for(&okta, "outage", outage() + Duration::from_secs(6), 16), saboteur);
     only_answers_okta_understands(&okta);
-    assert!(okta.seen().contains_key(&429), "nobody was told to come back: the outage was not felt");
+    assert!(okta.seen().contains_key(&429), "no client was told to retry: the outage had no effect");
     pushed.push(known);
     check::all_arrived_once(&stack, &tenant, &witness, &pushed).await;
 }

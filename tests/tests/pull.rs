@@ -1,15 +1,15 @@
-//! The pull from Okta's API: what SCIM does not carry, at its times and by hand, whatever is in the way.
+//! The pull from Okta's API: attributes that SCIM does not carry, scheduled and by hand, despite faults.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use amqp::{Link, topology};
+use database::Pool;
 use ingest::pull::Pulls;
 use ingest::pull::schedule::Times;
+use platform::clock::Clock;
+use platform::health::Health;
 use serde_json::{Value, json};
-use shared::amqp::{Link, topology};
-use shared::clock::Clock;
-use shared::health::Health;
-use shared::postgres::Pool;
 use tests::load::{push, somebody};
 use tests::okta::person;
 use tests::okta_api::{Fault, OktaApi, TOKEN, user};
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 const PEOPLE: usize = 5_000;
 
-/// The requests that were answered well, by the position of their page.
+/// The successful requests, by the position of their page.
 fn pages(api: &OktaApi) -> Vec<usize> {
     api.asked().iter().filter(|asked| asked.status == 200).map(|asked| asked.after).collect()
 }
@@ -36,7 +36,7 @@ async fn supplemented(stack: &Stack, people: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pull_of_5000_people_obeys_rate_limits_and_survives_a_429_a_broken_page_and_a_slow_one() {
+async fn a_pull_of_5000_users_obeys_rate_limits_and_survives_a_429_a_broken_page_and_a_slow_one() {
     let stack = Stack::start(Options { ingests: 2, workers: 2, ..Options::default() }).await;
     let okta = stack.tenant("large").await.okta();
     push(&okta, "large", PEOPLE, 32).await;
@@ -47,7 +47,7 @@ async fn a_pull_of_5000_people_obeys_rate_limits_and_survives_a_429_a_broken_pag
     api.break_page(400, &[Fault::BreaksOff]);
     api.break_page(800, &[Fault::Status(429)]);
     api.break_page(1_200, &[Fault::Status(503), Fault::BreaksOff]);
-    // Longer than a lease lasts: it is renewed meanwhile.
+    // Longer than the lease, which must be renewed meanwhile.
     api.break_page(1_600, &[Fault::Slow(Duration::from_secs(20))]);
 
     let run = stack.rollcall_json(&["pull", "run", "large"]).await;
@@ -57,11 +57,11 @@ async fn a_pull_of_5000_people_obeys_rate_limits_and_survives_a_429_a_broken_pag
     );
     assert_eq!((&run["strangers"], &run["unreadable"], &run["gone"]), (&json!(0), &json!(0), &json!(0)));
     let asked = api.asked();
-    assert!(asked.iter().all(|asked| !asked.too_early), "the limit was used up, and it asked all the same");
+    assert!(asked.iter().all(|asked| !asked.too_early), "it sent a request although the limit was used up");
     let expected: HashSet<usize> = (0..PEOPLE).step_by(200).collect();
     let pages = pages(&api);
     assert_eq!(pages.iter().copied().collect::<HashSet<_>>(), expected);
-    // Two of them broke off, and were asked for again; those that were refused too.
+    // Two pages broke off and were requested again, as were the two that were rejected.
     assert_eq!((pages.len(), asked.len()), (expected.len() + 2, expected.len() + 4));
 
     supplemented(&stack, PEOPLE).await;
@@ -69,19 +69,15 @@ async fn a_pull_of_5000_people_obeys_rate_limits_and_survives_a_429_a_broken_pag
     assert_eq!((&row["hire_date"], &row["region"]), (&json!("2024-08-08"), &json!("APAC")));
     assert_eq!(row["custom_fields"], json!({ "Shirt": "M", "Skills": ["ladder", "rope"] }));
     let row = stack.db().one("select * from users where user_name = 'person-00006@large.example'").await;
-    assert_eq!(
-        (&row["hire_date"], &row["region"]),
-        (&Value::Null, &json!("EMEA")),
-        "Okta knows no hire date"
-    );
-    let mut told: HashMap<String, usize> = HashMap::new();
+    assert_eq!((&row["hire_date"], &row["region"]), (&Value::Null, &json!("EMEA")), "no hire date at Okta");
+    let mut reported: HashMap<String, usize> = HashMap::new();
     for event in witness.events(&stack.broker().await).await {
         assert_eq!(event["type"], "user.updated");
-        *told.entry(event["data"]["user"]["id"].as_str().unwrap().to_owned()).or_default() += 1;
+        *reported.entry(event["data"]["user"]["id"].as_str().unwrap().to_owned()).or_default() += 1;
     }
-    assert!(told.len() == PEOPLE && told.values().all(|times| *times == 1), "one event each");
+    assert!(reported.len() == PEOPLE && reported.values().all(|times| *times == 1), "one event each");
 
-    // Again: nothing is new.
+    // A second run changes nothing.
     api.limit(u32::MAX, 5);
     let again = stack.rollcall_json(&["pull", "run", "large"]).await;
     assert_eq!((&again["state"], &again["changes"]), (&json!("done"), &json!(0)));
@@ -90,12 +86,12 @@ async fn a_pull_of_5000_people_obeys_rate_limits_and_survives_a_429_a_broken_pag
     for service in stack.services() {
         let log = service.log();
         assert!(!log.contains(TOKEN) && !log.contains("@large.example"), "in the log of {}", service.name());
-        assert!(!log.contains("nobody may see"), "what Okta said is in the log of {}", service.name());
+        assert!(!log.contains("must not appear"), "Okta's answer is in the log of {}", service.name());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_ingests_and_one_clock_that_strikes_make_one_pull() {
+async fn two_ingests_run_a_scheduled_pull_once() {
     let servers = Servers::shared().await;
     let due = Clock::System.now() + time::Duration::seconds(20);
     let at = due.format(format_description!("[hour]:[minute]:[second]")).unwrap();
@@ -106,25 +102,25 @@ async fn two_ingests_and_one_clock_that_strikes_make_one_pull() {
     okta.create(&somebody("clock", 0)).await.is(201);
     let api = OktaApi::start((0..450).map(|n| user("clock", n)).collect()).await;
     api.set(&stack, "clock", &[]).await;
-    assert!(Clock::System.now() < due, "it took too long to start");
-    assert_eq!(api.asked().len(), 0, "before its time");
+    assert!(Clock::System.now() < due, "starting took too long");
+    assert_eq!(api.asked().len(), 0, "before the scheduled time");
     supplemented(&stack, 1).await;
     let done = "select * from pull_runs where state = 'done'";
     eventually("the run is done", Duration::from_secs(30), async || {
         (stack.db().count(done).await == 1).then_some(())
     })
     .await;
-    // Both have looked since, several times.
+    // Both ingests have checked the schedule several times since.
     let still = tests::holds_for(Duration::from_secs(3), async || pages(&api) == [0, 200, 400]).await;
     assert!(still, "pulled {:?}", pages(&api));
     assert_eq!(stack.db().count("select 1 from pull_runs").await, 1);
     assert_eq!(stack.db().one(done).await["strangers"], 449);
 }
 
-/// The pulls of two ingests, in this process, so that their one clock can be set; the servers and everybody else are real.
+/// The pulls of two ingests, run in this process, so that their clock can be set; everything else is real.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_ingests_and_one_clock_that_comes_to_six_make_one_pull() {
-    // Its own ingest, which goes by the machine's clock, leaves pulls to these.
+async fn two_ingests_run_the_pull_at_six_once() {
+    // Without the secret key the stack's own ingest, which uses the system clock, runs no pulls.
     let environment = vec![("ROLLCALL_SECRET_KEY", String::new())];
     let stack = Stack::start(Options { environment, ..Options::default() }).await;
     stack.tenant("six").await.okta().create(&somebody("six", 0)).await.is(201);
@@ -132,7 +128,7 @@ async fn two_ingests_and_one_clock_that_comes_to_six_make_one_pull() {
     api.set(&stack, "six", &[]).await;
     let six = (Clock::System.now() + time::Duration::DAY).replace_time(time!(06:00));
     let clock = Clock::manual(six - time::Duration::SECOND);
-    let text = shared::scim::timestamp(clock.now());
+    let text = scim::timestamp(clock.now());
     stack.db().execute(&format!("update pulls set set_at = '{text}'")).await;
     let stop = CancellationToken::new();
     let ingests = [1, 2].map(|_| {
@@ -143,15 +139,15 @@ async fn two_ingests_and_one_clock_that_comes_to_six_make_one_pull() {
         tokio::spawn(Pulls::new(pool, link, key, Times::default(), clock.clone()).run(stop.clone()))
     });
     let quiet = tests::holds_for(Duration::from_secs(3), async || api.asked().is_empty()).await;
-    assert!(quiet, "a second before its time: {:?}", api.asked());
+    assert!(quiet, "a second before the scheduled time: {:?}", api.asked());
     clock.advance(time::Duration::SECOND);
     let done = "select slot from pull_runs where state = 'done'";
     let slot =
         eventually("the pull is done", Duration::from_secs(30), async || stack.db().rows(done).await.pop())
             .await;
-    assert_eq!(slot["slot"], shared::scim::timestamp(six));
+    assert_eq!(slot["slot"], scim::timestamp(six));
     supplemented(&stack, 1).await;
-    // Both have looked since, several times; and the hours go by.
+    // Both have checked the schedule several times since, and hours have passed.
     clock.advance(time::Duration::hours(8));
     let still = tests::holds_for(Duration::from_secs(3), async || pages(&api) == [0, 200, 400]).await;
     assert!(still, "pulled {:?}", pages(&api));
@@ -163,7 +159,7 @@ async fn two_ingests_and_one_clock_that_comes_to_six_make_one_pull() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_pull_brings_goes_through_the_queue_of_what_nobody_waits_for() {
+async fn changes_of_a_pull_go_through_the_bulk_queue() {
     let stack = Stack::own().await;
     let okta = stack.tenant("bulk").await.okta();
     for n in 0..3 {
@@ -183,7 +179,7 @@ async fn what_a_pull_brings_goes_through_the_queue_of_what_nobody_waits_for() {
     assert_eq!(
         queued,
         (3, 0),
-        "two are told something, one is archived, and no person's change waits behind it"
+        "two supplements and one archival, and none in the queue of interactive commands"
     );
     stack.workers[0].start();
     supplemented(&stack, 2).await;
@@ -191,7 +187,7 @@ async fn what_a_pull_brings_goes_through_the_queue_of_what_nobody_waits_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pull_goes_on_where_a_crash_left_it_in_whichever_ingest_is_left() {
+async fn another_ingest_continues_a_pull_after_a_crash() {
     let stack = Stack::start(Options { ingests: 2, ..Options::default() }).await;
     let okta = stack.tenant("crash").await.okta();
     for n in [0, 250, 450, 799] {
@@ -201,11 +197,11 @@ async fn a_pull_goes_on_where_a_crash_left_it_in_whichever_ingest_is_left() {
     api.set(&stack, "crash", &[]).await;
     api.break_page(400, &[Fault::Slow(Duration::from_secs(60))]);
     stack.rollcall(&["pull", "run", "crash", "--no-wait"]).await.well();
-    eventually("the third page is asked for", Duration::from_secs(20), async || {
+    eventually("the third page is requested", Duration::from_secs(20), async || {
         pages(&api).contains(&400).then_some(())
     })
     .await;
-    let holds = |service: &&tests::process::Service| service.log().contains("a page was read");
+    let holds = |service: &&tests::process::Service| service.log().contains("page read");
     let holders: Vec<_> = stack.ingests.iter().filter(holds).collect();
     assert_eq!(holders.len(), 1, "one ingest has the run");
     holders[0].kill();
@@ -221,10 +217,10 @@ async fn a_pull_goes_on_where_a_crash_left_it_in_whichever_ingest_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pull_touches_only_what_scim_does_not_own_and_links_who_was_not_linked() {
+async fn a_pull_changes_only_its_own_attributes_and_links_unlinked_users() {
     const OWNED_BY_THE_PULL: [&str; 5] =
         ["hire_date", "region", "custom_fields", "pull_ticket", "external_id"];
-    const COUNTS: [&str; 4] = ["version", "modified_at", "folded_version", "folded"];
+    const COUNTS: [&str; 4] = ["version", "modified_at", "search_version", "search"];
     let stack = Stack::shared().await;
     let okta = stack.tenant("border").await.okta();
     let linked = okta.create(&somebody("border", 0)).await.is(201).id();
@@ -243,7 +239,7 @@ async fn a_pull_touches_only_what_scim_does_not_own_and_links_who_was_not_linked
         rows
     };
     let before = all().await;
-    // Everything else at Okta is different, and none of it is taken.
+    // Everything else at Okta differs, and none of it is adopted.
     let changed = |n: usize| {
         let mut user = user("border", n);
         for name in ["firstName", "lastName", "department", "title", "costCenter"] {
@@ -255,13 +251,13 @@ async fn a_pull_touches_only_what_scim_does_not_own_and_links_who_was_not_linked
     api.set(&stack, "border", &[]).await;
     let run = stack.rollcall_json(&["pull", "run", "border"]).await;
     assert_eq!((&run["people"], &run["changes"], &run["strangers"]), (&json!(3), &json!(2), &json!(1)));
-    eventually("both are told", Duration::from_secs(30), async || {
+    eventually("both are updated", Duration::from_secs(30), async || {
         let rows = all().await;
         (rows[0]["hire_date"] == "2024-01-01" && rows[2]["hire_date"] == "2024-03-03").then_some(())
     })
     .await;
     let mut after = all().await;
-    assert_eq!(after[1], before[1], "who is linked to somebody else is left alone");
+    assert_eq!(after[1], before[1], "a user linked to another Okta user is unchanged");
     assert_eq!(after[2]["external_id"], "00u-person-00002@border.example");
     assert_eq!(after[2]["resource"]["externalId"], "00u-person-00002@border.example");
     after[2]["resource"].as_object_mut().unwrap().remove("externalId");
@@ -270,9 +266,9 @@ async fn a_pull_touches_only_what_scim_does_not_own_and_links_who_was_not_linked
             after.as_object_mut().unwrap().remove(*name);
             before.as_object_mut().unwrap().remove(*name);
         }
-        assert_eq!(after, before, "this is SCIM's");
+        assert_eq!(after, before, "these attributes belong to SCIM");
     }
-    // And SCIM leaves to the pull what is the pull's.
+    // SCIM does not change the pull's attributes.
     okta.update(&linked, &json!({ "title": "Diver" })).await.is(200);
     let row = stack.db().user(&linked).await.unwrap();
     assert_eq!((&row["job_title"], &row["hire_date"]), (&json!("Diver"), &json!("2024-01-01")));
@@ -281,7 +277,7 @@ async fn a_pull_touches_only_what_scim_does_not_own_and_links_who_was_not_linked
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_token_is_kept_encrypted_and_every_refusal_is_one_clear_sentence() {
+async fn the_token_is_stored_encrypted_and_errors_are_clear() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("vault").await;
     let api = OktaApi::start(vec![user("vault", 0)]).await;
@@ -326,7 +322,7 @@ async fn the_token_is_kept_encrypted_and_every_refusal_is_one_clear_sentence() {
             "cannot be read",
         ),
         (vec!["pull", "set", "vault", "--okta-url", "https://me:hush@acme.okta.com"], 2, "--okta-url"),
-        (vec!["pull", "set", "vault", "--group", "00g1"], 2, "--okta-url must be given"),
+        (vec!["pull", "set", "vault", "--group", "00g1"], 2, "--okta-url is required"),
     ] {
         let said = stack.rollcall(&arguments).await;
         assert!(!said.err.contains("hush"), "{}", said.err);
@@ -345,7 +341,7 @@ async fn the_token_is_kept_encrypted_and_every_refusal_is_one_clear_sentence() {
     assert_eq!((&status[0]["limit_percent"], &status[0]["last_run"]), (&json!(7), &Value::Null));
     assert!(!status.to_string().contains(TOKEN));
 
-    // What is not given stays, and so does the token: it still opens Okta.
+    // Options that are not given keep their values, and so does the token.
     stack.rollcall(&["pull", "set", "vault", "--archive-missing"]).await.well();
     let map = stack.folder().join("twice.json");
     std::fs::write(&map, r#"{"region":"a","region":"b"}"#).unwrap();
@@ -357,7 +353,7 @@ async fn the_token_is_kept_encrypted_and_every_refusal_is_one_clear_sentence() {
     let run = stack.rollcall(&["pull", "run", "vault", "--json"]).await.well();
     assert!(run.err.contains("pages read") || run.err.is_empty(), "{}", run.err);
 
-    // Moved to another Okta it does not open.
+    // The token is bound to the Okta URL.
     let elsewhere = OktaApi::start(vec![user("vault", 0)]).await;
     let moved =
         format!("update pulls set okta_url = '{}' where tenant_id = '{}'", elsewhere.url(), tenant.id);

@@ -1,4 +1,5 @@
-//! Reconciliation: who is active here and gone at Okta is reported; archived only where the tenant wants it, and within a limit.
+//! Reconciliation: users who are active here but gone at Okta are reported; they are archived only if the tenant wants
+//! it, and within a limit.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use tests::load::{push, somebody};
 use tests::okta_api::{OktaApi, user};
 use tests::{Okta, Stack, eventually};
 
-/// A tenant with ten people who came by SCIM and one who was made by hand, and an Okta that knows the ten.
+/// A tenant with ten users from SCIM and a manual one, and an Okta that has the ten.
 async fn company(stack: &Stack, name: &str) -> (Okta, OktaApi, Vec<String>) {
     let okta = stack.tenant(name).await.okta();
     let mut pushed = push(&okta, name, 10, 4).await;
@@ -24,7 +25,7 @@ fn gone(run: &Value) -> BTreeSet<String> {
     run["gone_ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect()
 }
 
-/// The last run, once it is over.
+/// The last run, once it has ended.
 async fn last_run(stack: &Stack, tenant: &str) -> Value {
     stack.rollcall_json(&["pull", "status", tenant]).await[0]["last_run"].clone()
 }
@@ -42,22 +43,22 @@ async fn inactive(okta: &Okta, ids: &[String]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_active_here_and_gone_there_is_reported_and_nobody_is_archived_unasked() {
+async fn users_gone_at_okta_are_reported_and_not_archived_by_default() {
     let stack = Stack::shared().await;
     let (okta, api, ids) = company(&stack, "report").await;
     api.set(&stack, "report", &[]).await;
     api.change(|users| {
-        // One has left the group, one has left the company, one is suspended, which is no leaving.
+        // One is no longer in the group, one is deprovisioned, one is suspended, which does not count.
         users[1]["status"] = json!("DEPROVISIONED");
         users[2]["status"] = json!("SUSPENDED");
         users.remove(0);
     });
-    // Somebody who is archived here already is not to be reported.
+    // A user who is archived here already is not reported.
     okta.set_active(&ids[9], false).await.is(200);
     api.change(|users| drop(users.pop()));
     let run = stack.rollcall_json(&["pull", "run", "report"]).await;
     assert_eq!((&run["state"], &run["gone"], &run["archived"]), (&json!("done"), &json!(2), &json!(0)));
-    assert_eq!(run["roster"], json!(10), "nine who came by SCIM, and the one by hand");
+    assert_eq!(run["roster"], json!(10), "nine users from SCIM and the manual one");
     assert_eq!(gone(&run), [ids[0].clone(), ids[1].clone()].into());
     assert_eq!(last_run(&stack, "report").await, run);
     for id in &ids[..9] {
@@ -67,14 +68,14 @@ async fn who_is_active_here_and_gone_there_is_reported_and_nobody_is_archived_un
     assert!(table.out.contains("report") && table.out.contains("done"), "{}", table.out);
     for n in [0, 1] {
         let name = format!("person-{n:05}@report.example");
-        assert!(table.out.contains(&ids[n]) && table.out.contains(&name), "{n} is not told: {}", table.out);
+        assert!(table.out.contains(&ids[n]) && table.out.contains(&name), "{n} is missing: {}", table.out);
     }
     let said = stack.rollcall(&["pull", "confirm", "report"]).await;
-    assert!(said.code == Some(1) && said.err.contains("does not ask"), "{}", said.err);
+    assert!(said.code == Some(1) && said.err.contains("does not await confirmation"), "{}", said.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_gone_is_archived_where_the_tenant_wants_it_and_comes_back_by_scim() {
+async fn users_gone_at_okta_are_archived_if_the_tenant_wants_it_and_restored_by_scim() {
     let stack = Stack::shared().await;
     let (okta, api, ids) = company(&stack, "opted").await;
     api.set(&stack, "opted", &["--archive-missing"]).await;
@@ -86,8 +87,8 @@ async fn who_is_gone_is_archived_where_the_tenant_wants_it_and_comes_back_by_sci
         assert_eq!(okta.user(id).await.is(200).body["active"], true);
     }
     let by_hand = stack.rollcall_json(&["user", "show", "opted", "by-hand@opted.example"]).await;
-    assert_eq!(by_hand["active"], true, "nobody is gone who was never there");
-    // The same account comes back, and the next pull, which sees them again, leaves them alone.
+    assert_eq!(by_hand["active"], true, "a manual user is not gone");
+    // The same account is restored, and the next pull, which sees it again, leaves it unchanged.
     okta.set_active(&ids[0], true).await.is(200);
     api.change(|users| users.push(user("opted", 0)));
     let run = stack.rollcall_json(&["pull", "run", "opted"]).await;
@@ -96,7 +97,7 @@ async fn who_is_gone_is_archived_where_the_tenant_wants_it_and_comes_back_by_sci
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn above_the_limit_a_pull_stops_and_asks_and_goes_on_when_it_may() {
+async fn above_the_limit_a_pull_waits_for_confirmation() {
     let stack = Stack::shared().await;
     let (okta, api, ids) = company(&stack, "limit").await;
     api.set(&stack, "limit", &["--archive-missing"]).await;
@@ -112,24 +113,20 @@ async fn above_the_limit_a_pull_stops_and_asks_and_goes_on_when_it_may() {
         assert_eq!(
             okta.user(id).await.is(200).body["active"],
             true,
-            "nobody is archived before it is confirmed"
+            "nobody is archived before the confirmation"
         );
     }
-    // One of them is changed while it asks: whoever has changed since is not archived.
+    // One of them changes before the confirmation: that user is not archived.
     okta.update(&ids[2], &json!({ "title": "Still here" })).await.is(200);
     let run = stack.rollcall_json(&["pull", "confirm", "limit", run["id"].as_str().unwrap()]).await;
     assert_eq!(
         (&run["state"], &run["archiving"], &run["confirmed"]),
         (&json!("done"), &json!(3), &json!(true))
     );
-    assert_eq!(
-        (&run["archived"], &run["kept"]),
-        (&json!(2), &json!(1)),
-        "what came of them, not what was queued"
-    );
+    assert_eq!((&run["archived"], &run["kept"]), (&json!(2), &json!(1)), "the outcomes, not what was queued");
     inactive(&okta, &ids[..2]).await;
     let verdicts = "select 1 from commands where actor = 'pull' and status = 412";
-    eventually("the third is refused", Duration::from_secs(30), async || {
+    eventually("the third is rejected", Duration::from_secs(30), async || {
         (stack.db().count(verdicts).await == 1).then_some(())
     })
     .await;
@@ -143,8 +140,8 @@ async fn a_pull_that_fails_archives_nobody() {
     api.set(&stack, "refused-pull", &["--archive-missing", "--limit-percent", "100"]).await;
     api.break_page(0, &[tests::okta_api::Fault::Status(403)]);
     let said = stack.rollcall(&["pull", "run", "refused-pull"]).await;
-    assert!(said.code == Some(1) && said.err.contains("refuses the token"), "{}", said.err);
-    assert!(!said.err.contains("nobody may see"), "{}", said.err);
+    assert!(said.code == Some(1) && said.err.contains("rejects the token"), "{}", said.err);
+    assert!(!said.err.contains("must not appear"), "{}", said.err);
     assert_eq!(last_run(&stack, "refused-pull").await["gone"], Value::Null);
     assert_eq!(okta.user(&ids[0]).await.is(200).body["active"], true);
     okta.create(&somebody("refused-pull", 77)).await.is(201);

@@ -1,4 +1,5 @@
-//! What a pull does not do: give the token away, archive by an answer that is none or by settings that hold no more, run for ever.
+//! Safety of a pull: it does not leak the token, archive users because of faulty answers or outdated settings, or run
+//! forever.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use tests::load::push;
 use tests::okta_api::{Fault, OktaApi, user};
 use tests::{Stack, eventually};
 
-/// A tenant with so many people here and at Okta, whose gone are archived whatever their number.
+/// A tenant with the same users here and at Okta, that archives missing users without a limit.
 async fn company(stack: &Stack, name: &str, people: usize) -> OktaApi {
     let okta = stack.tenant(name).await.okta();
     push(&okta, name, people, 4).await;
@@ -16,7 +17,7 @@ async fn company(stack: &Stack, name: &str, people: usize) -> OktaApi {
     api
 }
 
-/// How many of a tenant are archived, and how many are to be.
+/// How many users of a tenant are archived, and how many runs want to archive some.
 async fn archived(stack: &Stack, tenant: &str) -> (i64, i64) {
     let of = format!("tenant_id = (select id from tenants where name = '{tenant}')");
     let archived = format!("select 1 from users where archived_at is not null and {of}");
@@ -25,7 +26,7 @@ async fn archived(stack: &Stack, tenant: &str) -> (i64, i64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_token_goes_to_no_other_place_than_oktas_group_whatever_okta_says() {
+async fn the_token_is_sent_only_to_the_configured_group() {
     let stack = Stack::shared().await;
     let api = company(&stack, "astray", 3).await;
     let foreign = OktaApi::start((0..3).map(|n| user("astray", n)).collect()).await;
@@ -41,10 +42,10 @@ async fn the_token_goes_to_no_other_place_than_oktas_group_whatever_okta_says() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_in_a_circle_and_links_that_cannot_be_read_end_a_pull_that_archives_nobody() {
+async fn circular_pages_and_malformed_links_fail_the_pull_and_archive_nobody() {
     let stack = Stack::shared().await;
     let api = company(&stack, "circle", 3).await;
-    // Of these only the first two are on the page that is followed.
+    // The page that is followed has only the first two.
     api.change(|users| drop(users.pop()));
     let link = |page: String| Fault::Link(format!("<{page}>; rel=\"next\""));
     let circle = vec![link(api.page(0)), link(api.page(0))];
@@ -58,7 +59,7 @@ async fn pages_in_a_circle_and_links_that_cannot_be_read_end_a_pull_that_archive
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_group_asks_whatever_the_limit_and_is_not_confirmed_under_other_settings() {
+async fn an_empty_group_needs_confirmation_and_new_settings_invalidate_it() {
     let stack = Stack::shared().await;
     let api = company(&stack, "empty", 3).await;
     api.change(Vec::clear);
@@ -66,22 +67,22 @@ async fn an_empty_group_asks_whatever_the_limit_and_is_not_confirmed_under_other
     assert!(said.code == Some(1) && said.err.contains("the group is empty"), "{}", said.err);
     stack.rollcall(&["pull", "set", "empty", "--group", "00g2"]).await.well();
     let said = stack.rollcall(&["pull", "confirm", "empty"]).await;
-    assert!(said.code == Some(1) && said.err.contains("configured anew"), "{}", said.err);
+    assert!(said.code == Some(1) && said.err.contains("reconfigured"), "{}", said.err);
     assert_eq!(archived(&stack, "empty").await, (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pull_that_is_unset_or_configured_anew_goes_no_further() {
+async fn a_pull_ends_when_it_is_unset_or_reconfigured() {
     let stack = Stack::shared().await;
     for (tenant, command, word) in [
-        ("unset", vec!["pull", "unset", "unset"], "unset"),
-        ("anew", vec!["pull", "set", "anew", "--limit-percent", "5"], "anew"),
+        ("unset", vec!["pull", "unset", "unset"], "removed"),
+        ("anew", vec!["pull", "set", "anew", "--limit-percent", "5"], "reconfigured"),
     ] {
         let api = company(&stack, tenant, 3).await;
         api.change(|users| drop(users.drain(..2)));
         api.break_page(0, &[Fault::Slow(Duration::from_secs(3))]);
         stack.rollcall(&["pull", "run", tenant, "--no-wait"]).await.well();
-        eventually("the page is asked for", Duration::from_secs(20), async || {
+        eventually("the page is requested", Duration::from_secs(20), async || {
             (!api.asked().is_empty()).then_some(())
         })
         .await;
@@ -100,7 +101,7 @@ async fn a_pull_that_is_unset_or_configured_anew_goes_no_further() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_has_expired_is_begun_anew_with_the_first_page() {
+async fn after_an_expired_link_the_pull_restarts_with_the_first_page() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("expired").await.okta();
     push(&okta, "expired", 2, 2).await;
@@ -114,7 +115,7 @@ async fn a_link_that_has_expired_is_begun_anew_with_the_first_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_cannot_be_told_from_others_is_not_taken_for_gone_unasked() {
+async fn ambiguous_users_are_not_archived_without_confirmation() {
     let stack = Stack::shared().await;
     let api = company(&stack, "doubtful", 6).await;
     let map = stack.folder().join("doubtful-number.json");
@@ -124,33 +125,33 @@ async fn who_cannot_be_told_from_others_is_not_taken_for_gone_unasked() {
         for user in users.iter_mut() {
             user["profile"]["number"] = user["id"].clone();
         }
-        // Another has the number of the first by mistake, and both have names of their own at Okta.
+        // By mistake another user has the number of the first, and both have different names at Okta.
         users[1]["profile"]["number"] = users[0]["id"].clone();
         users[1]["profile"]["login"] = json!("somebody@doubtful.example");
     });
     let said = stack.rollcall(&["pull", "run", "doubtful"]).await;
-    assert!(said.code == Some(1) && said.err.contains("1 of the group"), "{}", said.err);
+    assert!(said.code == Some(1) && said.err.contains("1 users in the group"), "{}", said.err);
     let run = &stack.rollcall_json(&["pull", "status", "doubtful"]).await[0]["last_run"];
     assert_eq!((&run["people"], &run["gone"], &run["unreadable"]), (&json!(6), &json!(1), &json!(1)));
     assert_eq!(archived(&stack, "doubtful").await, (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pull_by_hand_beside_another_says_so_and_comes_after_it() {
+async fn a_manual_pull_reports_a_running_one_and_waits_for_it() {
     let stack = Stack::shared().await;
     let api = company(&stack, "beside", 2).await;
     api.break_page(0, &[Fault::Slow(Duration::from_secs(3))]);
     stack.rollcall(&["pull", "run", "beside", "--no-wait"]).await.well();
-    eventually("the page is asked for", Duration::from_secs(20), async || {
+    eventually("the page is requested", Duration::from_secs(20), async || {
         (!api.asked().is_empty()).then_some(())
     })
     .await;
     let said = stack.rollcall(&["pull", "run", "beside"]).await.well();
-    assert!(said.err.contains("another pull of beside is going on"), "{}", said.err);
+    assert!(said.err.contains("another pull of beside is running"), "{}", said.err);
     assert_eq!(api.asked().len(), 2, "one after the other");
 }
 
-/// What a page of this tenant's pull runs into when it is written down.
+/// Installs a trigger that runs this statement when a page of the tenant's pull is recorded.
 async fn obstruct(stack: &Stack, tenant: &str, what: &str) {
     let of = stack.db().one(&format!("select id from tenants where name = '{tenant}'")).await["id"].clone();
     for statement in [
@@ -168,14 +169,16 @@ async fn obstruct(stack: &Stack, tenant: &str, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pull_whose_statement_an_administrator_ends_goes_on_and_one_that_fails_again_says_why() {
+async fn a_pull_retries_a_terminated_statement_and_reports_a_repeated_failure() {
     let stack = Stack::shared().await;
     let _api = company(&stack, "obstructed", 3).await;
     obstruct(&stack, "obstructed", "perform pg_sleep(60)").await;
     stack.rollcall(&["pull", "run", "obstructed", "--no-wait"]).await.well();
     let end = "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()";
-    eventually("its statement is ended", Duration::from_secs(20), async || stack.db().rows(end).await.pop())
-        .await;
+    eventually("its statement is terminated", Duration::from_secs(20), async || {
+        stack.db().rows(end).await.pop()
+    })
+    .await;
     stack.db().execute("drop function obstruct() cascade").await;
     eventually("the run is done", Duration::from_secs(30), async || {
         let status = stack.rollcall_json(&["pull", "status", "obstructed"]).await;
@@ -192,12 +195,12 @@ async fn a_pull_whose_statement_an_administrator_ends_goes_on_and_one_that_fails
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_okta_is_away_the_pull_says_so() {
+async fn a_pull_reports_that_okta_is_unavailable() {
     let stack = Stack::shared().await;
     let api = company(&stack, "waits", 3).await;
     api.break_page(0, &vec![Fault::Status(503); 3]);
     stack.rollcall(&["pull", "run", "waits", "--no-wait"]).await.well();
-    eventually("the status tells what it waits for", Duration::from_secs(20), async || {
+    eventually("the status shows what it waits for", Duration::from_secs(20), async || {
         let said = stack.rollcall(&["pull", "status", "waits"]).await.well();
         (said.out.contains("the pull of waits waits: ") && said.out.contains("503")).then_some(())
     })

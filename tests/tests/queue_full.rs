@@ -1,4 +1,4 @@
-//! The queue of commands is full: more is refused at once, and nothing of it is queued.
+//! The command queue is full: further requests are rejected at once, and nothing of them is queued.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ async fn a_full_queue_is_a_429_with_nothing_queued() {
     let okta = stack.tenant("full").await.okta();
     okta.create(&person("first@full.example", "Fi", "Rst")).await.is(201);
     stack.workers[0].kill();
-    // The queue fills; of what comes at once the broker takes more than its limit.
+    // The queue fills; of concurrent messages the broker accepts more than its limit.
     let post = async |n: usize| {
         let user = person(&format!("{n}@full.example"), "Fu", "Ll");
         okta.once(okta.request("POST", "/Users").body(user.to_string())).await.is_error(429)
@@ -27,13 +27,13 @@ async fn a_full_queue_is_a_429_with_nothing_queued() {
     let started = Instant::now();
     let refused = post(99).await;
     assert!(refused.retry_after() > 0);
-    assert!(started.elapsed() < Duration::from_millis(2_000), "refused at once, not at the deadline");
+    assert!(started.elapsed() < Duration::from_millis(2_000), "rejected at once, not at the deadline");
 
     stack.workers[0].restart().await;
     check::settled(&stack).await;
     let refused = "select 1 from users where user_name = '99@full.example'";
-    assert_eq!(stack.db().count(refused).await, 0, "what was refused is queued all the same");
-    // Whoever was refused comes again: now there is room, and there is one account each.
+    assert_eq!(stack.db().count(refused).await, 0, "a rejected change was queued");
+    // Rejected clients retry: now there is room, and each user has one account.
     for n in 0..40 {
         okta.create(&person(&format!("{n}@full.example"), "Fu", "Ll")).await.is(201);
     }

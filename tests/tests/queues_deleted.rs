@@ -1,12 +1,12 @@
-//! Somebody deletes our queues, the exchange or a binding at the broker while everything runs: all of it comes back by itself
-//! within seconds, and clients are told to try again at worst.
+//! Queues, the exchange or a binding are deleted at the broker while everything runs: they are declared again within
+//! seconds, and clients are at worst told to retry.
 
 use std::time::{Duration, Instant};
 
+use amqp::topology;
 use lapin::ExchangeKind;
 use lapin::types::AMQPValue;
 use serde_json::json;
-use shared::amqp::topology;
 use tests::broker::Broker;
 use tests::okta::person;
 use tests::tenant::Tenant;
@@ -14,10 +14,10 @@ use tests::{Okta, Stack, check, eventually, holds_for};
 
 use crate::postgres_away::only_answers_okta_understands;
 
-/// How long until all goes on.
+/// The timeout for recovery.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A tenant whose roads are all tried after each deletion.
+/// A tenant whose paths through the broker are all checked after each deletion.
 struct Roads<'a> {
     stack: &'a Stack,
     broker: Broker,
@@ -27,7 +27,7 @@ struct Roads<'a> {
 }
 
 impl Roads<'_> {
-    /// A change goes through, and by the event that it causes a content event finds the person: one mail.
+    /// Checks that a change is applied, that a content event finds the user, and so on.
     async fn are_open(&mut self, after: &str) {
         let began = Instant::now();
         self.count += 1;
@@ -37,14 +37,14 @@ impl Roads<'_> {
         self.role_is_set(&id).await;
         self.promise_is_kept().await;
         self.letter_is_kept().await;
-        println!("{after}: all goes on after {:?}", began.elapsed());
+        println!("{after}: everything works after {:?}", began.elapsed());
         check::settled(self.stack).await;
     }
 
     async fn content_is_mailed(&self, id: &str, name: &str) {
         let content = self.tenant.content();
         let event = content.assigned(id, "Welcome aboard");
-        eventually("the event is taken", SOON, async || {
+        eventually("the event is accepted", SOON, async || {
             let answer = content.tell(&event).await;
             (answer.status == 202).then_some(()).or_else(|| {
                 assert!(answer.is_error(429).retry_after() > 0);
@@ -55,11 +55,12 @@ impl Roads<'_> {
         self.stack.mailbox().first_to(name).await;
     }
 
-    /// Over AMQP, as the platform tells it. What it publishes while no queue is bound is lost, so it is told again.
+    /// Over AMQP, as the platform sends it. An event that is published while no queue is bound is lost, so it is
+    /// repeated.
     async fn role_is_set(&self, id: &str) {
         eventually("the role is set", SOON, async || {
             let event = json!({
-                "specversion": "1.0", "type": "role.changed", "source": "/platform", "id": shared::id::new(),
+                "specversion": "1.0", "type": "role.changed", "source": "/platform", "id": platform::id::new(),
                 "tenant": self.tenant.name, "data": { "user": { "id": id }, "role": "manager" }
             });
             self.broker.event(&event).await;
@@ -73,7 +74,7 @@ impl Roads<'_> {
     async fn promise_is_kept(&self) {
         let name = format!("promised-{}@deleted.example", self.count);
         let body = person(&name, "Pro", "Mised").to_string();
-        eventually("the promise is made", SOON, async || {
+        eventually("the asynchronous request is accepted", SOON, async || {
             let request = self.okta.request("POST", "/Users").header("Prefer", "respond-async");
             let answer = self.okta.once(request.body(body.clone())).await;
             (answer.status == 202).then_some(()).or_else(|| {
@@ -83,13 +84,13 @@ impl Roads<'_> {
         })
         .await;
         let query = format!("select 1 from users where user_name = '{name}'");
-        eventually("the promise is kept", SOON, async || {
+        eventually("the asynchronous request is processed", SOON, async || {
             (self.stack.db().count(&query).await == 1).then_some(())
         })
         .await;
     }
 
-    /// What can never be done stands among the dead letters.
+    /// An invalid message is kept as a dead letter.
     async fn letter_is_kept(&self) {
         let garbage = format!("garbage {}", self.count);
         self.broker.command(garbage.as_bytes()).await;
@@ -103,7 +104,7 @@ impl Roads<'_> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queues_exchanges_and_bindings_that_are_deleted_come_back_by_themselves() {
+async fn deleted_queues_exchanges_and_bindings_are_declared_again() {
     let stack = Stack::own().await;
     let tenant = stack.tenant("deleted").await;
     let okta = tenant.okta();
@@ -128,12 +129,12 @@ async fn queues_exchanges_and_bindings_that_are_deleted_come_back_by_themselves(
         roads.broker.unbind(queue, key).await;
         roads.are_open(key).await;
     }
-    // All of it at once.
+    // Everything at once.
     for queue in [topology::COMMANDS, topology::BULK, topology::NOTIFIER, topology::ROLES, topology::DEAD] {
         roads.broker.delete_queue(queue).await;
     }
     roads.broker.delete_exchange(topology::EVENTS).await;
-    roads.are_open("all of it").await;
+    roads.are_open("everything").await;
 
     only_answers_okta_understands(&okta);
     for queue in [topology::COMMANDS, topology::BULK] {
@@ -144,7 +145,7 @@ async fn queues_exchanges_and_bindings_that_are_deleted_come_back_by_themselves(
     }
 }
 
-/// The arguments of the queues of commands.
+/// The arguments of the command queues.
 fn limited() -> Vec<(&'static str, AMQPValue)> {
     let text = |value: &str| AMQPValue::LongString(value.into());
     vec![
@@ -159,24 +160,24 @@ fn limited() -> Vec<(&'static str, AMQPValue)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exchange_of_another_kind_is_complained_of_once_and_replaced_when_it_is_deleted() {
-    const COMPLAINT: &str = "failed to declare what is missing at the broker";
+async fn an_exchange_of_another_kind_is_reported_once_and_replaced_after_deletion() {
+    const COMPLAINT: &str = "failed to declare missing queues or exchanges";
     let stack = Stack::own().await;
     let tenant = stack.tenant("misfit").await;
     let broker = stack.broker().await;
-    eventually("the exchange is another one", SOON, async || {
+    eventually("the exchange is of another kind", SOON, async || {
         broker.replace_exchange(topology::EVENTS, ExchangeKind::Direct).await.then_some(())
     })
     .await;
     for service in stack.services() {
         assert_eq!(service.misses("queues").await, "queues or exchanges cannot be declared");
     }
-    // Changes go on; their events wait in the outbox.
+    // Changes are still applied; their events wait in the outbox.
     let okta = tenant.okta();
     okta.create(&person("waiting@misfit.example", "Wai", "Ting")).await.is(201);
     let complaints = |log: String| log.matches(COMPLAINT).count();
     let is_calm = async || stack.services().all(|service| complaints(service.log()) == 1);
-    assert!(holds_for(Duration::from_secs(3), is_calm).await, "it is complained of again and again");
+    assert!(holds_for(Duration::from_secs(3), is_calm).await, "it is logged repeatedly");
     for service in stack.services() {
         let log = service.log();
         let line = log.lines().find(|line| line.contains(COMPLAINT)).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The same request again: within the hour it may be told what its first try came to, if that still holds; later it is a new
-//! change. Nobody is answered 201 and stays archived.
+//! Repeated requests: within an hour they may get the outcome of the first, if it still holds; later they are new
+//! changes. No user is reported as created and stays archived.
 
 use std::time::Duration;
 
@@ -19,19 +19,19 @@ async fn post(okta: &Okta, path: &str, body: &Value) -> Answer {
     okta.once(okta.request("POST", path).body(body.to_string())).await
 }
 
-/// A POST that is answered 429, and applied when its client does not listen any more.
+/// Sends a POST that is answered 429 and applied afterwards, so that its outcome is undelivered.
 async fn post_unheard(stack: &Stack, okta: &Okta, path: &str, body: &Value) {
     stack.workers[0].freeze();
     post(okta, path, body).await.is_error(429);
     stack.workers[0].thaw();
     check::settled(stack).await;
-    eventually("it is applied, unheard", SOON, async || {
-        (stack.db().count("select 1 from commands where state = 'unclaimed'").await == 1).then_some(())
+    eventually("it is applied, undelivered", SOON, async || {
+        (stack.db().count("select 1 from commands where delivery = 'undelivered'").await == 1).then_some(())
     })
     .await;
 }
 
-/// All that was asked for so far was asked for so long ago.
+/// Makes all requests so far this much older.
 async fn pass(stack: &Stack, time: &str) {
     let earlier = format!(
         "update commands set issued_at = issued_at - interval '{time}', decided_at = decided_at - interval '{time}'"
@@ -44,7 +44,7 @@ async fn only_user(stack: &Stack) -> (String, bool) {
     (row["id"].as_str().unwrap().to_owned(), row["active"] == true)
 }
 
-/// The answer made nobody new, brought this person back, and shows it; and once more the same is a conflict.
+/// Asserts that the request restored this user without creating another, and that repeating it is a conflict.
 async fn restores(stack: &Stack, okta: &Okta, body: &Value, id: &str) {
     let again = post(okta, "/Users", body).await.is(201);
     assert_eq!((again.id().as_str(), &again.body["active"]), (id, &json!(true)), "{}", again.text);
@@ -54,7 +54,7 @@ async fn restores(stack: &Stack, okta: &Okta, body: &Value, id: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_post_that_nobody_heard_of_restores_who_was_deactivated_since() {
+async fn an_undelivered_post_restores_a_user_who_was_deactivated_since() {
     for time in ["0 seconds", "30 minutes", "2 hours", "3 weeks"] {
         let stack = hasty_stack().await;
         let okta = stack.tenant("returned").await.okta();
@@ -68,23 +68,23 @@ async fn a_post_that_nobody_heard_of_restores_who_was_deactivated_since() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_post_that_was_answered_restores_who_was_deactivated_since_though_the_mark_of_that_was_lost() {
+async fn an_answered_post_restores_a_deactivated_user_even_if_its_delivery_mark_was_lost() {
     let stack = Stack::own().await;
     let okta = stack.tenant("marked").await.okta();
     let user = person("back@marked.example", "Re", "Turned");
     let id = post(&okta, "/Users", &user).await.is(201).id();
-    eventually("it stands there that it was told", SOON, async || {
-        (stack.db().count("select 1 from commands where state = 'claimed'").await == 1).then_some(())
+    eventually("it is marked as delivered", SOON, async || {
+        (stack.db().count("select 1 from commands where delivery = 'delivered'").await == 1).then_some(())
     })
     .await;
-    stack.db().execute("update commands set state = 'decided'").await;
+    stack.db().execute("update commands set delivery = 'replied'").await;
     okta.set_active(&id, false).await.is(200);
     pass(&stack, "2 seconds").await;
     restores(&stack, &okta, &user, &id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_the_hour_the_same_request_is_a_new_change() {
+async fn after_an_hour_the_same_request_is_a_new_change() {
     for (time, user_again, groups) in [("50 minutes", 201, 1), ("70 minutes", 409, 2)] {
         let stack = hasty_stack().await;
         let okta = stack.tenant("later").await.okta();
@@ -100,7 +100,7 @@ async fn after_the_hour_the_same_request_is_a_new_change() {
         assert_eq!(stack.db().count("select 1 from groups").await, groups, "after {time}");
         stack.db().execute("delete from commands").await;
 
-        // Handed out it is what it was; applied anew the version is another one than the client asks for.
+        // The stored outcome would be delivered; as a new change it fails the precondition.
         let (id, _) = only_user(&stack).await;
         let version = okta.user(&id).await.header("etag").to_owned();
         let patch = json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "replace", "path": "title", "value": "T" }] });
@@ -112,8 +112,9 @@ async fn after_the_hour_the_same_request_is_a_new_change() {
         patch().await.is_error(429);
         stack.workers[0].thaw();
         check::settled(&stack).await;
-        eventually("it is applied, unheard", SOON, async || {
-            (stack.db().count("select 1 from commands where state = 'unclaimed'").await == 1).then_some(())
+        eventually("it is applied, undelivered", SOON, async || {
+            (stack.db().count("select 1 from commands where delivery = 'undelivered'").await == 1)
+                .then_some(())
         })
         .await;
         pass(&stack, time).await;
@@ -122,7 +123,7 @@ async fn after_the_hour_the_same_request_is_a_new_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_post_of_somebody_inactive_that_nobody_heard_of_is_told_what_it_made() {
+async fn an_undelivered_post_of_an_inactive_user_gets_its_outcome() {
     for (activates, status) in [(false, 201), (true, 409)] {
         let stack = hasty_stack().await;
         let okta = stack.tenant("inactive").await.okta();

@@ -1,4 +1,4 @@
-//! What the learning platform reads: reports over the living only, and the accounts that nobody owns.
+//! The reports for the learning platform, which show only active users, and the list of unlinked accounts.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn at(user: &Value, location: &str, unit: &str) -> Value {
     user
 }
 
-/// Ada in Graz and Bob in Linz, each with a lesson, Bob's completed.
+/// Ada in Graz and Bob in Linz, each with a lesson; Bob's is completed.
 async fn two_learners(stack: &Stack, tenant: &Tenant) -> [String; 2] {
     let okta = tenant.okta();
     let ada =
@@ -29,7 +29,7 @@ async fn two_learners(stack: &Stack, tenant: &Tenant) -> [String; 2] {
     let lesson = content.assigned(&bob, "Welcome");
     content.tell(&lesson).await.is(202);
     let completed = json!({
-        "specversion": "1.0", "type": "content.completed", "source": "/content", "id": shared::id::new(),
+        "specversion": "1.0", "type": "content.completed", "source": "/content", "id": platform::id::new(),
         "data": {
             "user": { "id": bob },
             "assignment": { "id": lesson["data"]["assignment"]["id"], "completedAt": "2026-11-03T09:00:00Z", "score": 0.5 }
@@ -38,7 +38,7 @@ async fn two_learners(stack: &Stack, tenant: &Tenant) -> [String; 2] {
     content.tell(&completed).await.is(202);
     let completed = format!("select 1 from assignments where user_id = '{bob}' and completed_at is not null");
     let assigned = format!("select 1 from assignments where user_id = '{ada}'");
-    eventually("the notifier has noted it", Duration::from_secs(20), async || {
+    eventually("the notifier has saved it", Duration::from_secs(20), async || {
         let db = stack.db();
         (db.count(&completed).await == 1 && db.count(&assigned).await == 1).then_some(())
     })
@@ -49,7 +49,7 @@ async fn two_learners(stack: &Stack, tenant: &Tenant) -> [String; 2] {
 const ALL: [&str; 4] = ["learners", "assignments", "locations", "business_units"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archived_learner_is_in_no_report_and_comes_back_with_all_history() {
+async fn an_archived_learner_is_in_no_report_and_is_restored_with_the_history() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("reports-reports").await;
     let [ada, bob] = two_learners(&stack, &tenant).await;
@@ -73,7 +73,7 @@ async fn an_archived_learner_is_in_no_report_and_comes_back_with_all_history() {
     tenant.okta().set_active(&bob, false).await.is(200);
     let without = all().await;
     assert_eq!(lengths(&without), [1, 1, 1, 1]);
-    assert!(!json!(without).to_string().contains(&bob), "somebody archived is in a report");
+    assert!(!json!(without).to_string().contains(&bob), "an archived user is in a report");
     assert_eq!((&without[0][0]["id"], &without[3][0]["learners"]), (&json!(ada), &json!(1)));
 
     tenant.okta().set_active(&bob, true).await.is(200);
@@ -81,7 +81,7 @@ async fn an_archived_learner_is_in_no_report_and_comes_back_with_all_history() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reports_are_filtered_and_come_as_json_and_as_csv() {
+async fn reports_can_be_filtered_and_are_available_as_json_and_csv() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("reports-filters").await;
     let [ada, bob] = two_learners(&stack, &tenant).await;
@@ -98,12 +98,12 @@ async fn reports_are_filtered_and_come_as_json_and_as_csv() {
     let mut late = late.clone();
     late["data"]["assignment"]["dueBy"] = json!("2026-01-01T00:00:00Z");
     tenant.content().tell(&late).await.is(202);
-    eventually("it is noted", Duration::from_secs(20), async || {
+    eventually("it is saved", Duration::from_secs(20), async || {
         let noted = format!("select 1 from assignments where user_id = '{ada}'");
         (stack.db().count(&noted).await == 2).then_some(())
     })
     .await;
-    // Whatever the date, the first one of Ada's is not due before the second one.
+    // Ada's first assignment is due after the second one, and may not be due yet.
     let due = "2026-12-24T18:00:00Z";
     for (status, user) in [("Completed", &bob), ("Overdue", &ada)] {
         let found = rows(&stack, &tenant.key, &format!("/reports/assignments?status={status}")).await;
@@ -131,7 +131,7 @@ async fn reports_are_filtered_and_come_as_json_and_as_csv() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_report_cannot_answer_is_said_with_its_name() {
+async fn invalid_reports_and_parameters_are_errors_that_name_them() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("reports-wrong").await;
     for (path, status, word) in [
@@ -163,7 +163,7 @@ async fn what_a_report_cannot_answer_is_said_with_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_that_nobody_owns_are_listed_with_the_reason_and_what_to_do() {
+async fn unlinked_accounts_are_listed_with_the_reason_and_what_to_do() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("reports-unlinked").await;
     let new = [
@@ -190,14 +190,14 @@ async fn accounts_that_nobody_owns_are_listed_with_the_reason_and_what_to_do() {
         "{}",
         said.out
     );
-    // The identity provider links the account, under the same id.
+    // A POST does not link an active account.
     let linked =
         tenant.okta().create(&at(&person("old@unlinked.example", "Old", "Timer"), "Graz", "Sales")).await;
-    assert_eq!(linked.status, 409, "the account is active: it has to be found and updated");
+    assert_eq!(linked.status, 409, "the account is active: it has to be found and updated instead");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_assignment_is_grade_pending_until_its_score_comes() {
+async fn an_assignment_is_grade_pending_until_its_score_arrives() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("reports-grades").await;
     let ada = tenant.okta().create(&person("ada@grades.example", "Ada", "A")).await.is(201).id();
@@ -209,7 +209,7 @@ async fn an_assignment_is_grade_pending_until_its_score_comes() {
             json!({ "id": lesson["data"]["assignment"]["id"], "completedAt": "2026-11-03T09:00:00Z" });
         assignment.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         json!({
-            "specversion": "1.0", "type": "content.completed", "source": "/content", "id": shared::id::new(),
+            "specversion": "1.0", "type": "content.completed", "source": "/content", "id": platform::id::new(),
             "data": { "user": { "id": ada }, "assignment": assignment }
         })
     };
@@ -227,7 +227,7 @@ async fn an_assignment_is_grade_pending_until_its_score_comes() {
     shown("Grade Pending", Value::Null).await;
     content.tell(&handed_in(json!({ "score": 0.75 }))).await.is(202);
     shown("Completed", json!(0.75)).await;
-    // Graded again, with the date on which it was handed in.
+    // Graded again, with the same completion date.
     content.tell(&handed_in(json!({ "score": 0.875 }))).await.is(202);
     shown("Completed", json!(0.875)).await;
     let wrong = content.tell(&handed_in(json!({ "gradePending": "soon" }))).await;
@@ -235,7 +235,7 @@ async fn an_assignment_is_grade_pending_until_its_score_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_pull_brings_is_in_the_learners_report() {
+async fn attributes_from_the_pull_are_in_the_learners_report() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("reports-pulled").await;
     let id = tenant.okta().create(&person("ada@pulled.example", "Ada", "A")).await.is(201).id();
@@ -251,7 +251,7 @@ async fn what_the_pull_brings_is_in_the_learners_report() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reports_and_the_log_show_a_tenant_its_own_alone() {
+async fn reports_and_the_log_show_only_the_tenants_own_data() {
     let stack = Stack::shared().await;
     let [ours, theirs] = [stack.tenant("reports-ours").await, stack.tenant("reports-theirs").await];
     two_learners(&stack, &ours).await;

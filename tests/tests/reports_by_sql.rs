@@ -1,4 +1,4 @@
-//! Reports by SQL: what a member of the role `rollcall_reporting` can read, and what not.
+//! Reports by SQL: what a member of the role `rollcall_reporting` can and cannot read.
 
 use serde_json::json;
 use tests::Stack;
@@ -7,7 +7,7 @@ use tests::okta::person;
 
 const VIEWS: [&str; 6] = ["learners", "assignments", "progress", "locations", "business_units", "unlinked"];
 
-/// A reader of reports, as an administrator makes one.
+/// A reader of reports, created like an administrator does.
 async fn reader(stack: &Stack, name: &str) -> Db {
     let make = format!("create role {name} login password 'reader' in role rollcall_reporting");
     stack.db().execute(&make).await;
@@ -16,7 +16,7 @@ async fn reader(stack: &Stack, name: &str) -> Db {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_reads_reports_by_sql_can_read_nothing_else() {
+async fn a_reader_of_reports_can_read_nothing_else() {
     let stack = Stack::shared().await;
     stack.tenant("by-sql").await.okta().create(&person("ada@by-sql.example", "Ada", "A")).await.is(201);
     let reader = reader(&stack, "reads_reports").await;
@@ -36,16 +36,16 @@ async fn whoever_reads_reports_by_sql_can_read_nothing_else() {
         assert!(refusal.contains("permission denied"), "{name}: {refusal}");
     }
     let change = "update reporting.learners set role = 'admin'";
-    assert!(reader.refusal(change).await.is_some(), "a reader changes what they read");
+    assert!(reader.refusal(change).await.is_some(), "a reader can change data");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_condition_of_a_reader_sees_somebody_archived() {
+async fn a_readers_condition_never_sees_an_archived_user() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("barred").await.okta();
     let gone = okta.create(&person("gone@barred.example", "Gone", "G")).await.is(201).id();
     okta.set_active(&gone, false).await.is(200);
-    // As cheap as can be: Postgres would ask it before anything else.
+    // With the lowest cost, so that Postgres would evaluate it first.
     stack
         .db()
         .execute(
@@ -58,7 +58,7 @@ async fn no_condition_of_a_reader_sees_somebody_archived() {
         let asked = format!("select 1 from reporting.{view} where peek(user_name)");
         assert_eq!(reader.refusal(&asked).await, None, "{view}");
     }
-    // It does see whom it is shown.
+    // It does see active users.
     okta.set_active(&gone, true).await.is(200);
     let seen = reader.refusal("select 1 from reporting.learners where peek(user_name)").await;
     assert!(seen.is_some_and(|error| error.contains("seen")));
@@ -70,7 +70,7 @@ async fn an_archived_learner_is_gone_in_the_same_transaction() {
     let tenant = stack.tenant("same-transaction").await;
     let okta = tenant.okta();
     let id = okta.create(&person("ada@same.example", "Ada", "A")).await.is(201).id();
-    // Whatever one statement sees, it sees of one moment.
+    // One statement sees one snapshot.
     let look = format!(
         "select (archived_at is null) as living, exists (select from reporting.learners l where l.id = u.id) as shown, \
          (select count(*) from reporting.progress p where p.id = u.id) as counted from users u where id = '{id}'"

@@ -1,17 +1,17 @@
-//! A tenant's own limit of requests in a second: set by the operator, in force within a second.
+//! A tenant's limit of requests per second: set by the operator, in force within a second.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tests::{Answer, Okta, Stack, eventually};
 
-/// Reads at the same time.
+/// Sends concurrent reads.
 async fn burst(okta: &Okta, count: usize) -> Vec<Answer> {
     join_all((0..count).map(|_| okta.once(okta.request("GET", "/Users?count=1")))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_beyond_a_tenants_limit_is_a_429_that_names_it() {
+async fn requests_beyond_a_tenants_limit_are_a_429_with_the_limit() {
     let stack = Stack::shared().await;
     let (limited, other) = (stack.tenant("limited").await.okta(), stack.tenant("unlimited").await.okta());
     let set = async |value: &str| {
@@ -43,7 +43,7 @@ async fn what_is_beyond_a_tenants_limit_is_a_429_that_names_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limit_that_is_no_number_is_refused_by_name() {
+async fn an_invalid_limit_is_rejected_by_name() {
     let stack = Stack::shared().await;
     stack.tenant("numbers").await;
     for value in ["many", "-1", "1.5", ""] {

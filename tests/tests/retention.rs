@@ -1,24 +1,23 @@
-//! How long what is personal is kept, and that the workers find it without looking at all else; and that they do not queue in the
-//! database for what one of them does.
+//! Retention of personal data, which the workers find by index; and workers do not block each other in the database.
 
 use std::time::Duration;
 
+use database::{Limits, Pool};
 use diesel_async::SimpleAsyncConnection;
+use platform::clock::Clock;
 use serde_json::Value;
-use shared::clock::Clock;
-use shared::postgres::{Limits, Pool};
 use tests::db::Db;
 use tests::okta::person;
 use tests::stack::Options;
 use tests::{Stack, eventually, holds_for};
 use tokio_util::sync::CancellationToken;
-use worker::cleaner::{STRIP_HEARD, STRIP_UNHEARD, clean};
+use worker::cleaner::{STRIP_DELIVERED, STRIP_UNDELIVERED, clean};
 
-/// Commands that were decided so long ago, so many in one state, with a resource in each.
+/// Inserts commands that were decided this long ago, in one state, each with a resource.
 async fn decided(db: &Db, tenant: &str, state: &str, ago: &str, count: u32) {
     let resource = r#"{"verdict":"updated","record":{"id":"0192f7a0-0000-7000-8000-000000000000","resource":{"userName":"ada"},"version":1}}"#;
     db.execute(&format!(
-        "insert into commands (id, tenant_id, change, actor, request_id, fingerprint, state, status, outcome, issued_at, decided_at) \
+        "insert into commands (id, tenant_id, change, actor, request_id, fingerprint, delivery, status, outcome, issued_at, decided_at) \
          select (lpad(to_hex((extract(epoch from now() - interval '{ago}') * 1000)::bigint), 12, '0') || '7000' \
            || right(gen_random_uuid()::text, 17))::uuid, '{tenant}', 'user.patch', 'operator', gen_random_uuid(), 'aged', '{state}', 200, '{resource}', \
          now() - interval '{ago}', now() - interval '{ago}' from generate_series(1, {count})"
@@ -26,17 +25,17 @@ async fn decided(db: &Db, tenant: &str, state: &str, ago: &str, count: u32) {
     .await;
 }
 
-/// How many of them, by state and age in hours, hold a resource.
+/// The number of them that still hold a resource, by state and age in hours.
 async fn unstripped(db: &Db) -> Vec<(String, i64, i64)> {
     let rows = db
         .rows(
-            "select state, round(extract(epoch from now() - decided_at) / 3600)::bigint as hours, count(*) as n from commands \
+            "select delivery, round(extract(epoch from now() - decided_at) / 3600)::bigint as hours, count(*) as n from commands \
              where fingerprint = 'aged' and outcome->'record'->'resource' <> '{}' group by 1, 2 order by 1, 2",
         )
         .await;
     let row = |row: &Value| {
         (
-            row["state"].as_str().unwrap().to_owned(),
+            row["delivery"].as_str().unwrap().to_owned(),
             row["hours"].as_i64().unwrap(),
             row["n"].as_i64().unwrap(),
         )
@@ -45,29 +44,29 @@ async fn unstripped(db: &Db) -> Vec<(String, i64, i64)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resource_in_an_outcome_is_kept_an_hour_if_nobody_heard_it_and_else_a_day() {
+async fn a_resource_in_an_outcome_is_kept_for_an_hour_if_undelivered_and_else_for_a_day() {
     let stack = Stack::own().await;
     let tenant = stack.tenant("retention").await.id.to_string();
     let db = stack.db();
     for (state, ago) in [
-        ("unclaimed", "50 minutes"),
-        ("unclaimed", "2 hours"),
-        ("unclaimed", "20 days"),
-        ("decided", "2 hours"),
-        ("claimed", "23 hours"),
-        ("claimed", "26 hours"),
-        ("decided", "20 days"),
+        ("undelivered", "50 minutes"),
+        ("undelivered", "2 hours"),
+        ("undelivered", "20 days"),
+        ("replied", "2 hours"),
+        ("delivered", "23 hours"),
+        ("delivered", "26 hours"),
+        ("replied", "20 days"),
     ] {
         decided(&db, &tenant, state, ago, 3).await;
     }
-    decided(&db, &tenant, "claimed", "3 hours", 20_000).await;
+    decided(&db, &tenant, "delivered", "3 hours", 20_000).await;
     db.execute("analyze commands").await;
 
-    // It reads what is due by its index, and nothing else.
+    // The statements read only what is due, by index.
     for (statement, age, indexes) in [
-        (STRIP_HEARD, "1 day", &["commands_unstripped"][..]),
-        // The one for repeated requests holds an hour's.
-        (STRIP_UNHEARD, "65 minutes", &["commands_unstripped", "commands_unclaimed"]),
+        (STRIP_DELIVERED, "1 day", &["commands_resources"][..]),
+        // The index for repeated requests covers an hour.
+        (STRIP_UNDELIVERED, "65 minutes", &["commands_resources", "commands_undelivered"]),
     ] {
         let moment = format!("now() - interval '{age}'");
         let explained = format!("explain (analyze, format json) {}", statement.replace("$1", &moment));
@@ -84,23 +83,23 @@ async fn a_resource_in_an_outcome_is_kept_an_hour_if_nobody_heard_it_and_else_a_
 
     let pool = Pool::new(&stack.database_url, 2).unwrap();
     let stop = CancellationToken::new();
-    // While another cleans, it does not.
+    // A worker does not clean while another one does.
     let mut other = pool.get().await.unwrap();
     other.batch_execute("begin; select pg_advisory_xact_lock(7241990421)").await.unwrap();
     assert_eq!(clean(&pool, Clock::System.now(), &stop).await, Ok(0));
     other.batch_execute("commit").await.unwrap();
     assert_eq!(clean(&pool, Clock::System.now(), &stop).await, Ok(12));
-    let left = [("claimed", 3, 20_000), ("claimed", 23, 3), ("decided", 2, 3), ("unclaimed", 1, 3)];
+    let left = [("delivered", 3, 20_000), ("delivered", 23, 3), ("replied", 2, 3), ("undelivered", 1, 3)];
     assert_eq!(unstripped(&db).await, left.map(|(state, hours, n)| (state.to_owned(), hours, n)));
-    // What nobody can be handed any more is not left for anybody.
+    // Outcomes that can no longer be delivered are not marked as undelivered.
     assert_eq!(
-        db.count("select 1 from commands where fingerprint = 'aged' and state = 'unclaimed'").await,
+        db.count("select 1 from commands where fingerprint = 'aged' and delivery = 'undelivered'").await,
         3
     );
     assert_eq!(clean(&pool, Clock::System.now(), &stop).await, Ok(0));
 }
 
-/// The plan of a statement, which is run and taken back.
+/// Runs a statement, rolls it back, and returns its plan.
 async fn plan(pool: &Pool, explained: &str) -> Value {
     use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
@@ -122,7 +121,7 @@ async fn plan(pool: &Pool, explained: &str) -> Value {
     plan
 }
 
-/// The first node of a plan that is wanted.
+/// The first matching node of a plan.
 fn find<'a>(plan: &'a Value, wanted: &dyn Fn(&Value) -> bool) -> Option<&'a Value> {
     match plan {
         Value::Object(_) if wanted(plan) => Some(plan),
@@ -133,7 +132,7 @@ fn find<'a>(plan: &'a Value, wanted: &dyn Fn(&Value) -> bool) -> Option<&'a Valu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_relay_waits_in_the_database_for_its_turn() {
+async fn relays_do_not_wait_for_each_other_in_the_database() {
     let stack = Stack::start(Options { workers: 3, ..Options::default() }).await;
     let tenant = stack.tenant("relays").await;
     let (okta, db) = (tenant.okta(), stack.db());
@@ -150,7 +149,7 @@ async fn no_relay_waits_in_the_database_for_its_turn() {
     assert!(quiet.await, "a relay waits");
     assert_eq!(db.count("select 1 from outbox").await, 6);
     other.batch_execute("commit").await.unwrap();
-    eventually("the events go out at once", Duration::from_secs(5), async || {
+    eventually("the events are relayed at once", Duration::from_secs(5), async || {
         (db.count("select 1 from outbox").await == 0).then_some(())
     })
     .await;

@@ -1,4 +1,4 @@
-//! What SCIM cannot do: roles; and the sore point, accounts that were there before the integration.
+//! Features outside of SCIM: roles, and linking accounts that existed before the integration.
 
 use std::process::Command;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn linked(user_name: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_is_set_by_hand_or_by_an_event_and_no_scim_request_undoes_it() {
+async fn a_role_is_set_by_the_operator_or_an_event_and_kept_by_scim_requests() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("roles").await;
     let okta = tenant.okta();
@@ -40,24 +40,24 @@ async fn a_role_is_set_by_hand_or_by_an_event_and_no_scim_request_undoes_it() {
     okta.create(&user).await.is(201);
     assert_eq!(role().await, "creator", "a SCIM request changed the role");
 
-    let told = |role: &str| {
+    let reported = |role: &str| {
         json!({
-            "specversion": "1.0", "type": "role.changed", "source": "/platform", "id": shared::id::new(),
+            "specversion": "1.0", "type": "role.changed", "source": "/platform", "id": platform::id::new(),
             "data": { "user": { "id": id }, "role": role }
         })
     };
-    let refused = tenant.content().tell(&told("owner")).await;
+    let refused = tenant.content().tell(&reported("owner")).await;
     assert_eq!((refused.status, refused.detail().contains("data.role")), (400, true), "{}", refused.detail());
-    tenant.content().tell(&told("manager")).await.is(202);
+    tenant.content().tell(&reported("manager")).await.is(202);
     assert_eq!(role().await, "manager");
-    // Delivered once more after the role has changed again, it says nothing new.
-    let creator = told("creator");
+    // A redelivered event has no effect after the role has changed again.
+    let creator = reported("creator");
     tenant.content().tell(&creator).await.is(202);
     stack.rollcall(&["user", "role", "roles", "ada@roles.example", "manager"]).await.well();
     tenant.content().tell(&creator).await.is(202);
-    assert_eq!(role().await, "manager", "an event was taken twice");
-    let mut nobody = told("manager");
-    nobody["data"]["user"]["id"] = json!(shared::id::new());
+    assert_eq!(role().await, "manager", "an event was applied twice");
+    let mut nobody = reported("manager");
+    nobody["data"]["user"]["id"] = json!(platform::id::new());
     let refused = tenant.content().tell(&nobody).await;
     assert_eq!(
         (refused.status, refused.detail().contains("data.user.id")),
@@ -70,7 +70,7 @@ async fn a_role_is_set_by_hand_or_by_an_event_and_no_scim_request_undoes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_shows_whom_the_identity_provider_owns_and_a_filter_finds_the_others() {
+async fn a_list_shows_linked_accounts_and_a_filter_also_finds_unlinked_ones() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("owned").await.okta();
     let old = add(&stack, "owned", "old").await;
@@ -79,7 +79,7 @@ async fn a_list_shows_whom_the_identity_provider_owns_and_a_filter_finds_the_oth
     assert_eq!((all.total(), &all.resources()[0]["userName"]), (1, &json!("new@owned.example")));
     assert_eq!(okta.find("old@owned.example").await.is(200).total(), 1);
     assert_eq!(okta.filter("emails.value eq \"old@owned.example\"").await.is(200).total(), 1);
-    // Found, read, and put back as it was read, without an externalId: so Okta knows it.
+    // Found, read, and put back unchanged, without an externalId: this links the account.
     let read = okta.get(&format!("/Users/{old}")).await.is(200);
     assert_eq!(read.body.get("externalId"), None);
     let put = okta.put(&old, &read.body).await.is(200);
@@ -90,7 +90,7 @@ async fn a_list_shows_whom_the_identity_provider_owns_and_a_filter_finds_the_oth
     assert_eq!(without_meta(put.body), without_meta(read.body.clone()), "nothing else has changed");
     assert_eq!(okta.get("/Users").await.is(200).total(), 2);
     assert_eq!(stack.rollcall_json(&["unlinked", "owned"]).await, json!([]));
-    // One that is given its externalId is linked as well, whoever gives it.
+    // Setting the externalId links an account too.
     let other = add(&stack, "owned", "other").await;
     okta.put(&other, &linked("other@owned.example")).await.is(200);
     assert_eq!(okta.get("/Users").await.is(200).total(), 3);
@@ -104,7 +104,7 @@ async fn old_accounts_are_linked_from_a_file_after_a_dry_run() {
         add(&stack, "linking", name).await;
     }
     okta.create(&linked("three@linking.example")).await.is(201);
-    let folder = std::env::temp_dir().join(format!("rollcall-link-{}", shared::id::new()));
+    let folder = std::env::temp_dir().join(format!("rollcall-link-{}", platform::id::new()));
     std::fs::create_dir(&folder).unwrap();
     let file = folder.join("links.csv");
     std::fs::write(
@@ -119,14 +119,18 @@ async fn old_accounts_are_linked_from_a_file_after_a_dry_run() {
 
     let dry = stack.rollcall(&["link", "linking", "--csv", path, "--dry-run"]).await;
     assert_eq!(dry.code, Some(1), "two lines do not match");
-    assert!(dry.out.contains("2 accounts would be linked, 0 linked already"), "{}", dry.out);
-    assert_eq!(unlinked().await, 2, "a dry run does nothing");
+    assert!(dry.out.contains("2 accounts would be linked, 0 already linked"), "{}", dry.out);
+    assert_eq!(unlinked().await, 2, "a dry run changes nothing");
 
     let done = stack.rollcall(&["link", "linking", "--csv", path]).await;
     assert!(done.out.contains("2 accounts linked") && done.out.contains("no such account"), "{}", done.out);
-    assert!(done.out.contains("nobody@linking.example"), "who was not linked is named: {}", done.out);
+    assert!(
+        done.out.contains("nobody@linking.example"),
+        "accounts that were not linked are named: {}",
+        done.out
+    );
     assert_eq!(unlinked().await, 0);
-    // The same again is done already. Headings as people have them; the tenant by its option.
+    // Repeated, the accounts are linked already. Other headings; the tenant by option.
     std::fs::write(&file, "Name;E-Mail;USERNAME;External ID\r\nOne;;one@linking.example;00u1\r\nTwo;;two@linking.example;00u2\r\n")
         .unwrap();
     let again = stack.rollcall_json(&["link", "--tenant", "linking", "--csv", path]).await;
@@ -140,7 +144,7 @@ async fn old_accounts_are_linked_from_a_file_after_a_dry_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_may_take_a_post_of_somebody_who_is_there_for_an_update() {
+async fn a_tenant_can_treat_a_post_of_an_existing_user_as_an_update() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("duplicates").await.okta();
     let mut user = linked("ada@duplicates.example");
@@ -154,7 +158,7 @@ async fn a_tenant_may_take_a_post_of_somebody_who_is_there_for_an_update() {
     assert_eq!(stack.db().count(&format!("select 1 from users where id = '{id}' and version = 2")).await, 1);
 }
 
-/// The operator's CLI, which waits for two seconds alone; within a terminal if there is one.
+/// The CLI with a deadline of two seconds, optionally in a terminal.
 fn link(stack: &Stack, path: &str, is_in_terminal: bool) -> Command {
     let rollcall = programs::path("rollcall");
     let mut command = if is_in_terminal {
@@ -202,5 +206,5 @@ async fn a_file_is_linked_with_a_progress_bar_and_a_late_answer_hides_nothing() 
     })
     .await;
     let again = Said::by(link(&stack, path, false)).await;
-    assert_eq!((again.code, again.out.contains("1 linked already")), (Some(1), true), "{}", again.out);
+    assert_eq!((again.code, again.out.contains("1 already linked")), (Some(1), true), "{}", again.out);
 }

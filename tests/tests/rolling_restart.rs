@@ -1,4 +1,4 @@
-//! Everything is restarted, one after the other, under load and behind a balancer: nobody notices.
+//! All services are restarted one after the other, under load and behind a balancer: no request fails.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::postgres_away::only_answers_okta_understands;
 
-/// How often the balancer asks whether a server is ready.
+/// How often the balancer polls readiness.
 const POLL: Duration = Duration::from_millis(200);
 
 /// A server behind the balancer.
@@ -26,7 +26,7 @@ struct Backend {
     is_ready: AtomicBool,
 }
 
-/// Passes connections on to servers that are ready, in turns. Dropped, it ends with all of its connections.
+/// Forwards connections to ready servers, round-robin. Dropping it closes all its connections.
 struct Balancer {
     address: SocketAddr,
     backends: Arc<Vec<Backend>>,
@@ -47,7 +47,7 @@ impl Balancer {
         Self { address, backends, _tasks: tasks }
     }
 
-    /// Waits until it has noted whether this server is ready.
+    /// Waits until it has noticed whether this server is ready.
     async fn sees(&self, index: usize, is_ready: bool) {
         let what = format!("the balancer sees that server {index} is ready: {is_ready}");
         eventually(what, Duration::from_secs(20), async || {
@@ -87,7 +87,7 @@ async fn poll(backends: Arc<Vec<Backend>>, index: usize) {
     }
 }
 
-/// SIGTERM, its end, and a new life.
+/// Stops a service with SIGTERM and starts it again.
 async fn restart(service: &Service) {
     let status = service.terminate().await;
     assert!(ended_well(status), "{} ended with {status}", service.name());
@@ -95,7 +95,7 @@ async fn restart(service: &Service) {
     service.ready().await;
 }
 
-/// Changes one person over and over; gives the last title that was acknowledged.
+/// Changes one user repeatedly; returns the last acknowledged title.
 async fn change(okta: &Okta, id: &str, stop: &AtomicBool) -> String {
     let mut title = String::new();
     for n in 0.. {
@@ -109,7 +109,7 @@ async fn change(okta: &Okta, id: &str, stop: &AtomicBool) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_is_restarted_under_load_and_no_request_fails() {
+async fn all_services_are_restarted_under_load_and_no_request_fails() {
     let stack = Stack::start(Options { ingests: 2, workers: 2, ..Options::default() }).await;
     let balancer = Balancer::start(&stack.ingests).await;
     let tenant = stack.tenant("rolling").await;
@@ -128,7 +128,7 @@ async fn everything_is_restarted_under_load_and_no_request_fails() {
         for service in stack.workers.iter().chain([&stack.notifier]) {
             restart(service).await;
         }
-        println!("all were restarted in {:?}", began.elapsed());
+        println!("all services were restarted in {:?}", began.elapsed());
         stop.store(true, Ordering::SeqCst);
     };
     let push = push_for(&okta, "rolling", Duration::from_secs(12), 12);
@@ -144,14 +144,14 @@ async fn everything_is_restarted_under_load_and_no_request_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_leaving_says_so_and_still_works_until_told_twice() {
+async fn a_draining_ingest_reports_not_ready_and_works_until_the_second_signal() {
     let environment = vec![("ROLLCALL_DRAIN", "30".to_owned())];
     let stack = Stack::start(Options { environment, ..Options::default() }).await;
     let okta = stack.tenant("leaving").await.okta();
     let ingest = &stack.ingests[0];
     okta.create(&person("before@leaving.example", "Be", "Fore")).await.is(201);
     ingest.signal("TERM");
-    eventually("it says that it is not ready", Duration::from_secs(5), async || {
+    eventually("it reports that it is not ready", Duration::from_secs(5), async || {
         (!ingest.is_ready().await).then_some(())
     })
     .await;
@@ -159,7 +159,7 @@ async fn who_is_leaving_says_so_and_still_works_until_told_twice() {
         let answer = okta.get("/Users?count=1").await;
         answer.status == 200 && answer.header("connection") == "close"
     });
-    assert!(works.await, "it does not work any more, or does not ask to close");
+    assert!(works.await, "it does not answer any more, or does not send Connection: close");
     okta.create(&person("leaving@leaving.example", "Lea", "Ving")).await.is(201);
     let began = Instant::now();
     assert!(ended_well(ingest.terminate().await));

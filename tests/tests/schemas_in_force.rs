@@ -1,4 +1,4 @@
-//! `rollcall schema add` and `schema remove` return when every ingest reads requests by the change.
+//! `rollcall schema add` and `schema remove` return when every ingest uses the change.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,7 +17,7 @@ fn bearer(name: &str) -> Value {
     user
 }
 
-/// Makes people at all ingests in turn; how many of them have the attribute.
+/// Creates users at all ingests in turn; returns how many of them have the attribute.
 async fn made(oktas: &[Okta], name: &str) -> usize {
     let mut having = 0;
     for n in 0..PEOPLE {
@@ -41,7 +41,7 @@ async fn a_schema_is_in_force_everywhere_when_the_command_returns() {
     std::fs::write(&file, definition.to_string()).unwrap();
     let file = file.to_str().unwrap();
 
-    // Both ingests know the tenant all the time: what they know is as old as it may be.
+    // Both ingests have the tenant cached all the time, so their caches are as old as they may be.
     let ends = AtomicBool::new(false);
     let asking = async {
         while !ends.load(Ordering::SeqCst) {

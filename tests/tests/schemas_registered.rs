@@ -1,4 +1,4 @@
-//! Extension schemas that a tenant registers (RFC 7643 §3.3): pushed, shown, filtered by, offered; by that tenant alone.
+//! Extension schemas that a tenant registers (RFC 7643 §3.3): written, shown, filtered and listed by that tenant only.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tests::{Answer, Okta, Stack, eventually};
 const BADGE: &str = "urn:example:params:scim:schemas:extension:badge:2.0:User";
 const UNKNOWN: &str = "urn:example:params:scim:schemas:extension:nobody:2.0:User";
 
-/// The definition in a file that an operator might write.
+/// A definition as an operator might write it.
 fn badge() -> Value {
     json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Schema"],
@@ -30,7 +30,7 @@ fn badge() -> Value {
     })
 }
 
-/// Runs `rollcall schema add` with a file of this definition.
+/// Runs `rollcall schema add` with this definition.
 async fn add(stack: &Stack, tenant: &str, definition: &Value, more: &[&str]) -> Said {
     let file = stack.folder().join(format!("{tenant}.json"));
     std::fs::write(&file, definition.to_string()).unwrap();
@@ -42,7 +42,7 @@ async fn register(stack: &Stack, tenant: &str, okta: &Okta) {
     in_force(okta, 200).await;
 }
 
-/// It is in force as soon as the command has returned: shown, or not any more.
+/// Asserts that the schema is shown, or not, as soon as the command has returned.
 async fn in_force(okta: &Okta, status: u16) {
     assert_eq!(okta.get(&format!("/Schemas/{BADGE}")).await.status, status);
 }
@@ -61,7 +61,7 @@ async fn found(okta: &Okta, filter: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn registered_attributes_are_kept_shown_and_filtered_by() {
+async fn registered_attributes_are_stored_shown_and_filtered() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("badges").await.okta();
     register(&stack, "badges", &okta).await;
@@ -102,7 +102,7 @@ async fn registered_attributes_are_kept_shown_and_filtered_by() {
         assert_eq!(ids, hits, "{filter}");
     }
 
-    // PATCH and PUT treat them as any other attribute.
+    // PATCH and PUT handle them like any other attribute.
     let patch = json!([
         { "op": "replace", "path": format!("{BADGE}:color"), "value": "blue" },
         { "op": "remove", "path": format!("{BADGE}:doors[value eq \"south\"]") },
@@ -119,7 +119,7 @@ async fn registered_attributes_are_kept_shown_and_filtered_by() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registered_schema_is_offered_to_its_tenant_and_to_nobody_else() {
+async fn a_registered_schema_is_visible_only_to_its_tenant() {
     let stack = Stack::shared().await;
     let (mine, theirs) = (stack.tenant("ours").await.okta(), stack.tenant("theirs").await.okta());
     register(&stack, "ours", &mine).await;
@@ -156,7 +156,7 @@ async fn schemas_can_be_listed_shown_extended_and_removed() {
     let mut shown = stack.rollcall_json(&["schema", "show", "lister", &BADGE.to_uppercase()]).await;
     assert_eq!(shown["attributes"][2]["caseExact"], json!(true));
 
-    // What is shown can be extended and given back; what would not fit what is stored cannot.
+    // The shown definition can be extended and registered again; incompatible changes are rejected.
     shown["attributes"].as_array_mut().unwrap().push(json!({ "name": "floor", "type": "string" }));
     let said = add(&stack, "lister", &shown, &["--json"]).await.well();
     assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap()["replaced"], json!(true));
@@ -165,16 +165,16 @@ async fn schemas_can_be_listed_shown_extended_and_removed() {
     assert_eq!(refused.code, Some(1));
     assert!(refused.err.contains("number"), "{}", refused.err);
 
-    // Removed, it is shown no more; added again, what was stored is there.
+    // A removed schema is not shown; when it is added again, the stored values reappear.
     let said = stack.rollcall(&["schema", "remove", "lister", BADGE]).await.well();
     assert!(said.out.contains("stay stored"), "{}", said.out);
     in_force(&okta, 404).await;
     assert_eq!(okta.user(&id).await.is(200).body.get(BADGE), None);
     assert_eq!(okta.user(&id).await.body["schemas"], json!(["urn:ietf:params:scim:schemas:core:2.0:User"]));
-    // A change of something else leaves it alone, and so does a PUT of what is shown.
+    // Other changes keep the stored values, and so does a PUT of the shown user.
     okta.set_active(&id, true).await.is(200);
     okta.update(&id, &json!({ "title": "Guard" })).await.is(200);
-    // It comes back only so that what is stored fits.
+    // The schema can be added again only if the stored values fit.
     let refused = add(&stack, "lister", &shown, &[]).await;
     assert_eq!((refused.code, refused.err.contains("number")), (Some(1), true), "{}", refused.err);
     shown["attributes"][0]["type"] = json!("integer");
@@ -185,7 +185,7 @@ async fn schemas_can_be_listed_shown_extended_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_schema_that_nobody_has_values_under_may_become_another() {
+async fn a_schema_without_stored_values_can_be_replaced_by_any_other() {
     let stack = Stack::shared().await;
     let okta = stack.tenant("unused").await.okta();
     register(&stack, "unused", &okta).await;
@@ -204,7 +204,7 @@ async fn a_schema_that_nobody_has_values_under_may_become_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_registered_is_refused_with_the_reason() {
+async fn an_invalid_schema_is_rejected_with_the_reason() {
     let stack = Stack::shared().await;
     stack.tenant("refused").await;
     let with = |path: &str, value: Value| {
@@ -242,7 +242,7 @@ async fn what_cannot_be_registered_is_refused_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tenant_may_be_left_out_where_there_is_only_one() {
+async fn the_tenant_can_be_omitted_if_there_is_only_one() {
     let stack = Stack::own().await;
     let none = stack.rollcall(&["schema", "list"]).await;
     assert!(none.code == Some(1) && none.err.contains("no tenant yet"), "{}", none.err);
@@ -257,7 +257,7 @@ async fn the_tenant_may_be_left_out_where_there_is_only_one() {
     stack.rollcall(&["schema", "show", BADGE]).await.well();
     stack.rollcall(&["schema", "remove", BADGE]).await.well();
 
-    // Another one, of groups.
+    // Another schema, for groups.
     let mut group = badge();
     group["id"] = json!("urn:example:params:scim:schemas:extension:cost:2.0:Group");
     std::fs::write(file, group.to_string()).unwrap();

@@ -1,4 +1,4 @@
-//! `POST /.search` (RFC 7644 §3.4.3): the same queries in a body, so that no personal data stands in a URL.
+//! `POST /.search` (RFC 7644 §3.4.3): the same queries in a body, which keeps personal data out of URLs.
 
 use serde_json::{Value, json};
 use tests::{Answer, Okta};
@@ -13,7 +13,7 @@ async fn search(okta: &Okta, path: &str, mut body: Value) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_answers_as_the_query_does() {
+async fn a_search_returns_the_same_as_the_query() {
     let okta = scene("search-same").await;
     for (path, body, query) in [
         ("/Users", json!({}), ""),
@@ -38,7 +38,7 @@ async fn a_search_answers_as_the_query_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_goes_on_by_cursor() {
+async fn a_search_supports_cursors() {
     let okta = scene("search-cursor").await;
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -55,7 +55,7 @@ async fn a_search_goes_on_by_cursor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_search_is_refused() {
+async fn an_invalid_search_is_rejected() {
     let okta = scene("search-bad").await;
     search(&okta, "/Users", json!({ "filter": "userName eq" })).await.is_error_of(400, "invalidFilter");
     search(&okta, "/Groups", json!({ "filter": "userName pr" })).await.is_error_of(400, "invalidFilter");

@@ -1,4 +1,4 @@
-//! The servers themselves die without a word, as when the power fails: what was acknowledged is there afterwards.
+//! The servers are killed, as by a power failure: acknowledged changes survive.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use tests::{Stack, check, eventually};
 use crate::postgres_away::only_answers_okta_understands;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_servers_are_killed_in_the_middle_of_a_push() {
+async fn acknowledged_changes_survive_when_both_servers_are_killed() {
     let servers = Servers::own().await;
     let stack =
         Stack::start(Options { servers: Some(servers.clone()), workers: 2, ..Options::default() }).await;
     let tenant = stack.tenant("power").await;
-    let told = || std::fs::read_to_string(servers.folder().join("servers.env")).unwrap();
-    let connections = told();
+    let reported = || std::fs::read_to_string(servers.folder().join("servers.env")).unwrap();
+    let connections = reported();
     let witness = stack.broker().await.witness().await;
     let okta = tenant.okta();
     let saboteur = async {
@@ -36,5 +36,5 @@ async fn both_servers_are_killed_in_the_middle_of_a_push() {
     let (pushed, ()) = tokio::join!(push_for(&okta, "power", Duration::from_secs(20), 16), saboteur);
     only_answers_okta_understands(&okta);
     check::all_arrived_once(&stack, &tenant, &witness, &pushed).await;
-    assert_eq!(told(), connections, "a password or a key is another one after a start");
+    assert_eq!(reported(), connections, "a password or a key changed after a restart");
 }

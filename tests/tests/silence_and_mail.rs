@@ -1,4 +1,4 @@
-//! Who gets mail, and above all who does not: provisioning is silent, the first assignment's mail is the first word.
+//! Which mail is sent and which is suppressed: provisioning sends none, the first assignment sends the first.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tests::content::{BATCH, ONE};
 use tests::okta::person;
 use tests::{Stack, eventually, holds_for};
 
-/// Long enough for a mail that must not come.
+/// How long to wait for mail that must not be sent.
 const SILENCE: Duration = Duration::from_millis(1_500);
 
 async fn ledger_reasons(stack: &Stack, user: &str, kind: &str, lines: usize) -> Vec<Value> {
@@ -35,7 +35,10 @@ async fn provisioning_is_silent_and_the_first_assignment_is_mailed_once() {
 
     let welcome = ledger_reasons(&stack, &id, "welcome", 1).await;
     assert_eq!(welcome[0]["state"], "suppressed");
-    assert!(welcome[0]["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "the ledger says why");
+    assert!(
+        welcome[0]["reason"].as_str().is_some_and(|reason| !reason.is_empty()),
+        "the ledger has the reason"
+    );
     assert!(mailbox.to(address).is_empty());
 
     let event = content.assigned(&id, "Fire safety & <first> aid");
@@ -65,7 +68,7 @@ async fn provisioning_is_silent_and_the_first_assignment_is_mailed_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_come_in_batches_and_each_counts_once() {
+async fn events_are_accepted_in_batches_and_each_is_applied_once() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("batches").await;
     let (okta, content, mailbox) = (tenant.okta(), tenant.content(), stack.mailbox());
@@ -83,7 +86,7 @@ async fn events_come_in_batches_and_each_counts_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_come_over_amqp_as_well() {
+async fn events_are_accepted_over_amqp_too() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("straight").await;
     let (okta, content, broker) = (tenant.okta(), tenant.content(), stack.broker().await);
@@ -96,7 +99,7 @@ async fn events_come_over_amqp_as_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_events_over_amqp_are_dead_letters() {
+async fn invalid_events_over_amqp_are_dead_lettered() {
     let stack = Stack::own().await;
     let tenant = stack.tenant("straight").await;
     let (okta, content, broker) = (tenant.okta(), tenant.content(), stack.broker().await);
@@ -124,11 +127,11 @@ async fn bad_events_over_amqp_are_dead_letters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_tenants_key_tells_nothing_about_our_people() {
+async fn another_tenants_key_cannot_cause_mail_to_our_users() {
     let stack = Stack::shared().await;
     let (ours, theirs) = (stack.tenant("mine").await, stack.tenant("yours").await);
     let id = ours.okta().create(&person("a@mine.example", "Mi", "Ne")).await.is(201).id();
-    // Their key, our user; and even our tenant's name in the event.
+    // Another tenant's key and our user, even with our tenant's name in the event.
     let event = ours.content().assigned(&id, "Not yours to assign");
     let answer = theirs.content().tell(&event).await;
     assert!([202, 400, 403].contains(&answer.status), "{}", answer.text);
@@ -142,17 +145,17 @@ async fn a_parked_event_is_mailed_when_the_user_appears() {
     let tenant = stack.tenant("appears").await;
     let (okta, content, db) = (tenant.okta(), tenant.content(), stack.db());
     let broker = stack.broker().await;
-    let resource = shared::id::new();
+    let resource = platform::id::new();
     content.tell(&content.assigned(&resource.to_string(), "Early lesson")).await.is(202);
     eventually("the event is parked", Duration::from_secs(15), async || {
         (db.count("select 1 from parked_events").await == 1).then_some(())
     })
     .await;
-    // A command by hand gives the person exactly this id.
+    // A command creates the user with exactly this id.
     let mut user = person("late@appears.example", "La", "Te");
     user.as_object_mut().unwrap().retain(|name, _| name != "password" && name != "groups");
     let command = json!({
-        "version": 1, "ticket": shared::id::new(), "tenant": tenant.id, "actor": "operator", "request": shared::id::new(),
+        "version": 1, "ticket": platform::id::new(), "tenant": tenant.id, "actor": "operator", "request": platform::id::new(),
         "fingerprint": "by hand", "issued_at": "2026-11-02T09:00:00Z", "deadline": "2026-11-02T09:00:20Z",
         "resource": resource, "change": { "op": "createUser", "user": user, "origin": "scim" },
     });
@@ -163,7 +166,7 @@ async fn a_parked_event_is_mailed_when_the_user_appears() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_archived_get_no_mail_and_after_reactivation_the_next_assignment_is_the_first() {
+async fn archived_users_get_no_mail_and_after_reactivation_the_next_assignment_is_the_first() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("archived").await;
     let (okta, content, mailbox) = (tenant.okta(), tenant.content(), stack.mailbox());
@@ -181,7 +184,7 @@ async fn the_archived_get_no_mail_and_after_reactivation_the_next_assignment_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_made_by_hand_is_welcomed_once() {
+async fn a_manual_user_is_welcomed_once() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("manual").await;
     let arguments = [
@@ -206,7 +209,7 @@ async fn a_person_made_by_hand_is_welcomed_once() {
     assert!(added.to_string().contains(&id), "{added}");
     let row = stack.db().user(&id).await.unwrap();
     assert_eq!((&row["origin"], &row["role"]), (&json!("manual"), &json!("creator")));
-    // A later SCIM update does not undo the role.
+    // A later SCIM update does not change the role.
     tenant.okta().update(&id, &json!({ "title": "Princeps" })).await.is(200);
     assert_eq!(stack.db().user(&id).await.unwrap()["role"], "creator");
 
@@ -216,7 +219,7 @@ async fn a_person_made_by_hand_is_welcomed_once() {
     assert_ne!(again.code, Some(0), "the name is taken: {}", again.out);
     assert!(holds_for(SILENCE, async || stack.mailbox().to("c@manual.example").len() == 1).await);
 
-    // The first assignment is still theirs to hear of.
+    // The first assignment is still mailed.
     tenant.content().tell(&tenant.content().assigned(&id, "Number theory")).await.is(202);
     eventually("two mails", Duration::from_secs(15), async || {
         (stack.mailbox().to("c@manual.example").len() == 2).then_some(())
@@ -225,7 +228,7 @@ async fn a_person_made_by_hand_is_welcomed_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_that_are_wrong_are_refused_by_name() {
+async fn invalid_events_are_rejected_by_name() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("wrong-events").await;
     let content = tenant.content();
@@ -247,7 +250,7 @@ async fn events_that_are_wrong_are_refused_by_name() {
         let answer = content.tell(&event).await;
         assert_eq!(answer.status, 400, "{pointer}: {}", answer.text);
         assert!(answer.text.contains(name), "{pointer}: {}", answer.text);
-        // One bad event refuses its whole batch, before anything of it is sent on.
+        // One invalid event rejects its whole batch before anything is published.
         let batch = json!([content.assigned(&id, "good"), event]);
         content.post(BATCH, batch.to_string()).await.is(400);
     }
@@ -262,14 +265,14 @@ async fn events_that_are_wrong_are_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_completion_is_kept_whether_it_comes_before_or_after_its_assignment() {
+async fn a_completion_is_stored_before_or_after_its_assignment() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("completion").await;
     let (content, db) = (tenant.content(), stack.db());
     let id = tenant.okta().create(&person("d@completion.example", "Do", "Ne")).await.is(201).id();
     let completed = |assignment: &str| {
         json!({
-            "specversion": "1.0", "type": "content.completed", "source": "/content", "id": shared::id::new(),
+            "specversion": "1.0", "type": "content.completed", "source": "/content", "id": platform::id::new(),
             "data": { "user": { "id": id }, "assignment": { "id": assignment, "completedAt": "2026-11-03T09:00:00Z", "score": 92.5 } },
         })
     };
@@ -285,7 +288,7 @@ async fn a_completion_is_kept_whether_it_comes_before_or_after_its_assignment() 
             "select * from assignments where user_id = '{id}' and id = '{assignment}' and completed_at is not null and content_title is not null"
         );
         let row =
-            eventually("the row is whole", Duration::from_secs(15), async || db.rows(&query).await.pop())
+            eventually("the row is complete", Duration::from_secs(15), async || db.rows(&query).await.pop())
                 .await;
         assert_eq!(row["score"], json!(92.5));
     }

@@ -1,4 +1,4 @@
-//! A tenant sees its own, and nothing else.
+//! Tenants are isolated from each other.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tests::okta::person;
 use tests::{Okta, Stack, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_tenants_id_is_not_found_and_its_name_no_conflict() {
+async fn another_tenants_id_is_not_found_and_its_name_is_no_conflict() {
     let stack = Stack::shared().await;
     let (ours, theirs) = (stack.tenant("walls-a").await.okta(), stack.tenant("walls-b").await.okta());
     let user = person("ada@walls.example", "Ada", "Lovelace");
@@ -27,7 +27,7 @@ async fn another_tenants_id_is_not_found_and_its_name_no_conflict() {
     }
     assert_eq!(ours.get("/Users").await.is(200).total(), 0);
 
-    // Nor does it matter what goes on there: that its row is locked is not noticed here.
+    // A lock on the other tenant's row has no effect here.
     let lock =
         format!("do $$ begin perform 1 from users where id = '{id}' for update; perform pg_sleep(8); end $$");
     let locked = format!(
@@ -50,7 +50,7 @@ async fn another_tenants_id_is_not_found_and_its_name_no_conflict() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_good_credentials_everything_is_refused_alike() {
+async fn invalid_credentials_get_the_same_answer_everywhere() {
     let stack = Stack::shared().await;
     let (acme, other) = (stack.tenant("doors-a").await, stack.tenant("doors-b").await);
     let id = acme.okta().create(&person("ada@doors.example", "Ada", "Lovelace")).await.is(201).id();

@@ -1,4 +1,4 @@
-//! Who wants no more mail about assignments says so by one click, and is believed only with our link.
+//! Users unsubscribe from mail about assignments by one click, with a signed link.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const SOON: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_millis(1_500);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_click_stops_mail_about_assignments_and_another_one_starts_it() {
+async fn one_click_unsubscribes_from_mail_about_assignments_and_another_resubscribes() {
     let environment = vec![
         ("ROLLCALL_UNSUBSCRIBE_KEY", "k".repeat(32)),
         ("ROLLCALL_PUBLIC_URL", "https://scim.example".to_owned()),
@@ -31,7 +31,10 @@ async fn one_click_stops_mail_about_assignments_and_another_one_starts_it() {
         .await
     };
     content.tell(&content.assigned(&id, "First")).await.is(202);
-    assert!(!mails(1).await[0].raw.contains("List-Unsubscribe"), "the first mail is not to be stopped");
+    assert!(
+        !mails(1).await[0].raw.contains("List-Unsubscribe"),
+        "the first mail cannot be unsubscribed from"
+    );
     content.tell(&content.assigned(&id, "Second")).await.is(202);
     let second = mails(2).await.into_iter().find(|mail| mail.text.contains("Second")).unwrap();
     assert!(second.raw.contains("List-Unsubscribe-Post: List-Unsubscribe=One-Click"), "{}", second.raw);
@@ -39,7 +42,7 @@ async fn one_click_stops_mail_about_assignments_and_another_one_starts_it() {
     let path = rest.split_whitespace().next().unwrap();
     let link = format!("{}{path}", stack.origin());
 
-    // To look changes nothing; another link is nobody's.
+    // A GET changes nothing; a forged link is not found.
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let page = http.get(&link).send().await.unwrap();
     assert_eq!(
@@ -68,14 +71,14 @@ async fn one_click_stops_mail_about_assignments_and_another_one_starts_it() {
         assert_eq!(post(&link, "List-Unsubscribe=One-Click").await, 200, "once or twice");
     }
     content.tell(&content.assigned(&id, "Third")).await.is(202);
-    eventually("it is decided against", SOON, async || {
+    eventually("its mail is suppressed", SOON, async || {
         let lines = stack.db().ledger(&id).await;
-        let wants = |reason: &str| reason.contains("no more mail");
+        let wants = |reason: &str| reason.contains("unsubscribed");
         lines.iter().any(|line| line["reason"].as_str().is_some_and(wants)).then_some(())
     })
     .await;
     assert!(holds_for(SILENCE, async || mailbox.to(address).len() == 2).await);
-    // The operator does not send what the person has stopped, but the first mail.
+    // The operator cannot resend optional mail to the user, but can resend the first mail.
     for (kind, code) in [("assignment", 1), ("first_assignment", 0)] {
         let lines = stack.db().ledger(&id).await;
         let sent = lines.iter().find(|line| line["kind"] == kind && line["state"] == "sent").unwrap();

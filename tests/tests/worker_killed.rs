@@ -1,4 +1,4 @@
-//! Workers die in the middle of a push: nothing is lost, nothing doubled.
+//! Workers are killed during a push: nothing is lost or duplicated.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tests::{Stack, check, eventually};
 const PEOPLE: usize = 2_000;
 const CONNECTIONS: usize = 32;
 
-/// Waits until that many people are in the table: the push is under way.
+/// Waits until that many users are stored.
 async fn applied(stack: &Stack, people: usize) {
     let (db, people) = (stack.db(), i64::try_from(people).unwrap());
     eventually("the push is under way", Duration::from_secs(60), async || {
@@ -55,7 +55,7 @@ async fn one_of_two_workers_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_notifier_is_killed_while_it_mails() {
+async fn the_notifier_is_killed_while_sending_mail() {
     let stack = Stack::own().await;
     let tenant = stack.tenant("postman").await;
     let (okta, content) = (tenant.okta(), tenant.content());
@@ -65,16 +65,16 @@ async fn the_notifier_is_killed_while_it_mails() {
     content.post(tests::content::BATCH, batch.clone()).await.is(202);
     let mailbox = stack.mailbox();
     for mails in [10, 30] {
-        eventually("some mails are out", Duration::from_secs(30), async || {
+        eventually("some mails are sent", Duration::from_secs(30), async || {
             (mailbox.mails().len() >= mails).then_some(())
         })
         .await;
         stack.notifier.restart().await;
-        // What it had claimed becomes due again after a while, which is over now.
-        stack.db().execute("update notifications set due_at = now() where state = 'claimed'").await;
+        // The leases would expire after a while; this makes the mails due now.
+        stack.db().execute("update notifications set due_at = now() where state = 'sending'").await;
     }
     content.post(tests::content::BATCH, batch).await.is(202);
-    eventually("the ledger says that all are sent", Duration::from_secs(90), async || {
+    eventually("all are sent according to the ledger", Duration::from_secs(90), async || {
         (stack
             .db()
             .count("select 1 from notifications where kind = 'first_assignment' and state = 'sent'")
@@ -84,7 +84,7 @@ async fn the_notifier_is_killed_while_it_mails() {
     })
     .await;
     check::settled(&stack).await;
-    // A resend after a crash carries the same Message-ID: by that, each person has one mail.
+    // A resend after a crash has the same Message-ID, so each user has one distinct mail.
     let mails = mailbox.mails();
     let ids: std::collections::HashSet<_> = mails.iter().map(|mail| mail.message_id.clone()).collect();
     let people: std::collections::HashSet<_> = mails.iter().map(|mail| mail.to.clone()).collect();

@@ -1,4 +1,4 @@
-//! Workers are started, stopped, killed and paused under load; several start together on an empty database.
+//! Workers are started, stopped, killed and paused under load; several start concurrently on an empty database.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use tests::{Stack, check, eventually, holds_for};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Longer than the broker waits for a sign of life, and than a client waits.
+/// Longer than the broker's heartbeat timeout and than a client waits.
 const PAUSE: Duration = Duration::from_secs(24);
-/// How long all of it takes.
+/// The duration of the load.
 const LOAD: Duration = Duration::from_secs(34);
 
 async fn row(stack: &Stack, worker: &Service) -> Value {
     let query = format!("select * from workers where pid = {}", worker.pid());
-    eventually("it has done its share", Duration::from_secs(20), async || {
+    eventually("it has decided a command", Duration::from_secs(20), async || {
         let row = stack.db().rows(&query).await.pop()?;
         row["queues"][0]["first_decided_at"].is_string().then_some(row)
     })
@@ -30,16 +30,16 @@ fn time(value: &Value) -> OffsetDateTime {
     OffsetDateTime::parse(value.as_str().unwrap(), &Rfc3339).unwrap()
 }
 
-/// What `rollcall top` says of a worker.
+/// The worker's entry in `rollcall top`.
 async fn shown(stack: &Stack, worker: &Service) -> Option<Value> {
     let top = stack.rollcall_json(&["top"]).await;
     let pid = json!(worker.pid());
     top["workers"].as_array().unwrap().iter().find(|shown| shown["pid"] == pid).cloned()
 }
 
-/// Changes one person again and again: each answer shows the change, and so does a GET straight after.
+/// Changes one user repeatedly: each answer shows the change, and so does an immediate GET.
 async fn changes_in_order(okta: &Okta, user_name: &str, until: tokio::time::Instant) {
-    let id = eventually("somebody is there", Duration::from_secs(20), async || {
+    let id = eventually("the user exists", Duration::from_secs(20), async || {
         let found = okta.find(user_name).await.is(200);
         found.resources().first().map(|user| user["id"].as_str().unwrap().to_owned())
     })
@@ -72,7 +72,10 @@ async fn workers_come_and_go_and_no_request_fails() {
             worker.ready().await;
             let row = row(&stack, worker).await;
             let late = time(&row["queues"][0]["first_decided_at"]) - time(&row["started_at"]);
-            assert!(late < time::Duration::seconds(1), "its first verdict came {late} after it began: {row}");
+            assert!(
+                late < time::Duration::seconds(1),
+                "its first verdict came {late} after its start: {row}"
+            );
         }
         assert!(shown(&stack, stopped).await.is_some_and(|worker| worker["silent_s"].is_null()));
         paused.freeze();
@@ -81,7 +84,7 @@ async fn workers_come_and_go_and_no_request_fails() {
         assert!(holds_for(PAUSE, async || stack.ingests[0].is_whole().await).await);
         assert!(shown(&stack, paused).await.is_some_and(|worker| worker["silent_s"].is_number()));
         let rows = stack.db().count("select 1 from workers").await;
-        assert_eq!(rows, 3, "who stopped in order is gone; who was killed or hangs is silent");
+        assert_eq!(rows, 3, "a stopped worker has no row; a killed or paused one is silent");
         paused.thaw();
         join_all([stopped, killed].map(Service::restart)).await;
         paused.whole().await;
@@ -92,14 +95,14 @@ async fn workers_come_and_go_and_no_request_fails() {
         comings
     );
     check::all_arrived_once(&stack, &tenant, &witness, &pushed).await;
-    // What the paused one held came to another before the deadline.
+    // The messages of the paused worker went to another one before the deadline.
     let late =
         "select 1 from commands where decided_at > issued_at + interval '19 seconds' or outcome is null";
-    assert_eq!(stack.db().count(late).await, 0, "a client was told to try again");
+    assert_eq!(stack.db().count(late).await, 0, "a client was told to retry");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn those_that_start_together_on_an_empty_database_migrate_once() {
+async fn workers_that_start_concurrently_on_an_empty_database_migrate_once() {
     let stack = Stack::start(Options { workers: 3, ..Options::default() }).await;
     let db = stack.db();
     let versions = async || db.count("select 1 from __diesel_schema_migrations").await;
@@ -115,14 +118,14 @@ async fn those_that_start_together_on_an_empty_database_migrate_once() {
     let by_hand: usize = by_hand.iter().map(|said| said["applied"].as_array().unwrap().len()).sum();
     assert_eq!(versions().await, all);
     let by_all = by_hand + migrated(&stack) - before;
-    assert_eq!(i64::try_from(by_all).unwrap(), all, "each migration was made once");
+    assert_eq!(i64::try_from(by_all).unwrap(), all, "each migration was applied once");
 
-    // A worker of this version beside a schema of a later one.
+    // A worker beside a schema of a later version.
     db.execute("insert into __diesel_schema_migrations (version) values ('20991231000099')").await;
     stack.workers[0].restart().await;
 }
 
-/// How many migrations the workers' logs tell of.
+/// The number of migrations in the workers' logs.
 fn migrated(stack: &Stack) -> usize {
     stack.workers.iter().map(|worker| worker.log().matches("\"message\":\"migrated\"").count()).sum()
 }

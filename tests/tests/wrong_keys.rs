@@ -1,4 +1,4 @@
-//! Somebody guesses keys, fast: slowed, while whoever has a right one, at the same address, does not feel it.
+//! Fast guessing of keys is slowed down, while clients with a valid key, even from the same address, are not affected.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,9 @@ use base64::Engine as _;
 use futures_util::future::join_all;
 use tests::{Answer, Okta, Stack};
 
-/// Wrong keys at the same time.
+/// The number of concurrent guesses.
 const GUESSES: usize = 60;
-/// What somebody with a right key may have to wait.
+/// The time limit for a request with a valid key.
 const BOUND: Duration = Duration::from_secs(if cfg!(debug_assertions) { 8 } else { 1 });
 
 async fn guess(guesser: &Okta, n: usize) -> Answer {
@@ -18,7 +18,7 @@ async fn guess(guesser: &Okta, n: usize) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn guessing_is_slow_and_harms_nobody_with_a_right_key() {
+async fn guessing_is_slow_and_does_not_affect_clients_with_a_valid_key() {
     let stack = Stack::own().await;
     let guesser = Okta::with(&stack.origin(), None);
     let (victim, other) = (stack.tenant("victim").await, stack.tenant("bystander").await);
@@ -44,8 +44,8 @@ async fn guessing_is_slow_and_harms_nobody_with_a_right_key() {
     let ((answers, took), slowest) = tokio::join!(guesses, work);
     assert!(slowest < BOUND, "{slowest:?}");
     let wrong = answers.iter().filter(|answer| answer.status == 401).count();
-    // Ten at once; of the others the lane takes two a second, and as many as it is long; the rest is refused.
-    assert!((10..=40).contains(&wrong), "{wrong} were judged");
+    // A burst of ten; then two a second from a bounded queue; the rest is rejected.
+    assert!((10..=40).contains(&wrong), "{wrong} were checked");
     assert!(took >= Duration::from_secs(4), "{took:?}");
     for answer in answers.into_iter().filter(|answer| answer.status != 401) {
         assert!(answer.is_error(429).retry_after() > 0);

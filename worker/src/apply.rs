@@ -1,50 +1,51 @@
-//! A batch to its verdicts: one transaction, done again as long as it takes. Before: [`crate::inbox`]. After: the
-//! replies and the acknowledgement in [`crate::consumer`].
+//! Applies a batch of commands in one transaction and returns a verdict for each command. Transient failures are
+//! retried without limit. [`crate::consumer`] sends the replies and acknowledges the messages.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use amqp::dead::Attempt;
+use database::{self, Limits, Pool, verdicts};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
-use shared::amqp::dead::Attempt;
-use shared::clock::Clock;
-use shared::command::Command;
-use shared::postgres::{self, Limits, Pool, verdicts};
-use shared::retry::Delays;
-use shared::shutdown;
-use shared::ticket::Ticket;
+use domain::command::Command;
+use domain::ticket::Ticket;
+use platform::clock::Clock;
+use platform::retry::Delays;
+use platform::shutdown;
 use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::fold::{Decision, State, decide, is_late};
+use crate::quarantine::{POISON, Quarantine, enter, leave};
 use crate::sabotage;
 use crate::status::Progress;
 use crate::store::{Keys, load, save};
-use crate::suspects::{CONVICTED, Mark, mark, unmark};
 
-/// How often a command that Postgres fails at, for reasons unknown, is tried alone before it is given up.
+/// How often a command on which Postgres fails for an unknown reason is attempted in isolation before it is
+/// dead-lettered.
 const TRIES_ALONE: usize = 10;
-/// How often a batch may find a name taken that was free before: somebody else was first, each time.
+/// How often a batch may violate a unique constraint because a concurrent transaction took the name first.
 const TAKEN: u32 = 20;
-/// How often a batch is folded again where other transactions were in the way otherwise (a deadlock, a lock that is not given up),
-/// before its commands are tried one by one.
+/// How often a batch is folded again after any other conflict with concurrent transactions (a deadlock, a lock timeout)
+/// before its commands are applied one by one.
 const FOLDS: u32 = 4;
 
-/// How long an attempt at a batch may take, in all of its statements, which have limits of their own. A connection that neither
-/// answers nor breaks is given up then.
+/// The deadline of one attempt at a batch, for all of its statements together. The statements have timeouts of their
+/// own; this one ends an attempt whose connection neither answers nor breaks.
 const ATTEMPT: Duration = Limits::WORKER.statement.saturating_mul(2);
 
-/// A verdict; or what was tried in vain, the oldest first: the last attempt says why there can be none.
+/// A verdict, or the failed attempts, oldest first. The last attempt holds the reason for the dead letter.
 pub type Verdict = Result<Decision, Vec<Attempt>>;
 
-/// Why a batch came to no verdicts.
+/// Why an attempt produced no verdicts.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
-    Postgres(#[from] postgres::Error),
-    /// A fault of ours, which one of the commands brings about.
+    Postgres(#[from] database::Error),
+    /// A bug of ours that one of the commands triggers.
     #[error("the fold panicked")]
     Panicked,
 }
@@ -57,26 +58,27 @@ impl From<diesel::result::Error> for Error {
 
 /// Applies batches.
 pub struct Applier {
-    /// The worker's id, for dead letters.
+    /// The worker's id, for the attempts recorded in dead letters.
     pub worker: Uuid,
     /// The database.
     pub pool: Pool,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Shared by the batches of all queues, and a suspect's alone: a worker that dies then had nothing else in hand.
+    /// Batches of all queues hold this for reading, a quarantined command for writing. A worker that dies while it
+    /// applies a quarantined command therefore held no other work.
     pub hands: Arc<RwLock<()>>,
-    /// Is told when Postgres is away.
+    /// Records when Postgres is unavailable.
     pub progress: Progress,
-    /// Until when.
+    /// Stops retries at shutdown.
     pub stop: CancellationToken,
 }
 
-/// The work was given up because the service stops: the messages go back to the broker.
+/// The attempt was abandoned because the service is stopping. The messages return to the broker.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stopped;
 
 impl Applier {
-    /// Applies a batch; waits while Postgres is away. The verdicts stand in the order of the commands.
+    /// Applies a batch and waits while Postgres is unavailable. The verdicts are in the order of the commands.
     ///
     /// # Errors
     /// [`Stopped`].
@@ -85,14 +87,15 @@ impl Applier {
         match self.together(batch, FOLDS).await? {
             Ok(verdicts) => Ok(verdicts),
             Err(error) => {
-                // One of them is the cause: the others must not suffer with it.
-                warn!(%error, batch = batch.len(), "a batch failed, its commands are tried one by one");
+                // One command is the cause; the others must not fail with it.
+                warn!(%error, batch = batch.len(), "batch failed, applying its commands one by one");
                 self.one_by_one(batch).await
             }
         }
     }
 
-    /// Each command by itself. One that another transaction keeps from its rows is tried again after the others.
+    /// Applies each command in its own transaction. A command blocked by another transaction is retried after the
+    /// others.
     async fn one_by_one(&self, batch: &[&Command]) -> Result<Vec<Verdict>, Stopped> {
         let mut first = Vec::with_capacity(batch.len());
         for command in batch {
@@ -112,27 +115,30 @@ impl Applier {
         Ok(verdicts)
     }
 
-    /// Applies a command that workers may have died of, by itself and under a mark. Where there are marks enough it is given
-    /// up instead: they stay until [`Applier::unmark`], after its dead letter is confirmed.
+    /// Applies a possible poison message in isolation, after recording the attempt in quarantine. If enough earlier
+    /// attempts are recorded, the command is dead-lettered instead; the attempts are kept until [`Applier::leave_quarantine`],
+    /// which runs once the dead letter is confirmed.
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn apply_suspect(&self, command: &Command, deliveries: u64) -> Result<Verdict, Stopped> {
+    pub async fn apply_in_isolation(&self, command: &Command, deliveries: u64) -> Result<Verdict, Stopped> {
         let _alone = self.hands.write().await;
-        let what = format!("applied by itself after {deliveries} deliveries, and never heard of again");
-        let mut attempts = match self.mark(command.ticket, &self.attempt_now(what)).await? {
-            Mark::Suspect(earlier) => earlier,
-            Mark::Decided(outcome) => {
-                self.unmark(command.ticket).await;
+        let what = format!(
+            "the worker died while applying this command in isolation (after {deliveries} earlier deliveries)"
+        );
+        let mut attempts = match self.enter_quarantine(command.ticket, &self.attempt_now(what)).await? {
+            Quarantine::Attempt(earlier) => earlier,
+            Quarantine::Decided(outcome) => {
+                self.leave_quarantine(command.ticket).await;
                 return Ok(Ok(Decision::Repeated(outcome)));
             }
-            Mark::Convicted(mut attempts) => {
-                attempts.push(self.attempt_now(CONVICTED.to_owned()));
+            Quarantine::Poison(mut attempts) => {
+                attempts.push(self.attempt_now(POISON.to_owned()));
                 return Ok(Err(attempts));
             }
         };
         let verdict = self.alone(command).await;
-        self.unmark(command.ticket).await;
+        self.leave_quarantine(command.ticket).await;
         verdict.map(|verdict| {
             verdict.map_err(|vain| {
                 attempts.extend(vain);
@@ -141,33 +147,34 @@ impl Applier {
         })
     }
 
-    /// What came of this command, noted for its dead letter.
+    /// An attempt at a command, for its dead letter.
     pub fn attempt_now(&self, what: String) -> Attempt {
         Attempt { at: self.clock.now(), worker: self.worker.to_string(), what }
     }
 
-    /// Takes the marks off a command. Where that fails they do no harm: they are this worker's, which lives.
-    pub async fn unmark(&self, ticket: Ticket) {
-        let unmarked = self.pool.bounded(async |connection| unmark(connection, ticket).await).await;
-        if let Err(error) = unmarked {
-            warn!(%error, command = %ticket, "a suspect's mark could not be taken off");
+    /// Releases a command from quarantine. A failure is harmless: what is left are attempts of this worker, which is
+    /// alive.
+    pub async fn leave_quarantine(&self, ticket: Ticket) {
+        let left = self.pool.bounded(async |connection| leave(connection, ticket).await).await;
+        if let Err(error) = left {
+            warn!(%error, command = %ticket, "failed to release a command from quarantine");
         }
     }
 
-    /// Marks a command, whatever is in the way: it must not be applied alone before.
-    async fn mark(&self, ticket: Ticket, attempt: &Attempt) -> Result<Mark, Stopped> {
+    /// Records an attempt in quarantine. Retries until it is stored, because the command must not be applied before.
+    async fn enter_quarantine(&self, ticket: Ticket, attempt: &Attempt) -> Result<Quarantine, Stopped> {
         let mut delays = Delays::reconnect();
         loop {
-            match self.pool.bounded(async |connection| mark(connection, ticket, attempt).await).await {
+            match self.pool.bounded(async |connection| enter(connection, ticket, attempt).await).await {
                 Ok(mark) => return Ok(mark),
-                Err(error) => warn!(%error, command = %ticket, "a suspect waits for Postgres"),
+                Err(error) => warn!(%error, command = %ticket, "failed to quarantine a command, retrying"),
             }
             self.wait(&mut delays).await?;
         }
     }
 
-    /// A command by itself, for as long as others are in its way. It is given up if Postgres refuses it, or fails at it for reasons
-    /// that it does not tell, again and again, while it takes other writes.
+    /// Applies one command in isolation and retries while other transactions block it. The command is dead-lettered if
+    /// Postgres rejects it, or if Postgres repeatedly fails on it for an unknown reason while it accepts other writes.
     async fn alone(&self, command: &Command) -> Result<Verdict, Stopped> {
         let (mut delays, mut waits) = (Delays::reconnect(), false);
         let mut attempts = Vec::new();
@@ -178,20 +185,20 @@ impl Applier {
             };
             if matches!(&error, Error::Postgres(error) if error.is_transient()) {
                 if !waits {
-                    warn!(%error, command = %command.ticket, "a command waits for other transactions");
+                    warn!(%error, command = %command.ticket, "command blocked by other transactions, retrying");
                 }
                 waits = true;
                 self.wait(&mut delays).await?;
                 continue;
             }
             attempts.push(self.attempt_now(error.to_string()));
-            if matches!(error, Error::Panicked | Error::Postgres(postgres::Error::Refused(_))) {
+            if matches!(error, Error::Panicked | Error::Postgres(database::Error::Refused(_))) {
                 return Ok(Err(attempts));
             }
-            warn!(%error, command = %command.ticket, "a command failed alone");
+            warn!(%error, command = %command.ticket, "command failed in isolation");
             if attempts.len() >= TRIES_ALONE {
                 if self.takes_writes().await {
-                    let reason = "Postgres fails at this command, and at no other";
+                    let reason = "Postgres fails on this command but accepts other writes";
                     attempts.push(self.attempt_now(reason.to_owned()));
                     return Ok(Err(attempts));
                 }
@@ -201,7 +208,8 @@ impl Applier {
         }
     }
 
-    /// One transaction for all: again and again while Postgres is away, and `folds` times while others are in the way.
+    /// Applies the batch in one transaction. Retries without limit while Postgres is unavailable, and up to `folds`
+    /// times after conflicts with other transactions.
     async fn together(&self, batch: &[&Command], folds: u32) -> Result<Result<Vec<Verdict>, Error>, Stopped> {
         let mut keys = Keys::of(batch.iter().copied());
         let (mut delays, mut pauses) = (Delays::reconnect(), Delays::collision());
@@ -211,28 +219,28 @@ impl Applier {
                 Ok(mut verdicts) => {
                     if away {
                         self.progress.postgres_is_away(false);
-                        info!(batch = batch.len(), "Postgres is back, the batch is applied");
+                        info!(batch = batch.len(), "Postgres is available again, batch applied");
                     }
-                    self.mark_unheard(batch, &mut verdicts).await;
+                    self.mark_undelivered(batch, &mut verdicts).await;
                     return Ok(Ok(verdicts));
                 }
                 Err(Error::Postgres(error)) => error,
                 Err(panicked) => return Ok(Err(panicked)),
             };
             match error {
-                // Somebody else was first: the next fold sees the row.
-                postgres::Error::Taken { .. } if taken < TAKEN => taken += 1,
+                // A concurrent transaction took the name; the next fold loads its row.
+                database::Error::Taken { .. } if taken < TAKEN => taken += 1,
                 error if error.is_collision() => {
                     collisions += 1;
-                    if collisions >= folds || matches!(error, postgres::Error::Taken { .. }) {
+                    if collisions >= folds || matches!(error, database::Error::Taken { .. }) {
                         return Ok(Err(error.into()));
                     }
-                    info!(%error, batch = batch.len(), "a batch is folded again");
+                    info!(%error, batch = batch.len(), "transaction conflict, retrying the batch");
                     self.wait(&mut pauses).await?;
                 }
                 error if error.is_transient() => {
                     if !away {
-                        warn!(%error, batch = batch.len(), "the batch is kept until Postgres is back");
+                        warn!(%error, batch = batch.len(), "Postgres is unavailable, retrying the batch");
                     }
                     away = true;
                     self.progress.postgres_is_away(true);
@@ -250,9 +258,9 @@ impl Applier {
             let mut state = load(connection, keys, now).await?;
             let verdicts = self.fold(&mut state, batch)?;
             if keys.claim(&state) {
-                // Who has them is looked at under their locks, which come before all others.
-                let unlocked = "an externalId was claimed that was not locked";
-                return Err(postgres::Error::Contention(unlocked).into());
+                // Holders of an externalId are loaded under its lock, and these locks are taken before all others.
+                let unlocked = "the fold assigned an externalId that was not locked";
+                return Err(database::Error::Contention(unlocked).into());
             }
             let saved = save(connection, &state).await;
             folded = Some(state);
@@ -260,13 +268,14 @@ impl Applier {
             Ok(verdicts)
         };
         let done = self.pool.within(ATTEMPT, async |c| c.transaction(transaction).await).await;
-        if let (Err(Error::Postgres(postgres::Error::Taken { .. })), Some(state)) = (&done, &folded) {
+        if let (Err(Error::Postgres(database::Error::Taken { .. })), Some(state)) = (&done, &folded) {
             keys.add_names(state);
         }
         done
     }
 
-    /// The fold is pure: a panic in it leaves nothing half done but the state, which is thrown away with the transaction.
+    /// Catches panics of the fold. The fold is pure: a panic corrupts only the state, which is dropped with the
+    /// transaction.
     fn fold(&self, state: &mut State, batch: &[&Command]) -> Result<Vec<Verdict>, Error> {
         let decide_all = || batch.iter().map(|command| self.decide(state, command)).collect();
         catch_unwind(AssertUnwindSafe(decide_all)).map_err(|_| Error::Panicked)
@@ -279,7 +288,7 @@ impl Applier {
         decide(state, command).map_err(|reason| vec![self.attempt_now(reason)])
     }
 
-    /// What the fold says of a batch, before anything is committed.
+    /// The verdicts of a batch before anything is committed.
     #[cfg(feature = "sabotage")]
     pub async fn foretell(&self, batch: &[&Command]) -> Vec<Verdict> {
         let Ok(mut connection) = self.pool.get().await else { return Vec::new() };
@@ -295,8 +304,9 @@ impl Applier {
         foretold
     }
 
-    /// A commit may hang: what was decided in time, but stands there too late, is unheard as well.
-    async fn mark_unheard(&self, batch: &[&Command], verdicts: &mut [Verdict]) {
+    /// Marks verdicts that were committed too late as undelivered: a commit may hang until the reply would miss the
+    /// deadline.
+    async fn mark_undelivered(&self, batch: &[&Command], verdicts: &mut [Verdict]) {
         let now = self.clock.now();
         let late = |(command, verdict): &(&&Command, &mut Verdict)| {
             is_late(command, now) && matches!(verdict, Ok(Decision::Reply(outcome)) if outcome.is_applied())
@@ -308,23 +318,23 @@ impl Applier {
         let tickets: Vec<_> = late.iter().map(|(command, _)| command.ticket).collect();
         match self
             .pool
-            .bounded(async |connection| verdicts::leave_unclaimed(connection, &tickets).await)
+            .bounded(async |connection| verdicts::mark_undelivered_if_replied(connection, &tickets).await)
             .await
         {
             Ok(marked) => {
                 for (_, verdict) in late.into_iter().filter(|(command, _)| marked.contains(&command.ticket)) {
                     if let Ok(decision) = verdict {
-                        *decision = Decision::Unheard(decision.outcome().clone());
+                        *decision = Decision::Undelivered(decision.outcome().clone());
                     }
                 }
             }
             Err(error) => {
-                warn!(%error, commands = tickets.len(), "late verdicts could not be kept for repeated requests");
+                warn!(%error, commands = tickets.len(), "failed to keep late verdicts for retried requests");
             }
         }
     }
 
-    /// Whether Postgres stores something other than the command in hand: it is not out of space, say.
+    /// Whether Postgres accepts a write other than the command at hand. It does not when the disk is full, for example.
     async fn takes_writes(&self) -> bool {
         let probe = async |connection: &mut AsyncPgConnection| {
             diesel::sql_query("insert into outbox (kind, event) values ('probe', '{}')")

@@ -1,52 +1,51 @@
-//! Catching up: rows whose `folded` was made by a version that did not know it as it is now, or before their tenant
-//! registered a schema or took it back; with them a userName's key as it is made now, and instants as they are shown. Some at a time, and none that somebody is changing. Neither version nor ticket moves: nothing changed
-//! but how filters see it.
-//!
-//! Before: an update of the services, or `rollcall schema add`. After: lists, which filter by `folded`.
+//! Rewrites the search documents of rows that are out of date: an earlier version wrote them, or their
+//! tenant has registered or removed a schema since. Also renews the keys of userNames and truncates times to
+//! milliseconds. Works in small batches and skips locked rows. Version and ticket stay, because the resource itself
+//! does not change.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
+use database::groups::GroupRow;
+use database::schema::{groups, users};
+use database::tenants::Tenant;
+use database::users::UserRow;
+use database::{Constant, Error, Limits, Pool, Rows, tenants};
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use platform::shutdown;
+use scim::user_name_key;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use shared::postgres::groups::GroupRow;
-use shared::postgres::schema::{groups, users};
-use shared::postgres::tenants::Tenant;
-use shared::postgres::users::UserRow;
-use shared::postgres::{Constant, Error, Limits, Pool, Rows, tenants};
-use shared::scim::user_name_key;
-use shared::shutdown;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::fold::Row;
 
-/// How often to look.
+/// How often to check for rows that are out of date.
 const EVERY: Duration = Duration::from_secs(60);
-/// How long to wait where it failed.
+/// How long to wait after a failure.
 const AGAIN: Duration = Duration::from_secs(30);
 /// The most rows in one transaction.
 const LIMIT: i64 = 200;
 
-/// What is written of a row.
+/// The columns that are written to a row.
 #[derive(Serialize)]
-struct Folded {
+struct Searchable {
     id: Uuid,
     tenant_id: Uuid,
-    folded: Map<String, Value>,
-    folded_version: i64,
+    search: Map<String, Value>,
+    search_version: i64,
     user_name_key: Option<String>,
 }
 
-/// A row that can be behind.
+/// A row whose search document can be out of date.
 trait Behind: Row + Send {
     const TABLE: &'static str;
     const UPDATE: &'static str;
 
-    /// The next ones that are, after this id, locked.
+    /// The next rows after this id that are out of date, locked.
     fn behind(
         connection: &mut AsyncPgConnection,
         after: Uuid,
@@ -56,14 +55,14 @@ trait Behind: Row + Send {
     fn user_name_key(&self) -> Option<String>;
 }
 
-/// A name that is somebody else's by now stays under its old key.
-const UPDATE_USERS: &str = "update users r set folded = i.folded, folded_version = i.folded_version, \
+/// A row keeps its old key if another user has taken the new one.
+const UPDATE_USERS: &str = "update users r set search = i.search, search_version = i.search_version, \
     created_at = date_trunc('milliseconds', r.created_at), modified_at = date_trunc('milliseconds', r.modified_at), \
     user_name_key = case when i.user_name_key is null or exists (select from users o where o.tenant_id = r.tenant_id \
         and o.user_name_key = i.user_name_key and o.id <> r.id) then r.user_name_key else i.user_name_key end \
     from input i where r.id = i.id";
 const UPDATE_GROUPS: &str =
-    "update groups r set folded = i.folded, folded_version = i.folded_version from input i where r.id = i.id";
+    "update groups r set search = i.search, search_version = i.search_version from input i where r.id = i.id";
 
 macro_rules! behind {
     ($row:ty, $table:ident, $update:ident, $user_name_key:expr) => {
@@ -73,7 +72,7 @@ macro_rules! behind {
 
             async fn behind(connection: &mut AsyncPgConnection, after: Uuid) -> Result<Vec<Self>, Error> {
                 let behind = $table::table
-                    .filter(Constant("folded_version <> version"))
+                    .filter(Constant("search_version <> version"))
                     .filter($table::id.gt(after))
                     .order($table::id)
                     .limit(LIMIT)
@@ -96,17 +95,17 @@ macro_rules! behind {
 behind!(UserRow, users, UPDATE_USERS, |row| Some(user_name_key(&row.user_name)));
 behind!(GroupRow, groups, UPDATE_GROUPS, |_| None);
 
-/// Catches up until `stop`, at the start and every now and then: an older worker may still be at work.
+/// Runs a pass at the start and then periodically, until `stop`: an older worker may still be writing rows.
 pub async fn run(pool: Pool, stop: CancellationToken) {
     loop {
         let pause = match all(&pool, &stop, |_| {}).await {
             Ok(0) => EVERY,
             Ok(rows) => {
-                info!(rows, "made users and groups ready for filters");
+                info!(rows, "rewrote search documents");
                 EVERY
             }
             Err(error) => {
-                warn!(%error, "could not make all users and groups ready for filters");
+                warn!(%error, "failed to rewrite all search documents");
                 AGAIN
             }
         };
@@ -116,7 +115,7 @@ pub async fn run(pool: Pool, stop: CancellationToken) {
     }
 }
 
-/// One pass over all that are behind; tells how many rows it wrote, at the end and, by `progress`, every now and then.
+/// One pass over all rows that are out of date. Returns the number of rows written; `progress` receives interim counts.
 ///
 /// # Errors
 /// See [`Error`].
@@ -143,7 +142,7 @@ async fn pass<R: Behind>(
     Ok(total)
 }
 
-/// Some of them, however long that takes: nobody waits for it.
+/// One batch without a statement timeout, since no client waits for it.
 async fn some_unlimited<R: Behind>(
     connection: &mut AsyncPgConnection,
     after: Uuid,
@@ -152,7 +151,7 @@ async fn some_unlimited<R: Behind>(
     some::<R>(connection, after).await
 }
 
-/// Some of them, after this id; tells how many rows were written, and where to go on.
+/// One batch of rows after this id. Returns the number of rows written and the last id, or `None` at the end.
 async fn some<R: Behind>(
     connection: &mut AsyncPgConnection,
     after: Uuid,
@@ -165,32 +164,32 @@ async fn some<R: Behind>(
     for id in ids {
         match tenants::by_ids(connection, &[id]).await {
             Ok(found) => tenants.extend(found.into_iter().map(|tenant| (tenant.id, tenant))),
-            // Its own workers say so too; the others' rows are ready all the same.
-            Err(error @ Error::Refused(_)) => warn!(%error, tenant.id = %id, "could not read a tenant"),
+            // The tenant's workers report this too. Rows of other tenants are still rewritten.
+            Err(error @ Error::Refused(_)) => warn!(%error, tenant.id = %id, "failed to read a tenant"),
             Err(error) => return Err(error),
         }
     }
-    let mut folded: Vec<Folded> = rows.iter().filter_map(|row| fold(&tenants, row)).collect();
-    // Of several to whom one key would fall, the first gets it.
+    let mut documents: Vec<Searchable> = rows.iter().filter_map(|row| searchable(&tenants, row)).collect();
+    // If several rows would get the same key, the first one gets it.
     let mut keys = HashSet::new();
-    for row in &mut folded {
+    for row in &mut documents {
         row.user_name_key = row.user_name_key.take().filter(|key| keys.insert((row.tenant_id, key.clone())));
     }
-    let written = Rows::new(R::TABLE, &folded, R::UPDATE)?.execute(connection).await?;
+    let written = Rows::new(R::TABLE, &documents, R::UPDATE)?.execute(connection).await?;
     Ok((written, Some(last)))
 }
 
-fn fold<R: Behind>(tenants: &HashMap<Uuid, Tenant>, row: &R) -> Option<Folded> {
-    match row.folded(&tenants.get(&row.tenant())?.types) {
-        Ok(folded) => Some(Folded {
+fn searchable<R: Behind>(tenants: &HashMap<Uuid, Tenant>, row: &R) -> Option<Searchable> {
+    match row.search_document(&tenants.get(&row.tenant())?.types) {
+        Ok(search) => Some(Searchable {
             id: row.id(),
             tenant_id: row.tenant(),
-            folded,
-            folded_version: row.version(),
+            search,
+            search_version: row.version(),
             user_name_key: row.user_name_key(),
         }),
         Err(error) => {
-            warn!(%error, resource.id = %row.id(), "could not make a {} ready for filters", R::NAME);
+            warn!(%error, resource.id = %row.id(), "failed to rewrite the search document of a {}", R::NAME);
             None
         }
     }

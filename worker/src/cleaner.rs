@@ -1,14 +1,14 @@
-//! Forgetting: the activity log is kept for 30 days, the resources in it only for a day (they are there to repeat an
-//! answer, and hold personal data), or as long as a repeated request may still be handed the outcome.
+//! Retention. The activity log is kept for 30 days. The resources in its verdicts are kept for one day, or as long as a
+//! retried request may still receive the outcome: they serve only to repeat an answer, and they hold personal data.
 
+use database::{Error, Pool};
 use diesel::sql_types::{Timestamptz, Uuid as SqlUuid};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
-use shared::clock::Clock;
-use shared::outcome::REPEATABLE_FOR;
-use shared::postgres::{Error, Pool};
-use shared::shutdown;
-use shared::ticket::Ticket;
+use domain::outcome::REPEATABLE_FOR;
+use domain::ticket::Ticket;
+use platform::clock::Clock;
+use platform::shutdown;
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -17,39 +17,39 @@ use tracing::{info, warn};
 const EVERY: std::time::Duration = std::time::Duration::from_secs(600);
 /// How long a verdict is kept.
 const VERDICT: Duration = Duration::days(30);
-/// How long the resource in a verdict is kept that its client heard.
+/// How long the resource in a delivered verdict is kept.
 const RESOURCE: Duration = Duration::days(1);
-/// How much longer an outcome is kept that nobody heard: another worker's clock may be behind.
+/// How much longer an undelivered outcome is kept, because another worker's clock may be behind.
 const MARGIN: Duration = Duration::minutes(5);
 
-/// One worker cleans at a time. The number is nobody else's.
+/// The advisory lock that lets one worker clean at a time. Nothing else uses this number.
 const TURN: &str = "select pg_try_advisory_xact_lock(7241990421) as is_ours";
 
-/// Commands before `$1`, some at a time: a large delete would hold its locks for long.
+/// Commands before `$1`, a limited number at a time: a large delete would hold its locks for long.
 const DELETE: &str = "delete from commands where id in (select id from commands where id < $1 limit 5000)";
-/// Outcomes from before `$1` that their clients heard, or can fetch.
-pub const STRIP_HEARD: &str = "update commands set outcome = jsonb_set(outcome, '{record,resource}', '{}') where id in \
-    (select id from commands where state in ('decided', 'claimed') and decided_at < $1 \
+/// Outcomes from before `$1` that were delivered, or that the client can fetch.
+pub const STRIP_DELIVERED: &str = "update commands set outcome = jsonb_set(outcome, '{record,resource}', '{}') where id in \
+    (select id from commands where delivery in ('replied', 'delivered') and decided_at < $1 \
      and outcome->'record'->'resource' <> '{}' limit 5000)";
-/// Outcomes from before `$1` that nobody heard, and nobody is handed any more.
-pub const STRIP_UNHEARD: &str = "update commands set outcome = jsonb_set(outcome, '{record,resource}', '{}'), state = 'decided' \
-    where id in (select id from commands where state = 'unclaimed' and decided_at < $1 \
+/// Outcomes from before `$1` that were not delivered, and that no retry can receive any more.
+pub const STRIP_UNDELIVERED: &str = "update commands set outcome = jsonb_set(outcome, '{record,resource}', '{}'), delivery = 'replied' \
+    where id in (select id from commands where delivery = 'undelivered' and decided_at < $1 \
      and outcome->'record'->'resource' <> '{}' limit 5000 for update skip locked)";
-/// Marks of suspects whose message somebody took out of the queue.
-const UNMARK: &str = "delete from suspects where ticket < $1";
-/// Workers that did not end in order.
+/// Quarantined commands whose message was removed from the queue.
+const UNMARK: &str = "delete from quarantine where ticket < $1";
+/// Workers that did not shut down cleanly.
 const FORGET: &str = "delete from workers where seen_at < $1";
 
-/// What is cleaned, and of which age.
+/// The statements and the age of the rows they clean.
 const TASKS: [(&str, Until, Duration); 5] = [
     (DELETE, Until::Ticket, VERDICT),
-    (STRIP_HEARD, Until::Time, RESOURCE),
-    (STRIP_UNHEARD, Until::Time, REPEATABLE_FOR.saturating_add(MARGIN)),
+    (STRIP_DELIVERED, Until::Time, RESOURCE),
+    (STRIP_UNDELIVERED, Until::Time, REPEATABLE_FOR.saturating_add(MARGIN)),
     (UNMARK, Until::Ticket, VERDICT),
     (FORGET, Until::Time, Duration::HOUR),
 ];
 
-/// What `$1` is.
+/// The type of `$1`.
 #[derive(Clone, Copy)]
 enum Until {
     Ticket,
@@ -62,13 +62,13 @@ struct Turn {
     is_ours: bool,
 }
 
-/// Cleans at the start and every now and then, until `stop`. Of several workers one does.
+/// Cleans at the start and then periodically, until `stop`. Only one of several workers cleans at a time.
 pub async fn run(pool: Pool, clock: Clock, stop: CancellationToken) {
     loop {
         match clean(&pool, clock.now(), &stop).await {
             Ok(0) => {}
             Ok(rows) => info!(rows, "cleaned the activity log"),
-            Err(error) => warn!(%error, "could not clean the activity log"),
+            Err(error) => warn!(%error, "failed to clean the activity log"),
         }
         if !shutdown::pause(&stop, EVERY).await {
             return;
@@ -76,7 +76,7 @@ pub async fn run(pool: Pool, clock: Clock, stop: CancellationToken) {
     }
 }
 
-/// Cleans once; tells how many rows were changed or deleted. Leaves it to another worker that is at it.
+/// Cleans once and returns the number of rows changed or deleted. Returns early if another worker is cleaning.
 ///
 /// # Errors
 /// See [`Error`].
@@ -99,7 +99,7 @@ pub async fn clean(pool: &Pool, now: OffsetDateTime, stop: &CancellationToken) -
     Ok(total)
 }
 
-/// Some rows; `None` if another worker is at it.
+/// Cleans some rows; `None` if another worker is cleaning.
 async fn some(
     connection: &mut AsyncPgConnection,
     statement: &str,

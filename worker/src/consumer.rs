@@ -1,45 +1,45 @@
-//! The loop around a batch: take what is ready, decide, commit, reply, acknowledge. Before: the queue. After:
-//! [`crate::relay`].
+//! The consumer of a command queue. Per batch: read, decide, commit, reply, acknowledge. [`crate::relay`] then
+//! publishes the events.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use amqp::dead::{self, Attempt};
+use amqp::{self, Batch, Handle, Link, Message, Publisher, Subscription, Unfinished};
+use domain::outcome::Outcome;
 use lapin::message::Delivery;
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel};
-use shared::amqp::dead::{self, Attempt};
-use shared::amqp::{self, Batch, Handle, Link, Message, Publisher, Subscription, Unfinished};
-use shared::outcome::Outcome;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::apply::{Applier, Stopped};
+use crate::decode::{self, Incoming};
 use crate::fold::Decision;
-use crate::inbox::{self, Incoming};
-use crate::{sabotage, suspects};
+use crate::{quarantine, sabotage};
 
-/// Takes batches from one queue of commands and gives each command its verdict.
+/// Consumes batches from one command queue and gives each command its verdict.
 pub struct Consumer {
     /// The queue.
     pub queue: &'static str,
-    /// To the broker.
+    /// The connection to the broker.
     pub link: Link,
-    /// For dead letters.
+    /// Publishes dead letters.
     pub publisher: Publisher,
-    /// For everything else.
+    /// Applies the commands.
     pub applier: Applier,
-    /// Rings when there may be events to relay.
+    /// Wakes the relay when there may be new events.
     pub bell: Arc<Notify>,
-    /// The most commands in one transaction: what nobody waits for is taken a few at a time, so that it never holds the
-    /// rows for long that somebody waits for.
+    /// The most commands in one transaction. Small for commands no client waits for, so that they do not lock for long
+    /// the rows that an interactive request needs.
     pub limit: u16,
-    /// Stops it.
+    /// Stops the consumer.
     pub stop: CancellationToken,
 }
 
 impl Consumer {
-    /// Consumes until it is stopped.
+    /// Consumes until `stop`.
     pub async fn run(self) {
         amqp::consume(self.link.clone(), self.queue, self.limit, &self.stop, &self).await;
     }
@@ -51,12 +51,12 @@ impl Consumer {
             message.id = letter.shown_id(),
             reason,
             queue = self.queue,
-            "a message goes to the dead-letter queue"
+            "sent a message to the dead-letter queue"
         );
         letter
     }
 
-    /// Applies a batch and replies; what is dead in it is left in `sorted`.
+    /// Applies a batch and replies. Dead letters are added to `sorted`.
     async fn apply(&self, channel: &Channel, sorted: &mut Sorted<'_>) -> Result<(), Unfinished> {
         if sorted.commands.is_empty() {
             return Ok(());
@@ -85,15 +85,15 @@ impl Consumer {
         Ok(())
     }
 
-    /// Applies one that workers may have died of, when nothing else is in hand that is not applied. Says whether it is dead.
-    async fn apply_suspect(
+    /// Applies a possible poison message while no other command is in progress. Returns whether it is dead-lettered.
+    async fn apply_in_isolation(
         &self,
         channel: &Channel,
         incoming: &Incoming<'_>,
         dead: &mut Vec<Message>,
     ) -> Result<bool, Unfinished> {
-        let deliveries = inbox::earlier_deliveries(incoming.delivery);
-        let verdict = self.applier.apply_suspect(&incoming.command, deliveries).await;
+        let deliveries = decode::earlier_deliveries(incoming.delivery);
+        let verdict = self.applier.apply_in_isolation(&incoming.command, deliveries).await;
         self.bell.notify_one();
         match verdict.map_err(|Stopped| Unfinished::Stopped)? {
             Ok(decision) => {
@@ -109,12 +109,12 @@ impl Consumer {
     }
 }
 
-/// A batch by what is to be done with it.
+/// A batch, sorted by treatment.
 #[derive(Default)]
 struct Sorted<'a> {
     commands: Vec<Incoming<'a>>,
-    /// Those that may be what workers died of.
-    suspects: Vec<Incoming<'a>>,
+    /// Possible poison messages, which are applied in isolation.
+    quarantined: Vec<Incoming<'a>>,
     dead: Vec<Message>,
 }
 
@@ -122,9 +122,9 @@ impl Consumer {
     fn sort<'a>(&self, batch: &'a Batch) -> Sorted<'a> {
         let mut sorted = Sorted::default();
         for delivery in batch {
-            match inbox::read(delivery) {
-                Ok(incoming) if inbox::earlier_deliveries(delivery) >= suspects::SUSPICIOUS => {
-                    sorted.suspects.push(incoming);
+            match decode::read(delivery) {
+                Ok(incoming) if decode::earlier_deliveries(delivery) >= quarantine::MIN_DELIVERIES => {
+                    sorted.quarantined.push(incoming);
                 }
                 Ok(incoming) => sorted.commands.push(incoming),
                 Err(reason) => {
@@ -135,7 +135,7 @@ impl Consumer {
         sorted
     }
 
-    /// Commit, reply, acknowledge, in this order.
+    /// Commits, replies and acknowledges, in this order.
     async fn deal(
         &self,
         subscription: &Subscription,
@@ -148,20 +148,20 @@ impl Consumer {
         }
         let channel = subscription.channel();
         self.apply(channel, sorted).await?;
-        let mut convicted = Vec::new();
-        for incoming in &sorted.suspects {
-            if self.apply_suspect(channel, incoming, &mut sorted.dead).await? {
-                convicted.push(incoming.command.ticket);
+        let mut poison = Vec::new();
+        for incoming in &sorted.quarantined {
+            if self.apply_in_isolation(channel, incoming, &mut sorted.dead).await? {
+                poison.push(incoming.command.ticket);
             }
         }
         if !sorted.dead.is_empty() {
             self.publisher.publish(&sorted.dead).await?;
         }
-        // Not before their letters are confirmed: or they would be tried again.
-        for ticket in convicted {
-            self.applier.unmark(ticket).await;
+        // Only after the dead letters are confirmed; otherwise a redelivery would be attempted again.
+        for ticket in poison {
+            self.applier.leave_quarantine(ticket).await;
         }
-        if sabotage::ignores_inbox() {
+        if sabotage::ignores_stored_verdicts() {
             sabotage::linger().await;
         }
         if !sabotage::acks_before_commit() {
@@ -175,19 +175,19 @@ impl Handle for Consumer {
     async fn handle(&self, subscription: &Subscription, batch: &Batch) -> Result<(), Unfinished> {
         let started = Instant::now();
         let mut sorted = self.sort(batch);
-        let oldest = sorted.commands.iter().chain(&sorted.suspects).map(|i| i.command.issued_at).min();
+        let oldest = sorted.commands.iter().chain(&sorted.quarantined).map(|i| i.command.issued_at).min();
         self.applier.progress.begin(batch.len(), oldest, self.applier.clock.now());
         let done = self.deal(subscription, batch, &mut sorted).await;
-        let (dead, suspects) = (sorted.dead.len(), sorted.suspects.len());
+        let (dead, quarantined) = (sorted.dead.len(), sorted.quarantined.len());
         self.applier.progress.end(dead, self.applier.clock.now());
         done?;
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        info!(queue = self.queue, batch = batch.len(), suspects, dead, duration_ms, "batch applied");
+        info!(queue = self.queue, batch = batch.len(), quarantined, dead, duration_ms, "batch applied");
         Ok(())
     }
 }
 
-/// Replies to whoever waits. At most once: who misses it reads the verdict from `commands`.
+/// Replies to the client, at most once. If the reply is lost, ingest reads the verdict from `commands`.
 async fn answer(channel: &Channel, incoming: &Incoming<'_>, decision: &Decision) -> Result<(), amqp::Error> {
     let command = &incoming.command;
     info!(
@@ -197,7 +197,7 @@ async fn answer(channel: &Channel, incoming: &Incoming<'_>, decision: &Decision)
         resource.id = %command.resource,
         verdict = decision.outcome().name(),
         status = decision.outcome().status(),
-        heard = !matches!(decision, Decision::Unheard(_)),
+        heard = !matches!(decision, Decision::Undelivered(_)),
         "command decided"
     );
     let Some(reply_to) = incoming.delivery.properties.reply_to() else { return Ok(()) };

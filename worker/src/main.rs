@@ -1,4 +1,4 @@
-//! The service `worker`. After: [`worker::service`].
+//! The binary of the service `worker`. See [`worker::service`].
 
 #[tokio::main]
 async fn main() -> std::process::ExitCode {

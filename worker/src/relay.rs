@@ -1,30 +1,31 @@
-//! From the outbox to the broker: publishes events in order, with confirms, and deletes what was confirmed. An event
-//! may be published twice after a crash in between, never not at all. Before: [`crate::store`]. After: the consumers.
+//! The outbox relay: publishes events in order, with publisher confirms, and deletes them once confirmed. After a crash
+//! between the two an event may be published twice, but none is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use amqp::{Message, Publisher, topology};
+use database::schema::outbox;
+use database::{self, Pool};
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use domain::event;
+use platform::retry::Delays;
+use platform::shutdown;
 use serde_json::Value;
-use shared::amqp::{Message, Publisher, topology};
-use shared::event;
-use shared::postgres::schema::outbox;
-use shared::postgres::{self, Pool};
-use shared::retry::Delays;
-use shared::shutdown;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-/// The most events that are published in one go.
+/// The most events in one transaction.
 const LIMIT: i64 = 500;
-/// How often the outbox is looked at though nobody rang: another worker may have died with events in it.
+/// How often to poll the outbox without a notification: another worker may have died with events in it.
 const POLL: Duration = Duration::from_secs(1);
-/// How long to wait for one's turn after a batch, while another worker has it: it may have looked before the batch was committed.
+/// How long to wait while another worker holds the lock. That worker may have read the outbox before our batch
+/// committed.
 const TURN: Duration = Duration::from_millis(50);
 
-/// One worker relays at a time: the order is the outbox's. Nobody waits for it in the database.
+/// Only one worker relays at a time, which keeps the order of the outbox. Others do not block on the lock.
 const LOCK: &str = "select pg_try_advisory_xact_lock(7241990418) as is_ours";
 
 #[derive(QueryableByName)]
@@ -36,10 +37,10 @@ struct Turn {
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
-    Postgres(#[from] postgres::Error),
+    Postgres(#[from] database::Error),
     #[error(transparent)]
-    Amqp(#[from] shared::amqp::Error),
-    #[error("a stored event has no JSON form")]
+    Amqp(#[from] amqp::Error),
+    #[error("a stored event cannot be serialized")]
     Event(#[from] serde_json::Error),
 }
 
@@ -49,7 +50,7 @@ impl From<diesel::result::Error> for Error {
     }
 }
 
-/// Relays until `stop`, and then what is left. `bell` rings when a batch with events was committed.
+/// Relays until `stop`, then drains the outbox. `bell` signals that a batch with events was committed.
 pub async fn run(pool: Pool, publisher: Publisher, bell: Arc<Notify>, stop: CancellationToken) {
     let mut delays = Delays::reconnect();
     let mut waiting = false;
@@ -71,7 +72,7 @@ pub async fn run(pool: Pool, publisher: Publisher, bell: Arc<Notify>, stop: Canc
             }
             Err(error) => {
                 if !waiting {
-                    warn!(%error, "the events wait in the outbox");
+                    warn!(%error, "failed to relay events, they stay in the outbox");
                 }
                 waiting = true;
                 if !shutdown::pause(&stop, delays.next_delay()).await {
@@ -82,7 +83,7 @@ pub async fn run(pool: Pool, publisher: Publisher, bell: Arc<Notify>, stop: Canc
     }
 }
 
-/// Publishes the oldest events and forgets them; tells how many they were. `None` if it is another worker's turn.
+/// Publishes the oldest events and deletes them. Returns how many; `None` if another worker holds the lock.
 async fn relay(pool: &Pool, publisher: &Publisher) -> Result<Option<usize>, Error> {
     let mut connection = pool.get().await?;
     let connection: &mut AsyncPgConnection = &mut connection;

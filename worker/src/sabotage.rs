@@ -1,6 +1,6 @@
-//! Faults, for tests: whoever checks that promises are kept must notice when they are not. Only the program
-//! `sabotaged-worker` commits them, and only where it is built with the feature `sabotage`; without it each question here is
-//! a constant `false`.
+//! Fault injection: tests use it to prove that the checkers detect broken guarantees. Only the binary
+//! `sabotaged-worker`, built with the feature `sabotage`, injects faults. Without the feature every function here
+//! returns a constant `false`.
 
 #[cfg(feature = "sabotage")]
 pub use armed::*;
@@ -9,13 +9,13 @@ pub(crate) use harmless::*;
 
 #[cfg(not(feature = "sabotage"))]
 mod harmless {
-    use shared::command::Command;
+    use domain::command::Command;
 
     pub(crate) const fn acks_before_commit() -> bool {
         false
     }
 
-    pub(crate) const fn ignores_inbox() -> bool {
+    pub(crate) const fn ignores_stored_verdicts() -> bool {
         false
     }
 
@@ -39,10 +39,10 @@ mod armed {
     use std::sync::OnceLock;
     use std::time::Duration;
 
-    use shared::command::Command;
+    use domain::command::Command;
 
-    /// How long the worker stays where a kill does harm: between a deed and the commit that should have come before it, or
-    /// between the commit and the acknowledgement.
+    /// How long the worker pauses where a kill does harm: between an early action and the commit that should precede
+    /// it, or between the commit and the acknowledgement.
     const LINGER: Duration = Duration::from_millis(20);
 
     static FAULT: OnceLock<Fault> = OnceLock::new();
@@ -57,11 +57,12 @@ mod armed {
         DieOn(String),
     }
 
-    /// Commits the named fault from now on: `reply-before-commit`, `ack-before-commit`, `no-dedup`, `no-ticket-check`,
-    /// `no-active-check` for handing out a create though its user was deactivated since, or `die-on:TEXT` for dying whenever a command with this text in its JSON is about to be decided.
+    /// Injects the named fault from now on: `reply-before-commit`, `ack-before-commit`, `no-dedup`, `no-ticket-check`,
+    /// `no-active-check` (a retried create receives the earlier outcome although its user was deactivated since), or
+    /// `die-on:TEXT` (the worker dies before it decides a command whose JSON contains this text).
     ///
     /// # Errors
-    /// When there is no such fault.
+    /// If the fault is unknown, or another fault is set.
     pub fn arm(name: &str) -> Result<(), String> {
         let fault = match (name, name.strip_prefix("die-on:")) {
             ("reply-before-commit", _) => Fault::ReplyBeforeCommit,
@@ -70,9 +71,9 @@ mod armed {
             ("no-ticket-check", _) => Fault::NoTicketCheck,
             ("no-active-check", _) => Fault::NoActiveCheck,
             (_, Some(text)) if !text.is_empty() => Fault::DieOn(text.to_owned()),
-            _ => return Err(format!("there is no fault named {name}")),
+            _ => return Err(format!("unknown fault: {name}")),
         };
-        FAULT.set(fault).map_err(|_| "one fault at a time".to_owned())
+        FAULT.set(fault).map_err(|_| "only one fault can be set".to_owned())
     }
 
     fn commits(fault: &Fault) -> bool {
@@ -87,7 +88,7 @@ mod armed {
         commits(&Fault::AckBeforeCommit)
     }
 
-    pub(crate) fn ignores_inbox() -> bool {
+    pub(crate) fn ignores_stored_verdicts() -> bool {
         commits(&Fault::NoDedup)
     }
 

@@ -1,17 +1,17 @@
-//! The service `worker` from its configuration to its orderly end: takes commands from RabbitMQ, applies them to Postgres,
-//! relays the events. Before: the programs `worker` and `sabotaged-worker`.
+//! The service `worker`, from configuration to shutdown: consumes commands from RabbitMQ, applies them to Postgres, and
+//! relays the events. Used by the binaries `worker` and `sabotaged-worker`.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use shared::amqp::{Link, Publisher, topology};
-use shared::clock::Clock;
-use shared::config::{self, Env, Problems, Service};
-use shared::health::Health;
-use shared::postgres::{self, Limits, Pool, migrations};
-use shared::retry::Delays;
-use shared::telemetry::Format;
-use shared::{shutdown, telemetry};
+use amqp::{Link, Publisher, topology};
+use database::{self, Limits, Pool, migrations};
+use platform::clock::Clock;
+use platform::config::{self, Env, Problems, Service};
+use platform::health::Health;
+use platform::log::Format;
+use platform::retry::Delays;
+use platform::{log, shutdown};
 use tokio::sync::{Notify, RwLock};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -21,10 +21,10 @@ use crate::consumer::Consumer;
 use crate::status::{self, Progress};
 use crate::{backfill, cleaner, relay};
 
-const ABOUT: &str = "worker applies the commands in rollcall.commands and rollcall.commands.bulk to PostgreSQL, in batches, and relays the events.\n\
-    Start as many as you like; they share the work.";
+const ABOUT: &str = "The worker applies the commands in rollcall.commands and rollcall.commands.bulk to PostgreSQL in batches, and relays the events.\n\
+    Start as many workers as you like; they share the load.";
 
-/// The most commands that nobody waits for in one transaction.
+/// The most commands in one transaction of the bulk queue, where no client waits.
 const BULK_BATCH: u16 = 10;
 
 struct Config {
@@ -38,7 +38,7 @@ struct Config {
     log_format: Format,
 }
 
-/// The program: reads the arguments and the environment, works until it is told to stop.
+/// Runs the service: reads the arguments and the environment, then works until a stop signal.
 pub async fn main() -> ExitCode {
     if let Some(code) = config::answer_arguments(Service::Worker, ABOUT) {
         return code;
@@ -50,11 +50,11 @@ pub async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    telemetry::init(&config.log, config.log_format);
+    log::init(&config.log, config.log_format);
     match run(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            error!(problem, "worker gave up");
+            error!(problem, "worker failed");
             ExitCode::FAILURE
         }
     }
@@ -75,16 +75,16 @@ fn read(mut env: Env) -> Result<Config, Problems> {
 }
 
 async fn run(config: Config) -> Result<(), String> {
-    let stop = shutdown::on_signal().map_err(|e| format!("cannot listen to signals: {e}"))?;
+    let stop = shutdown::on_signal().map_err(|e| format!("cannot listen for signals: {e}"))?;
     let health = Health::new(&["postgres", "rabbitmq", "schema"]);
     let pool = Pool::with(&config.database_url, config.connections as usize, Limits::WORKER)
         .map_err(|e| format!("DATABASE_URL {e}"))?;
-    // The link outlives the consumer: a dead letter or a last event may still have to go out.
+    // The link outlives the consumers: a dead letter or a last event may still have to be published.
     let hang_up = CancellationToken::new();
     let link = Link::start(&config.amqp_url, "worker", config.queue_limit, health.clone(), hang_up.clone())
         .map_err(|e| format!("AMQP_URL {e}"))?;
-    shared::health::serve(config.health, &health, &hang_up).await?;
-    tokio::spawn(postgres::watch(pool.clone(), health.clone(), hang_up.clone()));
+    platform::health::serve(config.health, &health, &hang_up).await?;
+    tokio::spawn(database::watch(pool.clone(), health.clone(), hang_up.clone()));
     if migrate(&pool, &health, &stop).await {
         work(config, pool, link, &health, stop).await?;
     }
@@ -93,10 +93,10 @@ async fn run(config: Config) -> Result<(), String> {
     Ok(())
 }
 
-/// Brings the schema up to this version, as soon as Postgres is there; of several workers that start together the first
-/// one does. A schema of a later version is left as it is. Says whether to go on.
+/// Runs the migrations as soon as Postgres is available. If several workers start together, the first one migrates. The
+/// schema of a later version is left as it is. Returns `false` if the service stops first.
 async fn migrate(pool: &Pool, health: &Health, stop: &CancellationToken) -> bool {
-    let (mut delays, mut told) = (Delays::reconnect(), false);
+    let (mut delays, mut reported) = (Delays::reconnect(), false);
     loop {
         let migrated = tokio::select! {
             () = stop.cancelled() => return false,
@@ -111,11 +111,11 @@ async fn migrate(pool: &Pool, health: &Health, stop: &CancellationToken) -> bool
                 return true;
             }
             Err(error) => {
-                health.set("schema", Err("not brought up to date yet"));
-                if !told {
-                    warn!(%error, "the schema cannot be brought up to date yet");
+                health.set("schema", Err("not migrated yet"));
+                if !reported {
+                    warn!(%error, "failed to migrate the schema, retrying");
                 }
-                told = true;
+                reported = true;
             }
         }
         if !shutdown::pause(stop, delays.next_delay()).await {
@@ -124,7 +124,7 @@ async fn migrate(pool: &Pool, health: &Health, stop: &CancellationToken) -> bool
     }
 }
 
-/// Works until `stop`, then finishes what is in hand.
+/// Works until `stop`, then finishes the batches in progress.
 async fn work(
     config: Config,
     pool: Pool,
@@ -133,7 +133,7 @@ async fn work(
     stop: CancellationToken,
 ) -> Result<(), String> {
     let clock = Clock::System;
-    let worker = shared::id::new();
+    let worker = platform::id::new();
     tokio::spawn(cleaner::run(pool.clone(), clock.clone(), stop.clone()));
     tokio::spawn(backfill::run(pool.clone(), stop.clone()));
 
@@ -164,7 +164,7 @@ async fn work(
     let mut relay = tokio::spawn(relay::run(pool, Publisher::new(link), bell, last_batch.clone()));
     info!(worker = %worker, "worker started");
     tokio::select! {
-        // First: what ends because it was stopped has not panicked.
+        // A stop is checked first: tasks that end because of it have not panicked.
         biased;
         () = stop.cancelled() => {}
         _ = &mut prompt => return Err(format!("the consumer of {} panicked", topology::COMMANDS)),
@@ -173,7 +173,7 @@ async fn work(
     }
     health.stopping();
     let finish = async {
-        // A panic was logged where it happened; there is nothing left to finish then.
+        // A panic was logged where it happened, and leaves nothing to finish.
         let _ = (prompt.await, bulk.await);
         last_batch.cancel();
         let _ = (relay.await, status.await);

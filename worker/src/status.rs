@@ -1,73 +1,71 @@
-//! What this worker does at the moment, as its row in `workers` tells: for `rollcall top`. Never in the way of work: a row that
-//! cannot be written now is written a second later.
-//!
-//! Before: [`crate::consumer`] and [`crate::apply`] note what they do.
+//! The status of this worker in the table `workers`, for `rollcall top`. It never delays work: a row that cannot be
+//! written is written a second later. [`crate::consumer`] and [`crate::apply`] update it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use database::{Error, Pool};
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Jsonb, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
+use platform::shutdown;
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::postgres::{Error, Pool};
-use shared::shutdown;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use uuid::Uuid;
 
-/// How often the row is renewed.
+/// How often the row is written.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Both times are the database's: whoever looks compares them with its clock.
+/// Both times come from the database, so that readers can compare them with its clock.
 const UPSERT: &str = "insert into workers (id, host, pid, version, started_at, seen_at, queues) \
     values ($1, $2, $3, $4, now(), now(), $5) \
     on conflict (id) do update set seen_at = excluded.seen_at, queues = excluded.queues";
 
-/// What is done for one queue. Clones share it.
+/// The progress on one queue. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Progress(Arc<Mutex<State>>);
 
-/// As it stands in the column `queues`.
+/// An element of the column `queues`.
 #[derive(Clone, Debug, Serialize)]
 struct State {
     queue: &'static str,
     doing: Doing,
-    /// Since when.
+    /// When the current activity began.
     #[serde(with = "time::serde::rfc3339::option")]
     since: Option<OffsetDateTime>,
-    /// How many commands are in hand.
+    /// How many commands are in progress.
     in_hand: usize,
-    /// When the oldest command in hand was issued.
+    /// When the oldest command in progress was issued.
     #[serde(with = "time::serde::rfc3339::option")]
     oldest: Option<OffsetDateTime>,
-    /// How many commands have their verdict from this worker, since it started.
+    /// How many commands this worker has decided since it started.
     decided: u64,
     batches: u64,
     dead: u64,
-    /// When the first one had it.
+    /// When the first command was decided.
     #[serde(with = "time::serde::rfc3339::option")]
     first_decided_at: Option<OffsetDateTime>,
 }
 
-/// What a worker does for a queue.
+/// What a worker does on a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Doing {
-    /// For messages.
+    /// It waits for messages.
     #[serde(rename = "waiting")]
     Waiting,
-    /// A batch.
+    /// It applies a batch.
     #[serde(rename = "applying")]
     Applying,
-    /// A batch is in hand, and Postgres is away.
+    /// It holds a batch, and Postgres is unavailable.
     #[serde(rename = "waiting for Postgres")]
     WaitingForPostgres,
 }
 
 impl Progress {
-    /// Nothing done yet.
+    /// A new worker's progress.
     #[must_use]
     pub fn new(queue: &'static str) -> Self {
         Self(Arc::new(Mutex::new(State {
@@ -83,13 +81,13 @@ impl Progress {
         })))
     }
 
-    /// So many commands are in hand since `now`, the oldest of them issued at `oldest`.
+    /// Records that this many commands are in progress since `now`. The oldest was issued at `oldest`.
     pub fn begin(&self, in_hand: usize, oldest: Option<OffsetDateTime>, now: OffsetDateTime) {
         let mut state = self.state();
         *state = State { doing: Doing::Applying, since: Some(now), in_hand, oldest, ..state.clone() };
     }
 
-    /// So many commands have their verdict.
+    /// Records that this many commands were decided.
     pub fn decided(&self, commands: usize, now: OffsetDateTime) {
         let mut state = self.state();
         state.decided += commands as u64;
@@ -98,7 +96,7 @@ impl Progress {
         }
     }
 
-    /// The batch is acknowledged, or was given back; `dead` messages of it are dead.
+    /// Records that the batch was acknowledged or returned. `dead` of its messages were dead-lettered.
     pub fn end(&self, dead: usize, now: OffsetDateTime) {
         let mut state = self.state();
         state.dead += dead as u64;
@@ -106,7 +104,7 @@ impl Progress {
         *state = State { doing: Doing::Waiting, since: Some(now), in_hand: 0, oldest: None, ..state.clone() };
     }
 
-    /// Postgres went away or came back, with a batch in hand.
+    /// Records that Postgres became unavailable or available while a batch is in progress.
     pub fn postgres_is_away(&self, away: bool) {
         self.state().doing = if away { Doing::WaitingForPostgres } else { Doing::Applying };
     }
@@ -116,13 +114,13 @@ impl Progress {
     }
 }
 
-/// Renews the row of this worker until `stop`, then takes it away.
+/// Writes this worker's row periodically until `stop`, then deletes it.
 pub async fn run(worker: Uuid, pool: Pool, queues: Vec<Progress>, stop: CancellationToken) {
     let host = host();
     loop {
         let states: Vec<State> = queues.iter().map(|queue| queue.state().clone()).collect();
         if let Err(error) = report(&pool, worker, &host, json!(states)).await {
-            debug!(%error, "what this worker does could not be told");
+            debug!(%error, "failed to write the worker's status");
         }
         if !shutdown::pause(&stop, EVERY).await {
             break;

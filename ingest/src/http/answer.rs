@@ -1,6 +1,4 @@
-//! The form of all answers: SCIM JSON, whatever went wrong. Okta fails a second time over an error that is none.
-//!
-//! Before it: the handlers. After it: the client.
+//! The form of all responses: SCIM JSON, also for every error, since Okta cannot handle errors in other forms.
 
 use std::time::Duration;
 
@@ -9,24 +7,22 @@ use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use shared::{amqp, postgres, scim};
 use tracing::{debug, error, warn};
 
-/// The media type of all SCIM answers (RFC 7644 §3.1).
+/// The media type of all SCIM responses (RFC 7644 §3.1).
 const MEDIA_TYPE: &str = "application/scim+json;charset=utf-8";
-/// Seconds until a client should try again, unless it is known better; an integer, since Okta waits five minutes at
-/// anything else.
+/// The default `Retry-After` in seconds. It must be an integer: Okta waits five minutes if it is anything else.
 const TRY_AGAIN: u64 = 5;
-/// How to identify oneself (RFC 9110 §11.6.1).
+/// `WWW-Authenticate` (RFC 9110 §11.6.1).
 const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Basic realm="Rollcall", Bearer realm="Rollcall""#);
 
-/// What whoever asks for too much is told.
-const BROAD: &str = "the query takes too long: narrow its filter, or ask without sortBy";
+/// The error for a query that exceeds its time limit.
+const BROAD: &str = "the query takes too long; use a narrower filter or omit sortBy";
 
 /// What a handler returns.
 pub type Answer = Result<Response, Refusal>;
 
-/// An answer with a body.
+/// A response with a body.
 #[must_use]
 pub fn scim_json(status: StatusCode, body: &Value) -> Response {
     let mut response = Response::new(Body::from(body.to_string()));
@@ -35,83 +31,81 @@ pub fn scim_json(status: StatusCode, body: &Value) -> Response {
     response
 }
 
-/// The media type and the body of the answer to what is not HTTP, or too long: it comes before any route, and is a SCIM error
-/// like all others.
+/// The media type and the body of the response to invalid HTTP or an oversized request head. No route handles these,
+/// but the response is a SCIM error like all others.
 #[must_use]
 pub fn unreadable(status: StatusCode) -> (&'static str, String) {
     let detail = match status {
-        StatusCode::URI_TOO_LONG => {
-            "the URI is longer than this server reads; a long filter can be sent by POST to /.search"
-        }
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-            "the header fields are larger, or more, than this server reads"
-        }
+        StatusCode::URI_TOO_LONG => "the URI is too long; send a long filter by POST to /.search",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the header fields are too large or too many",
         _ => "the request is not valid HTTP/1.1",
     };
     (MEDIA_TYPE, json!(scim::Error::new(status.as_u16(), None, detail)).to_string())
 }
 
-/// A SCIM error, with the header that its status calls for.
+/// A SCIM error response, with the header that its status requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     error: scim::Error,
-    /// Seconds, for a 429.
+    /// The `Retry-After` of a 429, in seconds.
     retry_after: u64,
 }
 
 impl Refusal {
-    /// 429: nothing was decided; the same request again may succeed. The only status that Okta repeats by itself.
+    /// 429: the same request may succeed later. This is the only status that Okta retries.
     pub fn try_again(detail: impl Into<String>) -> Self {
         scim::Error::too_many_requests(detail).into()
     }
 
-    /// The same for a client that is to wait for so long: at least a second, and whole ones.
+    /// 429 with `Retry-After`, rounded up to whole seconds, at least one.
     pub fn try_again_in(wait: Duration, detail: impl Into<String>) -> Self {
         let retry_after = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         Self { retry_after: retry_after.max(1), ..Self::try_again(detail) }
     }
 
-    /// 500: a bug of ours. The cause goes to the log, not to the client.
+    /// 500: a bug in this server. The cause is logged and not sent to the client.
     pub fn bug(cause: impl std::fmt::Display) -> Self {
-        error!(%cause, "failed to answer a request");
-        scim::Error::internal("something went wrong on our side; our log has it under this X-Request-Id")
-            .into()
+        error!(%cause, "internal server error");
+        scim::Error::internal(
+            "internal server error; the server's log has the details under this X-Request-Id",
+        )
+        .into()
     }
 
-    /// A read that failed.
-    pub fn unread(error: &postgres::Error) -> Self {
+    /// The response to a failed read.
+    pub fn unread(error: &database::Error) -> Self {
         match error {
-            postgres::Error::Refused(_) => return Self::bug(error),
-            postgres::Error::TooBroad => return scim::Error::too_many(BROAD).into(),
+            database::Error::Refused(_) => return Self::bug(error),
+            database::Error::TooBroad => return scim::Error::too_many(BROAD).into(),
             _ => {}
         }
-        // That Postgres is away is logged once, by whoever watches it.
-        if error.is_transient() && !matches!(error, postgres::Error::Unfit(_)) {
-            debug!(%error, "failed to read the roster");
+        // The Postgres watcher logs once that Postgres is unavailable.
+        if error.is_transient() && !matches!(error, database::Error::Unfit(_)) {
+            debug!(%error, "failed to read from the database");
         } else {
-            warn!(%error, "failed to read the roster");
+            warn!(%error, "failed to read from the database");
         }
-        Self::try_again("the roster cannot be read at the moment; try again")
+        Self::try_again("the database cannot be read at the moment; try again")
     }
 
-    /// A promise that could not be written down: nothing was queued.
-    pub fn not_noted(error: &postgres::Error) -> Self {
-        debug!(%error, "failed to write a promise down");
-        Self::try_again("asynchronous requests cannot be taken at the moment: nothing was queued; try again")
+    /// The response when an asynchronous request could not be recorded. Nothing was queued.
+    pub fn not_recorded(error: &database::Error) -> Self {
+        debug!(%error, "failed to record an asynchronous request");
+        Self::try_again("the request cannot be recorded at the moment; nothing was queued; try again")
     }
 
-    /// Whether it says that the credentials are wrong.
+    /// Whether the status is 401.
     #[must_use]
     pub fn is_unauthorized(&self) -> bool {
         self.error.status == 401
     }
 
-    /// A message that did not get into its queue.
+    /// The response when a message could not be queued.
     pub fn not_queued(error: &amqp::Error) -> Self {
-        // That RabbitMQ is away is logged once, by the link.
+        // The link logs once that RabbitMQ is unavailable.
         debug!(%error, "failed to publish");
         Self::try_again(
-            "the queue takes nothing at the moment: nothing was queued and nothing was changed; try again",
+            "the queue accepts no messages at the moment; nothing was queued and nothing was changed; try again",
         )
     }
 }
@@ -122,7 +116,7 @@ impl From<scim::Error> for Refusal {
     }
 }
 
-/// For a refusal inside an answer, as Bulk has them.
+/// For the errors inside a Bulk response.
 impl From<Refusal> for scim::Error {
     fn from(refusal: Refusal) -> Self {
         refusal.error
@@ -150,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_refusal_is_scim_json_with_the_header_of_its_status() {
+    fn error_is_scim_json_with_the_header_of_its_status() {
         for (refusal, status, header) in [
             (Refusal::from(scim::Error::unauthorized("x")), 401, Some("www-authenticate")),
             (Refusal::try_again("x"), 429, Some("retry-after")),

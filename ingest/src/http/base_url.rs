@@ -1,23 +1,21 @@
 //! The base URL as the client sees it, for `meta.location` and the `Location` header.
-//!
-//! Before it: the configuration, or the request's headers. After it: every representation.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName};
 
-use crate::app::Shared;
-use crate::scim::BASE_PATH;
+/// The path of the SCIM endpoints.
+pub const BASE_PATH: &str = "/scim/v2";
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// What stands in front of the base path, e.g. `https://scim.example.com`.
+/// The part of the base URL before the base path, e.g. `https://scim.example.com`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl(String);
 
@@ -25,7 +23,7 @@ impl FromStr for PublicUrl {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let problem = "must be a URL such as https://scim.example.com, without user, query and fragment";
+        let problem = "must be a URL such as https://scim.example.com, without user, query or fragment";
         let url = url::Url::parse(text).map_err(|_| problem)?;
         let is_plain = matches!(url.scheme(), "http" | "https")
             && url.has_host()
@@ -36,7 +34,7 @@ impl FromStr for PublicUrl {
         if !is_plain {
             return Err(problem);
         }
-        // People paste what they type into Okta.
+        // Admins paste the base URL that they enter in Okta.
         let front = url.as_str().trim_end_matches('/');
         let front = front.strip_suffix(BASE_PATH).unwrap_or(front);
         Ok(Self(front.trim_end_matches('/').to_owned()))
@@ -48,7 +46,7 @@ impl FromStr for PublicUrl {
 pub struct BaseUrl(pub String);
 
 impl BaseUrl {
-    /// The configured one, else what the headers tell, else the address we listen on.
+    /// The configured base URL; else the one that the headers imply; else the listening address.
     #[must_use]
     pub fn of(public: Option<&PublicUrl>, headers: &HeaderMap, listen: SocketAddr) -> Self {
         match public {
@@ -61,22 +59,36 @@ impl BaseUrl {
     }
 }
 
-impl FromRequestParts<Shared> for BaseUrl {
+/// Where this server is found, as far as it is configured.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The URL that proxies are asked for.
+    pub public_url: Option<PublicUrl>,
+    /// The address that it listens on.
+    pub listen: SocketAddr,
+}
+
+impl<S> FromRequestParts<S> for BaseUrl
+where
+    Site: FromRef<S>,
+    S: Send + Sync,
+{
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Infallible> {
-        Ok(Self::of(app.config.public_url.as_ref(), &parts.headers, app.config.listen))
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let Site { public_url, listen } = Site::from_ref(state);
+        Ok(Self::of(public_url.as_ref(), &parts.headers, listen))
     }
 }
 
-/// The scheme that the outermost proxy was asked by.
+/// The scheme of the client's request to the outermost proxy.
 fn scheme(headers: &HeaderMap) -> &'static str {
     let forwarded = headers.get(X_FORWARDED_PROTO).and_then(|value| value.to_str().ok());
     let first = forwarded.and_then(|list| list.split(',').next()).map(str::trim);
     if first.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) { "https" } else { "http" }
 }
 
-/// The one `Host` header, if it is a host and perhaps a port.
+/// The `Host` header, if there is exactly one and it is a host with an optional port.
 fn host(headers: &HeaderMap) -> Option<Authority> {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
@@ -134,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_url_that_is_none_is_refused() {
+    fn invalid_public_url_is_rejected() {
         for text in [
             "scim.example",
             "ftp://scim.example",

@@ -1,7 +1,5 @@
-//! The body of a request: of a media type that we take, within its limit, within its time.
-//!
-//! Before it: the headers. After it: the bytes, for `scim::parse_json` or the events intake. What is refused here and has not
-//! been read is thrown away by the HTTP server, as after every early answer.
+//! Reads the body of a request, with checks of its media type, its size and the time it takes. After an early error the
+//! HTTP server discards the rest of the body.
 
 use std::time::Duration;
 
@@ -9,16 +7,16 @@ use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use futures_util::StreamExt;
-use shared::scim::Error;
+use scim::Error;
 use tokio::time::timeout;
 
-/// How long a body may take to arrive.
+/// The time limit for receiving a body.
 const ARRIVAL: Duration = Duration::from_secs(30);
 
-/// The media type of the body, one of `taken`; `None` if the request names none.
+/// The media type of the body, one of `taken`; `None` if there is no `Content-Type`.
 ///
 /// # Errors
-/// 415 for any other, and for a body that is compressed.
+/// 415 for any other media type, and for a compressed body.
 pub fn media_type(headers: &HeaderMap, taken: &[&'static str]) -> Result<Option<&'static str>, Error> {
     for encoding in headers.get_all(CONTENT_ENCODING) {
         if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
@@ -35,10 +33,10 @@ pub fn media_type(headers: &HeaderMap, taken: &[&'static str]) -> Result<Option<
     }
 }
 
-/// The whole body, of at most `limit` bytes, whether its length was announced or not.
+/// The whole body, of at most `limit` bytes, with or without a `Content-Length`.
 ///
 /// # Errors
-/// 413 that names the limit, 408 if it does not arrive, 400 if it breaks off.
+/// 413 that names the limit, 408 if the body takes too long, 400 if it is incomplete.
 pub async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Error> {
     let announced = announced(headers);
     let arrived = if announced > limit {
@@ -49,7 +47,7 @@ pub async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<By
     };
     match arrived {
         Arrived::Whole(bytes) => Ok(bytes),
-        Arrived::Broken => Err(Error::invalid_syntax("the body broke off before its end")),
+        Arrived::Broken => Err(Error::invalid_syntax("the body is incomplete")),
         Arrived::Late => Err(Error::new(
             408,
             None,
@@ -68,13 +66,13 @@ enum Arrived {
     Late,
 }
 
-/// The announced length in bytes; 0 if there is none. The HTTP server has checked that it is a number.
+/// The `Content-Length` in bytes; 0 if there is none. The HTTP server has checked that it is a number.
 pub fn announced(headers: &HeaderMap) -> usize {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     length.map_or(0, |length| length.trim().parse().unwrap_or(usize::MAX))
 }
 
-/// The most that the body may come to, in bytes.
+/// The largest size that the body can have, in bytes.
 pub fn expected(headers: &HeaderMap, limit: usize) -> usize {
     if headers.contains_key(CONTENT_LENGTH) { announced(headers).min(limit) } else { limit }
 }
@@ -104,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn json_and_scim_json_are_taken_with_any_parameters() {
+    fn json_and_scim_json_are_accepted_with_any_parameters() {
         for (given, expected) in [
             (None, Ok(None)),
             (Some("application/json"), Ok(Some("application/json"))),
@@ -124,13 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_media_type_is_told_what_is_taken() {
+    fn error_lists_the_accepted_media_types() {
         let error = media_type(&headers(&[(CONTENT_TYPE, "text/xml")]), TAKEN).unwrap_err();
         assert_eq!(error.detail, "the Content-Type must be application/json or application/scim+json");
     }
 
     #[test]
-    fn compressed_bodies_are_refused() {
+    fn compressed_bodies_are_rejected() {
         for (encoding, is_taken) in
             [("identity", true), ("Identity", true), ("gzip", false), ("gzip, identity", false)]
         {
@@ -143,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_limit_holds_with_and_without_a_length() {
+    async fn limit_applies_with_and_without_a_content_length() {
         let chunked = |size: usize| {
             let chunks =
                 std::iter::repeat_n(Ok::<_, std::convert::Infallible>(Bytes::from_static(b"x")), size);
@@ -162,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_breaks_off_is_refused() {
+    async fn incomplete_body_is_rejected() {
         let chunks = [Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("gone"))];
         let body = Body::from_stream(futures_util::stream::iter(chunks));
         assert_eq!(receive(&HeaderMap::new(), body, 10).await.unwrap_err().status, 400);

@@ -1,4 +1,4 @@
-//! HTTP itself, without SCIM's contents: what comes before a handler looks at a request, and the form of all answers.
+//! HTTP without SCIM: parsing of headers, queries and bodies, and the form of all responses.
 
 pub mod answer;
 pub mod base_url;

@@ -1,7 +1,5 @@
-//! Around every request: its id, its span, its one line in the log.
-//!
-//! Before it: the HTTP server. After it: the route. The line has the route's pattern, never the path or the query:
-//! those hold userNames.
+//! Middleware that gives every request an id, a span and one log line. The line has the route's pattern, never the path
+//! or the query: those contain userNames.
 
 use std::convert::Infallible;
 use std::time::Instant;
@@ -15,25 +13,23 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span, info, info_span};
 use uuid::Uuid;
 
-use crate::app::Shared;
-
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The request's id: in the answer's `X-Request-Id`, in the command, in the logs of all services.
+/// The request's id. It is in the response's `X-Request-Id`, in the command, and in the logs of all services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId(pub Uuid);
 
-impl FromRequestParts<Shared> for RequestId {
+impl<S: Send + Sync> FromRequestParts<S> for RequestId {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get().copied().unwrap_or_else(|| Self(shared::id::new())))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().copied().unwrap_or_else(|| Self(platform::id::new())))
     }
 }
 
-/// Lets a request through and says in the log what became of it.
+/// Handles a request and logs its result.
 pub async fn observe(mut request: Request, next: Next) -> Response {
-    let id = shared::id::new();
+    let id = platform::id::new();
     request.extensions_mut().insert(RequestId(id));
     let line = Line::begin(id, &request);
     let mut response = next.run(request).instrument(line.span.clone()).await;
@@ -43,12 +39,12 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// Notes a fact about the request for its line in the log; `name` is one of the span's fields.
+/// Records a value in the request's span; `name` is one of the span's fields.
 pub fn note(name: &str, value: impl std::fmt::Display) {
     Span::current().record(name, tracing::field::display(value));
 }
 
-/// The line in the making. Dropped without an end it tells that the client hung up.
+/// The log line of a request. If it is dropped before the response, it logs that the client disconnected.
 struct Line {
     span: Span,
     method: &'static str,
@@ -98,12 +94,12 @@ impl Drop for Line {
     fn drop(&mut self) {
         if !self.has_ended {
             let duration_ms = self.duration_ms();
-            info!(parent: &self.span, method = self.method, route = self.route, duration_ms, "the client hung up");
+            info!(parent: &self.span, method = self.method, route = self.route, duration_ms, "client disconnected");
         }
     }
 }
 
-/// Methods are words of the client's choice: only those that we know are logged.
+/// The method for the log. Clients can send any word, so unknown methods are logged as `other`.
 fn method(method: &Method) -> &'static str {
     let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")

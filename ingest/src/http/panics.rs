@@ -1,6 +1,4 @@
-//! A panic is a bug: it is answered 500. `telemetry` logs its place.
-//!
-//! Before it: a handler that panicked. After it: the client, and whoever reads the log.
+//! Answers a panic with 500. `telemetry` logs where it happened.
 
 use std::any::Any;
 
@@ -8,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::answer::Refusal;
 
-/// The answer to the request whose handler panicked.
+/// The response to a request whose handler panicked.
 pub fn answer(_words: Box<dyn Any + Send>) -> Response {
     Refusal::bug("the handler panicked").into_response()
 }

@@ -1,6 +1,5 @@
-//! Slashes: a client whose base URL ends with one asks for `/scim/v2//Users`, and means `/scim/v2/Users`.
-//!
-//! Before it: the HTTP server. After it: the router, which knows each path in one form.
+//! Normalizes slashes: a client whose base URL ends with a slash requests `/scim/v2//Users` instead of
+//! `/scim/v2/Users`.
 
 use std::borrow::Cow;
 
@@ -8,15 +7,15 @@ use axum::extract::Request;
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 
-/// Lets a request through under its path with single slashes.
-pub async fn normalise(mut request: Request) -> Request {
+/// Replaces double slashes in the request's path.
+pub async fn normalize(mut request: Request) -> Request {
     if let Some(uri) = single_slashed(request.uri()) {
         *request.uri_mut() = uri;
     }
     request
 }
 
-/// A URI whose path has double slashes, without them. The query is left as it is.
+/// The URI with single slashes; `None` if it has no double slashes. The query stays unchanged.
 fn single_slashed(uri: &Uri) -> Option<Uri> {
     let Cow::Owned(path) = single_slashes(uri.path()) else { return None };
     let target = match uri.query() {
@@ -28,7 +27,7 @@ fn single_slashed(uri: &Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// A path in which no slash follows another.
+/// The path with single slashes.
 #[must_use]
 pub fn single_slashes(path: &str) -> Cow<'_, str> {
     if !path.contains("//") {
@@ -43,7 +42,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_path_has_one_form_and_the_query_is_left() {
+    async fn path_is_normalized_and_the_query_is_unchanged() {
         for (given, expected) in [
             ("/scim/v2/Users", "/scim/v2/Users"),
             ("/scim/v2//Users", "/scim/v2/Users"),
@@ -55,7 +54,7 @@ mod tests {
         ] {
             let mut request = Request::default();
             *request.uri_mut() = given.parse().unwrap();
-            assert_eq!(normalise(request).await.uri().to_string(), expected, "{given}");
+            assert_eq!(normalize(request).await.uri().to_string(), expected, "{given}");
         }
     }
 }

@@ -1,29 +1,27 @@
-//! `If-Match` and `If-None-Match` (RFC 9110 §13.1, RFC 7644 §3.14).
-//!
-//! Before it: the request's headers. After it: the command, which carries `If-Match` to the worker; the read, which
-//! answers `If-None-Match` itself.
+//! `If-Match` and `If-None-Match` (RFC 9110 §13.1, RFC 7644 §3.14). The worker evaluates `If-Match`; reads evaluate
+//! `If-None-Match` here.
 
 use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderName};
-use shared::command::IfMatch;
-use shared::scim::Error;
+use domain::command::IfMatch;
+use scim::Error;
 
-/// The text of the request's `If-Match`, all of its lines in one.
+/// The value of `If-Match`, with all its lines joined.
 ///
 /// # Errors
-/// 400 for one that is not ASCII.
+/// 400 if it is not ASCII.
 pub fn if_match(headers: &HeaderMap) -> Result<Option<String>, Error> {
     joined(headers, &IF_MATCH)
 }
 
-/// The versions that a text names.
+/// Parses the versions.
 #[must_use]
 pub fn versions(text: &str) -> IfMatch {
     let Ok(versions) = text.parse::<IfMatch>();
     versions
 }
 
-/// Whether the client has this version already: 304 instead of the resource.
+/// Whether the client has this version already, so that the response is 304.
 ///
 /// # Errors
 /// 400 for an `If-None-Match` that is not ASCII.
@@ -44,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_known_version_is_told_from_an_unknown_one() {
+    fn if_none_match_recognizes_the_known_version() {
         for (lines, known) in [
             (&[][..], false),
             (&[r#"W/"3""#], true),

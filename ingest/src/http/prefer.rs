@@ -1,6 +1,4 @@
-//! The `Prefer` header (RFC 7240), of which `respond-async` and `wait` mean something here (RFC 9967).
-//!
-//! Before it: the request's headers. After it: a change, which is answered at once or later.
+//! The `Prefer` header (RFC 7240). Only `respond-async` and `wait` are supported (RFC 9967).
 
 use std::time::Duration;
 
@@ -8,18 +6,19 @@ use axum::http::{HeaderMap, HeaderName};
 
 /// RFC 7240 §2.
 const PREFER: HeaderName = HeaderName::from_static("prefer");
-/// The preference, and what `Preference-Applied` says.
+/// The preference, and the value of `Preference-Applied`.
 pub const RESPOND_ASYNC: &str = "respond-async";
 
-/// How long the client that asked for it (`respond-async`) waits for an ordinary answer (`wait`); `None` if it did not ask.
+/// How long (`wait`) the client of an asynchronous request (`respond-async`) waits for an ordinary response; `None`
+/// without `respond-async`.
 ///
-/// A preference that cannot be understood is ignored, as are all others (RFC 7240 §2).
+/// Unknown and malformed preferences are ignored (RFC 7240 §2).
 #[must_use]
 pub fn respond_async(headers: &HeaderMap) -> Option<Duration> {
     let lines = headers.get_all(PREFER).iter().filter_map(|line| line.to_str().ok());
     let preferences: Vec<(&str, String)> =
         lines.flat_map(|line| split(line, ',')).filter_map(preference).collect();
-    // Of a preference that is given twice the first one counts.
+    // If a preference is given twice, the first one counts.
     let value = |name: &str| {
         let mut found = preferences.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
         found.next().map(|(_, value)| value.as_str())
@@ -41,7 +40,7 @@ fn preference(text: &str) -> Option<(&str, String)> {
     (!name.is_empty()).then_some((name, value))
 }
 
-/// The parts between separators that stand in no quoted string.
+/// Splits at separators outside quoted strings.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |c| {
@@ -61,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn preferences_are_read_as_rfc_7240_writes_them() {
+    fn preferences_are_parsed_as_in_rfc_7240() {
         for (lines, expected) in [
             (&[][..], None),
             (&[""], None),

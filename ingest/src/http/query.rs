@@ -1,25 +1,22 @@
-//! The query string: read strictly, so that a broken filter is never taken for none.
-//!
-//! Before it: the request line. After it: the handlers, which ask for the parameters they know; SCIM ignores others
-//! (RFC 7644 §3.4.2), reports refuse them.
+//! The query string. It is parsed strictly, so that a malformed filter is never ignored. SCIM ignores unknown
+//! parameters (RFC 7644 §3.4.2); reports reject them.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use shared::scim::{Error, Projection};
+use scim::{Error, Projection};
 
 use super::answer::Refusal;
-use crate::app::Shared;
 
-/// The parameters, decoded.
+/// The decoded parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads a query string. `+` is a blank as forms write it, unless the client writes blanks as `%20`: then it means what it
-    /// is, a plus (RFC 3986), as in `filter=userName%20eq%20"a+b@x.example"`.
+    /// Parses a query string. `+` is a space, as in forms, unless the client encodes spaces as `%20`: then it is a
+    /// literal plus (RFC 3986), as in `filter=userName%20eq%20"a+b@x.example"`.
     ///
     /// # Errors
-    /// 400 for percent signs that encode nothing, and for what is not UTF-8.
+    /// 400 for invalid percent-encoding and for invalid UTF-8.
     pub fn parse(raw: &str) -> Result<Self, Error> {
         let plus = if raw.contains("%20") { b'+' } else { b' ' };
         let pairs = raw.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
@@ -29,7 +26,7 @@ impl Query {
         pairs.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The parameter of that name, whatever its case: a `Filter` that were ignored would return everybody.
+    /// The parameter of that name in any case: an ignored `Filter` would return all users.
     ///
     /// # Errors
     /// 400 `invalidValue` if it is given twice.
@@ -38,16 +35,15 @@ impl Query {
             self.0.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value);
         match (values.next(), values.next()) {
             (value, None) => Ok(value.map(String::as_str)),
-            _ => Err(Error::invalid_value(format!("the parameter {name} is given twice"))),
+            _ => Err(Error::invalid_value(format!("the parameter {name} is given more than once"))),
         }
     }
 
-    /// The same under the names that an endpoint knows, where every parameter must be one of them: a misspelt filter that were
-    /// ignored would return everybody. (SCIM ignores what it does not know, RFC 7644 §3.4.2.) `business-unit` and `businessUnit`
-    /// are `business_unit`.
+    /// The parameters under their canonical names; `business-unit` and `businessUnit` are `business_unit`. Unknown or
+    /// empty parameters are rejected, because ignoring a misspelt filter would return all users.
     ///
     /// # Errors
-    /// 400 `invalidValue` that names the parameter, for one that is not known, is empty, or holds U+0000.
+    /// 400 `invalidValue` that names the parameter if it is unknown, is empty, or contains U+0000.
     pub fn known(&self, names: &[&str]) -> Result<Self, Error> {
         let bare = |name: &str| name.replace(['-', '_'], "").to_ascii_lowercase();
         let pairs = self.0.iter().map(|(given, value)| {
@@ -56,7 +52,7 @@ impl Query {
                     && given.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
                 let given = if is_plain { given } else { "in the query string" };
                 return Err(Error::invalid_value(format!(
-                    "the parameter {given} is not known here; there is: {}",
+                    "unknown parameter {given}; the parameters are: {}",
                     names.join(", ")
                 )));
             };
@@ -80,15 +76,15 @@ impl Query {
     }
 }
 
-impl FromRequestParts<Shared> for Query {
+impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         Ok(Self::parse(parts.uri.query().unwrap_or_default())?)
     }
 }
 
-/// Decodes percent signs; `plus` is what `+` stands for.
+/// Decodes percent-encoding; `plus` replaces `+`.
 fn decode(text: &str, plus: u8) -> Result<String, Error> {
     let malformed = || Error::invalid_syntax("the query string is not valid percent-encoding of UTF-8");
     let mut bytes = Vec::with_capacity(text.len());
@@ -130,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plus_is_a_blank_where_no_blank_is_written_otherwise() {
+    fn plus_is_a_space_unless_spaces_are_percent_encoded() {
         for (raw, filter) in [
             ("filter=userName+eq+%22a%2Bb@x.example%22", "userName eq \"a+b@x.example\""),
             ("filter=userName%20eq%20%22a+b@x.example%22", "userName eq \"a+b@x.example\""),
@@ -143,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_of_our_own_knows_all_its_parameters() {
+    fn unknown_and_empty_parameters_are_rejected() {
         let known = |raw: &str| Query::parse(raw).unwrap().known(&["business_unit", "user"]);
         for raw in ["business_unit=A", "business-unit=A", "businessUnit=A", "BUSINESS_UNIT=A"] {
             assert_eq!(known(raw).unwrap().get("business_unit"), Ok(Some("A")), "{raw}");
         }
         for (raw, said) in [
-            ("busines_unit=A", "the parameter busines_unit is not known"),
-            ("a%20b=A", "the parameter in the query string is not known"),
+            ("busines_unit=A", "unknown parameter busines_unit"),
+            ("a%20b=A", "unknown parameter in the query string"),
             ("user=", "the parameter user must not be empty"),
             ("user=%00", "the parameter user must not contain"),
         ] {
@@ -160,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_encoding_is_refused() {
+    fn invalid_encoding_is_rejected() {
         for raw in ["filter=%", "filter=%2", "filter=%zz", "filter=%+1", "filter=%ff", "%C3=x"] {
             assert_eq!(Query::parse(raw).unwrap_err().status, 400, "{raw}");
         }

@@ -1,42 +1,40 @@
-//! Rows without end: a page is read, written, and forgotten before the one after the next is read. A slow reader holds no connection.
-//!
-//! Before it: a report, or the activity log. After it: the client, which sees the first rows while the last ones are not read.
+//! Streams rows page by page with bounded memory: a page is sent before the page after the next is read. A slow client
+//! holds no database connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use database::reports::{Paged, Row, goes_on};
+use database::{Error, Limits, Pool};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use domain::report::Format;
 use futures_util::stream;
-use shared::postgres::reports::{Paged, Row, goes_on};
-use shared::postgres::{Error, Limits};
-use shared::report::Format;
-use shared::retry::Delays;
-use shared::scim;
+use platform::retry::Delays;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::answer::{Answer, Refusal};
 use super::query::Query;
-use crate::app::Shared;
-use crate::gate::Place;
 
-/// How often a page that cannot be read is tried again, once the answer has begun.
+/// The attempts to read a page once the response has begun.
 const TRIES: u32 = 5;
-/// How long to wait for the turn to read a page.
+/// How long to wait for the permit to read a page.
 const TURN: Duration = Duration::from_secs(5);
-/// How long a page may be read: longer than what somebody waits for at a SCIM client, since a total goes over all rows.
+/// The time limit for reading a page. It is longer than for SCIM reads, since a total reads all rows.
 const PAGE: Duration = Duration::from_secs(30);
-/// How long a client may take for a page, until its answer is broken off.
+/// How long a client may take to receive a page before the response is aborted.
 const STALLED: Duration = Duration::from_secs(60);
 
-/// The form that the client wants: the parameter `format`, else the header `Accept`, else JSON.
+/// The requested format: the parameter `format`, else the header `Accept`, else JSON.
 ///
 /// # Errors
-/// 400 for a form that there is not.
+/// 400 for an unknown format.
 pub fn format(query: &Query, headers: &HeaderMap) -> Result<Format, scim::Error> {
     match query.get("format")? {
         Some("csv") => Ok(Format::Csv),
@@ -47,7 +45,7 @@ pub fn format(query: &Query, headers: &HeaderMap) -> Result<Format, scim::Error>
     }
 }
 
-/// Whether CSV is asked for by name, and more than JSON is (RFC 9110 §12.5.1).
+/// Whether `Accept` names CSV with a higher weight than JSON (RFC 9110 §12.5.1).
 fn prefers_csv(headers: &HeaderMap) -> bool {
     let given = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     let ranges: Vec<&str> = given.flat_map(|accept| accept.split(',')).collect();
@@ -63,35 +61,84 @@ fn prefers_csv(headers: &HeaderMap) -> bool {
     weight("text/csv") > weight("application/json")
 }
 
-/// A part of the answer, ready to be sent.
+/// A part of the response body.
 struct Piece {
     text: Bytes,
     is_last: bool,
 }
 
-/// Answers with all rows, in the order of their key. `name` is what a browser calls the file.
-///
-/// # Errors
-/// 429 if the first page cannot be read.
-pub async fn answer<P: Paged + 'static>(
-    app: &Shared,
-    place: Place,
-    name: &str,
-    what: P,
-    format: Format,
-) -> Answer {
-    let first = read(app, &what, None).await.map_err(|error| Refusal::unread(&error))?;
-    let (sender, pieces) = channel(1);
-    tokio::spawn(write(app.clone(), place, what, format, first, sender));
-    Ok(response(name, format, Body::from_stream(stream::try_unfold(Some(pieces), next))))
+/// Reads rows by the page. Clones share its permits.
+#[derive(Clone)]
+pub struct RowReader {
+    pool: Pool,
+    pages: Arc<Semaphore>,
 }
 
-/// The next piece. Where they end before the last one the connection breaks, so that nobody takes the answer for whole.
+impl RowReader {
+    /// Reads at most so many pages at a time, and leaves the other connections to SCIM.
+    #[must_use]
+    pub fn new(pool: Pool, pages: usize) -> Self {
+        Self { pool, pages: Arc::new(Semaphore::new(pages)) }
+    }
+
+    /// Answers with all rows, in the order of their key. `name` is what a browser calls the file. The `permit` is held until the last
+    /// row is sent.
+    ///
+    /// # Errors
+    /// 429 if the first page cannot be read.
+    pub async fn answer<P: Paged + 'static>(
+        &self,
+        permit: impl Send + 'static,
+        name: &str,
+        what: P,
+        format: Format,
+    ) -> Answer {
+        let first = self.read(&what, None).await.map_err(|error| Refusal::unread(&error))?;
+        let (sender, pieces) = channel(1);
+        tokio::spawn(write(self.clone(), permit, what, format, first, sender));
+        Ok(response(name, format, Body::from_stream(stream::try_unfold(Some(pieces), next))))
+    }
+
+    /// Reads a page as soon as there is a permit.
+    async fn read<P: Paged>(&self, what: &P, after: Option<&str>) -> Result<Vec<Row>, Error> {
+        let permit = timeout(TURN, self.pages.acquire()).await;
+        let _permit = permit.map_err(|_| Error::Unavailable("too many reports are being read".to_owned()))?;
+        self.pool
+            .within(PAGE, async |connection| {
+                let page = connection.transaction(async |connection: &mut AsyncPgConnection| {
+                    connection
+                        .batch_execute(&Limits { statement: PAGE, ..Limits::SERVICE }.of_transaction())
+                        .await?;
+                    what.page(connection, after).await
+                });
+                page.await
+            })
+            .await
+    }
+
+    /// Reads a page in the middle, with retries: the client would lose all that it has.
+    async fn read_again<P: Paged>(&self, what: &P, after: &str) -> Result<Vec<Row>, Error> {
+        let mut delays = Delays::reconnect();
+        let mut tries = 1;
+        loop {
+            match self.read(what, Some(after)).await {
+                Err(error) if tries < TRIES && error.is_transient() => {
+                    tries += 1;
+                    delays.pause().await;
+                }
+                page => return page,
+            }
+        }
+    }
+}
+
+/// The next piece. If the last piece is missing, the connection is aborted, so that the client sees that the response
+/// is incomplete.
 async fn next(pieces: Option<Receiver<Piece>>) -> Result<Option<(Bytes, Option<Receiver<Piece>>)>, Error> {
     let Some(mut pieces) = pieces else { return Ok(None) };
     match pieces.recv().await {
         Some(Piece { text, is_last }) => Ok(Some((text, (!is_last).then_some(pieces)))),
-        None => Err(Error::Unavailable("the rows broke off".to_owned())),
+        None => Err(Error::Unavailable("the rows are incomplete".to_owned())),
     }
 }
 
@@ -112,27 +159,10 @@ fn response(name: &str, format: Format, body: Body) -> Response {
     response
 }
 
-/// Reads a page when its turn comes: reports take but some of the connections, and leave the others to whoever waits for SCIM.
-async fn read<P: Paged>(app: &Shared, what: &P, after: Option<&str>) -> Result<Vec<Row>, Error> {
-    let turn = timeout(TURN, app.pages.acquire()).await;
-    let _turn = turn.map_err(|_| Error::Unavailable("too many reports are being read".to_owned()))?;
-    app.pool
-        .within(PAGE, async |connection| {
-            let page = connection.transaction(async |connection: &mut AsyncPgConnection| {
-                connection
-                    .batch_execute(&Limits { statement: PAGE, ..Limits::SERVICE }.of_transaction())
-                    .await?;
-                what.page(connection, after).await
-            });
-            page.await
-        })
-        .await
-}
-
-/// Writes one page after the other while the client takes them. The request is in hand, and has its place, until then.
+/// Writes the pages as the client receives them. The request holds its permit until the end.
 async fn write<P: Paged>(
-    app: Shared,
-    _place: Place,
+    reader: RowReader,
+    _permit: impl Send,
     what: P,
     format: Format,
     mut page: Vec<Row>,
@@ -152,32 +182,17 @@ async fn write<P: Paged>(
         let piece = Piece { text: std::mem::take(&mut text).into(), is_last: after.is_none() };
         match timeout(STALLED, sender.send(piece)).await {
             Ok(Ok(())) => {}
-            // It hung up.
+            // The client disconnected.
             Ok(Err(_)) => return,
             Err(_) => {
-                return info!(rows = written, "a client stopped reading rows: its answer is broken off");
+                return info!(rows = written, "a client stopped reading rows; response aborted");
             }
         }
         let Some(after) = after else { return };
-        page = match read_again(&app, &what, &after).await {
+        page = match reader.read_again(&what, &after).await {
             Ok(page) => page,
-            Err(error) => return warn!(%error, rows = written, "rows could not be read to their end"),
+            Err(error) => return warn!(%error, rows = written, "failed to read all rows; response aborted"),
         };
-    }
-}
-
-/// A page in the middle: to break off would cost the client all that it has.
-async fn read_again<P: Paged>(app: &Shared, what: &P, after: &str) -> Result<Vec<Row>, Error> {
-    let mut delays = Delays::reconnect();
-    let mut tries = 1;
-    loop {
-        match read(app, what, Some(after)).await {
-            Err(error) if tries < TRIES && error.is_transient() => {
-                tries += 1;
-                delays.pause().await;
-            }
-            page => return page,
-        }
     }
 }
 
@@ -186,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn csv_is_for_those_who_prefer_it() {
+    fn csv_is_sent_if_it_is_preferred() {
         for (accept, is_csv) in [
             ("*/*", false),
             ("text/csv", true),

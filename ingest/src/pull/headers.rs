@@ -1,4 +1,4 @@
-//! What Okta says in the headers of a page: where the next one is (RFC 8288), and how long to wait. Pure.
+//! Parses the headers of an Okta page: the link to the next page (RFC 8288) and the rate limit. Pure.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use axum::http::header::{DATE, LINK, RETRY_AFTER};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-/// How long to wait where Okta says that its limit is reached, and not until when.
+/// The pause after a rate limit response without a reset time.
 const PAUSE: Duration = Duration::from_secs(60);
-/// The longest wait that is believed.
+/// The longest accepted pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 
-/// A header that cannot be read: what it says is not known, so it is not taken for the last page's.
+/// A malformed `Link` header. It must not be mistaken for that of the last page.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unreadable;
 
-/// The target of the link with the relation `next` (RFC 8288), of however many links there are; `None` on the last page.
+/// The target of the link with the relation `next` (RFC 8288); `None` on the last page.
 ///
 /// # Errors
-/// When one of the links cannot be read.
+/// If one of the links is malformed.
 pub fn next_link(headers: &HeaderMap) -> Result<Option<String>, Unreadable> {
     let mut next = None;
     for value in headers.get_all(LINK) {
@@ -39,7 +39,7 @@ pub fn next_link(headers: &HeaderMap) -> Result<Option<String>, Unreadable> {
     Ok(next)
 }
 
-/// One link: its target, its relations, and what follows it.
+/// Parses one link: its target, its relations, and the rest of the text.
 fn link(text: &str) -> Option<(&str, String, &str)> {
     let (target, mut rest) = text.strip_prefix('<')?.split_once('>')?;
     if target.contains(['<', '"', ' ', '\t']) {
@@ -61,14 +61,14 @@ fn link(text: &str) -> Option<(&str, String, &str)> {
         if let Some(after) = rest.strip_prefix('=') {
             (value, rest) = parameter(trimmed(after))?;
         }
-        // Of several `rel` the first counts (RFC 8288 §3.3).
+        // Only the first `rel` counts (RFC 8288 §3.3).
         if name.eq_ignore_ascii_case("rel") {
             relations.get_or_insert(value);
         }
     }
 }
 
-/// A parameter's value, quoted or not, and what follows it.
+/// Parses a parameter's value, quoted or not, and returns it with the rest of the text.
 fn parameter(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let (value, rest) = text.split_at(text.find([';', ',', ' ', '\t']).unwrap_or(text.len()));
@@ -85,7 +85,7 @@ fn parameter(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// Whether these are relations: registered words, or URIs.
+/// Whether these are valid relations: registered words or URIs.
 fn are_relations(text: &str) -> bool {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
     let is_one = |relation: &str| relation.contains(':') || relation.chars().all(is_word);
@@ -96,13 +96,13 @@ fn trimmed(text: &str) -> &str {
     text.trim_start_matches([' ', '\t'])
 }
 
-/// Whether this answer used the limit up.
+/// Whether this response used up the rate limit.
 pub fn is_used_up(headers: &HeaderMap) -> bool {
     header(headers, "x-rate-limit-remaining") == Some("0")
 }
 
-/// How long until there is room again: as long as the longest that is told. By Okta's own clock where it tells, since ours may be
-/// another. Both tell whole seconds, hence one more.
+/// The pause until the rate limit resets: the longest that the headers name. Times are relative to the `Date` header,
+/// since our clock may differ. Both clocks have whole seconds, hence one second more.
 pub fn pause(headers: &HeaderMap, now: OffsetDateTime) -> Duration {
     let date = |text: &str| OffsetDateTime::parse(text, &Rfc2822).ok().map(OffsetDateTime::unix_timestamp);
     let now = header(headers, DATE.as_str()).and_then(date).unwrap_or(now.unix_timestamp());
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_page_is_found_among_other_links_however_they_are_written() {
+    fn next_link_is_found_in_all_valid_forms() {
         for (lines, expected) in [
             (vec![r#"<https://o/a>; rel="self""#, r#"<https://o/b>; rel="next""#], Some("https://o/b")),
             (
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_cannot_be_read_is_not_the_last_page() {
+    fn malformed_link_is_not_the_last_page() {
         for line in [
             r#"<https://o/a; rel="next""#,
             r#"<https://o/a; rel="next", <https://o/b>; rel="self""#,
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_is_the_longest_that_okta_names_by_its_own_clock() {
+    fn pause_is_the_longest_by_oktas_clock() {
         let reset = datetime!(2026-11-27 06:00:30 UTC).unix_timestamp().to_string();
         for (lines, expected) in [
             (vec![("x-rate-limit-reset", &*reset)], 31),

@@ -1,6 +1,5 @@
-//! Okta's API, as far as the pull needs it: a page of a group's users, the link to the next one, and how long to wait.
-//!
-//! Before it: a tenant's URL and token. After it: a page, or the reason why there is none and whether to try again.
+//! A client for Okta's API: reads a page of a group's users, the link to the next page and the rate limit. Errors say
+//! whether to retry.
 
 use std::time::Duration;
 
@@ -12,23 +11,23 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use platform::clock::Clock;
 use serde_json::Value;
-use shared::clock::Clock;
 use tokio::time::timeout;
 use url::Url;
 
 use super::headers::{self, Unreadable};
 
-/// The most people on a page, which is Okta's most.
+/// The users per page, Okta's maximum.
 const PAGE: u32 = 200;
 /// The largest page, in bytes.
 const MAX_BODY: usize = 32 << 20;
-/// How long a page may take.
+/// The time limit for a page.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How long connecting may take.
+/// The time limit for connecting.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// A connection to a tenant's Okta.
+/// A client for a tenant's Okta.
 pub struct Okta {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     origin: Url,
@@ -40,56 +39,56 @@ pub struct Okta {
 /// A page of a group.
 #[derive(Debug, PartialEq)]
 pub struct Page {
-    /// The users on it, as Okta writes them.
+    /// The users as Okta returns them.
     pub users: Vec<Value>,
-    /// Where the next one is, if this is not the last.
+    /// The link to the next page, unless this is the last.
     pub next: Option<String>,
-    /// How long to wait before the next request: this one used the limit up.
+    /// How long to wait before the next request, if this one used up the rate limit.
     pub pause: Option<Duration>,
 }
 
-/// Why there is no page. Nothing that Okta said is repeated.
+/// Why a page could not be read. Nothing of Okta's response body is repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// It will be refused again.
+    /// Permanent: a retry would fail too.
     #[error("{0}")]
     Refused(String),
-    /// It may work later.
+    /// Transient: a retry may succeed.
     #[error("{0}")]
     Away(String),
-    /// It works after this time.
+    /// The rate limit is reached. A retry may succeed after this time.
     #[error("Okta's rate limit is reached")]
     Limited(Duration),
-    /// The link to the page holds no more: the first page must be asked for again.
-    #[error("Okta takes the link to a page for none (400 Bad Request)")]
+    /// The link to the page has expired: start again with the first page.
+    #[error("Okta rejects the link to a page (400 Bad Request)")]
     Expired,
 }
 
 impl Okta {
-    /// A connection; nothing is sent yet.
+    /// Creates a client. Sends nothing yet.
     ///
     /// # Errors
-    /// Why there cannot be one, in a sentence that holds no secret.
+    /// Which stored setting is invalid. The message contains no secret.
     pub fn new(origin: &str, group: &str, token: &str, clock: Clock) -> Result<Self, String> {
-        let origin = Url::parse(origin).map_err(|_| "the stored URL of Okta is none".to_owned())?;
+        let origin = Url::parse(origin).map_err(|_| "the stored Okta URL is invalid".to_owned())?;
         let path = format!("/api/v1/groups/{group}/users?limit={PAGE}");
-        let first = origin.join(&path).map_err(|_| "the stored id of the group is none".to_owned())?;
+        let first = origin.join(&path).map_err(|_| "the stored group id is invalid".to_owned())?;
         let mut authorization = HeaderValue::from_str(&format!("SSWS {token}"))
-            .map_err(|_| "the stored token is none".to_owned())?;
+            .map_err(|_| "the stored token is invalid".to_owned())?;
         authorization.set_sensitive(true);
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(CONNECT));
-        // Which of the two it is was decided when the URL was set.
+        // Whether plain HTTP is allowed was checked when the URL was set.
         let is_encrypted = origin.scheme() == "https";
-        let tls = if is_encrypted { shared::tls::client() } else { shared::tls::without_roots() };
+        let tls = if is_encrypted { platform::tls::client() } else { platform::tls::without_roots() };
         let tls = tls.map_err(|said| format!("Okta's URL {said}"))?;
         let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
         let client = Client::builder(TokioExecutor::new()).build(https.wrap_connector(tcp));
         Ok(Self { client, origin, first, authorization, clock })
     }
 
-    /// The page under a link, or the first one.
+    /// Reads the page at a link, or the first page.
     ///
     /// # Errors
     /// [`Failure`].
@@ -98,22 +97,22 @@ impl Okta {
             None => self.first.clone(),
             Some(link) => self.own(link)?,
         };
-        let late = |_| Err(Failure::Away("Okta did not answer in time".to_owned()));
+        let late = |_| Err(Failure::Away("Okta did not respond in time".to_owned()));
         let page = timeout(TIMEOUT, self.get(&url)).await.unwrap_or_else(late);
         match page {
-            // The first one's address is our own.
+            // We built the first page's URL ourselves, so it cannot expire.
             Err(Failure::Expired) if link.is_none() => {
-                Err(Failure::Refused("Okta refuses the request (400 Bad Request)".to_owned()))
+                Err(Failure::Refused("Okta rejects the request (400 Bad Request)".to_owned()))
             }
             page => page,
         }
     }
 
-    /// A link that leads to this very group: the token goes nowhere else.
+    /// Accepts a link only if it is within the group's URL: the token must be sent nowhere else.
     fn own(&self, link: &str) -> Result<Url, Failure> {
         let url = self.origin.join(link).ok();
         let own = url.filter(|url| url.origin() == self.origin.origin() && url.path() == self.first.path());
-        own.ok_or_else(|| Failure::Refused("Okta names a next page that is not in the group".to_owned()))
+        own.ok_or_else(|| Failure::Refused("Okta's link to the next page is not in the group".to_owned()))
     }
 
     async fn get(&self, url: &Url) -> Result<Page, Failure> {
@@ -122,7 +121,7 @@ impl Okta {
             .header(USER_AGENT, concat!("rollcall/", env!("CARGO_PKG_VERSION")))
             .header(AUTHORIZATION, &self.authorization)
             .body(Empty::new())
-            .map_err(|_| Failure::Refused("the link to a page is none".to_owned()))?;
+            .map_err(|_| Failure::Refused("the link to a page is invalid".to_owned()))?;
         let response = self.client.request(request).await;
         let response = response.map_err(|_| Failure::Away("Okta cannot be reached".to_owned()))?;
         if response.status() != StatusCode::OK {
@@ -131,14 +130,14 @@ impl Okta {
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_BODY).collect().await;
         let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-            true => Failure::Refused(format!("a page of Okta's is larger than {} MiB", MAX_BODY >> 20)),
-            false => Failure::Away("Okta's answer broke off".to_owned()),
+            true => Failure::Refused(format!("a page from Okta is larger than {} MiB", MAX_BODY >> 20)),
+            false => Failure::Away("Okta's response is incomplete".to_owned()),
         });
         let body = body?.to_bytes();
         let users = serde_json::from_slice(&body)
-            .map_err(|_| Failure::Away("Okta's answer is no list of users".to_owned()))?;
+            .map_err(|_| Failure::Away("Okta's response is not a list of users".to_owned()))?;
         let next = headers::next_link(&head.headers).map_err(|Unreadable| {
-            Failure::Refused("Okta's Link header cannot be read: the next page is not known".to_owned())
+            Failure::Refused("Okta's Link header is malformed; the next page is unknown".to_owned())
         })?;
         let next = next.map(|link| self.own(&link).map(String::from)).transpose()?;
         let is_used_up = headers::is_used_up(&head.headers);
@@ -151,10 +150,10 @@ impl Okta {
         match status.as_u16() {
             429 => Failure::Limited(headers::pause(response.headers(), self.clock.now())),
             400 => Failure::Expired,
-            401 | 403 => Failure::Refused(format!("Okta refuses the token ({status})")),
-            404 => Failure::Refused("Okta knows no such group (404 Not Found)".to_owned()),
-            408 | 500.. => Failure::Away(format!("Okta answers {status}")),
-            _ => Failure::Refused(format!("Okta refuses the request ({status})")),
+            401 | 403 => Failure::Refused(format!("Okta rejects the token ({status})")),
+            404 => Failure::Refused("the group does not exist in Okta (404 Not Found)".to_owned()),
+            408 | 500.. => Failure::Away(format!("Okta responds with {status}")),
+            _ => Failure::Refused(format!("Okta rejects the request ({status})")),
         }
     }
 }
@@ -164,7 +163,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_token_goes_to_no_other_place_than_the_group() {
+    async fn token_is_sent_only_to_the_groups_url() {
         let okta = Okta::new("https://acme.okta.com", "00g1", "secret", Clock::System).unwrap();
         assert_eq!(okta.first.as_str(), "https://acme.okta.com/api/v1/groups/00g1/users?limit=200");
         assert!(okta.own("https://acme.okta.com/api/v1/groups/00g1/users?after=x&limit=200").is_ok());

@@ -1,37 +1,38 @@
-//! From an Okta user to what is pulled of them, by the tenant's attribute map. Pure: what cannot be read is left out and counted.
+//! Maps an Okta user to the pulled attributes, by the tenant's attribute map. Pure. Unreadable values are skipped and
+//! counted.
 
 use std::collections::BTreeMap;
 
+use domain::pull::{AttributeMap, Supplement};
 use serde_json::{Number, Value};
-use shared::pull::{AttributeMap, Supplement};
 use time::Date;
 use time::macros::format_description;
 
-/// The longest text that is taken, in bytes.
+/// The longest accepted text, in bytes.
 const MAX_TEXT: usize = 1_000;
-/// What a person who left is at Okta.
+/// The Okta status of a user who has left.
 const DEPROVISIONED: &str = "DEPROVISIONED";
 
-/// Somebody in Okta's group.
+/// A user in the Okta group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Person {
-    /// Okta's own id, by which people on its pages are told from each other.
+    /// The Okta id, which is unique.
     pub id: String,
-    /// What is pulled.
+    /// The pulled attributes.
     pub supplement: Supplement,
-    /// Whether the `externalId` is told, by them alone: without it nobody is matched by this one, but they count as in the group.
+    /// Whether the user has an `externalId` of their own. Without it, they match no account but count as in the group.
     pub is_known: bool,
-    /// Whether others in the group have the same `externalId`: then only an account of their name is theirs.
+    /// Whether others in the group have the same `externalId`. Then the user matches only an account with their name.
     pub is_shared: bool,
-    /// How many values could not be read.
+    /// The number of unreadable values.
     pub unreadable: usize,
 }
 
 impl Person {
-    /// Reads one; `None` is somebody who has left.
+    /// Parses a user; `None` if they have left.
     ///
     /// # Errors
-    /// When it is no user: whoever cannot be told from others must not count as gone.
+    /// If the value is not a user. It must not be skipped, or the user would count as missing.
     pub fn read(user: &Value, map: &AttributeMap) -> Result<Option<Self>, NoUser> {
         let id = user["id"].as_str().filter(|id| fits(id)).ok_or(NoUser)?;
         let profile = user["profile"].as_object().ok_or(NoUser)?;
@@ -66,15 +67,15 @@ impl Person {
     }
 }
 
-/// Something that is no Okta user.
+/// The value is not an Okta user.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NoUser;
 
-/// A value that is not what it should be.
+/// A value of an unexpected type or format.
 #[derive(Debug, PartialEq, Eq)]
 struct Unreadable;
 
-/// The value, or a count more.
+/// The value; counts it if it is unreadable.
 fn noted<T>(read: Result<T, Unreadable>, unreadable: &mut usize) -> Option<T> {
     *unreadable += usize::from(read.is_err());
     read.ok()
@@ -84,7 +85,7 @@ fn fits(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_TEXT && !text.contains('\0')
 }
 
-/// A text, or that there is none.
+/// A text; `None` if it is empty or missing.
 fn text(value: &Value) -> Result<Option<String>, Unreadable> {
     match value {
         Value::Null => Ok(None),
@@ -95,7 +96,7 @@ fn text(value: &Value) -> Result<Option<String>, Unreadable> {
     }
 }
 
-/// A date, or the day of a time, or that there is none. Of years that a calendar and Postgres know alike.
+/// A date, or the date of a timestamp; `None` if it is empty or missing. Only years that `time` and Postgres share.
 fn date(value: &Value) -> Result<Option<Date>, Unreadable> {
     let Some(text) = text(value)? else { return Ok(None) };
     let day = text.split(['T', ' ']).next().unwrap_or_default();
@@ -103,11 +104,11 @@ fn date(value: &Value) -> Result<Option<Date>, Unreadable> {
     if (1..=9_999).contains(&date.year()) { Ok(Some(date)) } else { Err(Unreadable) }
 }
 
-/// A number in the form in which Postgres gives it back, so that it is not taken for another one: a whole one has no exponent.
+/// A number in the form in which Postgres returns it, without exponent if it is an integer, so that it compares equal.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "it is whole, and within the bounds"
+    reason = "the value is an integer within the bounds"
 )]
 fn number(number: &Number) -> Value {
     match number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0) {
@@ -117,12 +118,12 @@ fn number(number: &Number) -> Value {
     }
 }
 
-/// A custom field: a plain value or a list of them; null is that there is none.
+/// A custom field: a plain value or a list of plain values; null if it is missing.
 fn custom(value: &Value) -> Result<Value, Unreadable> {
     match value {
         Value::String(_) => Ok(text(value)?.map_or(Value::Null, Value::String)),
         Value::Null | Value::Bool(_) => Ok(value.clone()),
-        Value::Number(told) => Ok(number(told)),
+        Value::Number(reported) => Ok(number(reported)),
         Value::Array(values) if values.is_empty() => Ok(Value::Null),
         Value::Array(values) => {
             let is_plain = |value: &Value| match value {
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_map_names_is_taken_and_nothing_else() {
+    fn only_mapped_attributes_are_pulled() {
         let person = read(json!({
             "login": "ada@acme.example", "startDate": "2024-02-29T00:00:00Z", "region": " EMEA ",
             "shirt": ["M", "L"], "department": "R&D"
@@ -172,16 +173,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_empty_at_okta_is_none_here() {
+    fn empty_attributes_are_cleared() {
         for profile in [json!({}), json!({ "startDate": null, "region": "", "shirt": [] })] {
-            let told = read(profile).supplement;
-            assert_eq!((told.hire_date, told.region), (Some(None), Some(None)));
-            assert_eq!(told.custom_fields["Shirt"], Value::Null);
+            let reported = read(profile).supplement;
+            assert_eq!((reported.hire_date, reported.region), (Some(None), Some(None)));
+            assert_eq!(reported.custom_fields["Shirt"], Value::Null);
         }
     }
 
     #[test]
-    fn what_cannot_be_read_is_counted_and_left_as_it_is() {
+    fn unreadable_values_are_counted_and_left_unchanged() {
         let long = "x".repeat(MAX_TEXT + 1);
         for (profile, unreadable) in [
             (json!({ "startDate": "29.02.2024", "region": "EMEA", "shirt": "M" }), 1),
@@ -199,22 +200,22 @@ mod tests {
     }
 
     #[test]
-    fn a_number_comes_back_from_postgres_as_it_went_in() {
-        for (told, expected) in
+    fn numbers_have_the_form_of_postgres() {
+        for (reported, expected) in
             [("1e16", "10000000000000000"), ("2.0", "2"), ("1.5", "1.5"), ("1e300", "1e+300"), ("-0.0", "0")]
         {
-            let told: Value = serde_json::from_str(told).unwrap();
+            let reported: Value = serde_json::from_str(reported).unwrap();
             assert_eq!(
-                read(json!({ "shirt": told })).supplement.custom_fields["Shirt"].to_string(),
+                read(json!({ "shirt": reported })).supplement.custom_fields["Shirt"].to_string(),
                 expected
             );
-            let list = read(json!({ "shirt": [told] })).supplement.custom_fields["Shirt"].to_string();
+            let list = read(json!({ "shirt": [reported] })).supplement.custom_fields["Shirt"].to_string();
             assert_eq!(list, format!("[{expected}]"));
         }
     }
 
     #[test]
-    fn whoever_has_left_is_not_in_the_group_and_what_is_no_user_is_no_answer() {
+    fn deprovisioned_users_are_skipped_and_other_values_are_errors() {
         let user = |status: &str| json!({ "id": "00u1", "status": status, "profile": {} });
         assert_eq!(Person::read(&user(DEPROVISIONED), &map()), Ok(None));
         for status in ["ACTIVE", "SUSPENDED", "STAGED", "LOCKED_OUT"] {
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_known_by_another_attribute_where_the_map_says_so() {
+    fn external_id_can_be_another_attribute() {
         let map = AttributeMap { external_id: "employeeNumber".to_owned(), ..map() };
         let user = |number: Value| json!({ "id": "00u1", "profile": { "employeeNumber": number } });
         let known = |number| Person::read(&user(number), &map).unwrap().unwrap();

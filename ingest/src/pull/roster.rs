@@ -1,27 +1,25 @@
-//! A page of Okta's group held against the roster: who is who, and the commands about those whom it tells something new of.
-//!
-//! Before it: a page. After it: commands for the worker, who decides.
+//! Matches the users on a page of the Okta group to accounts, and builds commands for those whose data differ.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use amqp::{Message, topology};
+use database::Error;
+use database::schema::users;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use domain::command::{Actor, Change, Command, Fingerprint, IfMatch};
+use domain::pull::Supplement;
+use domain::ticket::TicketClock;
+use platform::clock::Clock;
+use scim::{Patch, user_name_key};
 use serde_json::{Value, json};
-use shared::amqp::{Message, topology};
-use shared::clock::Clock;
-use shared::command::{Actor, Change, Command, Fingerprint, IfMatch};
-use shared::postgres::Error;
-use shared::postgres::schema::users;
-use shared::pull::Supplement;
-use shared::scim::{Patch, user_name_key};
-use shared::ticket::TicketClock;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use super::person::Person;
 
-/// An account, as far as the pull minds it.
+/// The columns of a user that the pull compares.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = users, check_for_backend(diesel::pg::Pg))]
 pub struct Account {
@@ -34,8 +32,8 @@ pub struct Account {
     custom_fields: Option<Value>,
 }
 
-/// The accounts that these people may have: those linked to them, and those that are linked to nobody and have their names.
-/// Of many that share an external id those with the people's names, and as many as tell that there are several.
+/// The candidate accounts of these Okta users: accounts with their external ids, and unlinked accounts with their names.
+/// Of accounts that share an external id, those with the users' names and enough others to detect ambiguity.
 ///
 /// # Errors
 /// See [`Error`].
@@ -58,7 +56,7 @@ pub async fn accounts(
     Ok(own.load(connection).await?)
 }
 
-/// People of several accounts with one external id, each with two of the active and two of the archived ones.
+/// Accounts by external id: at most two active and two archived ones for each.
 const LINKED: &str = "select h.id from unnest($2) as named (external_id) cross join lateral (\
     (select u.id from users u where u.tenant_id = $1 and u.external_id = named.external_id \
      and u.external_id is not null and u.archived_at is null limit 2) union all \
@@ -71,8 +69,9 @@ struct Id {
     id: Uuid,
 }
 
-/// Of several people with one external id, the first who was seen has it. The others are matched by none, unless an account
-/// with that external id has their name. `seen` are external ids of earlier pages, and the Okta ids of those who have them. Pure.
+/// Resolves external ids that several Okta users share: the first one seen keeps it. The others match no account, unless
+/// an account with that external id has their name. `seen` has external ids of earlier pages with their owners' Okta
+/// ids. Pure.
 pub fn tell_apart(people: &mut [Person], seen: Vec<(String, String)>) {
     let mut owners: HashMap<String, String> = seen.into_iter().collect();
     let mut shared: HashSet<String> = HashSet::new();
@@ -90,19 +89,19 @@ pub fn tell_apart(people: &mut [Person], seen: Vec<(String, String)>) {
     }
 }
 
-/// What a page comes to.
+/// The result of matching a page.
 #[derive(Debug, Default, PartialEq)]
 pub struct Found {
-    /// What there is to be told of whom.
+    /// The users to update, with their data.
     pub changes: Vec<(Uuid, Supplement)>,
-    /// How many people have no account here.
+    /// The number of Okta users without an account.
     pub strangers: usize,
-    /// How many have an external id of several accounts, of which none can be told to be theirs.
+    /// The number of Okta users whose external id matches several accounts, none of which is clearly theirs.
     pub ambiguous: usize,
 }
 
-/// Whose account is whose, and what is new of them. `all` tells also what is not new: because of commands that are still under
-/// way, it may be by then.
+/// Matches Okta users to accounts and finds differences. `all` includes matches without differences: commands that are
+/// still in flight may change them.
 #[must_use]
 pub fn differences(accounts: &[Account], people: &[Person], all: bool) -> Found {
     let mut linked: HashMap<&str, Vec<&Account>> = HashMap::new();
@@ -135,8 +134,8 @@ pub fn differences(accounts: &[Account], people: &[Person], all: bool) -> Found 
     found
 }
 
-/// The account of a person, of those that have the external id: the one with the person's login, else the only active one, else
-/// the only one. Where others in the group have the same id, only the one with the login.
+/// The Okta user's account among those with the external id: the one with the login, else the only active one, else the
+/// only archived one. If others in the group share the id, only the one with the login.
 fn theirs<'a>(holders: &[&'a Account], key: &str, is_shared: bool) -> Option<&'a Account> {
     let named = holders.iter().find(|account| account.user_name_key == key);
     let only = |is_active: bool| {
@@ -148,44 +147,44 @@ fn theirs<'a>(holders: &[&'a Account], key: &str, is_shared: bool) -> Option<&'a
     named.or_else(|| if is_shared { None } else { alone() }).copied()
 }
 
-fn differs(account: &Account, told: &Supplement) -> bool {
+fn differs(account: &Account, reported: &Supplement) -> bool {
     let field = |name: &str| account.custom_fields.as_ref().and_then(|fields| fields.get(name));
     account.external_id.is_none()
-        || told.hire_date.is_some_and(|date| date != account.hire_date)
-        || told.region.as_ref().is_some_and(|region| *region != account.region)
-        || told.custom_fields.iter().any(|(name, value)| field(name).unwrap_or(&Value::Null) != value)
+        || reported.hire_date.is_some_and(|date| date != account.hire_date)
+        || reported.region.as_ref().is_some_and(|region| *region != account.region)
+        || reported.custom_fields.iter().any(|(name, value)| field(name).unwrap_or(&Value::Null) != value)
 }
 
-/// Makes the pull's commands.
+/// Builds the pull's commands.
 pub struct Commands<'a> {
-    /// The tickets of this ingest's pulls.
+    /// The ticket clock of this process's pulls.
     pub tickets: &'a TicketClock,
-    /// The time.
+    /// The clock.
     pub clock: &'a Clock,
-    /// Whose people.
+    /// The tenant.
     pub tenant: Uuid,
-    /// The run, which is the request in all logs.
+    /// The run, used as the request id in all logs.
     pub run: Uuid,
 }
 
 impl Commands<'_> {
-    /// Tells what the pull knows of somebody.
+    /// A command that stores the pulled attributes.
     #[must_use]
     pub fn supplement(&self, user: Uuid, supplement: Supplement) -> Message {
         self.message(user, None, Change::SupplementUser { supplement })
     }
 
-    /// Archives somebody, if they are as they were found: whoever changed since is not gone.
+    /// A command that archives a user, unless they have changed since `version`.
     ///
     /// # Panics
-    /// Never: the body is one of SCIM's.
+    /// Never: the body is a valid PATCH.
     #[must_use]
     pub fn archive(&self, user: Uuid, version: i64) -> Message {
         let body = json!({
             "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
             "Operations": [{ "op": "replace", "value": { "active": false } }],
         });
-        let patch = Patch::parse(&body).expect("it is a PATCH");
+        let patch = Patch::parse(&body).expect("the body is a valid PATCH");
         let found = IfMatch::Tags(vec![format!("W/\"{version}\"")]);
         self.message(user, Some(found), Change::PatchUser { patch })
     }
@@ -204,7 +203,7 @@ impl Commands<'_> {
             deadline: issued_at,
             resource: user,
             if_match,
-            // Nobody waits for it.
+            // No client waits for it.
             asynchronous: true,
             change,
         };
@@ -248,20 +247,24 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_new_is_told() {
+    fn only_differences_become_changes() {
         let accounts = [account(1, Some("00u1"), "ada"), account(2, Some("00u2"), "bob")];
         let same = person("00u1", "ada", Some("EMEA"), json!("M"));
-        let told = |person| changed(&accounts, &[same.clone(), person]);
-        assert_eq!(told(person("00u2", "bob", Some("EMEA"), json!("M"))), (vec![], 0));
-        assert_eq!(told(person("00u2", "bob", None, json!("M"))), (vec![2], 0));
-        assert_eq!(told(person("00u2", "bob", Some("EMEA"), Value::Null)), (vec![2], 0));
-        assert_eq!(told(person("00u3", "eve", None, Value::Null)), (vec![], 1));
+        let reported = |person| changed(&accounts, &[same.clone(), person]);
+        assert_eq!(reported(person("00u2", "bob", Some("EMEA"), json!("M"))), (vec![], 0));
+        assert_eq!(reported(person("00u2", "bob", None, json!("M"))), (vec![2], 0));
+        assert_eq!(reported(person("00u2", "bob", Some("EMEA"), Value::Null)), (vec![2], 0));
+        assert_eq!(reported(person("00u3", "eve", None, Value::Null)), (vec![], 1));
         let all = differences(&accounts, &[same], true);
-        assert_eq!(all.changes.len(), 1, "while an earlier pull is under way nothing is left out");
+        assert_eq!(
+            all.changes.len(),
+            1,
+            "while commands of an earlier pull are in flight, nothing is skipped"
+        );
     }
 
     #[test]
-    fn one_external_id_is_one_persons() {
+    fn shared_external_id_stays_with_its_first_owner() {
         let people = ["ada", "bob", "eve"].map(|login| person("4711", login, None, Value::Null));
         let known = |seen: &[(&str, &str)]| {
             let mut people = people.clone();
@@ -275,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn one_persons_data_are_not_told_of_another_who_has_the_same_external_id() {
+    fn data_never_goes_to_another_holder_of_the_external_id() {
         let archived = |account| Account { archived_at: Some(OffsetDateTime::UNIX_EPOCH), ..account };
         let ada = || account(1, Some("x"), "ada");
         let (bob, eve) = (account(2, Some("x"), "bob"), account(3, Some("x"), "eve"));
@@ -296,17 +299,21 @@ mod tests {
         ] {
             assert_eq!(found(&accounts, &[of(login)]), expected, "{login}: {accounts:?}");
         }
-        // Two in the group have it as well.
+        // Two Okta users in the group share the external id.
         let mut both = [of("ada"), of("bob")];
         tell_apart(&mut both, Vec::new());
         assert_eq!(found(&[ada(), bob.clone()], &both), (vec![1, 2], 0, 0));
-        assert_eq!(found(std::slice::from_ref(&bob), &both), (vec![2], 0, 1), "it is not the first one's");
+        assert_eq!(
+            found(std::slice::from_ref(&bob), &both),
+            (vec![2], 0, 1),
+            "the account is not the first Okta user's"
+        );
         assert_eq!(found(&[eve], &both), (vec![], 0, 2));
         assert_eq!(found(&[], &both), (vec![], 2, 0));
     }
 
     #[test]
-    fn an_account_is_found_by_its_name_only_while_it_is_linked_to_nobody() {
+    fn account_is_matched_by_name_only_while_unlinked() {
         let accounts = [account(1, None, "ada"), account(2, Some("00u2"), "bob")];
         assert_eq!(changed(&accounts, &[person("00u1", "Ada", Some("EMEA"), json!("M"))]), (vec![1], 0));
         assert_eq!(changed(&accounts, &[person("00u9", "bob", None, json!("M"))]), (vec![], 1));

@@ -1,125 +1,124 @@
-//! One run of one pull, from its first page (or from where a crash left it) to its end.
-//!
-//! Before it: a run that this ingest has taken. After it: commands in the queue, and a run that is done, asks, or failed.
+//! One run of one pull, from its first page, or from its stored progress after a crash, to its end. A run ends as done,
+//! failed, or awaiting confirmation.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use shared::amqp::{Message, Publisher};
-use shared::clock::Clock;
-use shared::postgres::pulls::{self, PullRow, RunRow};
-use shared::postgres::{self, Pool};
-use shared::pull::AttributeMap;
-use shared::retry::Delays;
-use shared::scim::user_name_key;
-use shared::secret::SecretKey;
-use shared::shutdown;
-use shared::ticket::TicketClock;
+use amqp::{Message, Publisher};
+use database::pulls::{self, PullRow, RunRow};
+use database::{self, Pool};
+use domain::pull::AttributeMap;
+use domain::ticket::TicketClock;
+use platform::clock::Clock;
+use platform::retry::Delays;
+use platform::secret::SecretKey;
+use platform::shutdown;
+use scim::user_name_key;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::gone::{Verdict, judge};
 use super::okta::{Okta, Page};
 use super::person::{NoUser, Person};
+use super::reconciliation::{Verdict, check};
 use super::roster::{self, Commands};
 use super::store::{Lease, Seen, Store, Turned, Unwritten};
 
-/// What was read longer ago than this is read again by whoever goes on: people have come and gone since.
+/// A run that resumes after a longer time starts again, since the group has changed meanwhile.
 const STALE: time::Duration = time::Duration::hours(1);
-/// How many are archived in one go.
+/// The users that are archived per step.
 const STEP: i64 = 200;
 
-/// What all runs share.
-pub struct Means {
+/// The dependencies that all runs share.
+pub struct Dependencies {
     /// The runs.
     pub store: Store,
     /// Postgres.
     pub pool: Pool,
-    /// To the queue.
+    /// Publishes commands.
     pub publisher: Publisher,
-    /// Opens the tokens.
+    /// Decrypts the tokens.
     pub key: SecretKey,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// The pull's own tickets.
+    /// The pulls' ticket clock.
     pub tickets: TicketClock,
 }
 
-/// A run in hand.
+/// A run in progress.
 pub struct Run<'a> {
-    /// What all runs share.
-    pub means: &'a Means,
-    /// That it is ours.
+    /// The shared dependencies.
+    pub dependencies: &'a Dependencies,
+    /// The lease.
     pub lease: Lease,
-    /// As it was taken.
+    /// The stored run.
     pub row: RunRow,
-    /// Cancelled when it is to be let go of: this ingest stops, or another one has it.
+    /// Cancelled when the run must be released: this process stops, or the lease is lost.
     pub stop: CancellationToken,
 }
 
-/// Why a run does not go on.
+/// Why a run stopped without a result.
 #[derive(Debug, thiserror::Error)]
-pub enum End {
-    /// Somebody else goes on with it, now or later.
-    #[error("it is let go of")]
-    LetGo,
-    /// Another ingest, with another key, may be able to go on.
+pub enum StopReason {
+    /// The run is released and continues in another process or later.
+    #[error("the run is released")]
+    Released,
+    /// Another process with another secret key may be able to continue.
     #[error(
-        "the token cannot be decrypted: ROLLCALL_SECRET_KEY is another one than when it was set; set the pull again, or give every \
-         ingest the key"
+        "the token cannot be decrypted: ROLLCALL_SECRET_KEY has changed since the pull was set; run `rollcall pull set` \
+         again, or give every ingest the same key"
     )]
-    Blind,
-    /// Postgres failed in a way that may be there to stay: an internal error, or a right that is missing.
+    Undecryptable,
+    /// Postgres failed in a way that may be permanent, such as an internal error or a missing privilege.
     #[error("{0}")]
-    Troubled(postgres::Error),
-    /// The link to the next page holds no more.
-    #[error("Okta takes its own links to the next page for none (400 Bad Request)")]
+    DatabaseFailed(database::Error),
+    /// The link to the next page has expired.
+    #[error("Okta rejects its own links to the next page (400 Bad Request)")]
     Expired,
-    /// It is over.
+    /// The run failed.
     #[error("{0}")]
     Failed(String),
 }
 
-/// How a run ends well: its state, and the reason if it asks.
+/// The result of a run: its state, and the reason if it awaits confirmation.
 pub type Ended = (&'static str, Option<String>);
 
-impl From<Unwritten> for End {
+impl From<Unwritten> for StopReason {
     fn from(unwritten: Unwritten) -> Self {
         match unwritten {
-            Unwritten::Lost => Self::LetGo,
+            Unwritten::Lost => Self::Released,
             Unwritten::Postgres(error) => error.into(),
         }
     }
 }
 
-impl From<postgres::Error> for End {
-    /// What is written is all that counts: when Postgres is well again, the run is taken up from there.
-    fn from(error: postgres::Error) -> Self {
+impl From<database::Error> for StopReason {
+    /// The stored progress is complete: when Postgres is available again, the run resumes from it.
+    fn from(error: database::Error) -> Self {
         match error {
-            error @ (postgres::Error::Unknown(_) | postgres::Error::Unfit(_)) => Self::Troubled(error),
+            error @ (database::Error::Unknown(_) | database::Error::Unfit(_)) => Self::DatabaseFailed(error),
             error if error.is_transient() => {
-                warn!(%error, "a pull stops until Postgres is back");
-                Self::LetGo
+                warn!(%error, "Postgres is unavailable; pull released until it is back");
+                Self::Released
             }
-            // It would fail again, and Okta be asked for the same page all the time.
+            // A retry would fail too, and would request the same page from Okta again and again.
             error => Self::Failed(error.to_string()),
         }
     }
 }
 
 impl Run<'_> {
-    /// Goes on with the run until it ends.
+    /// Runs until the end.
     ///
     /// # Errors
-    /// [`End`].
-    pub async fn go_on(mut self) -> Result<Ended, End> {
-        let now = self.means.clock.now();
+    /// [`StopReason`].
+    pub async fn go_on(mut self) -> Result<Ended, StopReason> {
+        let now = self.dependencies.clock.now();
         if !self.row.confirmed && self.row.started_at.is_some_and(|at| now - at > STALE) {
             self.begin_anew().await?;
         }
         if self.row.phase == "read" {
             match self.read().await {
-                Err(End::Expired) => {
+                Err(StopReason::Expired) => {
                     self.begin_anew().await?;
                     self.read().await?;
                 }
@@ -127,59 +126,61 @@ impl Run<'_> {
             }
         }
         let compared = match self.row.phase.as_str() {
-            "archive" => self.means.store.compared(&self.row).await?,
-            _ => self.means.store.compare(self.lease, &self.row).await?,
+            "archive" => self.dependencies.store.compared(&self.row).await?,
+            _ => self.dependencies.store.compare(self.lease, &self.row).await?,
         };
-        match judge(&self.settings().await?, compared, self.row.confirmed) {
+        match check(&self.settings().await?, compared, self.row.confirmed) {
             Verdict::Report => Ok(("done", None)),
             Verdict::Ask(why) => Ok(("asks", Some(why))),
             Verdict::Archive => self.archive().await.map(|()| ("done", None)),
         }
     }
 
-    /// The tenant's configuration, as long as it is the one that the run began with.
-    pub(super) async fn settings(&self) -> Result<PullRow, End> {
+    /// The tenant's pull configuration. Fails if it has changed since the run began.
+    pub(super) async fn settings(&self) -> Result<PullRow, StopReason> {
         let find = async |c: &mut _| pulls::find(c, self.row.tenant_id).await;
-        let pull = self.means.pool.bounded(find).await?;
-        let pull = pull.ok_or_else(|| End::Failed("the pull was unset meanwhile".to_owned()))?;
+        let pull = self.dependencies.pool.bounded(find).await?;
+        let pull =
+            pull.ok_or_else(|| StopReason::Failed("the pull was removed during the run".to_owned()))?;
         if self.row.set_at != Some(pull.set_at) {
-            return Err(End::Failed("the pull was configured anew meanwhile: run it again".to_owned()));
+            return Err(StopReason::Failed(
+                "the pull was reconfigured during the run; run it again".to_owned(),
+            ));
         }
         Ok(pull)
     }
 
-    async fn begin_anew(&mut self) -> Result<(), End> {
-        info!(run = %self.lease.run, "a pull begins anew with the first page");
-        let now = self.means.clock.now();
-        self.means.store.begin_anew(self.lease, now).await?;
+    async fn begin_anew(&mut self) -> Result<(), StopReason> {
+        info!(run = %self.lease.run, "pull restarts with the first page");
+        let now = self.dependencies.clock.now();
+        self.dependencies.store.begin_anew(self.lease, now).await?;
         (self.row.started_at, self.row.next_link, self.row.pages) = (Some(now), None, 0);
         "read".clone_into(&mut self.row.phase);
         Ok(())
     }
 
-    /// Page after page.
-    async fn read(&self) -> Result<(), End> {
+    /// Reads all pages.
+    async fn read(&self) -> Result<(), StopReason> {
         let pull = self.settings().await?;
-        let map: AttributeMap = serde_json::from_value(pull.map.clone()).map_err(|_| {
-            End::Failed("the stored attribute map has another shape than expected".to_owned())
-        })?;
+        let map: AttributeMap = serde_json::from_value(pull.map.clone())
+            .map_err(|_| StopReason::Failed("the stored attribute map is invalid".to_owned()))?;
         let okta = self.okta(&pull)?;
         let is_undecided = async |c: &mut _| pulls::is_undecided(c, &self.row).await;
-        let all = self.means.pool.bounded(is_undecided).await?;
+        let all = self.dependencies.pool.bounded(is_undecided).await?;
         let mut link = self.row.next_link.clone();
         let mut asked: HashSet<Option<String>> = HashSet::new();
         for number in self.row.pages + 1.. {
             let page = self.page(&okta, link.as_deref()).await?;
             self.settings().await?;
             let turned = self.deal(&map, &page, all).await?;
-            let new = self.means.store.turn(self.lease, &turned).await?;
-            info!(run = %self.lease.run, page = number, people = turned.seen.len(), changes = turned.changes, "a page was read");
+            let new = self.dependencies.store.turn(self.lease, &turned).await?;
+            info!(run = %self.lease.run, page = number, people = turned.seen.len(), changes = turned.changes, "page read");
             if page.next.is_none() {
                 return Ok(());
             }
             asked.insert(std::mem::replace(&mut link, page.next));
             if asked.contains(&link) || new == 0 && !turned.seen.is_empty() {
-                return Err(End::Failed("Okta's pages go in a circle".to_owned()));
+                return Err(StopReason::Failed("Okta's links to the next page form a circle".to_owned()));
             }
             if let Some(pause) = page.pause {
                 self.rest(pause).await?;
@@ -188,29 +189,33 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn okta(&self, pull: &PullRow) -> Result<Okta, End> {
+    fn okta(&self, pull: &PullRow) -> Result<Okta, StopReason> {
         let purpose = PullRow::purpose(pull.tenant_id, &pull.okta_url);
         let token =
-            self.means.key.open(&pull.token, &purpose).and_then(|token| String::from_utf8(token).ok());
-        let token = token.ok_or(End::Blind)?;
-        Okta::new(&pull.okta_url, &pull.group_id, &token, self.means.clock.clone()).map_err(End::Failed)
+            self.dependencies.key.open(&pull.token, &purpose).and_then(|token| String::from_utf8(token).ok());
+        let token = token.ok_or(StopReason::Undecryptable)?;
+        Okta::new(&pull.okta_url, &pull.group_id, &token, self.dependencies.clock.clone())
+            .map_err(StopReason::Failed)
     }
 
-    /// Queues what a page tells that is new, or all that it tells.
-    async fn deal(&self, map: &AttributeMap, page: &Page, all: bool) -> Result<Turned, End> {
+    /// Queues commands for the differences on a page, or for all of its users.
+    async fn deal(&self, map: &AttributeMap, page: &Page, all: bool) -> Result<Turned, StopReason> {
         let people: Result<Vec<_>, NoUser> = page.users.iter().map(|user| Person::read(user, map)).collect();
-        let people = people
-            .map_err(|NoUser| End::Failed("Okta's answer holds something else than users".to_owned()))?;
+        let people = people.map_err(|NoUser| {
+            StopReason::Failed("Okta's response contains a value that is not a user".to_owned())
+        })?;
         let mut people: Vec<Person> = people.into_iter().flatten().collect();
         let ids = people.iter().map(|person| &*person.supplement.external_id).collect();
-        let seen = self.means.store.seen(self.lease.run, ids).await?;
+        let seen = self.dependencies.store.seen(self.lease.run, ids).await?;
         roster::tell_apart(&mut people, seen);
         let tenant = self.row.tenant_id;
-        let accounts = self.means.pool.bounded(async |c| roster::accounts(c, tenant, &people).await).await?;
+        let accounts =
+            self.dependencies.pool.bounded(async |c| roster::accounts(c, tenant, &people).await).await?;
         let found = roster::differences(&accounts, &people, all);
         let commands = self.commands();
-        let told = found.changes.into_iter().map(|(user, supplement)| commands.supplement(user, supplement));
-        let messages: Vec<Message> = told.collect();
+        let reported =
+            found.changes.into_iter().map(|(user, supplement)| commands.supplement(user, supplement));
+        let messages: Vec<Message> = reported.collect();
         self.queue(&messages).await?;
         let unreadable = people.iter().map(|person| person.unreadable).sum();
         let seen = people.into_iter().map(|person| Seen {
@@ -224,55 +229,56 @@ impl Run<'_> {
         Ok(Turned { seen, strangers, changes: messages.len(), unreadable, ambiguous, next })
     }
 
-    async fn archive(&self) -> Result<(), End> {
+    async fn archive(&self) -> Result<(), StopReason> {
         loop {
-            let some = self.means.store.to_archive(self.lease.run, STEP).await?;
+            let some = self.dependencies.store.to_archive(self.lease.run, STEP).await?;
             if some.is_empty() {
                 return Ok(());
             }
-            // It may have been unset, or be meant for a report alone by now.
+            // The pull may have been removed or reconfigured meanwhile.
             self.settings().await?;
             let commands = self.commands();
             let messages: Vec<Message> =
                 some.iter().map(|(user, version)| commands.archive(*user, *version)).collect();
             self.queue(&messages).await?;
-            self.means.store.note_archiving(self.lease, &some).await?;
+            self.dependencies.store.note_archiving(self.lease, &some).await?;
         }
     }
 
     fn commands(&self) -> Commands<'_> {
-        let Means { tickets, clock, .. } = self.means;
+        let Dependencies { tickets, clock, .. } = self.dependencies;
         Commands { tickets, clock, tenant: self.row.tenant_id, run: self.lease.run }
     }
 
-    /// Puts commands into the queue; a full one, or a broker that is away, is waited for. What is there twice takes effect once.
-    async fn queue(&self, messages: &[Message]) -> Result<(), End> {
+    /// Publishes commands. Waits while the queue is full or the broker is unavailable. Duplicates are deduplicated by
+    /// ticket.
+    async fn queue(&self, messages: &[Message]) -> Result<(), StopReason> {
         let mut delays = Delays::new(Duration::from_millis(100), Duration::from_secs(10));
-        let (mut rest, mut most, mut told) = (messages, messages.len(), false);
+        let (mut rest, mut most, mut reported) = (messages, messages.len(), false);
         while !rest.is_empty() {
             if self.stop.is_cancelled() {
-                return Err(End::LetGo);
+                return Err(StopReason::Released);
             }
             let (now, later) = rest.split_at(most.min(rest.len()));
-            match self.means.publisher.publish(now).await {
+            match self.dependencies.publisher.publish(now).await {
                 Ok(()) => {
                     (rest, most) = (later, most * 2);
                     continue;
                 }
-                // It may have room for fewer.
-                Err(shared::amqp::Error::Refused) => most = (most / 2).max(1),
+                // The queue may have room for fewer.
+                Err(amqp::Error::Refused) => most = (most / 2).max(1),
                 Err(_) => {}
             }
-            if !told {
-                warn!(run = %self.lease.run, "a pull waits for the queue");
-                told = true;
+            if !reported {
+                warn!(run = %self.lease.run, "the queue accepts no messages; pull waits");
+                reported = true;
             }
             self.pause(delays.next_delay()).await?;
         }
         Ok(())
     }
 
-    pub(super) async fn pause(&self, pause: Duration) -> Result<(), End> {
-        if shutdown::pause(&self.stop, pause).await { Ok(()) } else { Err(End::LetGo) }
+    pub(super) async fn pause(&self, pause: Duration) -> Result<(), StopReason> {
+        if shutdown::pause(&self.stop, pause).await { Ok(()) } else { Err(StopReason::Released) }
     }
 }

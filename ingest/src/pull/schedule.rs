@@ -1,4 +1,4 @@
-//! When pulls are due: the times of day in `ROLLCALL_PULL_AT`. Pure.
+//! The schedule of pulls: the times of day in `ROLLCALL_PULL_AT`. Pure.
 
 use std::str::FromStr;
 
@@ -35,7 +35,7 @@ impl Default for Times {
 }
 
 impl Times {
-    /// The last time that a pull was due, now or before. Whoever starts later catches up with it, but with no earlier one.
+    /// The last due time, now or before. A process that starts later catches up on it, but on no earlier one.
     #[must_use]
     pub fn last(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
         let on = |day: OffsetDateTime| self.0.iter().map(move |time| day.replace_time(*time));
@@ -43,40 +43,40 @@ impl Times {
     }
 }
 
-/// The name of a slot: the same for all who compute it, by whatever clock.
+/// The name of a slot: the same in every process, whatever its clock.
 #[must_use]
 pub fn slot(due: OffsetDateTime) -> String {
-    shared::scim::timestamp(due)
+    scim::timestamp(due)
 }
 
 #[cfg(test)]
 mod tests {
-    use shared::clock::Clock;
+    use platform::clock::Clock;
     use time::macros::datetime;
 
     use super::*;
 
     #[test]
-    fn a_pull_is_due_at_six_and_at_fifteen_and_not_a_moment_before() {
+    fn pull_is_due_at_the_default_times() {
         let clock = Clock::manual(datetime!(2026-11-27 05:59:59.999 UTC));
         let last = |clock: &Clock| Times::default().last(clock.now()).map(slot).unwrap();
         assert_eq!(last(&clock), "2026-11-26T15:00:00.000Z");
         clock.advance(Duration::milliseconds(1));
         assert_eq!(last(&clock), "2026-11-27T06:00:00.000Z");
         clock.advance(Duration::hours(8));
-        assert_eq!(last(&clock), "2026-11-27T06:00:00.000Z", "whoever starts late catches up with this one");
+        assert_eq!(last(&clock), "2026-11-27T06:00:00.000Z", "a late start catches up on this one");
         clock.advance(Duration::hours(1));
         assert_eq!(last(&clock), "2026-11-27T15:00:00.000Z");
     }
 
     #[test]
-    fn ingests_whose_clocks_differ_name_the_same_slot() {
+    fn processes_with_different_clocks_name_the_same_slot() {
         let [a, b] = [datetime!(2026-11-27 06:00:00.001 UTC), datetime!(2026-11-27 06:00:07 UTC)];
         assert_eq!(Times::default().last(a).map(slot), Times::default().last(b).map(slot));
     }
 
     #[test]
-    fn times_are_read_and_what_are_none_is_refused() {
+    fn valid_times_are_parsed_and_others_rejected() {
         assert_eq!("06:00,15:00".parse(), Ok(Times::default()));
         assert_eq!(" 15:00:00, 06:00,06:00 ".parse(), Ok(Times::default()));
         for wrong in ["", "6", "25:00", "06:00,", "06:00;15:00", "06:00+01:00"] {

@@ -1,31 +1,30 @@
-//! The runs of pulls in Postgres: which are due, who has one (for the time of a lease), how far it is.
-//!
-//! Whoever writes names itself: an ingest that was paused, and whose run another one goes on with, writes nothing any more.
+//! The runs of pulls in Postgres: due runs, leases and progress. Every write checks the lease's holder, so a process
+//! that was paused and has lost its run writes nothing.
 
 use std::time::Duration;
 
+use database::pulls::RunRow;
+use database::schema::{pull_missing, pull_seen};
+use database::{Error, Pool, pulls};
 use diesel::prelude::*;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::sql_types::{Array, BigInt, Bool, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
-use shared::postgres::pulls::RunRow;
-use shared::postgres::schema::{pull_gone, pull_seen};
-use shared::postgres::{Error, Pool, pulls};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// The slot's runs. A tenant whose pull was set since is not caught up with.
+/// Inserts the slot's runs, except for pulls that were set after the slot.
 const PLAN: &str = "insert into pull_runs (id, tenant_id, slot, state, due_at) \
     select gen_random_uuid(), tenant_id, $1, 'waiting', $2 from pulls where set_at <= $2 on conflict do nothing";
-/// Runs by hand. A request that nobody saw for a day is not meant any more.
+/// Inserts the runs that operators requested. Requests older than a day are ignored.
 const OBEY: &str = "insert into pull_runs (id, tenant_id, slot, state, due_at) \
     select id, tenant_id, 'by hand ' || id, 'waiting', requested_at from pull_requests \
     where confirms is null and requested_at > now() - interval '1 day' on conflict do nothing";
-/// Runs that asked, and may go on: no later one has looked since who is gone.
+/// Resumes confirmed runs, unless a later run of the tenant exists.
 const CONFIRM: &str = "update pull_runs r set state = 'waiting', phase = 'archive', confirmed = true, reason = null \
     where state = 'asks' and id in (select confirms from pull_requests where confirms is not null) \
     and not exists (select 1 from pull_runs o where o.tenant_id = r.tenant_id and o.due_at > r.due_at)";
-/// One run that waits, and no other of its tenant runs; or one whose ingest is gone.
+/// Leases a waiting run whose tenant has no running one, or a run whose lease has expired.
 const TAKE: &str = "update pull_runs t set state = 'running', holder = $1, started_at = coalesce(started_at, $2), \
     set_at = coalesce(set_at, (select p.set_at from pulls p where p.tenant_id = t.tenant_id)), \
     lease_until = now() + interval '15 seconds' where id = (select r.id from pull_runs r where \
@@ -39,9 +38,9 @@ const RELEASE: &str = "update pull_runs set lease_until = now() - interval '1 se
     where id = $1 and holder = $2 and state = 'running'";
 const REST: &str = "update pull_runs set rests_until = now() + $3 * interval '1 second' \
     where id = $1 and holder = $2 and state = 'running'";
-/// Why it does not get on, until it does.
+/// Stores why the run is waiting. Reading the next page clears it.
 const WAIT: &str = "update pull_runs set reason = $3 where id = $1 and holder = $2 and state = 'running'";
-/// What was queued stays counted: it takes effect.
+/// Keeps the count of queued commands, since they take effect.
 const BEGIN_ANEW: &str = "update pull_runs set phase = 'read', next_link = null, pages = 0, people = 0, strangers = 0, \
     unreadable = 0, ambiguous = 0, roster = null, linked = null, gone = null, started_at = $3 \
     where id = $1 and holder = $2 and state = 'running'";
@@ -59,50 +58,50 @@ const FORGET: &str = "delete from pull_runs where tenant_id = $1 and state <> 'r
 #[derive(Clone)]
 pub struct Store(pub Pool);
 
-/// That a run is in our hands. It has an id of its own: not even this very ingest takes it for another.
+/// A lease of a run. Its holder id is new for each lease, so that even leases of the same process differ.
 #[derive(Clone, Copy, Debug)]
 pub struct Lease {
     /// The run.
     pub run: Uuid,
-    /// Who has it.
+    /// The holder.
     holder: Uuid,
 }
 
-/// What a page came to.
+/// The result of a page.
 #[derive(Debug, Default)]
 pub struct Turned {
-    /// Who is on it.
+    /// The users on it.
     pub seen: Vec<Seen>,
-    /// How many of them have no account here.
+    /// How many of them have no account.
     pub strangers: usize,
     /// How many commands were queued.
     pub changes: usize,
-    /// How many values could not be read.
+    /// The number of unreadable values.
     pub unreadable: usize,
-    /// How many have an external id that several accounts here have, and that nothing else tells apart.
+    /// How many of them have an external id that matches several accounts ambiguously.
     pub ambiguous: usize,
-    /// Where the next page is.
+    /// The link to the next page.
     pub next: Option<String>,
 }
 
-/// Somebody on a page.
+/// A user on a page.
 #[derive(Debug)]
 pub struct Seen {
-    /// Okta's own id.
+    /// The Okta id.
     pub okta_id: String,
-    /// What `externalId` is in SCIM.
+    /// The SCIM `externalId`.
     pub external_id: String,
-    /// The folded login.
+    /// The case-folded login.
     pub user_name_key: String,
-    /// Whether the external id is told, by them alone.
+    /// Whether the external id is their own.
     pub is_known: bool,
 }
 
-/// Why a step is not written.
+/// Why a write failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Unwritten {
-    /// Another ingest has the run.
-    #[error("another ingest has the run")]
+    /// Another process holds the run.
+    #[error("another ingest holds the run")]
     Lost,
     /// Postgres failed.
     #[error(transparent)]
@@ -122,7 +121,7 @@ struct Id {
 }
 
 impl Store {
-    /// Makes the runs that are due: those of the slot, once for each tenant whoever is first, and what operators asked for.
+    /// Inserts the due runs: those of the slot, once for each tenant, and those that operators requested.
     ///
     /// # Errors
     /// See [`Error`].
@@ -137,12 +136,16 @@ impl Store {
         self.0.bounded(work).await
     }
 
-    /// Takes a run, if there is one to be taken beside these.
+    /// Leases an available run, if there is one. Skips the runs in `but`.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn take(&self, now: OffsetDateTime, but: &[Uuid]) -> Result<Option<(RunRow, Lease)>, Error> {
-        let holder = shared::id::new();
+    pub async fn lease_next(
+        &self,
+        now: OffsetDateTime,
+        but: &[Uuid],
+    ) -> Result<Option<(RunRow, Lease)>, Error> {
+        let holder = platform::id::new();
         let take = diesel::sql_query(TAKE).bind::<SqlUuid, _>(holder).bind::<Timestamptz, _>(now);
         let take = take.bind::<Array<SqlUuid>, _>(but);
         let work = async |c: &mut AsyncPgConnection| {
@@ -151,13 +154,13 @@ impl Store {
             Ok(run.map(|run| (run, Lease { run: id, holder })))
         };
         match self.0.bounded(work).await {
-            // Another ingest was faster with another run of the tenant.
+            // Another process has leased another run of the tenant first.
             Err(Error::Taken { .. }) => Ok(None),
             taken => taken,
         }
     }
 
-    /// Renews the lease. Says whether the run is still ours.
+    /// Renews the lease. Returns whether it is still held.
     ///
     /// # Errors
     /// See [`Error`].
@@ -165,7 +168,7 @@ impl Store {
         self.hold(RENEW, lease).await
     }
 
-    /// Lets go of the run: another ingest may go on with it at once.
+    /// Releases the run: another process may continue it immediately.
     ///
     /// # Errors
     /// See [`Error`].
@@ -178,7 +181,7 @@ impl Store {
         self.0.bounded(async |c| Ok(own.execute(c).await? == 1)).await
     }
 
-    /// Notes that nobody goes on for so long, not even after a crash.
+    /// Stores a pause that no process may end early, not even after a crash.
     ///
     /// # Errors
     /// [`Unwritten`].
@@ -187,7 +190,7 @@ impl Store {
         owned(self.0.bounded(async |c| Ok(rest.execute(c).await?)).await?)
     }
 
-    /// Notes what the run waits for, until the next page.
+    /// Stores what the run waits for, until the next page.
     ///
     /// # Errors
     /// [`Unwritten`].
@@ -196,14 +199,14 @@ impl Store {
         owned(self.0.bounded(async |c| Ok(wait.execute(c).await?)).await?)
     }
 
-    /// Forgets what was read: the run begins anew with the first page.
+    /// Resets the progress: the run starts again with the first page.
     ///
     /// # Errors
     /// [`Unwritten`].
     pub async fn begin_anew(&self, lease: Lease, now: OffsetDateTime) -> Result<(), Unwritten> {
         let anew = lease.own(BEGIN_ANEW).bind::<Timestamptz, _>(now);
         let seen = diesel::delete(pull_seen::table.filter(pull_seen::run_id.eq(lease.run)));
-        let gone = diesel::delete(pull_gone::table.filter(pull_gone::run_id.eq(lease.run)));
+        let gone = diesel::delete(pull_missing::table.filter(pull_missing::run_id.eq(lease.run)));
         let mut connection = self.0.get().await?;
         let connection: &mut AsyncPgConnection = &mut connection;
         connection
@@ -216,7 +219,7 @@ impl Store {
             .await
     }
 
-    /// Of these external ids those that the run has seen already, with the Okta ids of who had them.
+    /// The external ids among these that the run has seen before, with the Okta ids of their owners.
     ///
     /// # Errors
     /// See [`Error`].
@@ -227,8 +230,8 @@ impl Store {
         self.0.bounded(async |c| Ok(seen.load(c).await?)).await
     }
 
-    /// Notes a page, with everybody on it, and where the next one is: from here a crash resumes. Returns how many of them
-    /// were on no page before.
+    /// Stores a page with its users and the link to the next page, from which the run resumes after a crash. Returns
+    /// how many of the users were on no earlier page.
     ///
     /// # Errors
     /// [`Unwritten`].
@@ -244,7 +247,7 @@ impl Store {
         let connection: &mut AsyncPgConnection = &mut connection;
         connection
             .transaction(async |c: &mut AsyncPgConnection| {
-                // Of a page that is read again nobody counts twice.
+                // Users are not counted again when a page is read again.
                 let people = see.execute(c).await?;
                 let turn = turn.bind::<BigInt, _>(count(people)).bind::<BigInt, _>(count(page.strangers));
                 let turn =
@@ -285,7 +288,7 @@ impl Store {
     }
 }
 
-/// A statement about a run of ours must have found it.
+/// Checks that a statement on a leased run has matched it.
 pub(super) fn owned(rows: usize) -> Result<(), Unwritten> {
     if rows == 1 { Ok(()) } else { Err(Unwritten::Lost) }
 }
@@ -295,7 +298,8 @@ pub(super) fn count(number: usize) -> i64 {
 }
 
 impl Lease {
-    /// A statement about the run, for as long as it is ours: its first two parameters are the run and its holder.
+    /// A statement on the run that matches only while the lease is held. Its first two parameters are the run and the
+    /// holder.
     pub(super) fn own<'a>(self, statement: &'static str) -> BoxedSqlQuery<'a, diesel::pg::Pg, SqlQuery> {
         let statement = diesel::sql_query(statement).into_boxed();
         statement.bind::<SqlUuid, _>(self.run).bind::<SqlUuid, _>(self.holder)

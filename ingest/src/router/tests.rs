@@ -1,13 +1,13 @@
-//! The whole router with both servers away: what is refused at the door, and in which form.
+//! The whole router while Postgres and RabbitMQ are unavailable: status and form of its errors.
 
 use std::collections::HashMap;
 
+use amqp::Link;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response};
+use database::Pool;
+use platform::config::{Env, Service};
 use serde_json::Value;
-use shared::amqp::Link;
-use shared::config::{Env, Service};
-use shared::postgres::Pool;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
@@ -15,7 +15,7 @@ use super::*;
 use crate::app::App;
 use crate::config::Config;
 
-/// Nobody listens on port 1.
+/// Nothing listens on port 1.
 fn alone() -> Router {
     let values = [("DATABASE_URL", "postgres://127.0.0.1:1/x"), ("AMQP_URL", "amqp://127.0.0.1:1")];
     let values: HashMap<_, _> = values.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -34,7 +34,7 @@ async fn ask(method: &str, path: &str, key: Option<&str>) -> Response<Body> {
     alone().call(request.body(Body::from("{}")).unwrap()).await.unwrap()
 }
 
-/// Checks the form that all refusals have, and gives the one's detail.
+/// Checks the form that all errors have, and returns the detail.
 async fn detail(response: Response<Body>, at: &str) -> String {
     let status = response.status().as_str().to_owned();
     assert_eq!(response.headers()["content-type"], "application/scim+json;charset=utf-8", "{at}");
@@ -68,7 +68,7 @@ const ENDPOINTS: &[(&str, &[&str])] = &[
 ];
 
 #[tokio::test]
-async fn nobody_comes_in_without_credentials_or_with_what_is_no_key() {
+async fn missing_credentials_and_malformed_keys_are_unauthorized() {
     for (path, methods) in ENDPOINTS {
         for method in *methods {
             for key in [None, Some("not-a-key")] {
@@ -86,7 +86,7 @@ async fn nobody_comes_in_without_credentials_or_with_what_is_no_key() {
 }
 
 #[tokio::test]
-async fn what_the_server_can_do_is_told_to_whoever_shows_no_credentials() {
+async fn service_provider_config_is_public() {
     for path in ["/scim/v2/ServiceProviderConfig", "/scim/v2/ServiceProviderConfig/"] {
         let response = ask("GET", path, None).await;
         assert_eq!(response.status(), 200, "{path}");
@@ -100,7 +100,7 @@ async fn what_the_server_can_do_is_told_to_whoever_shows_no_credentials() {
 }
 
 #[tokio::test]
-async fn doubled_slashes_are_single_ones() {
+async fn double_slashes_are_normalized() {
     for (path, status) in [
         ("/scim/v2//Users", 401),
         ("/scim//v2/Users", 401),
@@ -116,7 +116,7 @@ async fn doubled_slashes_are_single_ones() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_checked_is_asked_to_try_again() {
+async fn key_that_cannot_be_checked_is_a_429() {
     let response = ask("GET", "/scim/v2/Users", Some("rck_abcdefghijklmnopqrstuvwxyz")).await;
     assert_eq!(response.status(), 429);
     assert!(response.headers()["retry-after"].to_str().unwrap().parse::<u32>().is_ok());
@@ -124,7 +124,7 @@ async fn a_key_that_cannot_be_checked_is_asked_to_try_again() {
 }
 
 #[tokio::test]
-async fn a_method_that_is_not_allowed_is_refused_before_all_else() {
+async fn wrong_method_is_rejected_before_authentication() {
     for (method, path, allowed) in [
         ("DELETE", "/scim/v2/Users", "GET,HEAD,POST"),
         ("POST", "/scim/v2/Users/1", "GET,HEAD,PUT,PATCH,DELETE"),
@@ -147,7 +147,7 @@ async fn a_method_that_is_not_allowed_is_refused_before_all_else() {
 }
 
 #[tokio::test]
-async fn a_path_that_leads_nowhere_is_a_scim_error() {
+async fn unknown_path_is_a_scim_error() {
     for path in
         ["/", "/scim/v3", "/scim/v2/Async", "/scim/v2/Nothing", "/Users", "/scim/v2/Users/1/2", "/%ff"]
     {
@@ -158,7 +158,7 @@ async fn a_path_that_leads_nowhere_is_a_scim_error() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_scim_error_too() {
+async fn panic_is_a_scim_error_without_its_message() {
     let panics = || async { panic!("quotes ann@acme.example") as () };
     let mut router: Router =
         Router::new().route("/", get(panics)).layer(CatchPanicLayer::custom(panics::answer));

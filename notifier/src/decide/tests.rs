@@ -1,6 +1,6 @@
-//! Every rule of who gets which mail, in tables.
+//! The mail rules, as tables.
 
-use shared::event::{Assigned, Assignment, Completed, Completion, Content, ContentKind, UserData, UserRef};
+use domain::event::{Assigned, Assignment, Completed, Completion, Content, ContentKind, UserData, UserRef};
 use time::OffsetDateTime;
 
 use super::*;
@@ -42,53 +42,59 @@ fn completed() -> What {
 }
 
 #[test]
-fn every_rule_holds() {
+fn events_lead_to_the_expected_effects() {
     use Effect::{Assign, Cancel, Complete, Park, Send, Suppress, Unpark};
     use Kind::{FirstAssignment, Welcome};
     use Origin::{Manual, Scim};
     use UserEvent::{Archived, Created, Deleted, Linked, Restored, Updated};
-    let had_first = Suppress(FirstAssignment, "already had the first-assignment mail");
+    let had_first = Suppress(FirstAssignment, "already received the first-assignment mail");
     for (rule, what, user, mailed, expected) in [
-        ("scim is silent", user(Created, Scim), LIVES, NOTHING, vec![Suppress(Welcome, SILENT), Unpark]),
         (
-            "scim is silent, archived or not",
+            "SCIM sends no welcome",
+            user(Created, Scim),
+            LIVES,
+            NOTHING,
+            vec![Suppress(Welcome, SILENT), Unpark],
+        ),
+        (
+            "SCIM sends no welcome to an archived user either",
             user(Created, Scim),
             SLEEPS,
             NOTHING,
             vec![Suppress(Welcome, SILENT), Unpark],
         ),
-        ("manual is welcomed", user(Created, Manual), LIVES, NOTHING, vec![Send(Welcome), Unpark]),
+        ("a manual user is welcomed", user(Created, Manual), LIVES, NOTHING, vec![Send(Welcome), Unpark]),
         (
-            "manual is welcomed once",
+            "a manual user is welcomed once",
             user(Created, Manual),
             LIVES,
             WELCOMED,
-            vec![Suppress(Welcome, "already had the welcome mail"), Unpark],
+            vec![Suppress(Welcome, "already received the welcome mail"), Unpark],
         ),
         (
-            "the archived are not welcomed",
+            "an archived user is not welcomed",
             user(Created, Manual),
             SLEEPS,
             NOTHING,
             vec![Suppress(Welcome, ARCHIVED), Unpark],
         ),
         (
-            "the deleted are not welcomed",
+            "a deleted user is not welcomed",
             user(Created, Manual),
             None,
             NOTHING,
             vec![Suppress(Welcome, DELETED), Unpark],
         ),
-        ("an update needs no mail", user(Updated, Manual), LIVES, NOTHING, vec![]),
-        ("a link needs no mail", user(Linked, Manual), LIVES, NOTHING, vec![]),
+        ("an update sends no mail", user(Updated, Manual), LIVES, NOTHING, vec![]),
+        ("a link sends no mail", user(Linked, Manual), LIVES, NOTHING, vec![]),
         ("archiving cancels", user(Archived, Scim), SLEEPS, WELCOMED, vec![Cancel(WITHDRAWN)]),
-        ("late news of archiving does not cancel", user(Archived, Scim), LIVES, WELCOMED, vec![]),
-        ("archived, and deleted since", user(Archived, Scim), None, WELCOMED, vec![Cancel(DELETED)]),
+        ("a late archived event does not cancel", user(Archived, Scim), LIVES, WELCOMED, vec![]),
+        ("archived, then deleted", user(Archived, Scim), None, WELCOMED, vec![Cancel(DELETED)]),
         ("deleting cancels", user(Deleted, Scim), None, WELCOMED, vec![Cancel(DELETED)]),
-        ("restoring lets the waiting go on", user(Restored, Scim), LIVES, NOTHING, vec![Unpark]),
+        ("restoring unparks waiting events", user(Restored, Scim), LIVES, NOTHING, vec![Unpark]),
         ("the first assignment", assigned(), LIVES, NOTHING, vec![Assign, Send(FirstAssignment)]),
         (
-            "a welcome is no first assignment",
+            "a welcome does not count as a first-assignment mail",
             assigned(),
             LIVES,
             WELCOMED,
@@ -96,61 +102,73 @@ fn every_rule_holds() {
         ),
         ("the second assignment", assigned(), LIVES, ASSIGNED, vec![Assign, had_first]),
         (
-            "the archived get none, but the assignment stands",
+            "archived: no mail, but the assignment is saved",
             assigned(),
             SLEEPS,
             NOTHING,
             vec![Assign, Suppress(FirstAssignment, ARCHIVED)],
         ),
-        ("assigned to nobody known", assigned(), None, NOTHING, vec![Park]),
+        ("assigned to an unknown user", assigned(), None, NOTHING, vec![Park]),
         ("completed", completed(), LIVES, NOTHING, vec![Complete]),
-        ("completed by the archived", completed(), SLEEPS, NOTHING, vec![Complete]),
-        ("completed by nobody known", completed(), None, NOTHING, vec![Park]),
+        ("completed by an archived user", completed(), SLEEPS, NOTHING, vec![Complete]),
+        ("completed by an unknown user", completed(), None, NOTHING, vec![Park]),
     ] {
         assert_eq!(decide(&what, user.as_ref(), &mailed, Some(&Mail::default())), expected, "{rule}");
     }
 }
 
 #[test]
-fn the_tenant_chooses_what_is_mailed_after_the_first_assignment() {
+fn the_tenants_settings_decide_about_mail_after_the_first_assignment() {
     use AssignmentMail::{Digest, Every, First};
-    let had_first = Effect::Suppress(Kind::FirstAssignment, "already had the first-assignment mail");
+    let had_first = Effect::Suppress(Kind::FirstAssignment, "already received the first-assignment mail");
     let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let waiting = |waiting: &[(Kind, Uuid)]| Mailed { waiting: waiting.to_vec(), ..ASSIGNED };
     let first = waiting(&[(Kind::FirstAssignment, one)]);
     let both = waiting(&[(Kind::Digest, one), (Kind::Assignment, two)]);
     for (rule, chosen, user, mailed, expected) in [
-        ("first: no more after it", First, LIVES, ASSIGNED, had_first),
+        ("first: no later mail", First, LIVES, ASSIGNED, had_first),
         (
-            "first: in the mail that waits",
+            "first: added to the pending mail",
             First,
             LIVES,
             first.clone(),
             Effect::Gather(Kind::FirstAssignment, one),
         ),
-        ("first: a digest that waits is of another time", First, LIVES, both.clone(), had_first),
-        ("every: the first is the first", Every, LIVES, NOTHING, Effect::Send(Kind::FirstAssignment)),
         (
-            "every: in the first that waits",
+            "first: a pending digest from an earlier setting is not used",
+            First,
+            LIVES,
+            both.clone(),
+            had_first,
+        ),
+        ("every: the first assignment", Every, LIVES, NOTHING, Effect::Send(Kind::FirstAssignment)),
+        (
+            "every: added to the pending first mail",
             Every,
             LIVES,
             first.clone(),
             Effect::Gather(Kind::FirstAssignment, one),
         ),
         ("every: another mail", Every, LIVES, ASSIGNED, Effect::Send(Kind::Assignment)),
-        ("every: in the one that waits", Every, LIVES, both.clone(), Effect::Gather(Kind::Assignment, two)),
         (
-            "every: not to the archived",
+            "every: added to the pending mail",
+            Every,
+            LIVES,
+            both.clone(),
+            Effect::Gather(Kind::Assignment, two),
+        ),
+        (
+            "every: not to an archived user",
             Every,
             SLEEPS,
             both.clone(),
             Effect::Suppress(Kind::Assignment, ARCHIVED),
         ),
-        ("digest: the first is the first", Digest, LIVES, WELCOMED, Effect::Send(Kind::FirstAssignment)),
-        ("digest: one for the day", Digest, LIVES, ASSIGNED, Effect::Send(Kind::Digest)),
-        ("digest: in the one for the day", Digest, LIVES, both, Effect::Gather(Kind::Digest, one)),
+        ("digest: the first assignment", Digest, LIVES, WELCOMED, Effect::Send(Kind::FirstAssignment)),
+        ("digest: one a day", Digest, LIVES, ASSIGNED, Effect::Send(Kind::Digest)),
+        ("digest: added to the pending digest", Digest, LIVES, both, Effect::Gather(Kind::Digest, one)),
         (
-            "digest: the archived's waits in vain",
+            "digest: not to an archived user",
             Digest,
             SLEEPS,
             first,
@@ -167,7 +185,7 @@ fn the_tenant_chooses_what_is_mailed_after_the_first_assignment() {
 }
 
 #[test]
-fn who_wants_no_more_gets_the_first_alone() {
+fn an_unsubscribed_user_gets_only_the_first_assignment_mail() {
     let user = Some(User { archived: false, timezone: None, unsubscribed: true });
     let waiting = Mailed { waiting: vec![(Kind::Digest, Uuid::from_u128(1))], ..ASSIGNED };
     for (chosen, mailed, expected) in [
@@ -181,7 +199,7 @@ fn who_wants_no_more_gets_the_first_alone() {
 }
 
 #[test]
-fn nobody_is_welcomed_where_the_tenant_wants_none() {
+fn no_welcome_mail_if_the_tenant_has_switched_it_off() {
     let mail = Mail { welcome: Welcome::None, ..Mail::default() };
     for (origin, reason) in [(Origin::Manual, UNWELCOMED), (Origin::Scim, SILENT)] {
         let effects = decide(&user(UserEvent::Created, origin), LIVES.as_ref(), &NOTHING, Some(&mail));
@@ -190,38 +208,44 @@ fn nobody_is_welcomed_where_the_tenant_wants_none() {
 }
 
 #[test]
-fn a_first_mail_that_was_withdrawn_goes_out_when_the_person_comes_back() {
+fn a_withdrawn_first_mail_is_sent_when_the_user_is_restored() {
     use Effect::{Assign, Gather, Revive, Suppress, Unpark};
     let id = Uuid::from_u128(1);
     let withdrawn = |mailed: Mailed| Mailed { withdrawn: Some(id), ..mailed };
-    let had_first = Suppress(Kind::FirstAssignment, "already had the first-assignment mail");
+    let had_first = Suppress(Kind::FirstAssignment, "already received the first-assignment mail");
     let restored = || user(UserEvent::Restored, Origin::Scim);
     for (rule, what, user, mailed, expected) in [
-        ("they are back", restored(), LIVES, withdrawn(WELCOMED), vec![Revive(id), Unpark]),
-        ("they left again", restored(), SLEEPS, withdrawn(NOTHING), vec![Unpark]),
-        ("they had another first", restored(), LIVES, withdrawn(ASSIGNED), vec![Unpark]),
+        ("restored", restored(), LIVES, withdrawn(WELCOMED), vec![Revive(id), Unpark]),
+        ("archived again", restored(), SLEEPS, withdrawn(NOTHING), vec![Unpark]),
+        ("another first mail was sent", restored(), LIVES, withdrawn(ASSIGNED), vec![Unpark]),
         (
-            "told by an assignment that they are back",
+            "an assignment arrives before the restored event",
             assigned(),
             LIVES,
             withdrawn(NOTHING),
             vec![Assign, Revive(id), Gather(Kind::FirstAssignment, id)],
         ),
         (
-            "assigned while they are away",
+            "assigned while archived",
             assigned(),
             SLEEPS,
             withdrawn(NOTHING),
             vec![Assign, Suppress(Kind::FirstAssignment, ARCHIVED)],
         ),
-        ("another first came first", assigned(), LIVES, withdrawn(ASSIGNED), vec![Assign, had_first]),
+        (
+            "assigned after another first mail",
+            assigned(),
+            LIVES,
+            withdrawn(ASSIGNED),
+            vec![Assign, had_first],
+        ),
     ] {
         assert_eq!(decide(&what, user.as_ref(), &mailed, Some(&Mail::default())), expected, "{rule}");
     }
 }
 
 #[test]
-fn what_cannot_be_decided_yet_waits() {
+fn events_are_parked_if_the_settings_cannot_be_read() {
     for what in [assigned(), completed(), user(UserEvent::Created, Origin::Manual)] {
         assert_eq!(decide(&what, LIVES.as_ref(), &NOTHING, None), [Effect::Park]);
     }

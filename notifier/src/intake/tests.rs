@@ -1,4 +1,4 @@
-//! What the intake takes and what it refuses, and with which words.
+//! Which events are accepted, and the error messages for the rest.
 
 use serde_json::json;
 
@@ -24,9 +24,9 @@ fn user() -> Value {
 }
 
 #[test]
-fn events_of_both_kinds_are_taken() {
+fn user_and_content_events_are_accepted() {
     let incoming = from_value(content()).unwrap().unwrap();
-    assert_eq!(incoming.tenant, "acme", "tenants' names are in lower case");
+    assert_eq!(incoming.tenant, "acme", "tenant names are lower case");
     assert!(matches!(incoming.what, What::Content(ContentEvent::Assigned(_))));
     let incoming = read(user().to_string().as_bytes()).unwrap().unwrap();
     assert!(matches!(incoming.what, What::User(UserEvent::Created, _)));
@@ -35,7 +35,7 @@ fn events_of_both_kinds_are_taken() {
 }
 
 #[test]
-fn what_can_never_be_dealt_with_is_refused_with_its_reason() {
+fn invalid_events_are_rejected_with_a_reason() {
     let changed = |mut event: Value, pointer: &str, to: Value| {
         *event.pointer_mut(pointer).unwrap() = to;
         event
@@ -47,10 +47,10 @@ fn what_can_never_be_dealt_with_is_refused_with_its_reason() {
         (changed(content(), "/type", json!("")), "type must"),
         (changed(content(), "/type", Value::Null), "type is required"),
         (changed(user(), "/type", json!(["user.created"])), "type must be a string"),
-        (changed(user(), "/source", json!("/elsewhere")), "events of users come from"),
+        (changed(user(), "/source", json!("/elsewhere")), "source must be"),
         (changed(user(), "/specversion", json!("0.3")), "specversion must be"),
         (changed(user(), "/id", json!(" ")), "id must not be empty"),
-        (changed(user(), "/id", json!(7)), "the event is no CloudEvent"),
+        (changed(user(), "/id", json!(7)), "the event is not a valid CloudEvent"),
         (changed(user(), "/id", json!(long)), "id must have at most"),
         (changed(user(), "/requestid", json!(long)), "requestid must have at most"),
         (changed(user(), "/data/user/origin", json!("okta")), "data.user must have"),
@@ -79,7 +79,7 @@ fn what_can_never_be_dealt_with_is_refused_with_its_reason() {
 }
 
 #[test]
-fn what_is_not_for_the_notifier_is_ignored() {
+fn unknown_event_types_are_ignored() {
     for kind in [
         "user.promoted",
         "user.",
@@ -98,18 +98,18 @@ fn what_is_not_for_the_notifier_is_ignored() {
 }
 
 #[test]
-fn a_role_of_a_later_version_is_not_minded() {
+fn an_unknown_role_is_ignored() {
     let mut event = user();
     event["data"]["user"]["role"] = json!("curator");
     assert!(matches!(from_value(event), Ok(Some(_))));
 }
 
 #[test]
-fn bytes_that_are_no_json_are_refused() {
+fn invalid_json_is_rejected() {
     for body in
         [&b""[..], b"{", b"\xff\xfe", "[".repeat(100_000).as_bytes(), br#"{"id":"\ud800"}"#, b"{\"n\":1e999}"]
     {
         let complaint = read(body).unwrap_err();
-        assert!(complaint.starts_with("the message is no JSON"), "{complaint}");
+        assert!(complaint.starts_with("the message is not JSON"), "{complaint}");
     }
 }

@@ -1,4 +1,4 @@
-//! Signing mail (DKIM, RFC 6376), so that receivers know whose it is. Before it: [`super::message`].
+//! DKIM signatures (RFC 6376).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,8 +13,8 @@ use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPrivateKey};
 use rsa::pkcs8::{DecodePrivateKey, LineEnding};
 use rsa::traits::PublicKeyParts;
 
-/// What is signed. What a mail does not have is signed too: it cannot be added on the way. RFC 8058 §4 wants the last two.
-/// (`Content-Type` is not among them: lettre has it with the body, and would sign that there is none.)
+/// The signed headers. Absent ones are signed too, so that they cannot be added in transit. RFC 8058 §4 requires the
+/// last two. `Content-Type` is missing because lettre keeps it with the body and would sign it as absent.
 const HEADERS: [&str; 9] = [
     "From",
     "To",
@@ -26,10 +26,10 @@ const HEADERS: [&str; 9] = [
     "List-Unsubscribe",
     "List-Unsubscribe-Post",
 ];
-/// The shortest key that is of use (RFC 8301 §3.2), in bytes.
+/// The minimum key size (RFC 8301 §3.2), in bytes.
 const LEAST: usize = 128;
 
-/// Keys, and the names under which their public halves stand in the DNS.
+/// Signing keys by domain.
 #[derive(Debug)]
 pub struct Signer {
     own: String,
@@ -37,11 +37,12 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// A signer with the private RSA key in a file, for our own `domain`; its public half stands at `{selector}._domainkey.{domain}`.
-    /// Of a folder each file `{domain}.pem` is the key of that domain.
+    /// Loads a private RSA key from a file, for our own `domain`; the public key belongs at
+    /// `{selector}._domainkey.{domain}`. If the path is a folder, each file `{domain}.pem` in it is the key of that
+    /// domain.
     ///
     /// # Errors
-    /// Says what is wrong with which file, and repeats nothing of it.
+    /// Names the file and describes the problem, without any of its content.
     pub fn open(path: &Path, selector: &str, domain: &str) -> Result<Self, String> {
         let (own, mut keys) = (domain.to_ascii_lowercase(), BTreeMap::new());
         let unreadable = |e: std::io::Error| format!("cannot be read: {e}");
@@ -61,7 +62,7 @@ impl Signer {
         if keys.is_empty() { Err("has no file DOMAIN.pem".to_owned()) } else { Ok(Self { own, keys }) }
     }
 
-    /// Signs a mail for the domain of its sender, or else for our own. If there is no key of either it stays as it is.
+    /// Signs a mail with the key of the sender's domain, or with our own. Without either the mail stays unsigned.
     pub fn sign(&self, message: &mut Message, sender: &str) {
         let key = self.keys.get(&sender.to_ascii_lowercase());
         if let Some(key) = key.or_else(|| self.keys.get(&self.own)) {
@@ -73,13 +74,13 @@ impl Signer {
 fn key(pem: &str, selector: &str, domain: &str) -> Result<DkimConfig, String> {
     let key = RsaPrivateKey::from_pkcs8_pem(pem)
         .or_else(|_| RsaPrivateKey::from_pkcs1_pem(pem).map_err(|_| rsa::pkcs8::Error::KeyMalformed))
-        .map_err(|_| "is no private RSA key in PEM, as of openssl genrsa 2048".to_owned())?;
+        .map_err(|_| "is not a private RSA key in PEM (openssl genrsa 2048 makes one)".to_owned())?;
     if key.size() < LEAST {
-        return Err("is a key of less than 1024 bits, which receivers ignore".to_owned());
+        return Err("is a key of less than 1024 bits, which receivers reject".to_owned());
     }
-    let pkcs1 = key.to_pkcs1_pem(LineEnding::LF).map_err(|_| "is no key that can be used".to_owned())?;
+    let pkcs1 = key.to_pkcs1_pem(LineEnding::LF).map_err(|_| "is not a usable key".to_owned())?;
     let key = DkimSigningKey::new(&pkcs1, DkimSigningAlgorithm::Rsa)
-        .map_err(|_| "is no key that can be used".to_owned())?;
+        .map_err(|_| "is not a usable key".to_owned())?;
     Ok(DkimConfig::new(
         selector.to_owned(),
         domain.to_owned(),

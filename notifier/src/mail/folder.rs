@@ -1,4 +1,4 @@
-//! Mail as `.eml` files in a folder: complete when they appear, and a resend replaces its own file.
+//! Delivers mail as `.eml` files into a folder. Files are complete when they appear; a resend replaces its file.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-/// A folder for mail.
+/// A mail folder.
 #[derive(Debug, Clone)]
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// The folder of a `file:` URL; it is made where it is missing.
+    /// Opens the folder of a `file:` URL, and creates it if necessary.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// Describes the problem with the URL or the folder.
     pub fn open(url: &url::Url) -> Result<Self, String> {
         let path = url
             .to_file_path()
@@ -22,39 +22,39 @@ impl Folder {
         let folder = Self(path);
         fs::create_dir_all(&folder.0)
             .and_then(|()| folder.check())
-            .map_err(|e| format!("names a folder that cannot be written: {e}"))?;
+            .map_err(|e| format!("is a folder that cannot be written: {e}"))?;
         Ok(folder)
     }
 
-    /// Whether mail can be written.
+    /// Checks that mail can be written.
     ///
     /// # Errors
-    /// Why not.
+    /// The error if it cannot.
     pub fn check(&self) -> io::Result<()> {
         let probe = self.temporary();
         File::create_new(&probe).and_then(|_| fs::remove_file(&probe))
     }
 
-    /// Writes a whole file, or replaces it; it is on the disk when this returns.
+    /// Writes or replaces a file atomically, and syncs it to disk.
     ///
     /// # Errors
-    /// When the disk is full, the folder is gone and the like; then no file of that name was touched.
+    /// If the disk is full, the folder is missing, and so on; an existing file is then untouched.
     pub fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let temporary = self.temporary();
         let written =
             write_through(&temporary, content).and_then(|()| fs::rename(&temporary, self.0.join(name)));
         if written.is_err() {
-            // What is wrong with the folder is the better news than that this failed too.
+            // The first error is the one to report.
             let _ = fs::remove_file(&temporary);
         }
         written?;
-        // The name is on the disk only with its folder.
+        // The file name is durable only after the folder is synced.
         File::open(&self.0)?.sync_all()
     }
 
-    /// A name that nobody else uses and nobody takes for mail.
+    /// A unique name that is not taken for mail.
     fn temporary(&self) -> PathBuf {
-        let id: Uuid = shared::id::new();
+        let id: Uuid = platform::id::new();
         self.0.join(format!(".{id}.part"))
     }
 }
@@ -69,9 +69,9 @@ fn write_through(path: &Path, content: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// A folder of its own for a test; the system's temporary folder is cleaned by the system.
+    /// A folder for one test, in the system's temporary folder, which the system cleans up.
     fn folder() -> (Folder, PathBuf) {
-        let path = std::env::temp_dir().join(format!("rollcall-folder-{}", shared::id::new()));
+        let path = std::env::temp_dir().join(format!("rollcall-folder-{}", platform::id::new()));
         (Folder::open(&url::Url::from_directory_path(&path).unwrap()).unwrap(), path)
     }
 
@@ -85,18 +85,18 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_written_whole_and_replaced_by_its_resend() {
+    fn a_file_is_complete_and_a_resend_replaces_it() {
         let (folder, path) = folder();
         folder.write("1.eml", b"first").unwrap();
         folder.write("2.eml", b"second").unwrap();
         folder.write("1.eml", b"again").unwrap();
-        assert_eq!(names(&path), ["1.eml", "2.eml"], "and nothing beside it");
+        assert_eq!(names(&path), ["1.eml", "2.eml"], "no temporary files remain");
         assert_eq!(fs::read(path.join("1.eml")).unwrap(), b"again");
         fs::remove_dir_all(path).unwrap();
     }
 
     #[test]
-    fn a_folder_that_went_away_is_an_error_until_it_is_back() {
+    fn a_missing_folder_is_an_error_until_it_is_back() {
         let (folder, path) = folder();
         fs::remove_dir_all(&path).unwrap();
         assert!(folder.check().is_err() && folder.write("1.eml", b"x").is_err());
@@ -107,8 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_the_folders_place_is_told_at_once() {
-        let path = std::env::temp_dir().join(format!("rollcall-file-{}", shared::id::new()));
+    fn a_file_instead_of_a_folder_is_reported_at_start() {
+        let path = std::env::temp_dir().join(format!("rollcall-file-{}", platform::id::new()));
         fs::write(&path, b"").unwrap();
         let complaint = Folder::open(&url::Url::from_file_path(&path).unwrap()).unwrap_err();
         assert!(complaint.contains("cannot be written"), "{complaint}");

@@ -1,13 +1,13 @@
-//! A mail as it goes over the wire: addresses, headers, both bodies. Everything in it comes from the ledger's row, so that every
-//! attempt is the same mail. Before it: a claimed row; after it: [`super::transport`].
+//! Builds the MIME message of a mail: addresses, headers, both bodies. Everything comes from the ledger row, so that
+//! every attempt sends the same mail.
 
 use std::time::SystemTime;
 
+use domain::settings::{self, Settings};
+use domain::unsubscribe::Key;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use lettre::{Address, Message};
-use shared::settings::{self, Settings};
-use shared::unsubscribe::Key;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
@@ -19,84 +19,85 @@ use super::server::is_loopback;
 use crate::store::ledger::Context;
 use crate::store::queue::{Claim, Person};
 
-/// The longest name that is shown beside an address, in characters.
+/// The maximum length of a display name, in characters.
 const MAX_NAME: usize = 200;
 
-/// A mail, ready to be sent.
+/// A mail that is ready to be sent.
 #[derive(Debug, Clone)]
 pub struct Mail {
-    /// A file name for it, without personal data: the same for every attempt.
+    /// A file name without personal data, the same for every attempt.
     pub file_name: String,
     /// The message.
     pub message: Message,
 }
 
-/// Why a claimed row cannot be made into a mail.
+/// Why no mail can be built from a claimed row.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The person's address.
-    #[error("the address is no valid mail address")]
+    /// The user's address is invalid.
+    #[error("the address is not a valid mail address")]
     Address(#[source] lettre::address::AddressError),
-    /// An address that the tenant chose.
-    #[error("the tenant's sender or reply-to is no valid mail address")]
+    /// The tenant's sender or reply-to address is invalid.
+    #[error("the tenant's sender or reply-to is not a valid mail address")]
     Sender(#[source] lettre::address::AddressError),
-    /// The kind is of another version of this program.
-    #[error("the kind of mail is not known")]
+    /// The kind is unknown; another version of this program wrote it.
+    #[error("unknown kind of mail")]
     Kind,
-    /// The row's context is of another version of this program.
-    #[error("the ledger does not say what the mail is about")]
+    /// The context is invalid; another version of this program wrote it.
+    #[error("the context in the ledger row is invalid")]
     Context(#[source] serde_json::Error),
-    /// There are no words for it.
-    #[error("the mail could not be written")]
+    /// The templates could not be rendered.
+    #[error("the mail could not be rendered")]
     Words(#[from] templates::Error),
-    /// lettre refuses it.
-    #[error("the mail could not be put together")]
+    /// lettre rejects the message.
+    #[error("the message could not be built")]
     Message(#[from] lettre::error::Error),
 }
 
 impl Error {
-    /// Whether the row itself is wrong. All else can be mended: by another template or setting, or another version of this program.
+    /// Whether the row itself is invalid. Other errors can be fixed by a template, a setting, or another version of
+    /// this program.
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Address(_) | Self::Words(templates::Error::Incomplete))
     }
 
-    /// The reason that goes into the ledger.
+    /// The reason stored in the ledger.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Address(_) => "the address is no valid mail address",
-            Self::Sender(_) => "the tenant's sender or reply-to is no valid mail address",
-            Self::Kind => "the kind of mail is not known",
-            Self::Context(_) => "the ledger does not say what the mail is about",
-            Self::Words(templates::Error::Incomplete) => "the ledger does not say what was assigned",
-            Self::Words(templates::Error::Template(_)) => "the mail's template could not be filled",
-            Self::Message(_) => "the mail could not be put together",
+            Self::Address(_) => "the address is not a valid mail address",
+            Self::Sender(_) => "the tenant's sender or reply-to is not a valid mail address",
+            Self::Kind => "unknown kind of mail",
+            Self::Context(_) => "the context in the ledger row is invalid",
+            Self::Words(templates::Error::Incomplete) => "the ledger row lists no assignment",
+            Self::Words(templates::Error::Template(_)) => "the mail's template could not be rendered",
+            Self::Message(_) => "the message could not be built",
         }
     }
 }
 
-/// What a mail is made from, beside its kind.
+/// What a mail is built from, besides its kind.
 pub struct Draft<'a> {
-    /// The ledger's row.
+    /// The id of the ledger row.
     pub id: Uuid,
-    /// When it was to be sent: its Date.
+    /// The original due time, used as the Date header.
     pub dated_at: OffsetDateTime,
-    /// The tenant.
+    /// The tenant's id.
     pub tenant_id: Uuid,
-    /// The person, by SCIM id.
+    /// The user's SCIM id.
     pub user: Uuid,
     /// The tenant's name.
     pub tenant: &'a str,
-    /// What the tenant chose.
+    /// The tenant's mail settings.
     pub mail: &'a settings::Mail,
-    /// To whom it goes.
+    /// The recipient.
     pub person: &'a Person,
-    /// What it is about.
+    /// The content of the mail.
     pub said: &'a Context,
 }
 
-/// Writes mail: the same templates for all, and a sender for those who have none of their own.
+/// Builds mail from the templates and the default sender.
 #[derive(Debug)]
 pub struct Writer {
     from: Mailbox,
@@ -107,7 +108,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer of mail from this sender, about the learning platform at `learning_url`, unless a tenant chose others.
+    /// Creates a writer with the default sender and learning platform URL; tenants' settings take precedence.
     #[must_use]
     pub fn new(
         from: Mailbox,
@@ -119,7 +120,7 @@ impl Writer {
         Self { from, learning_url, templates, signer, unsubscribe }
     }
 
-    /// Writes the mail of a claimed row.
+    /// Builds the mail of a claimed row.
     ///
     /// # Errors
     /// See [`Error`].
@@ -140,7 +141,7 @@ impl Writer {
         self.compose(kind, &draft)
     }
 
-    /// Writes a mail.
+    /// Builds a mail.
     ///
     /// # Errors
     /// See [`Error`].
@@ -160,11 +161,11 @@ impl Writer {
             items: &said.items(),
             unsubscribe_url: unsubscribe_url.as_deref(),
         })?;
-        // RFC 3834 §5: so that no auto-responder answers.
+        // RFC 3834 §5: prevents automatic responses.
         let automatic = raw("Auto-Submitted", "auto-generated");
         let language = raw("Content-Language", words.locale.as_str());
         let parts = MultiPart::alternative()
-            // lettre's own would be another one for every attempt.
+            // lettre's default boundary differs between attempts.
             .boundary(format!("=_{}", id.simple()))
             .singlepart(SinglePart::plain(words.text))
             .singlepart(SinglePart::html(words.html));
@@ -175,7 +176,7 @@ impl Writer {
             .to(Mailbox::new(display_name(person), to))
             .subject(words.subject)
             .date(SystemTime::from(dated_at))
-            // Of our own domain, whatever sender a tenant may choose between two attempts.
+            // Always our own domain, because a tenant may change its sender between two attempts.
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
             .raw_header(automatic)
             .raw_header(language);
@@ -195,13 +196,13 @@ impl Writer {
         Ok(Mail { file_name: file_name(id, kind, dated_at), message })
     }
 
-    /// Where the person can stop this kind of mail: all after the first.
+    /// The unsubscribe link, for optional kinds of mail.
     fn unsubscribe_url(&self, kind: Kind, draft: &Draft<'_>) -> Option<String> {
         let (key, base) = self.unsubscribe.as_ref()?;
         kind.is_optional().then(|| key.link(base, draft.tenant_id, draft.user))
     }
 
-    /// The tenant's sender; its name alone is that of its brand, or our own.
+    /// The tenant's sender; without one, our own address with the brand's name if there is one.
     fn sender(&self, mail: &settings::Mail) -> Result<Mailbox, Error> {
         match mail.mail_sender.parts() {
             Some((name, address)) => mailbox(name.or(mail.brand_name.get()), address),
@@ -214,7 +215,8 @@ impl Writer {
     }
 }
 
-/// The address of a person: a domain that is not in ASCII is written as the DNS has it (IDNA), which every mail server takes.
+/// Parses a recipient's address. An internationalized domain is converted to ASCII (IDNA), which every mail server
+/// accepts.
 fn recipient(email: &str) -> Result<Address, lettre::address::AddressError> {
     let email = email.trim();
     let ascii =
@@ -225,7 +227,7 @@ fn recipient(email: &str) -> Result<Address, lettre::address::AddressError> {
     ascii.as_deref().unwrap_or(email).parse()
 }
 
-/// RFC 8058 §3.1 wants `https`; what stays on one machine needs none.
+/// RFC 8058 §3.1 requires `https`; loopback URLs are exempt.
 fn can_be_one_click(url: &str) -> bool {
     url::Url::parse(url).is_ok_and(|url| url.scheme() == "https" || is_loopback(&url))
 }
@@ -249,7 +251,7 @@ fn display_name(person: &Person) -> Option<String> {
 
 fn file_name(id: Uuid, kind: Kind, dated_at: OffsetDateTime) -> String {
     let format = format_description!("[year][month][day]T[hour][minute][second]Z");
-    // The ledger's own times are all within the calendar.
+    // Times in the ledger are within the calendar.
     let at =
         dated_at.checked_to_offset(UtcOffset::UTC).and_then(|at| at.format(format).ok()).unwrap_or_default();
     format!("{at}-{}-{id}.eml", kind.as_str())

@@ -1,6 +1,7 @@
-//! The mail itself: how it looks on the wire ([`message`]), where it goes ([`transport`]). What it says is `wording`'s.
+//! Building mail ([`message`]) and sending it ([`transport`]). Its content comes from the crate `wording`.
 
 pub mod dkim;
+pub mod failure;
 pub mod folder;
 pub mod message;
 pub mod server;

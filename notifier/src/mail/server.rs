@@ -1,4 +1,4 @@
-//! A mail server, as its URL names it, and the connections to it that wait to be used again. Before it: [`super::smtp`].
+//! A mail server, configured by a URL, and a pool of idle connections to it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,18 +8,18 @@ use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 
-/// How long connecting may take.
+/// The timeout for connecting.
 const CONNECT: Duration = Duration::from_secs(15);
-/// How long a connection waits to be used again.
+/// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
-/// The most connections that wait.
+/// The maximum number of idle connections.
 const MOST: usize = 8;
-/// How long taking leave may take.
+/// The timeout for QUIT.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// Mail submission over TLS (RFC 8314), mail submission (RFC 6409), SMTP.
+/// The default ports: submission over TLS (RFC 8314), submission (RFC 6409), SMTP.
 const PORTS: (u16, u16, u16) = (465, 587, 25);
 
-/// A mail server.
+/// An SMTP transport.
 pub struct Server {
     host: String,
     port: u16,
@@ -29,10 +29,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// The server of a URL.
+    /// Parses the server's URL.
     ///
     /// # Errors
-    /// Says what is wrong with the URL, and repeats nothing of it.
+    /// Describes the problem with the URL, without quoting it.
     pub fn of(url: &url::Url) -> Result<Self, String> {
         let wrong =
             || "must be like smtp://user:password@host:587?tls=required or smtps://host:465".to_owned();
@@ -84,30 +84,30 @@ impl Server {
 /// Whether a URL names this machine.
 #[must_use]
 pub fn is_loopback(url: &url::Url) -> bool {
-    // A scheme that the standard does not know has its IPv4 addresses as domains.
+    // For schemes that the URL standard does not know, IPv4 addresses are parsed as domains.
     url.host_str().is_some_and(|host| {
         let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
         host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     })
 }
 
-/// Connections to a server.
+/// A pool of connections to a server.
 pub struct Connections {
     server: Server,
     idle: Mutex<Vec<(Instant, AsyncSmtpConnection)>>,
 }
 
 impl Connections {
-    /// None yet.
+    /// Creates an empty pool.
     #[must_use]
     pub fn new(server: Server) -> Self {
         Self { server, idle: Mutex::default() }
     }
 
-    /// One that waited and still stands, or a new one.
+    /// Returns an idle connection that still works, or opens a new one.
     ///
     /// # Errors
-    /// When none can be made.
+    /// If no connection can be opened.
     pub async fn get(&self) -> Result<AsyncSmtpConnection, Error> {
         loop {
             let Some((since, mut connection)) = self.idle().pop() else { return self.server.connect().await };
@@ -118,7 +118,7 @@ impl Connections {
         }
     }
 
-    /// Keeps one, after a mail that was taken, to be used again.
+    /// Returns a connection to the pool after a mail was accepted.
     pub fn put_back(&self, connection: AsyncSmtpConnection) {
         let mut idle = self.idle();
         if idle.len() < MOST {
@@ -129,10 +129,10 @@ impl Connections {
         }
     }
 
-    /// Takes leave of one, for which nobody waits.
+    /// Closes a connection in the background.
     pub fn close(mut connection: AsyncSmtpConnection) {
         tokio::spawn(async move {
-            // A server that is gone does not hear it.
+            // If the server is gone, the QUIT does not matter.
             let _ = tokio::time::timeout(GOODBYE, connection.abort()).await;
         });
     }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_refused_without_being_repeated() {
+    fn invalid_urls_are_rejected_and_not_quoted() {
         for url in [
             "smtp://me:secret@mail.example:587?tls=maybe",
             "http://me:secret@mail.example",
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_says_where_the_server_is_and_how_it_is_spoken_to() {
+    fn a_url_selects_port_credentials_and_client_name() {
         for (url, port, logs_in) in [
             ("smtp://mail.example", 25, false),
             ("smtp://mail.example:2525", 2525, false),

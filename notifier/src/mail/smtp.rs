@@ -1,7 +1,7 @@
-//! Mail by SMTP: connections that are used again, a bounded time for each mail, and what the way that a conversation ends means.
+//! Sends mail by SMTP, with pooled connections and a timeout for each mail, and classifies failures.
 //!
-//! The conversation is held here, command by command, because what matters is where it broke off: before the final dot the
-//! server cannot have taken the mail, after it nobody knows.
+//! The SMTP dialogue is implemented here, command by command, because it matters where it broke off: before the final
+//! dot the server cannot have accepted the mail, after it the outcome is unknown.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,41 +13,41 @@ use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{Extension, MailParameter};
 use lettre::{Address, Message};
 
+use super::failure::Failure;
 use super::server::{Connections, Server};
-use super::transport::Failure;
 
-/// Replies that are about the server or our account there, not about the mail: RFC 5321 §4.2.3 (500 to 504),
-/// RFC 4954 §6 (530 and up).
+/// Reply codes that are about the server or our account, not about the mail: RFC 5321 §4.2.3 (500 to 504), RFC 4954 §6
+/// (530 and up).
 const NOT_THE_MAIL: [u16; 9] = [500, 501, 502, 503, 504, 530, 534, 535, 538];
 
-/// A mail server.
+/// An SMTP transport.
 pub struct Smtp {
     connections: Connections,
     timeout: Duration,
 }
 
-/// Where a conversation broke off.
+/// Where an SMTP dialogue failed.
 enum Broken {
-    /// Before the mail was spoken of: while connecting, greeting, logging in.
+    /// Before the mail transaction: connecting, greeting, authentication.
     Greeting(Error),
-    /// With an answer to our sender's address.
+    /// Reply to MAIL FROM.
     Sender(Error),
-    /// With an answer to the recipient's address.
+    /// Reply to RCPT TO.
     Recipient(Error),
-    /// With an answer to the mail itself.
+    /// Reply to DATA or to the message.
     Mail(Error),
-    /// After the final dot, without an answer.
+    /// No reply after the final dot.
     Dot,
-    /// The server cannot take addresses beyond ASCII (RFC 6531).
+    /// An address is not ASCII, and the server does not support SMTPUTF8 (RFC 6531).
     Address,
 }
 
 impl Smtp {
-    /// The mail server of this URL; each mail takes at most `timeout`, from connecting to the server's answer to the final
-    /// dot. It is not connected to yet.
+    /// Creates a transport for the mail server of this URL; does not connect yet. `timeout` applies to each mail, from
+    /// connecting to the reply to the final dot.
     ///
     /// # Errors
-    /// Says what is wrong with the URL, and repeats nothing of it.
+    /// Describes the problem with the URL, without quoting it.
     pub fn new(url: &url::Url, timeout: Duration) -> Result<Self, String> {
         Ok(Self { connections: Connections::new(Server::of(url)?), timeout })
     }
@@ -62,7 +62,8 @@ impl Smtp {
         match tokio::time::timeout(self.timeout, self.converse(envelope, &bytes, &dotted)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(broken)) => Err(failure(&broken)),
-            // The connection went with the conversation: nobody takes the answers to this mail for those to theirs.
+            // The connection was dropped with the future, so a late reply cannot be taken for the reply to another
+            // mail.
             Err(_) if dotted.load(Ordering::Relaxed) => {
                 Err(Failure::Unknown("the mail server did not answer in time"))
             }
@@ -116,44 +117,45 @@ fn failure(broken: &Broken) -> Failure {
     let (error, is_final): (_, fn(u16, &str) -> bool) = match broken {
         Broken::Dot => return Failure::Unknown("the connection broke after the final dot"),
         Broken::Address => {
-            let why = "the address is not in ASCII, which the mail server does not take (SMTPUTF8)";
+            let why = "the address is not ASCII, and the mail server does not support SMTPUTF8";
             return Failure::Refused(why.to_owned());
         }
         Broken::Greeting(error) => (error, |_, _| false),
-        // The same for everybody, and the operator's to mend.
+        // The sender is the same for all mail, and the operator must fix it.
         Broken::Sender(error) => (error, |_, _| false),
         Broken::Recipient(error) => (error, is_about_the_recipient),
         Broken::Mail(error) => (error, is_about_the_mail),
     };
-    // lettre's own words for a reply hold the reply, and that holds the address.
+    // lettre's error text contains the reply, which contains the address.
     match error.status().map(u16::from) {
         Some(code) if error.is_permanent() && is_final(code, &error.to_string()) => {
-            Failure::Refused(format!("the mail server refused it for good ({code})"))
+            Failure::Refused(format!("the mail server rejected it permanently ({code})"))
         }
         Some(code) if matches!(broken, Broken::Sender(_)) => {
-            Failure::Again(format!("the mail server answered {code} to the sender's address"))
+            Failure::Again(format!("the mail server replied {code} to the sender's address"))
         }
-        Some(code) => Failure::Again(format!("the mail server answered {code}")),
+        Some(code) => Failure::Again(format!("the mail server replied {code}")),
         None if error.is_tls() => Failure::Again("the TLS handshake with the mail server failed".to_owned()),
         None if error.is_client() => Failure::Again(
-            "the mail server lacks what the URL asks for (STARTTLS, a way to log in)".to_owned(),
+            "the mail server does not support what the URL requires (STARTTLS, authentication)".to_owned(),
         ),
         None if error.is_timeout() => Failure::Again("the mail server did not answer in time".to_owned()),
         None if error.is_response() => {
-            Failure::Again("the mail server hung up, or does not speak SMTP".to_owned())
+            Failure::Again("the mail server closed the connection, or does not speak SMTP".to_owned())
         }
-        None => Failure::Again("the mail server cannot be reached".to_owned()),
+        None => Failure::Again("the mail server is unreachable".to_owned()),
     }
 }
 
-/// Whether a reply of the 5xx kind means that this mail will never be taken. Policies (RFC 3463's X.7.x: no relaying,
-/// a sender that is not allowed) are the operator's to mend, and the mail is still there when they are.
+/// Whether a 5xx reply means that this mail will never be accepted. Policy errors (RFC 3463, X.7.x: relaying denied,
+/// sender not allowed) are for the operator to fix; the mail is retried until then.
 fn is_about_the_mail(code: u16, words: &str) -> bool {
     !NOT_THE_MAIL.contains(&code) && !words.contains(": 5.7.")
 }
 
-/// Whether a reply of the 5xx kind means that this address will never be taken. To an address 501 and 504 speak of the address, and so
-/// do the codes X.1.x of RFC 3463, but for those about the sender. (Postfix says what it thinks of us only there.)
+/// Whether a 5xx reply means that this address will never be accepted. In reply to RCPT TO, 501 and 504 are about the
+/// address, as are RFC 3463's X.1.x, except those about the sender. Postfix rejects the sender and the HELO name only
+/// in reply to RCPT TO.
 fn is_about_the_recipient(code: u16, words: &str) -> bool {
     let of_the_sender = [": 5.1.7", ": 5.1.8", "Helo command rejected", "Sender address rejected"];
     let of_the_sender = of_the_sender.iter().any(|sign| words.contains(sign));
@@ -166,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_about_the_mail_is_refused_for_good() {
+    fn only_replies_about_the_mail_are_permanent() {
         for (code, words, mail, recipient) in [
             (550, "permanent error (550): 5.1.1 no such user", true, true),
             (550, "permanent error (550): no such user", true, true),

@@ -1,27 +1,16 @@
-//! Where mail goes: into a folder or to a mail server, chosen by one URL. Before it: [`super::message`]; after it: the
-//! sender settles the ledger's row.
+//! Where mail is sent: a folder or a mail server, selected by a URL.
 
 use std::time::Duration;
 
+use super::failure::Failure;
 use super::folder::Folder;
 use super::message::Mail;
 use super::smtp::Smtp;
 
-/// The schemes of URLs that [`Transport::open`] takes.
+/// The URL schemes that [`Transport::open`] accepts.
 pub const SCHEMES: [&str; 3] = ["file", "smtp", "smtps"];
 
-/// Why a mail was not sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// It will never be taken. Says why, without personal data.
-    Refused(String),
-    /// It may be taken later. Says why not now, without personal data.
-    Again(String),
-    /// Nobody knows whether it was sent: there was no last word from the server. Says why.
-    Unknown(&'static str),
-}
-
-/// Where mail goes.
+/// Where mail is sent.
 pub enum Transport {
     /// `.eml` files.
     Folder(Folder),
@@ -30,12 +19,13 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// The transport of a URL; a mail server is given `timeout` for each mail. One that is away is no error.
+    /// Opens the transport of a URL; `timeout` is for each mail to a mail server. An unreachable server is not an error
+    /// here.
     ///
     /// # Errors
-    /// Says what is wrong with the URL or the folder, and repeats no secret.
+    /// Describes the problem with the URL or the folder, without secrets.
     pub fn open(url: &str, timeout: Duration) -> Result<Self, String> {
-        let parsed = url::Url::parse(url).map_err(|_| "is no URL".to_owned())?;
+        let parsed = url::Url::parse(url).map_err(|_| "is not a URL".to_owned())?;
         match parsed.scheme() {
             "file" => Folder::open(&parsed).map(Self::Folder),
             _ => Smtp::new(&parsed, timeout).map(|smtp| Self::Smtp(Box::new(smtp))),
@@ -58,7 +48,7 @@ impl Transport {
                     Ok(Err(error)) => {
                         Err(Failure::Again(format!("the mail folder cannot be written: {error}")))
                     }
-                    Err(_) => Err(Failure::Unknown("writing it was broken off")),
+                    Err(_) => Err(Failure::Unknown("writing the file was interrupted")),
                 }
             }
         }

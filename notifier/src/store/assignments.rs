@@ -1,15 +1,16 @@
-//! `assignments`: what was assigned to whom. Events may come twice, late, and a completion before its assignment:
-//! of several assignments of one id the latest stands, of several completions too (of one time the one that came last: the score
-//! may come after), and neither touches the other.
+//! `assignments`: which content is assigned to which user. Events may be duplicated, late, or out of order, a
+//! completion before its assignment. Of several assignments with one id the latest wins; likewise of several
+//! completions (at equal times the one received last, because the score may follow later). Neither overwrites the
+//! columns of the other.
 
 use std::collections::HashSet;
 
+use database::schema::assignments;
+use database::{Error, Rows};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use domain::event::{Assigned, Completed};
 use serde::Serialize;
-use shared::event::{Assigned, Completed};
-use shared::postgres::schema::assignments;
-use shared::postgres::{Error, Rows};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -33,7 +34,7 @@ const COMPLETED: &str = "insert into assignments (tenant_id, id, user_id, comple
   where assignments.completed_at is null or assignments.completed_at < excluded.completed_at
     or assignments.completed_at = excluded.completed_at and (assignments.grade_pending or not excluded.grade_pending)";
 
-/// A row of `assignments`, as far as an assignment knows it.
+/// The columns of `assignments` that an assignment sets.
 #[derive(Debug, Serialize)]
 pub struct AssignedRow<'a> {
     tenant_id: Uuid,
@@ -50,7 +51,7 @@ pub struct AssignedRow<'a> {
 }
 
 impl<'a> AssignedRow<'a> {
-    /// The row of an event.
+    /// The row for an event.
     #[must_use]
     pub fn new(tenant_id: Uuid, assigned: &'a Assigned) -> Self {
         Self {
@@ -67,7 +68,7 @@ impl<'a> AssignedRow<'a> {
     }
 }
 
-/// A row of `assignments`, as far as a completion knows it.
+/// The columns of `assignments` that a completion sets.
 #[derive(Debug, Serialize)]
 pub struct CompletedRow<'a> {
     tenant_id: Uuid,
@@ -80,7 +81,7 @@ pub struct CompletedRow<'a> {
 }
 
 impl<'a> CompletedRow<'a> {
-    /// The row of an event.
+    /// The row for an event.
     #[must_use]
     pub fn new(tenant_id: Uuid, completed: &'a Completed) -> Self {
         Self {

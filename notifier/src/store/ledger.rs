@@ -1,16 +1,16 @@
-//! `notifications` as the ledger of decisions: what is to be sent, what is not, and why. What the sender does with
-//! it stands in [`super::queue`].
+//! `notifications` as the ledger of decisions: which mail is sent, which is suppressed, and why. [`super::queue`] is
+//! the sender's side of the table.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use database::schema::notifications;
+use database::{Error, Rows};
 use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use domain::event::{ContentEvent, ContentKind};
 use serde::{Deserialize, Serialize};
-use shared::event::{ContentEvent, ContentKind};
-use shared::postgres::schema::notifications;
-use shared::postgres::{Error, Rows};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use wording::{Item, Kind};
@@ -18,9 +18,9 @@ use wording::{Item, Kind};
 use crate::decide::WITHDRAWN;
 use crate::intake::{Incoming, What};
 
-/// Due times are Postgres' own, so that the clocks of several notifiers have no say in whose turn it is. The same event,
-/// come again after `received_events` forgot it, changes nothing; a second mail of the kind violates `notifications_once` or
-/// `notifications_waiting`.
+/// Due times are computed by Postgres, so that clock differences between notifiers do not matter. An event that is
+/// redelivered after `received_events` forgot it changes nothing. A second mail of the same kind violates
+/// `notifications_once` or `notifications_waiting`.
 const INSERT: &str = "insert into notifications
   (id, tenant_id, user_id, kind, state, reason, event_source, event_id, context, decided_at, due_at, dated_at)
   select id, tenant_id, user_id, kind, state, reason, event_source, event_id, context, decided_at,
@@ -30,36 +30,36 @@ const INSERT: &str = "insert into notifications
 
 const GATHER: &str = "update notifications n set context = input.context from input where n.id = input.id";
 
-/// A mail that was withdrawn before anybody can have got it is to be sent after all, and can say more until then.
+/// Makes a withdrawn mail pending again if it cannot have reached the user.
 const REVIVE: &str =
     "update notifications set state = 'pending', reason = null, attempts = 0, give_up_at = null,
     due_at = now() + $2 * interval '1 second', dated_at = now() + $2 * interval '1 second'
   where id = $1 and state = 'suppressed' and reason = $3 and sent_at is null and not in_doubt";
 
-/// What went out before stays sent, and is not sent again.
+/// Mail that was sent before keeps the state `sent`.
 const CANCEL: &str = "update notifications set
     state = case when sent_at is null then 'suppressed' else 'sent' end,
     reason = case when sent_at is null then $3 end
   where tenant_id = $1 and user_id = any($2) and state = 'pending'
   returning id, user_id, kind";
 
-/// What a mail says beside the person's name, and what its log lines say.
+/// The content of a mail, and the fields for its log lines.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Context {
-    /// The request behind the event.
+    /// The id of the request that caused the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// What was assigned.
+    /// The first assignment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned: Option<Item>,
-    /// What else was assigned. (Beside the first, because an older notifier knows only that.)
+    /// Further assignments. They are separate because earlier versions only read the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub more: Vec<Item>,
 }
 
 impl Context {
-    /// Of an event.
+    /// The context of an event.
     #[must_use]
     pub fn of(incoming: &Incoming) -> Self {
         let assigned = match &incoming.what {
@@ -75,7 +75,7 @@ impl Context {
         Self { request_id: incoming.event.requestid.clone(), assigned, more: Vec::new() }
     }
 
-    /// Says this too, in the place of what it said of the same assignment.
+    /// Adds an assignment, or replaces an earlier version of the same one.
     pub fn gather(&mut self, item: Item) {
         let id = item.assignment.clone();
         let mut said = self.assigned.iter_mut().chain(&mut self.more);
@@ -88,12 +88,12 @@ impl Context {
         }
     }
 
-    /// The ids of the assignments that it is about.
+    /// The ids of the assignments.
     pub fn assignments(&self) -> impl Iterator<Item = String> {
         self.items().into_iter().filter_map(|item| item.assignment)
     }
 
-    /// Leaves these assignments out; says whether there were any.
+    /// Removes the matching assignments. Returns whether there were any.
     pub fn leave_out(&mut self, left_out: impl Fn(&str) -> bool) -> bool {
         let mut items = self.items();
         let before = items.len();
@@ -104,17 +104,17 @@ impl Context {
         left < before
     }
 
-    /// All that was assigned.
+    /// All assignments.
     #[must_use]
     pub fn items(&self) -> Vec<Item> {
         self.assigned.iter().chain(&self.more).cloned().collect()
     }
 }
 
-/// A decision, as it is stored.
+/// A decision, as a row.
 #[derive(Debug, Serialize)]
 pub struct Row<'a> {
-    /// Also the mail's Message-ID.
+    /// The row's id, also used in the Message-ID.
     pub id: Uuid,
     tenant_id: Uuid,
     user_id: Uuid,
@@ -130,17 +130,17 @@ pub struct Row<'a> {
     due_at: OffsetDateTime,
 }
 
-/// What a decision says of a mail.
+/// Whether to send a mail.
 #[derive(Clone, Copy, Debug)]
 pub enum Verdict {
-    /// It is to be sent, at this time by the notifier's clock.
+    /// Send it at this time, by the notifier's clock.
     Send(OffsetDateTime),
-    /// It is not to be sent, for this reason.
+    /// Suppress it, for this reason.
     Suppress(&'static str),
 }
 
 impl<'a> Row<'a> {
-    /// A decision.
+    /// The row for a decision.
     #[must_use]
     pub fn new(
         tenant_id: Uuid,
@@ -154,7 +154,7 @@ impl<'a> Row<'a> {
             Verdict::Suppress(reason) => ("suppressed", Some(reason), at),
         };
         Self {
-            id: shared::id::new(),
+            id: platform::id::new(),
             tenant_id,
             user_id: incoming.user(),
             kind: kind.as_str(),
@@ -168,7 +168,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Lets the mail say more.
+    /// Adds an assignment to the mail.
     pub fn gather(&mut self, item: Item) {
         self.context.gather(item);
     }
@@ -177,19 +177,19 @@ impl<'a> Row<'a> {
 /// Saves decisions.
 ///
 /// # Errors
-/// [`Error::Taken`] when somebody else has decided to send the same person the same kind of mail meanwhile.
+/// [`Error::Taken`] if another notifier has decided to send the same kind of mail to the same user.
 pub async fn insert(connection: &mut AsyncPgConnection, rows: &[Row<'_>]) -> Result<(), Error> {
     Rows::new("notifications", rows, INSERT)?.execute(connection).await?;
     Ok(())
 }
 
-/// What mails that wait are to say more.
+/// Assignments to add to pending mails, by mail id.
 pub type Gathered = BTreeMap<Uuid, Vec<Item>>;
 
-/// Lets mails that wait say more.
+/// Adds assignments to pending mails.
 ///
 /// # Errors
-/// [`Error::Contention`] when one of them does not wait any more, [`Error::Refused`] when what one says cannot be read.
+/// [`Error::Contention`] if one of the mails is not pending any more, [`Error::Refused`] if its context is invalid.
 pub async fn gather(connection: &mut AsyncPgConnection, gathered: &Gathered) -> Result<(), Error> {
     #[derive(Serialize)]
     struct Row {
@@ -199,19 +199,18 @@ pub async fn gather(connection: &mut AsyncPgConnection, gathered: &Gathered) -> 
     let waiting = notifications::table
         .filter(notifications::id.eq_any(gathered.keys()))
         .filter(notifications::state.eq("pending").and(notifications::attempts.eq(0)))
-        // Rows are locked in one order everywhere, so that batches do not deadlock.
+        // Rows are always locked in the same order, so that batches do not deadlock.
         .order(notifications::id)
         .select((notifications::id, notifications::context))
         .for_update();
     let waiting: Vec<(Uuid, serde_json::Value)> = waiting.load(connection).await?;
     if waiting.len() < gathered.len() {
-        return Err(Error::Contention("a mail went out before it could say more"));
+        return Err(Error::Contention("a mail was claimed before an assignment could be added"));
     }
     let mut rows = Vec::new();
     for (id, context) in waiting {
-        let mut context: Context = serde_json::from_value(context).map_err(|_| {
-            Error::Refused("what a mail in the ledger says has another shape than expected".to_owned())
-        })?;
+        let mut context: Context = serde_json::from_value(context)
+            .map_err(|_| Error::Refused("the context of a mail in the ledger is invalid".to_owned()))?;
         gathered.get(&id).into_iter().flatten().for_each(|item| context.gather(item.clone()));
         rows.push(Row { id, context });
     }
@@ -219,12 +218,12 @@ pub async fn gather(connection: &mut AsyncPgConnection, gathered: &Gathered) -> 
     Ok(())
 }
 
-/// Has mails sent after all that were withdrawn when their person was archived, after this pause.
+/// Makes withdrawn mails pending again, due after `pause`.
 ///
 /// # Errors
-/// [`Error::Contention`] when one of them is not withdrawn any more.
+/// [`Error::Contention`] if one of them is not withdrawn any more.
 pub async fn revive(connection: &mut AsyncPgConnection, ids: &[Uuid], pause: Duration) -> Result<(), Error> {
-    // In one order, so that two notifiers do not wait for each other.
+    // Always in the same order, so that two notifiers do not deadlock.
     let mut ids = ids.to_vec();
     ids.sort_unstable();
     for id in ids {
@@ -233,19 +232,19 @@ pub async fn revive(connection: &mut AsyncPgConnection, ids: &[Uuid], pause: Dur
             .bind::<sql_types::Double, _>(pause.as_secs_f64())
             .bind::<sql_types::Text, _>(WITHDRAWN);
         if revive.execute(connection).await? == 0 {
-            return Err(Error::Contention("a mail that was withdrawn was decided about meanwhile"));
+            return Err(Error::Contention("a withdrawn mail was changed concurrently"));
         }
     }
     Ok(())
 }
 
-/// A mail that was pending and is not sent any more.
+/// A pending mail that was cancelled.
 #[derive(Debug, PartialEq, Eq, QueryableByName)]
 pub struct Cancelled {
     /// The row's id.
     #[diesel(sql_type = sql_types::Uuid)]
     pub id: Uuid,
-    /// To whom it would have gone.
+    /// The recipient's id.
     #[diesel(sql_type = sql_types::Uuid, column_name = user_id)]
     pub user: Uuid,
     /// Its kind.
@@ -253,7 +252,7 @@ pub struct Cancelled {
     pub kind: String,
 }
 
-/// Suppresses what is pending for these users of a tenant.
+/// Suppresses the pending mail of these users of a tenant.
 ///
 /// # Errors
 /// See [`Error`].
@@ -289,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_assigned_again_is_said_once_and_in_its_place() {
+    fn a_repeated_assignment_replaces_the_earlier_one() {
         let mut said = Context::default();
         for (id, title) in
             [(Some("a"), "A"), (Some("b"), "B"), (None, "old"), (Some("a"), "A, later"), (None, "old")]
@@ -300,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_leaves_the_others_in_their_order() {
+    fn removing_assignments_keeps_the_order_of_the_rest() {
         let mut said = Context::default();
         for id in ["a", "b", "c"] {
             said.gather(item(Some(id), id));

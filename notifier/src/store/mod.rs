@@ -1,4 +1,4 @@
-//! The notifier's tables, a file each, and what it reads of the roster.
+//! The notifier's tables, one module each, and its queries on tenants and users.
 
 pub mod assignments;
 pub mod ledger;

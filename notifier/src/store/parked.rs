@@ -1,11 +1,11 @@
-//! `parked_events`: events for users whom their tenant does not have yet.
+//! `parked_events`: events for users that are not known yet.
 
+use database::schema::parked_events as parked;
+use database::{Error, Rows};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use serde_json::Value;
-use shared::postgres::schema::parked_events as parked;
-use shared::postgres::{Error, Rows};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -18,39 +18,39 @@ const UPSERT: &str = "insert into parked_events (tenant_id, source, id, user_id,
 const WAKE: &str = "update parked_events p set due_at = now() from input
   where p.tenant_id = input.tenant_id and p.user_id = input.user_id";
 
-/// A row of `parked_events`; its columns are described in the database.
+/// A row of `parked_events`; the columns are documented in the database.
 #[derive(Debug, Clone, Serialize, Queryable, Selectable)]
 #[diesel(table_name = parked, check_for_backend(diesel::pg::Pg))]
 pub struct Row {
-    /// Whose event.
+    /// The tenant's id.
     pub tenant_id: Uuid,
-    /// With `id`: what makes the event one within its tenant.
+    /// The event's source; with the tenant and `id` the deduplication key.
     pub source: String,
     /// See `source`.
     pub id: String,
-    /// For whom it waits.
+    /// The user that the event waits for.
     pub user_id: Uuid,
-    /// The event as it came.
+    /// The event as received.
     pub event: Value,
-    /// How often it was tried since it was parked.
+    /// The number of attempts since it was parked.
     pub attempts: i32,
     /// When it was parked.
     #[serde(with = "time::serde::rfc3339")]
     pub parked_at: OffsetDateTime,
-    /// When it is to be tried next.
+    /// When the next attempt is due.
     #[serde(with = "time::serde::rfc3339")]
     pub due_at: OffsetDateTime,
 }
 
 impl Row {
-    /// What makes the event one.
+    /// The event's deduplication key.
     #[must_use]
     pub fn key(&self) -> Key {
         (self.tenant_id, self.source.clone(), self.id.clone())
     }
 }
 
-/// Parks events, or parks them again: then only the number of attempts and the due time change.
+/// Parks events. For events that are parked already, updates the attempt count and the due time.
 ///
 /// # Errors
 /// See [`Error`].
@@ -59,7 +59,7 @@ pub async fn upsert(connection: &mut AsyncPgConnection, rows: &[Row]) -> Result<
     Ok(())
 }
 
-/// A tenant's user, for whom events may wait.
+/// A user whose parked events are to be retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Awaited {
     /// The tenant.
@@ -68,7 +68,7 @@ pub struct Awaited {
     pub user_id: Uuid,
 }
 
-/// Makes due at once what waits for these users.
+/// Makes the parked events of these users due now.
 ///
 /// # Errors
 /// See [`Error`].
@@ -77,7 +77,8 @@ pub async fn wake(connection: &mut AsyncPgConnection, users: &[Awaited]) -> Resu
     Ok(())
 }
 
-/// Locks the event that has been due longest, of several that waited for one person the first; one that somebody else has locked is skipped.
+/// Locks the event that has been due longest, skipping rows that another notifier has locked. Events that are due at
+/// the same time are processed in the order in which they were parked.
 ///
 /// # Errors
 /// See [`Error`].
@@ -101,7 +102,7 @@ pub async fn delete(connection: &mut AsyncPgConnection, key: &Key) -> Result<(),
     Ok(())
 }
 
-/// Puts a parked event off for a minute, whatever is wrong with it.
+/// Postpones a parked event by a minute.
 ///
 /// # Errors
 /// See [`Error`].

@@ -1,14 +1,14 @@
-//! `notifications` as the sender's queue: claim what is due, settle what became of it. Times are Postgres' own.
+//! `notifications` as the sender's queue: claim what is due, settle the outcome. Times are computed by Postgres.
 
 use std::time::Duration;
 
+use database::Error;
+use database::schema::notifications;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Jsonb, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shared::postgres::Error;
-use shared::postgres::schema::notifications;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -16,23 +16,24 @@ use super::assignments;
 use super::ledger::Context;
 use crate::decide::{COMPLETED, DELETED, UNSUBSCRIBED, WITHDRAWN};
 
-/// Tenants that limit their mail have a row each, which is locked by whoever claims for them.
-const PACE: &str = "insert into mail_pace (tenant_id)
+/// Each rate-limited tenant has one row, which is locked to claim mail for it.
+const RATE_LIMIT: &str = "insert into mail_rates (tenant_id)
   select t.id from tenants t where jsonb_typeof(t.settings->'mails_per_minute') = 'number'
-    and t.settings->'mails_per_minute' <> '0' and not exists (select 1 from mail_pace p where p.tenant_id = t.id)
+    and t.settings->'mails_per_minute' <> '0' and not exists (select 1 from mail_rates p where p.tenant_id = t.id)
   on conflict do nothing";
 
-/// What is due. What can wait does not overtake the person's first mail. (A subquery with a limit is looked up by its index, row by row.)
+/// Mail that is due. Optional mail does not overtake the user's first-assignment mail. (The subquery with a limit makes
+/// Postgres use the index for each row.)
 macro_rules! due {
     () => {
-        "n.state in ('pending', 'claimed') and n.due_at <= now()
+        "n.state in ('pending', 'sending') and n.due_at <= now()
            and (n.kind not in ('assignment', 'digest') or (select 1 from notifications f
-             where f.user_id = n.user_id and f.kind = 'first_assignment' and f.state in ('pending', 'claimed')
+             where f.user_id = n.user_id and f.kind = 'first_assignment' and f.state in ('pending', 'sending')
                and f.sent_at is null limit 1) is null)"
     };
 }
 
-/// How long a tenant's mails are apart; null where they are not limited.
+/// The minimum interval between a tenant's mails; null if the tenant is not rate-limited.
 macro_rules! gap {
     () => {
         "interval '60 seconds' / nullif(case when jsonb_typeof(t.settings->'mails_per_minute') = 'number'
@@ -41,27 +42,27 @@ macro_rules! gap {
     };
 }
 
-/// One mail of each tenant that limits its mail, if its time has come. (Who wants more than one in a second gets them by several looks: a
-/// second is made up for.)
+/// One due mail of each rate-limited tenant whose interval has passed. Higher rates than one a second are reached by
+/// several queries: up to a second of unused rate is carried over.
 const LIMITED: &str = concat!(
     "with chosen as (
     select d.id, p.tenant_id, p.gap
     from (select p.tenant_id, ",
     gap!(),
-    " as gap from mail_pace p join tenants t on t.id = p.tenant_id
+    " as gap from mail_rates p join tenants t on t.id = p.tenant_id
         where p.next_at <= now() order by p.next_at for update of p skip locked) p
       cross join lateral (select n.id from notifications n where n.tenant_id = p.tenant_id and ",
     due!(),
     " order by n.due_at limit 1 for update skip locked) d
     where p.gap is not null limit $1)
-  update mail_pace p set next_at = greatest(p.next_at, now() - greatest(interval '1 second' - gap, interval '0')) + gap
+  update mail_rates p set next_at = greatest(p.next_at, now() - greatest(interval '1 second' - gap, interval '0')) + gap
   from chosen where chosen.tenant_id = p.tenant_id returning chosen.id"
 );
 
-/// These mails, and those of tenants that do not limit their mail. Rows that another notifier is claiming are skipped, not waited for.
+/// Claims the given mails and those of tenants without a rate limit. Rows locked by another notifier are skipped.
 ///
-/// What its person cannot get, or does not want, any more is suppressed, unless it was sent before. A row that was claimed and never
-/// settled may have been sent. The 72 hours begin with the first attempt.
+/// Mail is suppressed if its user was archived or deleted or has unsubscribed, unless it was sent before. A row that is
+/// still claimed when its lease ends may have been sent. The 72 hours begin with the first attempt.
 const CLAIM: &str = concat!(
     "with free as (
     select n.id from notifications n join tenants t on t.id = n.tenant_id where ",
@@ -78,10 +79,10 @@ const CLAIM: &str = concat!(
     from (select unnest($6) as id union all select id from free) c join notifications n on n.id = c.id
       join tenants t on t.id = n.tenant_id left join users u on u.id = n.user_id and u.tenant_id = n.tenant_id)
   update notifications n set
-    state = case when due.gone is null then 'claimed' when n.sent_at is null then 'suppressed' else 'sent' end,
+    state = case when due.gone is null then 'sending' when n.sent_at is null then 'suppressed' else 'sent' end,
     reason = case when n.sent_at is null then due.gone end,
     attempts = n.attempts + case when due.gone is null then 1 else 0 end,
-    in_doubt = n.in_doubt or n.state = 'claimed',
+    in_doubt = n.in_doubt or n.state = 'sending',
     give_up_at = coalesce(n.give_up_at, now() + interval '72 hours'),
     due_at = now() + $4 * interval '1 second'
   from due where n.id = due.id
@@ -91,17 +92,17 @@ const CLAIM: &str = concat!(
             due.given_name, due.family_name, due.display_name, due.user_name, due.email"
 );
 
-/// What is not sent after all takes nobody's turn.
-const GIVE_BACK: &str = "update mail_pace set next_at = now() where tenant_id = any($1)";
+/// Mail that is suppressed does not count against the rate limit.
+const GIVE_BACK: &str = "update mail_rates set next_at = now() where tenant_id = any($1)";
 
-/// A mail of a tenant that limits its mail.
+/// A mail of a rate-limited tenant.
 #[derive(QueryableByName)]
 struct Chosen {
     #[diesel(sql_type = diesel::sql_types::Uuid)]
     id: Uuid,
 }
 
-/// A mail that is this notifier's to send, or that was found suppressed when it was claimed.
+/// A mail claimed by this notifier, or suppressed while claiming.
 #[derive(Clone, QueryableByName)]
 pub struct Claim {
     /// The row's id.
@@ -110,34 +111,34 @@ pub struct Claim {
     /// Whose.
     #[diesel(sql_type = diesel::sql_types::Uuid)]
     pub tenant_id: Uuid,
-    /// To whom.
+    /// The recipient's id.
     #[diesel(sql_type = diesel::sql_types::Uuid)]
     pub user_id: Uuid,
     /// Its kind.
     #[diesel(sql_type = Text)]
     pub kind: String,
-    /// Why it is not to be sent after all.
+    /// Why it was suppressed, if it was.
     #[diesel(sql_type = Nullable<Text>)]
     pub reason: Option<String>,
-    /// The event behind it.
+    /// The id of the event that caused it.
     #[diesel(sql_type = Text)]
     pub event_id: String,
-    /// What it says, see [`super::ledger::Context`].
+    /// Its content, see [`super::ledger::Context`].
     #[diesel(sql_type = Jsonb)]
     pub context: Value,
-    /// How many times it was claimed, this one counted.
+    /// The number of attempts, including this one.
     #[diesel(sql_type = Integer)]
     pub attempts: i32,
-    /// When it was to be sent: its Date.
+    /// The original due time, used as the Date header.
     #[diesel(sql_type = Timestamptz)]
     pub dated_at: OffsetDateTime,
-    /// Whether it has been tried for so long that this is the last attempt.
+    /// Whether this is the last attempt, because the time for retries is over.
     #[diesel(sql_type = Bool)]
     pub is_last: bool,
     /// The tenant's name.
     #[diesel(sql_type = Text)]
     pub tenant: String,
-    /// What the tenant chose, see [`shared::settings::Settings`].
+    /// What the tenant chose, see [`domain::settings::Settings`].
     #[diesel(sql_type = Jsonb)]
     pub settings: Value,
     #[diesel(sql_type = Nullable<Text>)]
@@ -156,7 +157,7 @@ pub struct Claim {
     email: Option<String>,
 }
 
-/// The person as the roster has them. No `Debug`: it is all personal data.
+/// The user's attributes. Not `Debug`, because they are personal data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Person {
     /// SCIM's `name.givenName`.
@@ -176,7 +177,7 @@ pub struct Person {
 }
 
 impl Claim {
-    /// To whom it goes.
+    /// The recipient.
     #[must_use]
     pub fn person(&self) -> Person {
         Person {
@@ -191,8 +192,8 @@ impl Claim {
     }
 }
 
-/// Claims at most `limit` mails that are due, for as long as `lease`; no more of a tenant than it wants sent. What was completed
-/// before the first attempt is left out.
+/// Claims at most `limit` mails that are due, for the duration of `lease`, within the tenants' rate limits. Assignments
+/// completed before the first attempt are removed.
 ///
 /// # Errors
 /// See [`Error`].
@@ -202,11 +203,11 @@ pub async fn claim(
     lease: Duration,
 ) -> Result<Vec<Claim>, Error> {
     let claim = async |connection: &mut AsyncPgConnection| {
-        diesel::sql_query(PACE).execute(connection).await?;
+        diesel::sql_query(RATE_LIMIT).execute(connection).await?;
         let limited = diesel::sql_query(LIMITED).bind::<BigInt, _>(limit);
         let limited: Vec<Uuid> =
             limited.get_results::<Chosen>(connection).await?.into_iter().map(|chosen| chosen.id).collect();
-        // There are at most so many: the limit.
+        // `limited` has at most `limit` rows.
         let free = limit - i64::try_from(limited.len()).unwrap_or(limit);
         let claim = diesel::sql_query(CLAIM)
             .bind::<Text, _>(DELETED)
@@ -228,13 +229,13 @@ pub async fn claim(
     connection.transaction(claim).await
 }
 
-/// Takes out of mails that nobody has tried to send yet what was completed meanwhile; what is empty then is suppressed.
+/// Removes completed assignments from mails that have not been tried yet, and suppresses those that become empty.
 async fn leave_out_completed(connection: &mut AsyncPgConnection, claims: &mut [Claim]) -> Result<(), Error> {
     let new = |claim: &&mut Claim| claim.attempts == 1 && claim.reason.is_none();
     let mut said: Vec<(&mut Claim, Context)> = claims
         .iter_mut()
         .filter(new)
-        // What cannot be read is found when the mail is written.
+        // An invalid context is reported when the mail is built.
         .filter_map(|claim| Context::deserialize(&claim.context).ok().map(|context| (claim, context)))
         .collect();
     let tenants: Vec<Uuid> = said.iter().map(|(claim, _)| claim.tenant_id).collect();
@@ -260,20 +261,20 @@ async fn leave_out_completed(connection: &mut AsyncPgConnection, claims: &mut [C
     Ok(())
 }
 
-/// What became of a claim.
+/// The outcome of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
-    /// It was sent.
+    /// Sent.
     Sent(OffsetDateTime),
-    /// It was not sent: again after this pause.
+    /// Not sent; retry after this pause.
     Again(Duration),
-    /// Nobody knows whether it was sent: again after this pause.
+    /// Outcome unknown; retry after this pause.
     Unknown(Duration),
-    /// It is given up, for this reason.
+    /// Given up, for this reason.
     Failed(String),
 }
 
-/// How an attempt ended, as the ledger keeps it beside what follows from it.
+/// How an attempt ended, as stored in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Attempt {
     /// When.
@@ -286,8 +287,8 @@ pub struct Attempt {
     pub why: Option<String>,
 }
 
-/// Writes down what became of a claim. If the lease ran out meanwhile and somebody else has claimed the row, only good
-/// news is written.
+/// Records the outcome of a claim. If the lease has expired and another notifier has claimed the row, only success is
+/// recorded.
 ///
 /// # Errors
 /// See [`Error`].
@@ -297,7 +298,7 @@ pub async fn settle(
     settlement: &Settlement,
     attempt: &Attempt,
 ) -> Result<(), Error> {
-    let row = notifications::table.find(claim.id).filter(notifications::state.eq("claimed"));
+    let row = notifications::table.find(claim.id).filter(notifications::state.eq("sending"));
     let ours = row.filter(notifications::attempts.eq(claim.attempts));
     let last = notifications::last_attempt.eq(serde_json::to_value(attempt).ok());
     let due = |pause: &Duration| {
@@ -324,7 +325,7 @@ pub async fn settle(
             let failed = (failed, notifications::in_doubt.eq(is_doubtful), last.clone());
             let anew = ours.filter(notifications::sent_at.is_null());
             diesel::update(anew).set(failed).execute(connection).await?;
-            // What went out before stays sent.
+            // Mail that was sent before keeps the state `sent`.
             let sent = ours.filter(notifications::sent_at.is_not_null());
             diesel::update(sent).set((notifications::state.eq("sent"), last)).execute(connection).await?
         }

@@ -1,22 +1,22 @@
-//! `received_events`: each event takes effect once. Kept for 30 days.
+//! `received_events`: deduplication keys, so that each event takes effect once. Kept for 30 days.
 
 use std::collections::HashSet;
 
+use database::Error;
+use database::schema::received_events as received;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use shared::postgres::Error;
-use shared::postgres::schema::received_events as received;
 use uuid::Uuid;
 
-/// Tenant, source and id: what makes an event one.
+/// An event's deduplication key: tenant, source and id.
 pub type Key = (Uuid, String, String);
 
-/// Notes events as taken; returns those that were not yet.
+/// Inserts deduplication keys; returns those that are new.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn insert(connection: &mut AsyncPgConnection, mut keys: Vec<Key>) -> Result<HashSet<Key>, Error> {
-    // In one order everywhere: two batches with the same events must not wait for each other.
+    // Always in the same order, so that two batches with the same events do not deadlock.
     keys.sort_unstable();
     keys.dedup();
     let rows: Vec<_> = keys
@@ -33,7 +33,7 @@ pub async fn insert(connection: &mut AsyncPgConnection, mut keys: Vec<Key>) -> R
     Ok(fresh.get_results(connection).await?.into_iter().collect())
 }
 
-/// Forgets that an event was taken, so that it can be taken again.
+/// Deletes the key of an event, so that it can be applied again.
 ///
 /// # Errors
 /// See [`Error`].
@@ -43,8 +43,8 @@ pub async fn forget(connection: &mut AsyncPgConnection, key: &Key) -> Result<(),
     Ok(())
 }
 
-/// Whether Postgres takes writes, and the schema is there as we know it (a notifier may be newer, until the workers have brought it up
-/// to date): writes a row that is no event's.
+/// Tests whether Postgres accepts writes and has the schema that this version expects (a notifier may be newer than the
+/// schema until the workers migrate it). Writes a row that belongs to no event.
 ///
 /// # Errors
 /// See [`Error`].
@@ -52,7 +52,7 @@ pub async fn probe(connection: &mut AsyncPgConnection, tenant: Uuid) -> Result<(
     let write = diesel::sql_query(
         "insert into received_events (tenant_id, source, id)
          select $1, 'urn:rollcall:probe', 'probe' where not exists
-           (select a.grade_pending, n.in_doubt, n.dated_at from users, assignments a, notifications n, parked_events, unsubscribed, mail_pace
+           (select a.grade_pending, n.in_doubt, n.dated_at from users, assignments a, notifications n, parked_events, unsubscribed, mail_rates
             where false)
          on conflict (tenant_id, source, id) do update set received_at = now()",
     );
@@ -60,12 +60,12 @@ pub async fn probe(connection: &mut AsyncPgConnection, tenant: Uuid) -> Result<(
     Ok(())
 }
 
-/// Deletes some of what is older than it has to be kept; returns how many rows that were.
+/// Deletes some expired rows; returns how many.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn delete_old(connection: &mut AsyncPgConnection) -> Result<usize, Error> {
-    // In pieces: a long delete would hold its locks for as long.
+    // In batches, because one long delete would hold its locks for as long.
     let old = diesel::sql_query(
         "delete from received_events where ctid = any(array(
            select ctid from received_events where received_at < now() - interval '30 days' limit 5000))",

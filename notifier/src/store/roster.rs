@@ -1,24 +1,24 @@
-//! What the notifier reads of the roster: tenants by name, what they chose, users by id, and what the ledger has for them.
+//! The notifier's queries on tenants, their settings, users, and the users' mail in the ledger.
 
 use std::collections::HashMap;
 
+use database::schema::{notifications, tenants, unsubscribed, users};
+use database::{Constant, Error};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use domain::settings::{Mail, Settings};
 use serde_json::Value;
-use shared::postgres::schema::{notifications, tenants, unsubscribed, users};
-use shared::postgres::{Constant, Error};
-use shared::settings::{Mail, Settings};
 use uuid::Uuid;
 use wording::Kind;
 
 use crate::decide::{Mailed, User, WITHDRAWN};
 
-/// The mails that reached their person, or may have, or still will.
+/// Mail that reached its recipient, may have, or still will.
 const COUNTS: &str = "(notifications.state not in ('suppressed', 'failed') or notifications.sent_at is not null or notifications.in_doubt)";
-/// No attempt can have reached the person.
+/// Mail that cannot have reached its recipient.
 const NOWHERE: &str = "(notifications.sent_at is null and not notifications.in_doubt)";
 
-/// The ids of those of these tenants that there are, by name.
+/// The ids of the existing tenants among these names.
 ///
 /// # Errors
 /// See [`Error`].
@@ -30,7 +30,7 @@ pub async fn tenants(
     Ok(query.load::<(String, Uuid)>(connection).await?.into_iter().collect())
 }
 
-/// What is known of the people whom a batch is about, and what their tenants chose.
+/// The state of a batch's users, and their tenants' settings.
 #[derive(Debug, Default)]
 pub struct People {
     users: HashMap<(Uuid, Uuid), User>,
@@ -39,7 +39,7 @@ pub struct People {
 }
 
 impl People {
-    /// Loads these people of these tenants, by id.
+    /// Loads users of these tenants, by id.
     ///
     /// # Errors
     /// See [`Error`].
@@ -92,28 +92,28 @@ impl People {
         Ok(people)
     }
 
-    /// A tenant's user; another tenant's is unknown to it.
+    /// A user of a tenant; users of other tenants are not found.
     #[must_use]
     pub fn user(&self, tenant: Uuid, id: Uuid) -> Option<&User> {
         self.users.get(&(tenant, id))
     }
 
-    /// What the ledger has for a user.
+    /// The mail that the ledger holds for a user.
     pub fn mailed(&mut self, id: Uuid) -> &Mailed {
         self.mailed.entry(id).or_default()
     }
 
-    /// What a tenant chose; `None` if it is gone.
+    /// A tenant's mail settings; `None` if the tenant does not exist.
     pub fn chosen(&self, tenant: Uuid) -> Option<&Mail> {
         self.chosen.get(&tenant)
     }
 
-    /// Notes that a mail of this kind is in the ledger now; with its id if it can still say more.
+    /// Records that a mail of this kind is in the ledger, with its id if assignments can still be added to it.
     pub fn mail(&mut self, user: Uuid, kind: Kind, waiting: Option<Uuid>) {
         self.mailed.entry(user).or_default().add(kind, waiting);
     }
 
-    /// Notes a first mail that was withdrawn before anybody can have got it.
+    /// Records a withdrawn first-assignment mail.
     fn withdrawn(&mut self, user: Uuid, id: Uuid) {
         self.mailed.entry(user).or_default().withdrawn = Some(id);
     }

@@ -1,17 +1,18 @@
-//! The company's brand as templates use it: its name, its logo, and colours that can be read on each other.
+//! The company's brand as templates use it: name, logo, and colours with enough contrast.
 
+use domain::settings::Mail;
 use serde::Serialize;
-use shared::settings::Mail;
 
 use crate::line::one_line;
 
-/// The colour of those who chose none.
+/// The default brand colour.
 const BLUE: [u8; 3] = [0x1f, 0x5f, 0xd6];
-/// What is written on a dark colour.
+/// Text colour on a dark background.
 const WHITE: &str = "#ffffff";
-/// What is written on a light colour. (Black: with a softer ink neither of the two reaches a contrast of 4.5 on some colours.)
+/// Text colour on a light background. Pure black, because with a softer one some backgrounds reach a contrast of 4.5
+/// with neither text colour.
 const BLACK: &str = "#000000";
-/// The least luminance of what is to be seen on a dark page, and the greatest of what is to be seen on a white one.
+/// The minimum luminance on a dark page, and the maximum on a white one.
 const SEEN: (f64, f64) = (0.25, 0.6);
 
 /// A brand.
@@ -21,13 +22,13 @@ pub struct Brand {
     pub name: Option<String>,
     /// The URL of its logo.
     pub logo: Option<String>,
-    /// Its colour, of buttons.
+    /// The colour of buttons.
     pub colour: String,
-    /// What can be read on that colour.
+    /// The text colour on that background.
     pub on_colour: &'static str,
-    /// The colour as it can be seen on a white page.
+    /// The brand colour, darkened until it is visible on a white page.
     pub edge: String,
-    /// The colour as it can be seen on a dark page.
+    /// The brand colour, lightened until it is visible on a dark page.
     pub accent: String,
 }
 
@@ -73,7 +74,7 @@ fn against(rgb: [u8; 3], other: f64) -> f64 {
 
 fn lightened(rgb: [u8; 3]) -> [u8; 3] {
     let mut light = rgb;
-    // Each step takes every part at least one nearer to white, until it is seen.
+    // Each step moves every component at least 1 towards white, so the loop ends.
     while luminance(light) < SEEN.0 {
         light = light.map(|part| part.saturating_add((255 - part) / 8 + 1));
     }
@@ -90,7 +91,7 @@ fn darkened(rgb: [u8; 3]) -> [u8; 3] {
 
 #[cfg(test)]
 mod tests {
-    use shared::settings::BrandColour;
+    use domain::settings::BrandColour;
 
     use super::*;
 
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_on_a_colour_can_be_read() {
+    fn text_on_any_brand_colour_is_readable() {
         for (colour, on_colour) in [
             ("#000000", WHITE),
             ("#1f5fd6", WHITE),
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn every_colour_is_seen_on_a_dark_page_and_on_a_white_one() {
+    fn every_colour_is_visible_on_dark_and_white_pages() {
         for colour in ["#000000", "#00003f", "#1f5fd6", "#7f0000"] {
             let accent = BrandColour::try_from(brand(colour).accent).unwrap();
             assert!(luminance(accent.rgb().unwrap()) >= SEEN.0, "{colour}");

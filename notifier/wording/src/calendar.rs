@@ -1,4 +1,4 @@
-//! Dates as people write them, in their time zone.
+//! Localized dates in the user's time zone.
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ZonedDateTime};
@@ -6,20 +6,20 @@ use minijinja::{Value, context};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-/// The hour of the day at which what can wait is mailed.
+/// The local hour at which the digest is sent.
 const MORNING: i8 = 8;
 
 /// The names of a language's days and months.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Calendar {
-    /// From Monday on.
+    /// Monday first.
     pub weekdays: [String; 7],
-    /// From January on.
+    /// January first.
     pub months: [String; 12],
 }
 
 impl Calendar {
-    /// A moment in a time zone (IANA; UTC where it is none), as the phrase `date` puts it together.
+    /// The values of the phrase `date` for a time in an IANA time zone, or in UTC if the zone is missing or unknown.
     pub fn parts(&self, at: OffsetDateTime, zone: Option<&str>) -> Option<Value> {
         let at = local(at, zone)?;
         let place = |one_based: i8| usize::try_from(one_based - 1).ok();
@@ -32,7 +32,7 @@ impl Calendar {
     }
 }
 
-/// The next eight o'clock in the morning after a moment, in a time zone (IANA; UTC where it is none).
+/// The next 08:00 after `at` in an IANA time zone, or in UTC if the zone is missing or unknown.
 #[must_use]
 pub fn next_morning(at: OffsetDateTime, zone: Option<&str>) -> OffsetDateTime {
     let morning = || {
@@ -44,17 +44,17 @@ pub fn next_morning(at: OffsetDateTime, zone: Option<&str>) -> OffsetDateTime {
         let next = if today > now { today } else { of_day(&now.tomorrow().ok()?)? };
         OffsetDateTime::from_unix_timestamp(next.timestamp().as_second()).ok()
     };
-    // The last day of the calendar has no next one.
+    // At the end of the calendar there is no next day.
     morning().unwrap_or(at)
 }
 
-/// Whether there is such a time zone (IANA).
+/// Whether this is a known IANA time zone.
 #[must_use]
 pub fn is_zone(name: &str) -> bool {
     TimeZone::get(name.trim()).is_ok()
 }
 
-/// What people call the time zone; many have no name, but are so far from UTC.
+/// The zone's abbreviation, or its offset from UTC if it has none.
 fn abbreviation(at: &ZonedDateTime) -> String {
     let name = at.strftime("%Z").to_string();
     if name.starts_with(char::is_alphabetic) {
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_zone_without_a_name_is_called_by_its_distance() {
+    fn a_zone_without_an_abbreviation_is_shown_as_its_offset() {
         for (zone, expected) in [
             ("Europe/Berlin", "CET"),
             ("America/Sao_Paulo", "UTC\u{2212}3"),
@@ -93,14 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn the_next_morning_is_at_eight_where_the_person_is() {
+    fn the_next_morning_is_at_eight_in_the_users_time_zone() {
         for (at, zone, expected) in [
             (datetime!(2026-07-01 5:59 UTC), Some("Europe/Berlin"), datetime!(2026-07-01 6:00 UTC)),
             (datetime!(2026-07-01 6:00 UTC), Some("Europe/Berlin"), datetime!(2026-07-02 6:00 UTC)),
             (datetime!(2026-07-01 6:00 UTC), Some("America/New_York"), datetime!(2026-07-01 12:00 UTC)),
             (datetime!(2026-07-01 9:00 UTC), None, datetime!(2026-07-02 8:00 UTC)),
             (datetime!(2026-07-01 9:00 UTC), Some("Nowhere"), datetime!(2026-07-02 8:00 UTC)),
-            // The clocks go back in the night between.
+            // Daylight saving time ends that night.
             (datetime!(2026-10-24 20:00 UTC), Some("Europe/Berlin"), datetime!(2026-10-25 7:00 UTC)),
         ] {
             assert_eq!(next_morning(at, zone), expected, "{at} {zone:?}");

@@ -1,9 +1,9 @@
-//! The files that mail is made of: this program's own, and those by which a folder replaces them.
+//! The template and phrase files: the built-in ones, and replacements from a folder.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// This program's own. A name's ending decides how values are escaped.
+/// The built-in files. The file name extension decides how values are escaped.
 pub const OWN: [(&str, &str); 16] = [
     ("layout.html", include_str!("../templates/layout.html")),
     ("layout.txt", include_str!("../templates/layout.txt")),
@@ -23,22 +23,22 @@ pub const OWN: [(&str, &str); 16] = [
     ("words.es.json", include_str!("../templates/words.es.json")),
 ];
 
-/// Files by their names.
+/// File contents by file name.
 pub type Files = BTreeMap<String, String>;
 
-/// What a folder replaces.
+/// Replacements read from a folder.
 #[derive(Debug, Default)]
 pub struct Replaced {
-    /// For every company.
+    /// Replacements for all tenants.
     pub all: Files,
-    /// For one company, by the tenant's name.
+    /// Replacements for one tenant, by tenant name.
     pub tenants: BTreeMap<String, Files>,
 }
 
-/// Reads a folder: files are for every company, a folder in it for the tenant of its name.
+/// Reads a folder: its files apply to all tenants, the files of a subfolder to the tenant of that name.
 ///
 /// # Errors
-/// Names what cannot be read, or replaces nothing.
+/// Names the file that cannot be read or is not a known template or phrase file.
 pub fn read(folder: &Path) -> Result<Replaced, String> {
     let mut replaced = Replaced::default();
     for (name, path) in entries(folder)? {
@@ -53,7 +53,7 @@ pub fn read(folder: &Path) -> Result<Replaced, String> {
     Ok(replaced)
 }
 
-/// What is in a folder, but for what is hidden.
+/// The entries of a folder except hidden ones.
 fn entries(folder: &Path) -> Result<Vec<(String, std::path::PathBuf)>, String> {
     let wrong = |e: std::io::Error| format!("{} cannot be read: {e}", folder.display());
     let mut entries = Vec::new();
@@ -71,7 +71,11 @@ fn entries(folder: &Path) -> Result<Vec<(String, std::path::PathBuf)>, String> {
 fn one(name: &str, path: &Path) -> Result<(String, String), String> {
     if !OWN.iter().any(|(own, _)| *own == name) {
         let names: Vec<&str> = OWN.iter().map(|(own, _)| *own).collect();
-        return Err(format!("{} replaces nothing; there is: {}", path.display(), names.join(", ")));
+        return Err(format!(
+            "{} is not a template or phrase file; valid names: {}",
+            path.display(),
+            names.join(", ")
+        ));
     }
     let text =
         std::fs::read_to_string(path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;

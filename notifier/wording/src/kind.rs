@@ -3,27 +3,27 @@
 /// A kind of mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// To somebody whose account was made by hand.
+    /// Sent when an account was created manually.
     Welcome,
-    /// To somebody to whom content is assigned for the first time.
+    /// Sent for the user's first assignment.
     FirstAssignment,
-    /// Of an assignment after the first.
+    /// Sent for an assignment after the first.
     Assignment,
-    /// Of the assignments after the first, once a day.
+    /// The assignments after the first, collected once a day.
     Digest,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 4] = [Self::Welcome, Self::FirstAssignment, Self::Assignment, Self::Digest];
 
-    /// Whether a person can do without it, and may say so.
+    /// Whether the user can unsubscribe from it.
     #[must_use]
     pub fn is_optional(self) -> bool {
         matches!(self, Self::Assignment | Self::Digest)
     }
 
-    /// As it is stored, and as its templates are called.
+    /// The stored name, which is also the name of its templates.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl Kind {
         }
     }
 
-    /// From storage.
+    /// Parses the stored name.
     #[must_use]
     pub fn stored(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)

@@ -1,69 +1,69 @@
-//! A letter: all that a mail's words are made from, and the words.
+//! The input of a mail's templates, and the rendered mail.
 
+use domain::settings::{Locale, Mail};
 use serde::{Deserialize, Serialize};
-use shared::settings::{Locale, Mail};
 use time::OffsetDateTime;
 
 use crate::kind::Kind;
 
-/// All that a mail's words are made from.
+/// The input of a mail's templates.
 #[derive(Clone, Copy)]
 pub struct Letter<'a> {
-    /// What kind of mail it is.
+    /// The kind of mail.
     pub kind: Kind,
-    /// The tenant's name: it may have templates of its own.
+    /// The tenant's name, which selects its own templates if it has any.
     pub tenant: &'a str,
-    /// What the tenant chose.
+    /// The tenant's mail settings.
     pub mail: &'a Mail,
-    /// The learning platform's front page, unless the tenant chose another.
+    /// The default URL of the learning platform; the tenant's setting takes precedence.
     pub learning_url: &'a str,
-    /// The person's own locale.
+    /// The user's own locale.
     pub locale: Option<&'a str>,
-    /// The person's time zone (IANA).
+    /// The user's time zone (IANA).
     pub timezone: Option<&'a str>,
-    /// How to address them.
+    /// The name in the salutation.
     pub given_name: &'a str,
-    /// What they sign in with.
+    /// The user name for signing in.
     pub user_name: &'a str,
-    /// What was assigned.
+    /// The assigned content.
     pub items: &'a [Item],
-    /// Where the person can say that they want no more of it.
+    /// The link by which the user can unsubscribe.
     pub unsubscribe_url: Option<&'a str>,
 }
 
-/// Something that was assigned.
+/// Assigned content.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Item {
-    /// The assignment's id; what was stored by the version before has none.
+    /// The assignment's id; missing in rows that an earlier version stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment: Option<String>,
-    /// Whether it is a learning path; otherwise it is a lesson.
+    /// Whether it is a learning path rather than a lesson.
     pub path: bool,
-    /// For people.
+    /// Its title.
     pub title: String,
-    /// Where to find it.
+    /// Its URL.
     pub url: String,
     /// When it is due.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
     pub due_by: Option<OffsetDateTime>,
 }
 
-/// One mail's words.
+/// A rendered mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Words {
-    /// One line.
+    /// The subject, a single line.
     pub subject: String,
-    /// As plain text.
+    /// The plain text part.
     pub text: String,
-    /// As HTML.
+    /// The HTML part.
     pub html: String,
-    /// The language that it is in.
+    /// Its language.
     pub locale: Locale,
 }
 
 impl Letter<'_> {
-    /// The language to write in: the person's own if mail is written in it, or else the tenant's.
+    /// The language of the mail: the user's if it is supported, otherwise the tenant's.
     #[must_use]
     pub fn language(&self) -> Locale {
         self.locale.and_then(Locale::of).unwrap_or(self.mail.locale)

@@ -1,7 +1,7 @@
-//! What a mail says: its kinds, the templates and who may replace them, languages, dates, the company's brand.
+//! Mail content: kinds, templates and their replacements, languages, dates, the company's brand.
 //!
-//! Before it: the notifier with a row of its ledger, or `rollcall mail preview`. After it: the mail itself.
-//! Pure but for [`templates::Templates::load`], which reads a folder once.
+//! Used by the notifier and by `rollcall mail preview`. Pure except for [`templates::Templates::load`], which reads a
+//! folder once.
 
 pub mod brand;
 pub mod calendar;

@@ -1,7 +1,7 @@
-//! Text that others wrote, made fit for one line.
+//! Untrusted text, sanitized for a single line.
 
-/// A text that cannot break out of its line, nor turn around what stands beside it: control characters and those of bidirectional
-/// writing are gone, white space is single, the length bounded.
+/// Sanitizes text for a single line: removes control characters and bidirectional formatting characters, collapses
+/// white space, and truncates to `most` characters.
 #[must_use]
 pub fn one_line(text: &str, most: usize) -> String {
     let separator = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
@@ -15,7 +15,7 @@ pub fn one_line(text: &str, most: usize) -> String {
     format!("{}…", short.trim_end())
 }
 
-/// Whether a character has no other use than to change the direction of what follows (UAX #9).
+/// Whether a character only changes the direction of the following text (UAX #9).
 fn turns(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_have_no_breaks_and_an_end() {
+    fn lines_are_single_and_bounded() {
         for (text, most, expected) in [
             ("  a\r\n\tb\u{2028}c\u{7}d ", 10, "a b c d"),
             ("safe\u{202e}txt\u{2069}.exe", 20, "safetxt.exe"),

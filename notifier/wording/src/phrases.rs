@@ -1,14 +1,14 @@
-//! A language's phrases: each a small template without markup; a company may replace some of them.
+//! The phrases of a language. Each is a small template without markup that a tenant can replace.
 
 use std::collections::BTreeMap;
 
+use domain::settings::Locale;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use shared::settings::Locale;
 
 use crate::calendar::Calendar;
 
-/// The phrases that every language has, in no mail's particular order.
+/// The phrases that every language has.
 pub const KEYS: [&str; 23] = [
     "subject_welcome",
     "subject_one",
@@ -38,28 +38,31 @@ pub const KEYS: [&str; 23] = [
 /// The phrases of one language.
 #[derive(Clone, Debug)]
 pub struct Phrases {
-    /// By their keys: all of [`KEYS`].
+    /// The phrases by key; holds all of [`KEYS`].
     pub texts: BTreeMap<String, String>,
-    /// Its days and months.
+    /// The names of days and months.
     pub calendar: Calendar,
 }
 
-/// The name of a language's file.
+/// The name of a language's phrase file.
 pub fn file(locale: Locale) -> String {
     format!("words.{}.json", locale.as_str())
 }
 
-/// The phrases of these files, of which the later ones replace phrases of the earlier ones.
+/// Merges the phrases of several files; later files override earlier ones.
 ///
 /// # Errors
-/// Says what is wrong with the last of them.
+/// Describes the problem in the last file.
 pub fn read<'a>(files: impl Iterator<Item = &'a str>) -> Result<Phrases, String> {
     let mut all = Map::new();
     for file in files {
         let phrases: Map<String, Value> = serde_json::from_str(file).map_err(|e| e.to_string())?;
         let known = |key: &str| KEYS.contains(&key) || matches!(key, "weekdays" | "months");
         if let Some(key) = phrases.keys().find(|key| !known(key)) {
-            return Err(format!("there is no phrase {key}; there is: {}, weekdays, months", KEYS.join(", ")));
+            return Err(format!(
+                "unknown phrase {key}; valid phrases: {}, weekdays, months",
+                KEYS.join(", ")
+            ));
         }
         all.extend(phrases);
     }
@@ -73,7 +76,7 @@ pub fn read<'a>(files: impl Iterator<Item = &'a str>) -> Result<Phrases, String>
     let file: File = serde_json::from_value(Value::Object(all)).map_err(|e| e.to_string())?;
     let text = |key: &str| match file.texts.get(key) {
         Some(Value::String(text)) => Ok((key.to_owned(), text.clone())),
-        _ => Err(format!("the phrase {key} must be a text")),
+        _ => Err(format!("the phrase {key} must be a string")),
     };
     Ok(Phrases { texts: KEYS.into_iter().map(text).collect::<Result<_, _>>()?, calendar: file.calendar })
 }

@@ -1,12 +1,12 @@
-//! People and assignments that there are not: to try templates with, and to show them.
+//! Sample users and assignments, for checking and previewing templates.
 
-use shared::settings::{BrandColour, BrandName, Locale, Logo, Mail};
+use domain::settings::{BrandColour, BrandName, Locale, Logo, Mail};
 use time::macros::datetime;
 
 use crate::kind::Kind;
 use crate::letter::{Item, Letter};
 
-/// So many things to learn.
+/// Sample assigned content.
 #[must_use]
 pub fn items(count: usize) -> Vec<Item> {
     let item = |n: usize| Item {
@@ -19,7 +19,7 @@ pub fn items(count: usize) -> Vec<Item> {
     (0..count).map(item).collect()
 }
 
-/// A mail to somebody who reads this language.
+/// A sample mail to a user with this language.
 #[must_use]
 pub fn letter<'a>(
     kind: Kind,
@@ -42,7 +42,8 @@ pub fn letter<'a>(
     }
 }
 
-/// What a template may meet: settings with every part of a brand and without, and a link that stops mail and none.
+/// The combinations that a template must handle: settings with and without each part of a brand, with and without an
+/// unsubscribe link.
 #[must_use]
 pub fn variants() -> Vec<(Mail, Option<&'static str>)> {
     let stop = Some("https://learn.example/unsubscribe/sample");

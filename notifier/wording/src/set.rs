@@ -1,9 +1,9 @@
-//! One company's templates and phrases, compiled.
+//! The compiled templates and phrases of one tenant.
 
 use std::collections::BTreeMap;
 
+use domain::settings::Locale;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
-use shared::settings::Locale;
 
 use crate::brand::Brand;
 use crate::calendar::Calendar;
@@ -11,34 +11,45 @@ use crate::files::{Files, OWN};
 use crate::kind::Kind;
 use crate::letter::{Letter, Words};
 use crate::line::one_line;
-use crate::templates::Error;
 use crate::{phrases, sample};
 
-/// The longest title that is shown, in characters.
+/// The maximum length of a title, in characters.
 const MAX_TITLE: usize = 150;
-/// The most things that one mail shows.
+/// The maximum number of assignments that one mail lists.
 const MAX_ITEMS: usize = 50;
-/// The phrases that are said about one thing that was assigned.
+/// The phrases that describe a single assignment.
 const OF_AN_ITEM: [&str; 4] = ["due", "start_lesson", "start_path", "date"];
 
-/// Templates and phrases, ready to be filled.
+/// Why a mail cannot be rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A mail about assignments lists none.
+    #[error("the mail lists no assignment")]
+    Incomplete,
+    /// A template failed.
+    #[error(transparent)]
+    Template(#[from] minijinja::Error),
+}
+
+/// Compiled templates and phrases.
 #[derive(Debug)]
 pub struct Set {
     environment: Environment<'static>,
     calendars: BTreeMap<Locale, Calendar>,
 }
 
-/// A URL as an attribute's value. The general escaping also turns `/` into a reference, at which scanners of links stumble.
+/// Escapes a URL for use in an attribute. The default escaping also turns `/` into a character reference, which some
+/// link scanners cannot handle.
 fn link(url: &str) -> Value {
     let escaped = url.replace('&', "&amp;").replace('"', "&quot;").replace('\'', "&#39;");
     Value::from_safe_string(escaped.replace('<', "&lt;").replace('>', "&gt;"))
 }
 
 impl Set {
-    /// This program's own files, of which the layers replace some, the last one first of all.
+    /// Compiles the built-in files with the replacements of these layers; later layers take precedence.
     ///
     /// # Errors
-    /// Names the file, and says what is wrong with it.
+    /// Names the invalid file and describes the problem.
     pub fn new(layers: &[&Files]) -> Result<Self, String> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -49,41 +60,41 @@ impl Set {
             let source = layers.iter().rev().find_map(|files| files.get(name)).map_or(own, String::as_str);
             environment
                 .add_template_owned(name, source.to_owned())
-                .map_err(|e| format!("{name} is no template: {e}"))?;
+                .map_err(|e| format!("{name} is not a valid template: {e}"))?;
         }
         let mut calendars = BTreeMap::new();
         for locale in Locale::ALL {
             let name = phrases::file(locale);
             let own = OWN.iter().filter(|(own, _)| *own == name).map(|(_, text)| *text);
             let replaced = layers.iter().filter_map(|files| files.get(&name)).map(String::as_str);
-            let read = phrases::read(own.chain(replaced)).map_err(|e| format!("{name} is wrong: {e}"))?;
+            let read = phrases::read(own.chain(replaced)).map_err(|e| format!("{name} is invalid: {e}"))?;
             for (key, text) in read.texts {
                 environment
                     .add_template_owned(phrase(locale, &key), text)
-                    .map_err(|e| format!("{name} is wrong in {key}: {e}"))?;
+                    .map_err(|e| format!("{name}: the phrase {key} is invalid: {e}"))?;
             }
             calendars.insert(locale, read.calendar);
         }
         Ok(Self { environment, calendars })
     }
 
-    /// Tries every template in every language.
+    /// Renders every template in every language with sample values.
     ///
     /// # Errors
-    /// Says which cannot be filled, and why.
+    /// Names the template that cannot be rendered and describes the problem.
     pub fn check(&self, tenant: &str) -> Result<(), String> {
         for (kind, locale) in Kind::ALL.into_iter().flat_map(|kind| Locale::ALL.map(|locale| (kind, locale)))
         {
             let variants = sample::variants();
             for (n, (mail, unsubscribe_url)) in variants.iter().enumerate() {
-                // The longest takes the longest: it is tried with all that there can be.
+                // Large samples are slow to render: only the last variant, which has everything, gets one.
                 let most = if n + 1 == variants.len() { 2 * MAX_ITEMS + 4 } else { 3 };
                 for count in [1, 2, 4, most] {
                     let items = sample::items(count);
                     let letter = sample::letter(kind, tenant, mail, locale, &items[count / 2..]);
                     self.words(&Letter { unsubscribe_url: *unsubscribe_url, ..letter }).map_err(|e| {
                         format!(
-                            "the {} mail cannot be written in {}: {}",
+                            "the {} mail cannot be rendered in {}: {}",
                             kind.as_str(),
                             locale.as_str(),
                             whole(&e)
@@ -95,7 +106,7 @@ impl Set {
         Ok(())
     }
 
-    /// The words of a letter.
+    /// Renders a mail.
     ///
     /// # Errors
     /// See [`Error`].
@@ -168,13 +179,14 @@ impl Set {
     }
 }
 
-/// An error with all its causes: that of an include names the include alone.
+/// An error with all its causes: minijinja's error for an include names only the include.
 fn whole(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
 }
 
-/// The name of a phrase among the templates, as errors show it: without an ending, so that its values are not escaped before their time.
+/// The template name of a phrase, as error messages show it. It has no known extension, so that values are not escaped
+/// twice.
 fn phrase(locale: Locale, key: &str) -> String {
     format!("{}/{key}", phrases::file(locale))
 }

@@ -1,4 +1,4 @@
-//! The templates of all companies: this program's own, and those by which a folder replaces them.
+//! The templates of all tenants: the built-in ones, and replacements from a folder.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,18 +7,9 @@ use crate::files::{self, Replaced};
 use crate::letter::{Letter, Words};
 use crate::set::Set;
 
-/// Why there are no words.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It is not said what was assigned.
-    #[error("it is not said what was assigned")]
-    Incomplete,
-    /// A template failed.
-    #[error(transparent)]
-    Template(#[from] minijinja::Error),
-}
+pub use crate::set::Error;
 
-/// All templates, checked and ready to be filled.
+/// All templates, compiled and checked.
 #[derive(Debug)]
 pub struct Templates {
     all: Set,
@@ -26,10 +17,11 @@ pub struct Templates {
 }
 
 impl Templates {
-    /// This program's own, and in their place those of a folder. Every one is tried, in every language.
+    /// Loads the built-in templates and the replacements in a folder, and renders each one in every language as a
+    /// check.
     ///
     /// # Errors
-    /// Says which file is wrong, and why.
+    /// Names the invalid file and describes the problem.
     pub fn load(folder: Option<&Path>) -> Result<Self, String> {
         let Replaced { all: files, tenants } = folder.map(files::read).transpose()?.unwrap_or_default();
         let all = Set::new(&[&files])?;
@@ -42,13 +34,13 @@ impl Templates {
         Ok(Self { all, tenants: tenants.into_iter().map(own).collect::<Result<_, String>>()? })
     }
 
-    /// The tenants that have templates of their own, by name.
+    /// The names of the tenants that have their own templates.
     #[must_use]
     pub fn tenants(&self) -> Vec<String> {
         self.tenants.keys().cloned().collect()
     }
 
-    /// The words of a letter.
+    /// Renders a mail.
     ///
     /// # Errors
     /// See [`Error`].

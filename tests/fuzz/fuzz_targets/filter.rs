@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shared::scim::{Filter, ResourceType};
+use scim::{Filter, ResourceType};
 
 fuzz_target!(|text: &str| {
     let Ok(filter) = Filter::parse(text) else { return };

@@ -7,17 +7,17 @@ use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use shared::scim::{GroupPatch, Patch, Resource, ResourceType, parse_json};
+use scim::{GroupPatch, Patch, Resource, ResourceType, leaver, parse_json};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(body) = parse_json(bytes) else { return };
     if let Ok(patch) = Patch::parse(&body) {
         let travelled = travelled(&patch);
         assert_eq!(travelled, patch);
-        let applied = patch.apply(ResourceType::user(), &fuzz::USER);
-        assert_eq!(travelled.apply(ResourceType::user(), &fuzz::USER), applied);
+        let applied = leaver::patched(&patch, ResourceType::user(), &fuzz::USER);
+        assert_eq!(leaver::patched(&travelled, ResourceType::user(), &fuzz::USER), applied);
         if let Ok(after) = applied {
-            assert_canonical(&after);
+            assert_canonical(&after.resource);
         }
     }
     if let Ok(patch) = GroupPatch::parse(ResourceType::group(), &body) {

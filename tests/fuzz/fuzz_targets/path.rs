@@ -4,8 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
-use shared::scim::path::Path;
-use shared::scim::{Patch, ResourceType};
+use scim::syntax::Path;
+use scim::{Patch, ResourceType};
 
 fuzz_target!(|text: &str| {
     let Ok(path) = Path::parse(text) else { return };

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use shared::scim::{Resource, ResourceType};
+use scim::{Resource, ResourceType};
 
 /// A user as it is shown.
 pub static SHOWN: LazyLock<Value> = LazyLock::new(|| {

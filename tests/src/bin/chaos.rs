@@ -1,4 +1,4 @@
-//! `deploy/chaos`: an hour of bad luck, or as long as is asked for, and its judgement.
+//! `deploy/chaos`: runs the chaos test for a given time and reports violations.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -6,23 +6,23 @@ use std::time::Duration;
 use clap::Parser;
 use tests::chaos::{Plan, play};
 
-/// Breaks a Rollcall of its own in every way there is, under load, and judges what its clients saw.
+/// Injects every kind of fault into a private Rollcall stack under load, and checks what its clients observed.
 ///
-/// A load of creates, updates, deactivations, reactivations, renames, group pushes and assignments from three tenants runs
-/// while services and servers are killed, paused and restarted, links cut and slowed, connections closed, the queue filled,
-/// and the mail server is out of order. At the end every user's and every group's history must be explained by some order of
-/// its acknowledged changes, every event and every mail must match, and nothing may be left over.
+/// The load is creates, updates, deactivations, reactivations, renames, group pushes and assignments from three
+/// tenants. Meanwhile services and servers are killed, paused and restarted, links cut and slowed, connections closed,
+/// the queue filled, and the mail server fails. Afterwards the history of every user and group must be linearizable,
+/// every event and every mail must match, and nothing may be left over.
 #[derive(Parser)]
 #[command(name = "chaos")]
 struct Arguments {
-    /// For how long things are broken.
+    /// How long to inject faults.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_440))]
     minutes: u64,
-    /// The seed of what is broken when; by default another one each time.
+    /// The seed for the faults; random by default.
     #[arg(long)]
     seed: Option<u64>,
-    /// Runs workers with a fault (reply-before-commit, ack-before-commit, no-dedup, no-ticket-check, no-active-check) among such bad luck as
-    /// brings it to light: the judge must notice.
+    /// Runs workers with a bug (reply-before-commit, ack-before-commit, no-dedup, no-ticket-check, no-active-check)
+    /// under the faults that expose it. The checks must report violations.
     #[arg(long)]
     sabotage: Option<String>,
 }

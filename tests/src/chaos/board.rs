@@ -1,30 +1,30 @@
-//! What went wrong and what clients saw of it: the counts behind the table, and whatever no fault excuses.
+//! Counts of faults and of the answers that clients received meanwhile, and the violations.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How much later than the kill of an ingest its clients may notice.
+/// How long after the kill of an ingest its clients may notice it.
 const AFTERMATH: Duration = Duration::from_secs(2);
-/// The most violations that are kept.
+/// The maximum number of violations that are kept.
 const MOST: usize = 50;
 
-/// What clients saw.
+/// Counts of answers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
-    /// 2xx, and 304.
+    /// 2xx and 304.
     pub well: u64,
     /// 429.
     pub again: u64,
-    /// 404 and 409, where they were the truth.
+    /// 404 and 409, where they were correct.
     pub refused: u64,
     /// No answer: the connection broke.
     pub broken: u64,
 }
 
 impl Tally {
-    /// All of them.
+    /// The total.
     #[must_use]
     pub fn all(&self) -> u64 {
         self.well + self.again + self.refused + self.broken
@@ -43,7 +43,7 @@ impl Tally {
 #[derive(Default)]
 struct State {
     total: Tally,
-    /// By fault: how often it was inflicted, and what was seen meanwhile.
+    /// For each fault, how often it was injected, and the answers meanwhile.
     faults: BTreeMap<&'static str, (u64, Tally)>,
     active: Vec<&'static str>,
     killed: Vec<(usize, Instant)>,
@@ -52,7 +52,7 @@ struct State {
     violations: Vec<String>,
 }
 
-/// The counts. Everybody notes on the same one.
+/// The counts, shared by all tasks.
 #[derive(Default)]
 pub struct Board(Mutex<State>);
 
@@ -72,23 +72,24 @@ impl Board {
         }
     }
 
-    /// The n-th ingest was killed just now: its clients' connections break.
+    /// Notes that the n-th ingest was just killed: its clients' connections break.
     pub fn killed(&self, ingest: usize) {
         self.lock().killed.push((ingest, Instant::now()));
     }
 
-    /// A client was told that the change of this request (its id) is queued: it must have a verdict in the end.
+    /// Notes that a client was told that its change is queued (by request id): the change must have a verdict in the
+    /// end.
     pub fn queued(&self, request: &str) {
         self.lock().queued.push(request.to_owned());
     }
 
-    /// The requests whose changes are queued, as clients were told.
+    /// The ids of the requests whose changes are queued.
     #[must_use]
     pub fn all_queued(&self) -> Vec<String> {
         self.lock().queued.clone()
     }
 
-    /// An answer came.
+    /// Notes an answer.
     pub fn answered(&self, status: u16) {
         let mut state = self.lock();
         state.note(Some(status));
@@ -97,7 +98,8 @@ impl Board {
         }
     }
 
-    /// A connection to the n-th ingest, which was ready, broke before the answer to a request that began then.
+    /// Notes that a connection to the n-th ingest, which was ready, broke before the request that began at `began` was
+    /// answered.
     pub fn broke(&self, ingest: usize, began: Instant, how: &str) {
         let mut state = self.lock();
         state.note(None);
@@ -110,35 +112,35 @@ impl Board {
         }
     }
 
-    /// This request asked for a change, and was told that it took effect.
+    /// Notes that a client was told that the change of this request took effect.
     pub fn acknowledged(&self, request: &str) {
         self.lock().acknowledged.push(request.to_owned());
     }
 
-    /// All of those.
+    /// The ids of those requests.
     #[must_use]
     pub fn all_acknowledged(&self) -> Vec<String> {
         self.lock().acknowledged.clone()
     }
 
-    /// Something that must not be.
+    /// Notes a violation.
     pub fn violation(&self, what: String) {
         self.lock().violation(what);
     }
 
-    /// All that must not be.
+    /// All violations.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
         self.lock().violations.clone()
     }
 
-    /// What clients saw in all.
+    /// The counts over the whole run.
     #[must_use]
     pub fn total(&self) -> Tally {
         self.lock().total
     }
 
-    /// How many faults were inflicted, and how often the rarest of these.
+    /// The number of faults, and the count of the rarest of these kinds.
     #[must_use]
     pub fn faults(&self, kinds: &[&'static str]) -> (u64, u64) {
         let state = self.lock();
@@ -147,7 +149,7 @@ impl Board {
         (state.faults.values().map(|(times, _)| times).sum(), rarest)
     }
 
-    /// The table of faults and what clients saw.
+    /// The table of faults and answers.
     #[must_use]
     pub fn table(&self) -> String {
         let state = self.lock();
@@ -158,7 +160,7 @@ impl Board {
         let rows = state.faults.iter().map(|(name, (times, tally))| (*name, Some(*times), tally));
         for (name, times, tally) in rows.chain([("all the time", None, &state.total)]) {
             let share = |part: u64| {
-                // Exact enough for a percentage.
+                // Precise enough for a percentage.
                 #[expect(clippy::cast_precision_loss, reason = "a percentage of some thousands")]
                 let share = 100.0 * part as f64 / tally.all().max(1) as f64;
                 format!("{share:.1}%")

@@ -1,5 +1,5 @@
-//! A tenant's identity provider and content service behind a balancer: repeats a 429 as Okta does, goes to an ingest that
-//! says that it is ready, or is refused by the balancer if none does, and notes every answer.
+//! A tenant's identity provider and content service behind a load balancer. Repeats a 429 as Okta does, picks an ingest
+//! that reports ready (without one the balancer answers 429), and records every answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,24 +16,24 @@ use super::spec::{Op, Ret};
 use crate::answer::Answer;
 use crate::okta::Okta;
 
-/// Okta tries a request that is answered 429 this often again.
+/// How often Okta retries a request that is answered 429.
 pub const TRIES: u32 = 10;
-/// Okta doubles the pause without end; this one gets to know sooner.
+/// Okta doubles the pause without limit; this client is capped.
 const LONGEST_PAUSE: Duration = Duration::from_millis(2_500);
-/// How often the balancer asks who is ready.
+/// How often the balancer polls readiness.
 const POLL: Duration = Duration::from_millis(100);
-/// What a 429 says after which nothing will have happened.
+/// Texts of a 429 after which the change does not happen.
 const NOTHING: [&str; 2] = ["nothing was changed", "this one was not"];
-/// What a 429 says after which there will be a verdict.
+/// The text of a 429 after which the change gets a verdict.
 const QUEUED: &str = "the change is queued";
 
-/// Knows which ingests are ready, as a load balancer does: by asking them.
+/// Polls the readiness of the ingests, as a load balancer does.
 pub struct Balancer {
     ready: Vec<AtomicBool>,
 }
 
 impl Balancer {
-    /// Starts to ask these.
+    /// Starts polling these ingests.
     #[must_use]
     pub fn start(origins: Vec<String>) -> (Arc<Self>, Vec<JoinHandle<()>>) {
         let balancer = Arc::new(Self { ready: origins.iter().map(|_| AtomicBool::new(true)).collect() });
@@ -54,7 +54,7 @@ impl Balancer {
         (balancer, asking)
     }
 
-    /// One that is ready, if one is.
+    /// A random ready ingest, if there is one.
     fn pick(&self) -> Option<usize> {
         let ready: Vec<usize> =
             (0..self.ready.len()).filter(|n| self.ready[*n].load(Ordering::SeqCst)).collect();
@@ -62,34 +62,34 @@ impl Balancer {
     }
 }
 
-/// What the balancer answers itself when no ingest is ready, as `deploy/haproxy.cfg` has it: nobody has seen the request.
+/// The balancer's own answer when no ingest is ready, as in `deploy/haproxy.cfg`: no ingest received the request.
 fn refusal() -> Answer {
     let mut headers = HeaderMap::new();
     headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
-    let body = json!({ "detail": "no server is ready: nothing was changed; try again" });
+    let body = json!({ "detail": "no server is ready; nothing was changed; try again" });
     Answer::new(429, headers, body.to_string())
 }
 
-/// What came of a request.
+/// The outcome of a request.
 pub enum Heard {
     /// An answer.
     Answer(Answer),
-    /// None: the connection broke, and nobody knows.
+    /// The connection broke; the outcome is unknown.
     Nothing,
 }
 
 /// The client of one tenant.
 pub struct Client {
-    /// One connection pool an ingest.
+    /// One connection pool per ingest.
     pub oktas: Vec<Okta>,
-    /// Who is ready.
+    /// Selects a ready ingest.
     pub balancer: Arc<Balancer>,
-    /// Where every answer is noted.
+    /// Records every answer.
     pub board: Arc<Board>,
 }
 
 impl Client {
-    /// Sends a request once, to an ingest that is ready and takes connections.
+    /// Sends a request once, to a ready ingest that accepts the connection.
     pub async fn send(&self, request: &impl Fn(&Okta) -> RequestBuilder) -> Heard {
         loop {
             let Some(ingest) = self.balancer.pick() else {
@@ -105,7 +105,7 @@ impl Client {
                     }
                     return Heard::Answer(answer);
                 }
-                // Nobody has seen the request: a balancer tries elsewhere.
+                // No ingest received the request, so a balancer tries another one.
                 Err(error) if error.is_connect() => tokio::time::sleep(POLL).await,
                 Err(error) => {
                     self.board.broke(ingest, began, &format!("{error:?}"));
@@ -115,7 +115,7 @@ impl Client {
         }
     }
 
-    /// A read, repeated until it is answered, and noted as what `seen` makes of the answer.
+    /// Repeats a read until it is answered, and records it as what `seen` makes of the answer.
     pub async fn read(
         &self,
         subject: &Subject,
@@ -134,15 +134,15 @@ impl Client {
                     subject.answer(call, seen(&answer));
                     return Some(answer);
                 }
-                // A read that nobody saw explains itself.
+                // A read without an answer constrains nothing.
                 Heard::Nothing => subject.answer(call, Ret::Nothing),
             }
         }
         None
     }
 
-    /// A change, repeated while the answer is 429, but not more often than so. Each try is a change of its own; those of a create
-    /// are one, since it is promised that they make one resource.
+    /// Repeats a change while the answer is 429, at most `most` times. Each attempt is recorded as a separate change,
+    /// except for creates: repeated creates are promised to make one resource.
     pub async fn change(
         &self,
         subject: &Subject,
@@ -185,7 +185,7 @@ impl Client {
         None
     }
 
-    /// Any request, repeated until it is answered by something else than 429; `None` after ten tries.
+    /// Repeats any request until the answer is not 429; `None` after ten retries.
     pub async fn insist(&self, request: impl Fn(&Okta) -> RequestBuilder) -> Option<Answer> {
         for tries in 0..=TRIES {
             match self.send(&request).await {
@@ -198,9 +198,9 @@ impl Client {
     }
 }
 
-/// As long as Okta would wait, or less.
+/// Waits as long as Okta would, up to the cap.
 async fn pause(answer: &Answer, tries: u32) {
-    let told = Duration::from_secs(answer.retry_after() << tries);
+    let reported = Duration::from_secs(answer.retry_after() << tries);
     let part = rand::random_range(0.5..1.0);
-    tokio::time::sleep(told.min(LONGEST_PAUSE).mul_f64(part)).await;
+    tokio::time::sleep(reported.min(LONGEST_PAUSE).mul_f64(part)).await;
 }

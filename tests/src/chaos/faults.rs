@@ -1,5 +1,5 @@
-//! The saboteur: what it can break, and three hands that break one thing after the other, each from a shuffled deck of its own,
-//! so that every kind comes about equally often. Before it: the stack. After it: the board.
+//! Injects faults: three loops, each injecting one fault at a time from its own shuffled deck, so that all kinds occur
+//! about equally often.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,31 +16,31 @@ use crate::servers::Server;
 use crate::smtp::{Mood, SmtpServer};
 use crate::stack::Stack;
 
-/// A way to the servers: of one of the services, to one of the servers.
+/// A proxied link from a kind of service to a server.
 pub struct Link {
-    /// What cutting it is called.
+    /// The name of the fault that cuts it.
     pub cut: &'static str,
-    /// What slowing it is called.
+    /// The name of the fault that slows it.
     pub slow: &'static str,
-    /// The program whose way it is.
+    /// The program that uses the link.
     pub program: &'static str,
-    /// Where it leads.
+    /// The server that it leads to.
     pub server: Server,
-    /// It.
+    /// The proxy.
     pub proxy: Proxy,
 }
 
-/// Everything that can be broken.
+/// Everything that faults can be injected into.
 pub struct Saboteur {
     /// The services and servers.
     pub stack: Arc<Stack>,
-    /// Their links.
+    /// The proxied links.
     pub links: Vec<Link>,
-    /// Where mail goes.
+    /// The mail server.
     pub smtp: SmtpServer,
-    /// Where it is noted.
+    /// Records the faults.
     pub board: Arc<Board>,
-    /// The kinds of faults that it knows, by their names; empty: all.
+    /// The names of the faults to inject; empty for all.
     pub only: &'static [&'static str],
 }
 
@@ -68,7 +68,7 @@ enum Target {
 
 use Target::{Ingest, Notifier, Postgres, RabbitMq, Worker};
 
-/// The three hands: the services; Postgres and the links; RabbitMQ, which takes its time to come back.
+/// One deck for the services, one for Postgres and the links, one for RabbitMQ, which restarts slowly.
 const SERVICES: [Kind; 15] = [
     Kind::Kill(Ingest),
     Kind::Pause(Ingest),
@@ -89,11 +89,11 @@ const SERVICES: [Kind; 15] = [
 const DATABASE: [Kind; 3] = [Kind::Kill(Postgres), Kind::Pause(Postgres), Kind::Restart(Postgres)];
 const BROKER: [Kind; 3] = [Kind::Kill(RabbitMq), Kind::Pause(RabbitMq), Kind::Restart(RabbitMq)];
 
-/// How long a broker that came back is left alone, in milliseconds.
+/// The pause after a broker fault, in milliseconds.
 const BROKER_REST: std::ops::Range<u64> = 6_000..12_000;
-/// How long a service is waited for that was started again: while its servers are away it may come back, but not be ready.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// How long the other hands rest between two faults, in milliseconds.
+/// How long to wait for a restarted service. While its servers are down it may run without becoming ready.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// The pause between two faults of the other decks, in milliseconds.
 const REST: std::ops::Range<u64> = 50..800;
 
 impl Kind {
@@ -127,7 +127,7 @@ impl Kind {
 }
 
 impl Saboteur {
-    /// All kinds of faults, by their names.
+    /// The names of all faults in use.
     #[must_use]
     pub fn kinds(&self) -> Vec<&'static str> {
         self.hands().iter().flatten().map(|kind| kind.name(&self.links)).collect()
@@ -142,7 +142,7 @@ impl Saboteur {
         hands
     }
 
-    /// Breaks things until then; at the end all is whole again.
+    /// Injects faults until `until`; afterwards everything runs again.
     pub async fn run(&self, seed: u64, until: Instant) {
         let [services, links, broker] = self.hands();
         tokio::join!(
@@ -193,16 +193,16 @@ impl Saboteur {
                 service.kill();
                 sleep(long / 3).await;
                 service.start();
-                service.ready_or(PATIENCE).await;
+                service.ready_or(TIMEOUT).await;
                 if target == Ingest {
                     self.board.killed(number);
                 }
             }
             Kind::Pause(target) => {
-                // Now and then for longer than the broker waits for a heartbeat.
+                // Occasionally longer than the broker's heartbeat timeout.
                 let time = match target {
                     Worker if rng.random_bool(0.15) => Duration::from_secs(25),
-                    // And now and then for longer than clients wait.
+                    // Longer than clients wait, at most.
                     Worker => 2 * long,
                     _ => long,
                 };
@@ -215,7 +215,7 @@ impl Saboteur {
                 let (_, service) = self.one(target, rng);
                 self.end_in_order(service).await;
                 service.start();
-                service.ready_or(PATIENCE).await;
+                service.ready_or(TIMEOUT).await;
             }
             Kind::Cut(link) => {
                 self.links[link].proxy.cut();
@@ -228,7 +228,7 @@ impl Saboteur {
                 self.links[link].proxy.mend();
             }
             Kind::CloseConnections => {
-                // While the broker is away there is nothing to close.
+                // If the broker is down there is nothing to close.
                 let close = r#"[rabbit_networking:close_connection(P, "sabotage") || P <- rabbit_networking:connections()], ok."#;
                 self.stack.servers.try_rabbitmq_eval(close).await;
             }
@@ -254,7 +254,7 @@ impl Saboteur {
         let number = rng.random_range(0..of.len());
         let service = &of[number];
         if !service.is_running() {
-            self.board.violation(format!("{} ended by itself", service.name()));
+            self.board.violation(format!("{} exited unexpectedly", service.name()));
             service.kill();
             service.start();
         }

@@ -1,5 +1,4 @@
-//! The lives of groups: pushed empty, then members come and go, two changes at a time now and then. Before it: some people. After
-//! it: their histories.
+//! The load on groups: each is created empty, then members are added and removed, sometimes by two concurrent changes.
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
@@ -12,20 +11,20 @@ use super::spec::{Group, Op, Ret, Thing};
 use crate::answer::Answer;
 use crate::okta::{Okta, PATCH_OP, group, members, membership};
 
-/// A group that is pushed.
+/// A pushed group.
 pub struct Pushed {
-    /// What was asked about it.
+    /// The recorded history.
     pub subject: Subject,
-    /// Its displayName, which nobody else has.
+    /// The displayName, which is unique.
     pub name: String,
-    /// How often it may have been made: every POST of which nothing was heard may have made one.
+    /// How often it may have been created: every POST without an answer may have succeeded.
     pub attempts: usize,
     people: Vec<String>,
     id: Option<String>,
 }
 
 impl Pushed {
-    /// A new group whose members will be some of these people.
+    /// A new group whose members come from these users.
     #[must_use]
     pub fn new(company: &str, number: usize, people: Vec<String>) -> Self {
         Self {
@@ -37,7 +36,7 @@ impl Pushed {
         }
     }
 
-    /// Pushes it; `false` if nobody knows whether it is there.
+    /// Creates it; `false` if the outcome is unknown.
     async fn create(&mut self, client: &Client) -> bool {
         self.attempts += 1;
         let body = group(&self.name, &[]).to_string();
@@ -75,7 +74,7 @@ impl Pushed {
         }
     }
 
-    /// GET with the members.
+    /// Reads the group with its members.
     pub async fn read(&self, client: &Client) {
         let Some(id) = &self.id else { return };
         let request = |okta: &Okta| okta.request("GET", &format!("/Groups/{id}"));
@@ -96,7 +95,7 @@ impl Pushed {
         version.parse().map_or(Ret::Unknown, |version| Ret::Seen(Thing::Group(Group { members, version })))
     }
 
-    /// A whole life.
+    /// Runs the whole sequence.
     pub async fn live(mut self, client: &Client, rng: &mut StdRng) -> Self {
         if !self.create(client).await {
             return self;
@@ -117,7 +116,7 @@ impl Pushed {
     }
 }
 
-/// The members that an answer to a change shows may be those of a moment later.
+/// The members in the answer to a change may be of a later version.
 fn done(answer: &Answer) -> Ret {
     match answer.status {
         200 | 201 | 204 => Ret::Done(None),

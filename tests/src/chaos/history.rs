@@ -1,5 +1,4 @@
-//! What was asked about one resource and what was answered, in the order in which it happened. Before it: the clients. After
-//! it: [`super::judge`], which holds it against [`super::spec`].
+//! The calls and answers for one resource, in real-time order. [`super::judge`] checks them against [`super::spec`].
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,32 +9,32 @@ use todc_utils::linearizability::history::{Action, History};
 
 use super::spec::{Op, Ret, Spec, Step};
 
-/// The most unheard calls in one history: as many as there are bits for.
+/// The maximum number of calls with unknown outcome in one history: one bit each.
 const MOST_UNHEARD: u32 = 128;
 
-/// A moment of a history, of the n-th call.
+/// An entry of a history, for the n-th call.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
     Asked(usize, Op),
     Answered(usize, Ret),
 }
 
-/// One resource's history.
+/// The history of one resource.
 pub struct Subject {
-    /// What it is called here; no name of a person.
+    /// Its name in reports; contains no personal data.
     pub name: String,
     began: Instant,
     moments: Mutex<Vec<(Instant, Moment)>>,
 }
 
 impl Subject {
-    /// Nothing has happened yet.
+    /// An empty history.
     #[must_use]
     pub fn new(name: String) -> Self {
         Self { name, began: Instant::now(), moments: Mutex::default() }
     }
 
-    /// A call begins; returns its number.
+    /// Records a call; returns its number.
     pub fn ask(&self, op: Op) -> usize {
         let mut moments = self.lock();
         let call = moments.iter().filter(|(_, moment)| matches!(moment, Moment::Asked(..))).count();
@@ -43,20 +42,20 @@ impl Subject {
         call
     }
 
-    /// A call ends.
+    /// Records the answer to a call.
     pub fn answer(&self, call: usize, ret: Ret) {
         self.lock().push((Instant::now(), Moment::Answered(call, ret)));
     }
 
-    /// Whether some order of the changes, one after the other, explains every answer and respects real time.
+    /// Whether the history is linearizable.
     #[must_use]
     pub fn is_explained(&self) -> bool {
         let actions = self.actions();
         actions.is_empty() || WGLChecker::<Spec>::is_linearizable(History::from_actions(actions))
     }
 
-    /// Calls whose outcome nobody heard are answered at the end of all time: there they explain themselves, whether they took
-    /// effect before or not.
+    /// Calls with unknown outcome are answered after the end of the history, so that they may have taken effect at any
+    /// time or not at all.
     fn actions(&self) -> Vec<(usize, Action<Step>)> {
         let moments = self.lock();
         let mut steps: Vec<Step> = Vec::new();
@@ -72,7 +71,7 @@ impl Subject {
                     if ret == Ret::Unknown {
                         assert!(
                             unheard < MOST_UNHEARD,
-                            "{} has too many unheard calls to be judged",
+                            "{} has too many calls with unknown outcome to be checked",
                             self.name
                         );
                         steps[call].unheard = Some(unheard);
@@ -95,9 +94,9 @@ impl Subject {
         actions
     }
 
-    /// For a reader: every moment in its order, in milliseconds since the beginning.
+    /// The history as text, with times in milliseconds since the beginning.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn reported(&self) -> String {
         let mut text = format!("{}\n", self.name);
         for (at, moment) in self.lock().iter() {
             let ms = at.duration_since(self.began).as_millis();
@@ -117,7 +116,8 @@ impl Subject {
     }
 }
 
-/// Which of the bodies of creates this one has, as a bit. (A group's second POST may make a second group: none is repeated.)
+/// The bit of a create's body among the bodies of creates in this history. (Group creates are not deduplicated: a
+/// second POST may make a second group.)
 fn body(op: Op, bodies: &mut Vec<Op>) -> u128 {
     if !matches!(op, Op::Create { .. }) {
         return 0;
@@ -153,18 +153,18 @@ mod tests {
     }
 
     #[test]
-    fn an_unheard_change_may_have_happened_or_not() {
+    fn a_change_with_unknown_outcome_may_have_happened_or_not() {
         for (seen, version) in [(1, 1), (2, 2)] {
             let subject = created();
             let call = subject.ask(title(2));
             subject.answer(call, Ret::Unknown);
             read(&subject, seen, version);
-            assert!(subject.is_explained(), "{}", subject.told());
+            assert!(subject.is_explained(), "{}", subject.reported());
         }
     }
 
     #[test]
-    fn what_was_given_up_must_not_override_what_was_acknowledged_after_it() {
+    fn a_change_that_was_given_up_must_not_override_a_later_acknowledged_one() {
         let subject = created();
         let given_up = subject.ask(title(2));
         subject.answer(given_up, Ret::Unknown);
@@ -174,7 +174,7 @@ mod tests {
         assert!(!subject.is_explained());
     }
 
-    /// The same POST again, first unheard or told, and deactivated in between or not.
+    /// Repeats a POST whose first answer was `first`, optionally after a deactivation.
     fn repeated(first: Ret, deactivates: bool, again: Ret, read: (bool, i64)) -> bool {
         let post = Op::Create { name: 0, title: 1, nick: 1 };
         let subject = Subject::new("ada".to_owned());
@@ -193,25 +193,28 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_post_is_told_what_it_made_or_restores_or_is_a_conflict() {
+    fn a_repeated_post_gets_the_first_result_or_restores_or_is_a_conflict() {
         for first in [Ret::Unknown, Ret::Done(None)] {
-            assert!(repeated(first, false, Ret::Done(None), (true, 1)), "told");
+            assert!(repeated(first, false, Ret::Done(None), (true, 1)), "deduplicated");
             assert!(repeated(first, false, Ret::Conflict, (true, 1)), "a new change");
-            assert!(!repeated(first, false, Ret::Done(None), (true, 2)), "nothing was to be changed");
-            assert!(repeated(first, true, Ret::Done(None), (true, 3)), "brought back");
-            assert!(!repeated(first, true, Ret::Done(None), (false, 2)), "told 201, and they stay archived");
-            assert!(!repeated(first, true, Ret::Conflict, (false, 2)), "nobody active is in the way");
+            assert!(!repeated(first, false, Ret::Done(None), (true, 2)), "nothing had to change");
+            assert!(repeated(first, true, Ret::Done(None), (true, 3)), "restored");
+            assert!(
+                !repeated(first, true, Ret::Done(None), (false, 2)),
+                "answered 201 although the user stays archived"
+            );
+            assert!(!repeated(first, true, Ret::Conflict, (false, 2)), "no active user conflicts");
         }
     }
 
     #[test]
-    fn lost_doubled_and_disordered_changes_are_seen() {
+    fn lost_duplicated_and_reordered_changes_are_detected() {
         for (seen, version, is_fine) in [(2, 2, true), (1, 1, false), (2, 3, false), (1, 2, false)] {
             let subject = created();
             let call = subject.ask(title(2));
             subject.answer(call, Ret::Done(None));
             read(&subject, seen, version);
-            assert_eq!(subject.is_explained(), is_fine, "{}", subject.told());
+            assert_eq!(subject.is_explained(), is_fine, "{}", subject.reported());
         }
     }
 }

@@ -1,10 +1,10 @@
-//! When all is quiet: everything that must hold, whatever was broken. Before it: the histories. After it: the verdict.
+//! The invariants, checked when the system is quiescent after the faults.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use amqp::{dead, topology};
 use serde_json::Value;
-use shared::amqp::{dead, topology};
 
 use super::groups::Pushed;
 use super::history::Subject;
@@ -14,31 +14,27 @@ use crate::smtp::SmtpServer;
 use crate::stack::Stack;
 use crate::{check, eventually};
 
-/// How long mail may take: the notifier's lease after a kill, and its pauses after a silent server.
+/// The timeout for mail: the notifier's lease after a kill, and its backoff after a silent server.
 const MAIL: Duration = Duration::from_secs(400);
 
-/// How long what workers have in hand may take, when nothing is broken any more: the longest lock of a worker that was paused,
-/// several times over.
-const IN_HAND: Duration = Duration::from_secs(90);
-
-/// Waits until nothing is under way any more.
+/// Waits until the system is quiescent.
 pub async fn quiet(stack: &Stack) {
     check::settled(stack).await;
     let db = stack.db();
-    eventually("all mail is settled and no event waits", MAIL, async || {
-        let open = "select 1 from notifications where state in ('pending', 'claimed')";
+    eventually("all mail is settled and no event is parked", MAIL, async || {
+        let open = "select 1 from notifications where state in ('pending', 'sending')";
         (db.count(open).await == 0 && db.count("select 1 from parked_events").await == 0).then_some(())
     })
     .await;
 }
 
-/// Subjects whose history no order explains, each told whole.
+/// The histories that are not linearizable, as text.
 #[must_use]
 pub fn unexplained<'a>(subjects: impl Iterator<Item = &'a Subject>) -> Vec<String> {
-    subjects.filter(|subject| !subject.is_explained()).map(Subject::told).collect()
+    subjects.filter(|subject| !subject.is_explained()).map(Subject::reported).collect()
 }
 
-/// Every acknowledged user is there once, under the id that was told.
+/// Checks that every acknowledged user exists once, with the id that was answered.
 pub async fn users_are_there_once(stack: &Stack, people: &[Lived]) -> Vec<String> {
     let rows = stack.db().rows("select id, external_id from users").await;
     let mut ids: HashMap<&str, Vec<&str>> = HashMap::new();
@@ -49,15 +45,15 @@ pub async fn users_are_there_once(stack: &Stack, people: &[Lived]) -> Vec<String
     let mut wrong = Vec::new();
     for person in people {
         let there = ids.get(person.external_id().as_str()).cloned().unwrap_or_default();
-        let told: Vec<&str> = person.id.iter().map(String::as_str).collect();
-        if there != told {
-            wrong.push(format!("{}: told {told:?}, there is {there:?}", person.subject.name));
+        let reported: Vec<&str> = person.id.iter().map(String::as_str).collect();
+        if there != reported {
+            wrong.push(format!("{}: answered {reported:?}, found {there:?}", person.subject.name));
         }
     }
     wrong
 }
 
-/// No group was made more often than it may have been.
+/// Checks that no group exists more often than it may have been created.
 pub async fn groups_are_there_once(stack: &Stack, groups: &[Pushed]) -> Vec<String> {
     let rows =
         stack.db().rows("select display_name, count(*) as count from groups group by display_name").await;
@@ -68,11 +64,11 @@ pub async fn groups_are_there_once(stack: &Stack, groups: &[Pushed]) -> Vec<Stri
     groups
         .iter()
         .filter(is_wrong)
-        .map(|group| format!("a group was made twice: {}", group.subject.told()))
+        .map(|group| format!("a group exists twice: {}", group.subject.reported()))
         .collect()
 }
 
-/// Every version of a user has its event, once, and they come in the order of the versions.
+/// Checks that every version of a user has exactly one event, in the order of the versions.
 pub async fn events_match(stack: &Stack, witness: &Witness) -> Vec<String> {
     let events = witness.events(&stack.broker().await).await;
     let mut seen = HashSet::new();
@@ -81,7 +77,7 @@ pub async fn events_match(stack: &Stack, witness: &Witness) -> Vec<String> {
         events.iter().filter(|event| event["type"].as_str().is_some_and(|kind| kind.starts_with("user.")))
     {
         let text = |value: &Value| value.as_str().map(str::to_owned).unwrap_or_default();
-        // A repetition carries the same id, and counts once.
+        // A redelivered event has the same id and counts once.
         if seen.insert(text(&event["id"])) {
             let version = event["sequence"].as_str().and_then(|sequence| sequence.parse().ok()).unwrap_or(0);
             let user = event["data"]["user"]["id"].as_str().unwrap_or_default();
@@ -91,26 +87,26 @@ pub async fn events_match(stack: &Stack, witness: &Witness) -> Vec<String> {
     let rows = stack.db().rows("select id, version from users").await;
     let wrong = rows.iter().filter_map(|row| {
         let (id, version) = (row["id"].as_str()?, row["version"].as_u64()?);
-        let told = by_user.remove(id).unwrap_or_default();
-        let in_order = told.is_sorted_by_key(|(version, _)| *version);
-        let versions: Vec<u64> = told
+        let reported = by_user.remove(id).unwrap_or_default();
+        let in_order = reported.is_sorted_by_key(|(version, _)| *version);
+        let versions: Vec<u64> = reported
             .iter()
             .map(|(version, _)| *version)
             .collect::<std::collections::BTreeSet<_>>()
             .into_iter()
             .collect();
-        let created = told.iter().filter(|(_, kind)| *kind == "user.created").count();
-        let distinct = told.iter().collect::<HashSet<_>>().len() == told.len();
+        let created = reported.iter().filter(|(_, kind)| *kind == "user.created").count();
+        let distinct = reported.iter().collect::<HashSet<_>>().len() == reported.len();
         let is_fine = in_order && distinct && created == 1 && versions == (1..=version).collect::<Vec<_>>();
-        (!is_fine).then(|| format!("the events of user {id}, whose version is {version}: {told:?}"))
+        (!is_fine).then(|| format!("the events of user {id}, whose version is {version}: {reported:?}"))
     });
     let mut wrong: Vec<String> = wrong.collect();
-    wrong.extend(by_user.keys().map(|id| format!("events of a user who is not there: {id}")));
+    wrong.extend(by_user.keys().map(|id| format!("events of a user that does not exist: {id}")));
     wrong
 }
 
-/// Exactly one first mail to whoever was assigned content (or one refusal for good), none to anybody else; a second copy
-/// has the same Message-ID. Nobody was welcomed.
+/// Checks that every user with assigned content got exactly one first mail (or a permanent rejection), and nobody else
+/// any. Copies have the same Message-ID. No user was welcomed.
 pub async fn mail_is_right(stack: &Stack, people: &[Lived], smtp: &SmtpServer) -> Vec<String> {
     let mut mails: BTreeMap<String, HashSet<String>> = BTreeMap::new();
     for mail in smtp.taken().into_iter().chain(smtp.refused()) {
@@ -121,16 +117,14 @@ pub async fn mail_is_right(stack: &Stack, people: &[Lived], smtp: &SmtpServer) -
         let Some((address, is_certain)) = &person.assigned else { continue };
         match mails.remove(address).map_or(0, |ids| ids.len()) {
             1 => {}
-            // Nobody knows whether the event was taken.
+            // It is unknown whether the event was accepted.
             0 if !is_certain => {}
             other => {
                 wrong.push(format!("{} was assigned content and got {other} mails", person.subject.name));
             }
         }
     }
-    wrong.extend(
-        mails.values().map(|ids| format!("{} mails to somebody who was assigned nothing", ids.len())),
-    );
+    wrong.extend(mails.values().map(|ids| format!("{} mails to a user without assignments", ids.len())));
     let welcomed = "select 1 from notifications where kind = 'welcome' and state <> 'suppressed'";
     if stack.db().count(welcomed).await > 0 {
         wrong.push("a user from SCIM was welcomed".to_owned());
@@ -138,29 +132,30 @@ pub async fn mail_is_right(stack: &Stack, people: &[Lived], smtp: &SmtpServer) -
     wrong
 }
 
-/// What the broker confirmed has a verdict, though nobody waited for it any more. A queue shows as empty while a worker has
-/// messages in hand, so they are given their time.
-pub async fn what_was_queued_is_decided(stack: &Stack, queued: &[String]) -> Vec<String> {
+/// Checks that every command the broker confirmed has a verdict, even though no client waits for it. A queue also
+/// appears empty while workers hold its messages, so this waits for them.
+pub async fn what_was_queued_is_decided(stack: &Stack, queued: &[String], timeout: Duration) -> Vec<String> {
     let db = stack.db();
-    let until = Instant::now() + IN_HAND;
+    let until = Instant::now() + timeout;
     loop {
         let rows = db.rows("select distinct request_id from commands where status is not null").await;
         let decided: HashSet<&str> = rows.iter().filter_map(|row| row["request_id"].as_str()).collect();
         let silent: Vec<&String> =
             queued.iter().filter(|request| !decided.contains(request.as_str())).collect();
         if silent.is_empty() || Instant::now() > until {
-            let told = |request| format!("the command of request {request} was queued and has no verdict");
-            return silent.into_iter().map(told).collect();
+            let reported =
+                |request| format!("the command of request {request} was queued and has no verdict");
+            return silent.into_iter().map(reported).collect();
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-/// Of every request that was acknowledged one command took effect, and the log says so; or it says that the same POST was repeated
-/// before it was known that the first had been told.
+/// Checks that exactly one command of every acknowledged request took effect according to the log, or that the log says
+/// that the same POST was repeated before the first outcome was known to be delivered.
 pub async fn what_was_acknowledged_is_applied(stack: &Stack, acknowledged: &[String]) -> Vec<String> {
     let applied = "select request_id from commands where status < 300 \
-        or outcome -> 'error' ->> 'detail' = 'the request was repeated, and the repetition made it'";
+        or outcome -> 'error' ->> 'detail' = 'a retry of this request has created the resource'";
     let rows = stack.db().rows(applied).await;
     let mut applied: HashMap<&str, usize> = HashMap::new();
     for request in rows.iter().filter_map(|row| row["request_id"].as_str()) {
@@ -169,13 +164,11 @@ pub async fn what_was_acknowledged_is_applied(stack: &Stack, acknowledged: &[Str
     let times = |request: &String| applied.get(request.as_str()).copied().unwrap_or_default();
     let wrong = acknowledged.iter().filter(|request| times(request) != 1);
     wrong
-        .map(|request| {
-            format!("request {request} was acknowledged, and took effect {} times", times(request))
-        })
+        .map(|request| format!("request {request} was acknowledged but took effect {} times", times(request)))
         .collect()
 }
 
-/// Nothing is dead: nothing was poison.
+/// Checks that there are no dead letters.
 pub async fn nothing_is_dead(stack: &Stack) -> Vec<String> {
     let letters = stack.broker().await.peek(topology::DEAD).await;
     letters.iter().map(|letter| format!("a dead letter: {}", broker::header(letter, dead::REASON))).collect()

@@ -1,8 +1,8 @@
-//! Bad luck for Rollcall, condensed: a load of creates, updates, deactivations, reactivations, renames, group pushes and
-//! assignments from several tenants, while a saboteur breaks everything that can break; then a judge, when all is quiet.
+//! The chaos test: a load of creates, updates, deactivations, reactivations, renames, group pushes and assignments from
+//! several tenants while faults are injected; afterwards the invariants are checked.
 //!
-//! `people` and `groups` are the load, through `client`; `faults` is the saboteur; `history` and `spec` say what can be
-//! explained, `judge` what else must hold; `board` counts. `deploy/chaos` runs it alone.
+//! `people` and `groups` generate the load, through `client`; `faults` injects faults; `history` and `spec` check
+//! linearizability, `judge` the other invariants; `board` counts. `deploy/chaos` runs it standalone.
 
 mod board;
 mod client;
@@ -34,36 +34,36 @@ use crate::smtp::SmtpServer;
 use crate::stack::{Options, Stack};
 use crate::tenant::Tenant;
 
-/// The companies.
+/// The tenants.
 const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
-/// How many people's lives go on at a time, per company.
+/// The number of concurrent user sequences per tenant.
 const LIVES: usize = 24;
-/// How many groups' lives go on at a time, per company.
+/// The number of concurrent group sequences per tenant.
 const GROUPS: usize = 2;
-/// How many people are in question for one group.
+/// The number of candidate members of a group.
 const MEMBERS: usize = 8;
-/// How often somebody is changed in a life.
+/// The number of changes per sequence.
 const STEPS: std::ops::Range<usize> = 6..14;
-/// The length of the queue: short, so that it fills.
+/// The queue's length limit: small, so that it fills.
 const QUEUE_LIMIT: u32 = 40;
-/// Seconds until a client is told to try again: short, so that it happens.
+/// The deadline in seconds: short, so that it expires.
 const DEADLINE: u32 = 3;
 
-/// What to do.
+/// The parameters of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// For how long.
+    /// The duration.
     pub time: Duration,
-    /// The saboteur's seed.
+    /// The seed for the faults.
     pub seed: u64,
-    /// The kinds of faults, by their names in the table; empty: all.
+    /// The names of the faults to inject; empty for all.
     pub only: &'static [&'static str],
-    /// The fault that the workers commit themselves, as the worker's module `sabotage` names it.
+    /// The bug that the workers have, by its name in the worker's module `sabotage`.
     pub sabotage: Option<String>,
 }
 
 impl Plan {
-    /// A plan for workers that commit this fault: with what brings it to light, and nothing that hides it.
+    /// A plan for workers with this bug: injects only faults that expose it.
     #[must_use]
     pub fn to_reveal(sabotage: &str, time: Duration, seed: u64) -> Self {
         let only: &[&str] = match sabotage {
@@ -80,33 +80,39 @@ impl Plan {
                 "worker killed",
                 "AMQP connections closed",
             ],
-            // What is delivered again is decided by another worker before the one that is paused wakes up.
+            // Another worker decides the redelivered command before the paused one wakes up.
             "no-ticket-check" => &["worker paused"],
-            // Whoever is told to try again does not.
+            // Clients that are told to retry do not.
             "no-active-check" => &["worker paused", "worker killed", "worker to PostgreSQL: slow"],
             _ => &[],
         };
         Self { time, seed, only, sabotage: Some(sabotage.to_owned()) }
     }
+
+    /// The timeout for commands that workers hold after the last fault: several times the longest lock of a paused worker.
+    /// With a bug, a verdict may be missing for good.
+    fn in_hand(&self) -> Duration {
+        Duration::from_secs(if self.sabotage.is_some() { 30 } else { 90 })
+    }
 }
 
-/// What came of it.
+/// The result of a run.
 pub struct Report {
-    /// The table of faults and what clients saw.
+    /// The table of faults and answers.
     pub table: String,
-    /// How many requests were answered, or broke.
+    /// The number of requests, answered or not.
     pub requests: u64,
-    /// How many faults there were.
+    /// The number of faults.
     pub faults: u64,
-    /// How often the rarest kind of fault was inflicted.
+    /// The count of the rarest kind of fault.
     pub rarest: u64,
-    /// How many people and groups were judged.
+    /// The number of users and groups that were checked.
     pub subjects: usize,
-    /// All that must not be.
+    /// The violations.
     pub violations: Vec<String>,
 }
 
-/// The load in the making.
+/// The state of the load.
 struct Load {
     clients: Vec<(Arc<Client>, Tenant)>,
     people: Mutex<Vec<Lived>>,
@@ -117,17 +123,17 @@ struct Load {
 }
 
 impl Load {
-    /// The number of the next life, and its luck.
+    /// The number of the next sequence, and its random generator.
     fn next(&self) -> (usize, StdRng) {
         let number = self.count.fetch_add(1, Ordering::SeqCst);
         (number, StdRng::seed_from_u64(self.seed.wrapping_add(number as u64)))
     }
 }
 
-/// Plays a plan on servers of its own, and judges.
+/// Runs a plan on private servers and checks the invariants.
 ///
 /// # Panics
-/// When the stack does not start, or does not become quiet afterwards.
+/// If the stack does not start, or does not become quiescent afterwards.
 pub async fn play(plan: &Plan, progress: impl Fn(&str) + Send + Sync + 'static) -> Report {
     let servers = Servers::own().await;
     let links = links(&servers).await;
@@ -152,7 +158,7 @@ pub async fn play(plan: &Plan, progress: impl Fn(&str) + Send + Sync + 'static) 
     let working = work(&load);
     let sabotage = async {
         saboteur.run(plan.seed, load.until).await;
-        // What was away while they ran, or while they were started, is found again by now, or never.
+        // Services must recover by themselves from what was unavailable while they ran or started.
         for service in stack.services() {
             service.whole().await;
         }
@@ -161,7 +167,7 @@ pub async fn play(plan: &Plan, progress: impl Fn(&str) + Send + Sync + 'static) 
     judge::quiet(&stack).await;
 
     let mut violations = board.violations();
-    violations.extend(judge::what_was_queued_is_decided(&stack, &board.all_queued()).await);
+    violations.extend(judge::what_was_queued_is_decided(&stack, &board.all_queued(), plan.in_hand()).await);
     violations.extend(judge::what_was_acknowledged_is_applied(&stack, &board.all_acknowledged()).await);
     violations.extend(judge_all(&load, &stack, &witness, &smtp).await);
     asking.iter().for_each(tokio::task::JoinHandle::abort);
@@ -243,7 +249,7 @@ async fn clients(stack: &Stack, balancer: &Arc<Balancer>, board: &Arc<Board>) ->
     let mut clients = Vec::new();
     for name in TENANTS {
         let tenant = stack.tenant(name).await;
-        // The judge knows a person by the externalId: it must be one account's.
+        // The checks identify a user by its externalId, so it must be unique.
         tenant.set(stack, &["external_id=unique"]).await;
         let oktas = (0..stack.ingests.len()).map(|n| tenant.okta_at(&stack.origin_of(n))).collect();
         let client = Client { oktas, balancer: balancer.clone(), board: board.clone() };
@@ -252,7 +258,7 @@ async fn clients(stack: &Stack, balancer: &Arc<Balancer>, board: &Arc<Board>) ->
     clients
 }
 
-/// Lives, one after the other, in all places at once, until the time is up; then their last moments, when all is whole.
+/// Runs sequences concurrently until the time is up; they finish after the last fault.
 async fn work(load: &Arc<Load>) {
     let mut lives = JoinSet::new();
     for company in 0..load.clients.len() {
@@ -264,7 +270,7 @@ async fn work(load: &Arc<Load>) {
         }
     }
     while let Some(ended) = lives.join_next().await {
-        ended.expect("a client that panics has seen what must not be");
+        ended.expect("a client panics only on a violation");
     }
 }
 
@@ -296,7 +302,7 @@ async fn groups_live(load: Arc<Load>, company: usize) {
     }
 }
 
-/// Tells every ten seconds how it goes.
+/// Reports progress every ten seconds.
 async fn tell(board: Arc<Board>, until: Instant, progress: impl Fn(&str)) {
     while Instant::now() < until {
         let left = until.saturating_duration_since(Instant::now());
@@ -305,5 +311,5 @@ async fn tell(board: Arc<Board>, until: Instant, progress: impl Fn(&str)) {
         let left = until.saturating_duration_since(Instant::now()).as_secs();
         progress(&format!("{} requests, {faults} faults, {left} s to go", total.all()));
     }
-    progress("waiting until all is quiet");
+    progress("waiting until the system is quiescent");
 }

@@ -1,5 +1,5 @@
-//! The lives of users: created, changed by one or two clients at a time, deactivated, brought back, renamed, looked up, and at
-//! the end assigned some content. Before it: the plan. After it: their histories, and who must have got a mail.
+//! The load on users: created, changed by one or two clients at a time, deactivated, reactivated, renamed, looked up,
+//! and finally assigned some content.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,34 +18,34 @@ use crate::answer::Answer;
 use crate::content::ONE;
 use crate::okta::{Okta, PATCH_OP, encode, person};
 
-/// The most names that a person has in a life.
+/// The number of different names that a user may have.
 const NAMES: u32 = 1_000;
-/// How often, and after which pauses, the provider looks whether a POST that it gave up took effect all the same.
+/// How often, and with which pauses, the provider checks whether a POST that it gave up took effect anyway.
 const LOOKS: usize = 20;
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Somebody, as an identity provider knows them.
+/// A user, as an identity provider knows them.
 pub struct Person {
-    /// What was asked about them.
+    /// The recorded history.
     pub subject: Subject,
-    /// Which of all.
+    /// Its number in the run.
     pub number: usize,
-    /// Their tenant's name.
+    /// The tenant's name.
     pub company: String,
-    /// Their id here, once it is known.
+    /// The id, once it is known.
     pub id: Option<String>,
-    /// Their address, if they were told of some content; and whether that was acknowledged.
+    /// The mail address, if content was assigned; and whether the event was acknowledged.
     pub assigned: Option<(String, bool)>,
     values: AtomicU32,
-    /// The last POST: which name, title and nickName it had.
+    /// The name, title and nickName of the last POST.
     posted: Option<(u32, u32, u32)>,
 }
 
-/// What is known when a life is over.
+/// A user after its sequence.
 pub type Lived = Arc<Person>;
 
 impl Person {
-    /// Somebody new.
+    /// A new user.
     #[must_use]
     pub fn new(company: &str, number: usize) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Person {
         }
     }
 
-    /// A value that was never used before for this person.
+    /// A value that this user has never had.
     fn value(&self) -> u32 {
         self.values.fetch_add(1, Ordering::SeqCst)
     }
@@ -69,7 +69,7 @@ impl Person {
         format!("p{}-{name}@{}.example", self.number, self.company)
     }
 
-    /// The externalId: one for life.
+    /// The externalId, which never changes.
     #[must_use]
     pub fn external_id(&self) -> String {
         format!("00u-{}-{}", self.company, self.number)
@@ -83,7 +83,7 @@ impl Person {
         user
     }
 
-    /// What an answer shows of them.
+    /// The user's state in an answer.
     fn seen(&self, user: &Value) -> Option<Thing> {
         let number = |name: &str| user[name].as_str()?.parse().ok();
         let version =
@@ -98,7 +98,7 @@ impl Person {
         }))
     }
 
-    /// What came of a change. What a repeated create shows is the user as it is then.
+    /// The recorded outcome of a change. An answer to a repeated create shows the current state, so it is not exact.
     fn done(&self, answer: &Answer, is_exact: bool) -> Ret {
         match answer.status {
             200 | 201 => Ret::Done(if is_exact { self.seen(&answer.body) } else { None }),
@@ -113,7 +113,7 @@ impl Person {
         self.post(client, posted, TRIES).await;
     }
 
-    /// POST, tried again so often. Whoever is told that it is done is told of somebody active.
+    /// Sends a POST, with at most `most` retries. An answer of 201 must show an active user.
     async fn post(&mut self, client: &Client, posted: (u32, u32, u32), most: u32) {
         self.posted = Some(posted);
         let (name, title, nick) = posted;
@@ -123,12 +123,14 @@ impl Person {
         let answer =
             client.change(&self.subject, op, most, request, |answer, first| self.done(answer, first)).await;
         if answer.as_ref().is_some_and(|answer| answer.status == 201 && answer.body["active"] != true) {
-            client.board.violation(format!("a POST was answered 201, and {} is archived", self.subject.name));
+            client
+                .board
+                .violation(format!("a POST was answered 201 although {} is archived", self.subject.name));
         }
         self.note_id(client, answer.filter(|answer| answer.status == 201));
     }
 
-    /// Whoever answers with an id must answer with the same one for ever.
+    /// Records the id; it must never change.
     fn note_id(&mut self, client: &Client, answer: Option<Answer>) {
         let Some(id) = answer.and_then(|answer| answer.body["id"].as_str().map(str::to_owned)) else {
             return;
@@ -141,7 +143,7 @@ impl Person {
         }
     }
 
-    /// PATCH; says whether it was answered.
+    /// Sends a PATCH; returns whether it was answered.
     async fn set(&self, client: &Client, fields: &Value, op: Op, most: u32) -> bool {
         let Some(id) = &self.id else { return true };
         let body = json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "replace", "value": fields }] })
@@ -150,8 +152,8 @@ impl Person {
         client.change(&self.subject, op, most, request, |answer, _| self.done(answer, true)).await.is_some()
     }
 
-    /// One attribute. Every other time whoever is told to try again has another idea instead: what is left behind in the queue
-    /// then must not override it.
+    /// Changes one attribute. Every second time, instead of retrying, the client sends a different change; the
+    /// abandoned one may still be queued and must not override it.
     async fn set_one(&self, client: &Client, choice: u32) {
         let most = if choice.is_multiple_of(2) { 0 } else { TRIES };
         if !self.set_anew(client, choice, most).await {
@@ -183,7 +185,7 @@ impl Person {
         self.set(client, &json!({ "active": active }), op, TRIES).await;
     }
 
-    /// A profile update: GET, then PUT of our representation with the changes merged in.
+    /// A profile update: GET, then PUT of the received representation with the changes merged in.
     async fn put(&self, client: &Client) {
         let Some(answer) = self.read(client).await.filter(|answer| answer.status == 200) else { return };
         let Some(Thing::User(seen)) = self.seen(&answer.body) else { return };
@@ -201,7 +203,7 @@ impl Person {
         client.change(&self.subject, op, TRIES, request, |answer, _| self.done(answer, true)).await;
     }
 
-    /// GET by id.
+    /// Reads the user by id.
     pub async fn read(&self, client: &Client) -> Option<Answer> {
         let id = self.id.as_ref()?;
         let request = |okta: &Okta| -> RequestBuilder { okta.request("GET", &format!("/Users/{id}")) };
@@ -212,7 +214,7 @@ impl Person {
         client.read(&self.subject, Op::Read, request, seen).await
     }
 
-    /// The look-up before an assignment; learns the id.
+    /// The lookup before an assignment; records the id.
     async fn find(&mut self, client: &Client, name: u32) {
         let filter = encode(&format!("userName eq \"{}\"", self.name(name)));
         let request =
@@ -229,14 +231,14 @@ impl Person {
         }
     }
 
-    /// A whole life, up to its last quiet moments.
+    /// Runs the sequence, except for its end.
     pub async fn live(mut self, client: &Client, rng: &mut StdRng) -> Self {
         let name = rng.random_range(0..NAMES);
         self.find(client, name).await;
         if rng.random_bool(0.3) {
             self.is_forgotten(client, name, rng.next_u32()).await;
         }
-        // As an admin who resubmits the task until it is done.
+        // Like an admin who resubmits the task until it succeeds.
         while self.id.is_none() {
             self.create(client, name).await;
             if self.id.is_none() {
@@ -254,7 +256,7 @@ impl Person {
         let more = choice / 18;
         match choice % 18 {
             0..=3 => self.set_one(client, more).await,
-            // Two at once.
+            // Two concurrent changes.
             4..=6 => {
                 tokio::join!(self.set_one(client, more), self.set_one(client, more / 5));
             }
@@ -270,7 +272,8 @@ impl Person {
                 self.set_active(client, false).await;
                 self.create(client, more % NAMES).await;
             }
-            // The provider gives up after one try, or two; whatever came of it, the person leaves, and comes back by the same POST.
+            // The provider gives up after one or two attempts. Whatever the outcome, the user is then deactivated and
+            // sent again by the same POST.
             13 => {
                 self.set_active(client, false).await;
                 let posted = (more % NAMES, self.value(), self.value());
@@ -287,7 +290,8 @@ impl Person {
         }
     }
 
-    /// The provider tries a POST once and gives up. If it took effect all the same, the person leaves, and comes back by the same POST.
+    /// The provider tries a POST once and gives up. If it took effect anyway, the user is deactivated and sent again by
+    /// the same POST.
     async fn is_forgotten(&mut self, client: &Client, name: u32, choice: u32) {
         let posted = (name, self.value(), self.value());
         self.post(client, posted, 0).await;
@@ -300,7 +304,8 @@ impl Person {
         }
     }
 
-    /// Leaves, or not, and is sent by the same POST as before, to the letter: what came of that may not be known, or may be long over.
+    /// Possibly deactivates the user, then sends exactly the same POST as before, whose outcome may be unknown or long
+    /// past.
     async fn come_back(&mut self, client: &Client, choice: u32) {
         if !choice.is_multiple_of(3) {
             self.set_active(client, false).await;
@@ -310,7 +315,7 @@ impl Person {
         }
     }
 
-    /// The last moments: active for certain, then some content, and a last look.
+    /// The end of the sequence: makes the user active, possibly assigns content, and reads a last time.
     pub async fn end(mut self, client: &Client, event: &Value, with_content: bool) -> Lived {
         self.set_active(client, true).await;
         let Some(answer) = self.read(client).await else { return Arc::new(self) };

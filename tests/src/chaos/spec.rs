@@ -1,12 +1,12 @@
-//! One user, or one group, as a sequential object: what each change does to it, and which answers are possible then. Before
-//! it: a history. After it: the checker of `todc-utils`, which looks for an order that explains it.
+//! The sequential specification of one user or group, for the linearizability checker of `todc-utils`: how each change
+//! affects it, and which answers are possible.
 
 use todc_utils::specifications::Specification;
 
-/// A resource as far as its clients look at it. Values are numbers, each of them written once.
+/// The state of a resource. Values are numbers, each written only once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Thing {
-    /// Not there.
+    /// Does not exist.
     Nothing,
     /// A user.
     User(User),
@@ -14,7 +14,7 @@ pub enum Thing {
     Group(Group),
 }
 
-/// A user. Its version tells how many changes took effect: a doubled one is seen there.
+/// A user. The version counts effective changes, so a duplicated one is visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct User {
     /// Which of its names is the userName.
@@ -29,29 +29,29 @@ pub struct User {
     pub version: i64,
 }
 
-/// A group; its members as bits.
+/// A group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Group {
-    /// Who is in it.
+    /// The members, as bits.
     pub members: u16,
     /// The ETag's number.
     pub version: i64,
 }
 
-/// What is asked for.
+/// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// POST of the user, active.
     Create { name: u32, title: u32, nick: u32 },
     /// PATCH or PUT of the user.
     Set { name: Option<u32>, title: Option<u32>, nick: Option<u32>, active: Option<bool> },
-    /// POST of the group, empty.
+    /// POST of the group, without members.
     CreateGroup,
     /// PATCH that adds members.
     Join(u16),
     /// PATCH that removes members.
     Leave(u16),
-    /// "Push now".
+    /// "Push now": replaces the members.
     Exactly(u16),
     /// GET by id.
     Read,
@@ -59,50 +59,50 @@ pub enum Op {
     Find(u32),
 }
 
-/// What was answered.
+/// An answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ret {
-    /// Done; with the resource, where the answer shows it as the change left it.
+    /// Success, with the resulting state if the answer shows it.
     Done(Option<Thing>),
     /// 409.
     Conflict,
     /// 404.
     Missing,
-    /// 429 that says that nothing was changed.
+    /// 429 with the statement that nothing was changed.
     Nothing,
-    /// Try again, or no answer at all: it may take effect, or not.
+    /// Another 429, or no answer: the change may take effect or not.
     Unknown,
-    /// What a read showed.
+    /// The state that a read returned.
     Seen(Thing),
 }
 
-/// A call with its answer, in the words of the checker.
+/// A call with its answer, as the checker's operation.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// What was asked for.
+    /// The request.
     pub op: Op,
-    /// What was answered.
+    /// The answer.
     pub ret: Ret,
-    /// Its place among the calls whose outcome nobody heard.
+    /// Its index among the calls with unknown outcome.
     pub unheard: Option<u32>,
-    /// The unheard calls that were given up before this one was asked for: once this is acknowledged they must not override
-    /// it any more.
+    /// The calls with unknown outcome that were given up before this call. Once this one is acknowledged, they must not
+    /// override it.
     pub buries: u128,
-    /// Of a create: which of the history's bodies it has, as a bit. Those that repeat it have the same.
+    /// For a create: the bit of its body in this history. Creates with equal bodies have the same bit.
     pub body: u128,
 }
 
-/// What the changes so far have come to.
+/// The specification's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sequel {
     thing: Thing,
-    /// The unheard calls that must not take effect any more.
+    /// The calls with unknown outcome that must not take effect any more.
     buried: u128,
-    /// The bodies of creates that took effect: a repeated one may be told so.
+    /// The bodies of creates that took effect: repeating one may return that result.
     made: u128,
 }
 
-/// The sequential object.
+/// The sequential specification.
 pub struct Spec;
 
 impl Specification for Spec {
@@ -120,7 +120,8 @@ impl Specification for Spec {
             return (true, *before);
         }
         let (possible, after) = match (step.ret, next(step.op, thing)) {
-            // Nobody may have heard what the first try came to: the repeated request is told, and changes nothing.
+            // The outcome of the first attempt may not have been delivered: the repeated request gets it and changes
+            // nothing.
             (Ret::Done(_), (Ret::Conflict, _)) if made & step.body != 0 => (Ret::Done(None), thing),
             (_, next) => next,
         };
@@ -135,7 +136,7 @@ impl Specification for Spec {
     }
 }
 
-/// The one answer that is possible, and the resource afterwards.
+/// The only possible answer, and the resulting state.
 fn next(op: Op, thing: Thing) -> (Ret, Thing) {
     match (op, thing) {
         (Op::Read, _) => (if thing == Thing::Nothing { Ret::Missing } else { Ret::Seen(thing) }, thing),
@@ -144,7 +145,7 @@ fn next(op: Op, thing: Thing) -> (Ret, Thing) {
         (Op::Create { name, title, nick }, Thing::Nothing) => {
             (Ret::Done(None), Thing::User(User { name, title, nick, active: true, version: 1 }))
         }
-        // Whoever is not active comes back.
+        // An inactive user is restored.
         (Op::Create { name, title, nick }, Thing::User(user)) if !user.active => {
             let version = user.version + 1;
             (Ret::Done(None), Thing::User(User { name, title, nick, active: true, version }))

@@ -1,17 +1,15 @@
-//! The fenced blocks of a page, found by hand: a fence is a line that begins with three backticks.
-//!
-//! Before it: the page's text. After it: the scene, which performs block by block.
+//! Parses the fenced blocks of a page. A fence is a line that begins with three backticks.
 
 use std::ops::Range;
 
-/// What a block is.
+/// The kind of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Headers for all requests that follow.
+    /// Headers for all following requests.
     Headers,
     /// A request.
     Request,
-    /// The answer to the request before.
+    /// The answer to the preceding request.
     Answer,
     /// A query and its rows.
     Row,
@@ -24,18 +22,18 @@ pub enum Kind {
 /// One block.
 #[derive(Debug)]
 pub struct Block {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// The line of its opening fence, counted from 1.
+    /// The line of its opening fence, from 1.
     pub line: usize,
-    /// Where its body stands in the page, without the fences.
+    /// The range of its body in the page, without the fences.
     pub body: Range<usize>,
 }
 
-/// The blocks of a page. Fences with other words are prose.
+/// The blocks of a page. Fences with other info strings are prose.
 ///
 /// # Panics
-/// When a fence is not closed.
+/// If a fence is not closed.
 pub fn parse(text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<(Option<Kind>, usize, usize)> = None;

@@ -1,32 +1,30 @@
-//! What differs from run to run, by name: `<ada>` is an id, `<time of birth>` (any name that begins with `time`) an
-//! instant. The first use binds the name, later uses must be equal.
-//!
-//! Before it: a page's text and what happened. After it: what happened, in the page's words.
+//! Placeholders for values that differ between runs: `<ada>` is an id, `<time of birth>` (any name that begins with
+//! `time`) an instant. The first use binds the name, later uses must be equal.
 
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-/// Characters of a UUID in its usual form.
+/// The length of a UUID's text form.
 const ID: usize = 36;
 
-/// The names of a page and what they stand for.
+/// The placeholders of a page and their values.
 #[derive(Clone)]
 pub struct Names {
-    /// Names with their brackets, and their values.
+    /// Names with brackets, and their values.
     bound: Vec<(String, String)>,
-    /// All names that the page uses, bound already or not.
+    /// All names in the page, bound or not.
     used: Vec<String>,
 }
 
 impl Names {
-    /// Those of a page, none bound yet.
+    /// The names of a page, none of them bound.
     pub fn of(page: &str) -> Self {
         Self { bound: Vec::new(), used: placeholders(page).map(|(_, name)| name.to_owned()).collect() }
     }
 
-    /// Gives a name a value.
+    /// Binds a name.
     pub fn bind(&mut self, name: &str, value: &str) {
         self.bound.push((name.to_owned(), value.to_owned()));
     }
@@ -35,7 +33,7 @@ impl Names {
         self.bound.iter().find(|(bound, _)| bound == name).map(|(_, value)| value.as_str())
     }
 
-    /// A text of the page with the names' values. What is bound to nothing stays as it is.
+    /// Replaces bound names in a text by their values.
     pub fn fill(&self, text: &str) -> String {
         let mut filled = String::new();
         let mut rest = 0;
@@ -49,29 +47,29 @@ impl Names {
         filled + &text[rest..]
     }
 
-    /// What happened, in the page's words: as the page says it if that fits (new names are bound), else with the names
-    /// that are known, and new ones, called after `stem`, for ids and instants that are not.
+    /// Replaces values by names: returns the page's text if it fits (binding new names), otherwise the text with known
+    /// names, and with new ones, derived from `stem`, for unknown ids and instants.
     pub fn tell(&mut self, happened: &str, said: Option<&str>, stem: &str) -> String {
         if let Some(said) = said
             && self.fits(said, happened)
         {
             return said.to_owned();
         }
-        let mut told = happened.to_owned();
+        let mut reported = happened.to_owned();
         for (name, value) in &self.bound {
-            told = told.replace(value, name);
+            reported = reported.replace(value, name);
         }
-        while let Some((at, value)) = unknown(&told) {
+        while let Some((at, value)) = unknown(&reported) {
             let value = value.to_owned();
             let same = self.bound.iter().find(|(_, known)| is_same_instant(known, &value));
             let name = match same.map(|(name, _)| name.clone()) {
                 Some(name) => name,
                 None => self.fresh(if value.len() == ID { stem } else { "time" }),
             };
-            told.replace_range(at..at + value.len(), &name);
+            reported.replace_range(at..at + value.len(), &name);
             self.bind(&name, &value);
         }
-        told
+        reported
     }
 
     /// The same for all strings of a JSON value.
@@ -93,7 +91,7 @@ impl Names {
         }
     }
 
-    /// Whether what happened is what the page says; if so, the names in it are bound.
+    /// Whether the text matches the page; if so, binds the names in it.
     fn fits(&mut self, said: &str, happened: &str) -> bool {
         let mut bound = Vec::new();
         let (mut literal, mut rest) = (0, happened);
@@ -137,7 +135,7 @@ fn is_same_instant(a: &str, b: &str) -> bool {
     matches!((instant(a), instant(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-/// The names in a text and where they stand: small letters, digits, spaces and hyphens in angle brackets.
+/// The placeholders in a text and their positions: lower-case letters, digits, spaces and hyphens in angle brackets.
 fn placeholders(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.match_indices('<').filter_map(|(at, _)| {
         let name = &text[at..=at + text[at..].find('>')?];
@@ -153,17 +151,17 @@ fn leading_id(text: &str) -> Option<&str> {
 
 fn leading_time(text: &str) -> Option<&str> {
     let end = text.find(|c: char| !(c.is_ascii_digit() || "-:.TZ+".contains(c))).unwrap_or(text.len());
-    // A shorter instant would be a part of this one.
+    // Takes the longest valid prefix, because a shorter one may be valid too.
     (1..=end).rev().map(|end| &text[..end]).find(|time| OffsetDateTime::parse(time, &Rfc3339).is_ok())
 }
 
-/// The first id or instant in a text.
+/// The first unnamed id or instant in a text.
 fn unknown(text: &str) -> Option<(usize, &str)> {
     let starts = text.char_indices().filter(|(_, c)| c.is_ascii_hexdigit()).map(|(at, _)| at);
     starts.into_iter().find_map(|at| {
         let rest = &text[at..];
-        // What a page says of its own accord stands there as it is: our ids are UUIDs of version 7, and our instants
-        // are not of a whole second.
+        // Constants in the page stay as they are: only version 7 UUIDs are ours, and our instants have fractional
+        // seconds.
         let id = || leading_id(rest).filter(|id| id.as_bytes()[14] == b'7');
         let time = || leading_time(rest).filter(|time| time.contains('.'));
         id().or_else(time).map(|value| (at, value))
@@ -182,13 +180,13 @@ mod tests {
         let mut names = Names::of("<ada> <bob>");
         assert_eq!(names.tell(&format!("/Users/{A}"), Some("/Users/<ada>"), "id"), "/Users/<ada>");
         assert_eq!(names.fill("/Users/<ada>/<nobody>"), format!("/Users/{A}/<nobody>"));
-        assert_eq!(names.tell(B, Some("<ada>"), "id"), "<id 1>", "not what the page says");
+        assert_eq!(names.tell(B, Some("<ada>"), "id"), "<id 1>", "does not match the page");
         assert_eq!(names.tell(A, Some("text"), "id"), "<ada>");
         assert_eq!(names.tell(&format!("{A}, {B}"), None, "id"), "<ada>, <id 1>");
     }
 
     #[test]
-    fn a_name_stands_for_what_it_is_called_after() {
+    fn a_name_matches_only_values_of_its_kind() {
         let mut names = Names::of("");
         assert!(names.fits("at <time of birth>.", "at 2026-11-24T10:00:00.123Z."));
         assert!(names.fits("<time of birth>", "2026-11-24T10:00:00.1230+00:00"), "the same instant");
@@ -196,6 +194,6 @@ mod tests {
         assert!(!names.fits("<time of death>", "yesterday"));
         assert!(!names.fits("<ada>", "2026-11-24T10:00:00.123Z"));
         assert!(!names.fits("<ada> <ada>", &format!("{A} {B}")));
-        assert!(names.value("<ada>").is_none(), "what does not fit binds nothing");
+        assert!(names.value("<ada>").is_none(), "a mismatch binds no name");
     }
 }

@@ -1,6 +1,4 @@
-//! A page being performed: requests are sent, and what comes of them is seen.
-//!
-//! Before it: the page's blocks. After it: what happened, as the page would show it.
+//! Runs a page: sends the requests and collects the answers, rows, events and mails.
 
 use std::time::Duration;
 
@@ -17,12 +15,12 @@ use crate::mailbox::{Mail, Mailbox};
 use crate::stack::Stack;
 use crate::{eventually, holds_for};
 
-/// How long what the page says may take to come true.
+/// The timeout for what the page expects.
 const COMES: Duration = Duration::from_secs(10);
-/// How long something that must not happen is given to happen.
+/// How long to wait for something that must not happen.
 const SILENCE: Duration = Duration::from_millis(700);
 
-/// The tenant's world.
+/// The state of a run.
 pub struct Scene {
     names: Names,
     recording: bool,
@@ -40,7 +38,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A new tenant and its world, and the names that are bound from the beginning.
+    /// Creates the tenant, and binds the predefined names.
     pub async fn new(stack: &Stack, tenant: &str, page: &str, recording: bool) -> Self {
         let made = stack.tenant(tenant).await;
         let broker = stack.broker().await;
@@ -68,10 +66,10 @@ impl Scene {
         }
     }
 
-    /// Does what a block says; for one that says what should happen, what happened.
+    /// Runs a block; returns the actual text for a block with an expectation.
     ///
     /// # Panics
-    /// When the block makes no sense, no answer comes, or something that was to come does not.
+    /// If the block is invalid, or there is no answer, event or mail.
     pub async fn perform(&mut self, block: &Block, said: &str) -> Option<String> {
         let place = format!("line {}", block.line);
         match block.kind {
@@ -80,12 +78,13 @@ impl Scene {
                 None
             }
             Kind::Request => {
-                assert!(self.answer.is_none(), "{place}: the page does not say what the last answer is");
+                assert!(self.answer.is_none(), "{place}: the page has no block for the last answer");
                 self.answer = Some(self.send(&self.names.fill(said)).await);
                 None
             }
             Kind::Answer => {
-                let answer = self.answer.take().unwrap_or_else(|| panic!("{place}: an answer to what?"));
+                let answer =
+                    self.answer.take().unwrap_or_else(|| panic!("{place}: an answer without a request"));
                 Some(show::answer(&mut self.names, &answer, said))
             }
             Kind::Row => Some(self.rows(said).await),
@@ -115,7 +114,7 @@ impl Scene {
         Answer::read(response).await.unwrap_or_else(|e| panic!("no whole answer: {e:?}"))
     }
 
-    /// The query and its rows, once they are as the page says or have had the time to be.
+    /// The query and its rows, once they match the page or the timeout has passed.
     async fn rows(&mut self, said: &str) -> String {
         let (query, said_rows) = said.split_once("\n\n").unwrap_or((said, ""));
         let query = query.trim_end();
@@ -134,7 +133,7 @@ impl Scene {
         .await
     }
 
-    /// The tenant's events so far, the last ones of which may still be on their way.
+    /// The tenant's events since the last block, waiting for as many as the page expects.
     async fn events(&mut self, said: &str, place: &str) -> String {
         let expected = said.lines().filter(|line| line.starts_with('{')).count();
         if expected == 0 || self.recording {
@@ -177,13 +176,13 @@ impl Scene {
         show::mail(&mut self.names, mail.as_ref(), said)
     }
 
-    /// At the end: nothing has happened that the page does not say.
+    /// At the end: checks that there are no events, mails or answers that the page does not mention.
     ///
     /// # Errors
-    /// What has.
+    /// Describes the first one.
     pub async fn nothing_else(&mut self) -> Result<(), String> {
         if self.answer.is_some() {
-            return Err("the page does not say what the last answer is".to_owned());
+            return Err("the page has no block for the last answer".to_owned());
         }
         holds_for(SILENCE, async || {
             self.witness().await;
@@ -191,10 +190,10 @@ impl Scene {
         })
         .await;
         if let Some(event) = self.events.first() {
-            return Err(format!("an event that the page does not say: {}", show::json(event)));
+            return Err(format!("an event that the page does not mention: {}", show::json(event)));
         }
         match self.mails().get(self.mails_read) {
-            Some(mail) => Err(format!("a mail that the page does not say:\n{}", mail.raw)),
+            Some(mail) => Err(format!("a mail that the page does not mention:\n{}", mail.raw)),
             None => Ok(()),
         }
     }
@@ -205,7 +204,7 @@ fn header(line: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-/// A target as a reader writes it, with what must not stand in one percent-encoded.
+/// Percent-encodes the characters of a target that are not allowed in a URL.
 fn encode(target: &str) -> String {
     let plain = |b: u8| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b);
     target.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()

@@ -1,6 +1,4 @@
-//! Answers, rows, events and mails as a page shows them.
-//!
-//! Before it: the scene, to which something happened. After it: the page, which says what should.
+//! Formats answers, rows, events and mails as a page shows them.
 
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -9,7 +7,7 @@ use super::names::Names;
 use crate::Answer;
 use crate::mailbox::Mail;
 
-/// The headers that matter: of these exactly those stand in an answer that the page names.
+/// The headers shown in answers.
 pub const HEADERS: [&str; 10] = [
     "Content-Type",
     "Location",
@@ -23,7 +21,7 @@ pub const HEADERS: [&str; 10] = [
     "Accept-Patch",
 ];
 
-/// Lines are broken beyond this.
+/// The maximum line width of JSON.
 const WIDTH: usize = 110;
 
 /// An answer: status, headers, body.
@@ -60,7 +58,7 @@ pub fn events(names: &mut Names, events: &[Value], said: &str) -> String {
     if shown.is_empty() { "no event".to_owned() } else { shown.join("\n") }
 }
 
-/// A mail: the headers that a person sees, the Message-ID without its brackets, and the text.
+/// A mail: the visible headers, the Message-ID without brackets, and the text part.
 pub fn mail(names: &mut Names, mail: Option<&Mail>, said: &str) -> String {
     let Some(mail) = mail else { return "no mail".to_owned() };
     let text = format!(
@@ -76,7 +74,7 @@ pub fn mail(names: &mut Names, mail: Option<&Mail>, said: &str) -> String {
     text.lines().enumerate().map(one).collect::<Vec<_>>().join("\n")
 }
 
-/// Rows as a table, under the columns that the page names, else under their own.
+/// Rows as a table, with the page's columns first.
 pub fn table(names: &mut Names, rows: &[Value], said: &str) -> String {
     let Some(first) = rows.first().and_then(Value::as_object) else { return "no row".to_owned() };
     let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
@@ -105,12 +103,12 @@ pub fn table(names: &mut Names, rows: &[Value], said: &str) -> String {
     lines.join("\n")
 }
 
-/// JSON over as few lines as a reader takes in.
+/// JSON in as few lines as is readable.
 pub fn json(value: &Value) -> String {
     broken(value, 0, 0)
 }
 
-/// On one line if that is short enough after `used` characters; else member by member, a level deeper.
+/// On one line if it fits after `used` characters, otherwise one member per line.
 fn broken(value: &Value, depth: usize, used: usize) -> String {
     let line = on_one_line(value);
     if used + line.chars().count() <= WIDTH {
@@ -157,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_broken_only_where_it_is_long() {
+    fn json_is_wrapped_only_where_it_is_long() {
         let long = "x".repeat(100);
         assert_eq!(super::json(&json!({ "a": [1, {}], "b": null })), r#"{ "a": [1, {}], "b": null }"#);
         assert_eq!(

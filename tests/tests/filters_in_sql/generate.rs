@@ -1,20 +1,20 @@
-//! Random resources of few words, so that filters meet them, and the extensions that they have.
+//! Random resources with a small vocabulary, so that filters match, and their extension schemas.
 
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
+use scim::schema::Schema;
+use scim::{ENTERPRISE_URN, Group, Resource, Types};
 use serde_json::{Map, Value, json};
-use shared::scim::schema::Schema;
-use shared::scim::{ENTERPRISE_URN, Group, Resource, Types};
 
 use super::roster::Kind;
 
-/// The schemas that the tenant registered.
+/// The URNs of the registered schemas.
 pub const EXTENSION: &str = "urn:example:params:scim:schemas:extension:odd:2.0:User";
 pub const GROUP_EXTENSION: &str = "urn:example:params:scim:schemas:extension:odd:2.0:Group";
 
-/// Words that are easily confused: by case, by folding, by what means something to SQL, to patterns, to JSON.
+/// Strings that are easily confused: by case, by case folding, by their meaning in SQL, patterns or JSON.
 const WORDS: &[&str] = &[
     "a",
     "A",
@@ -79,7 +79,7 @@ pub const NUMBERS: &[f64] =
 pub const INTEGERS: &[i64] =
     &[0, 1, 2, -1, 12, 9_007_199_254_740_992, 9_007_199_254_740_993, i64::MAX, i64::MIN];
 
-/// The resource types with an extension each, of all types of attributes.
+/// The resource types, each with an extension that has attributes of all types.
 pub fn types() -> Types {
     let attribute =
         |name: &str, kind: &str, exact: bool| json!({ "name": name, "type": kind, "caseExact": exact });
@@ -109,18 +109,18 @@ pub fn types() -> Types {
     Types::with([("User", schema(EXTENSION)), ("Group", schema(GROUP_EXTENSION))]).unwrap()
 }
 
-/// A resource before it has an id.
+/// A generated resource without an id.
 #[derive(Clone, Debug)]
 pub struct Drawn {
     pub resource: Resource,
-    /// Positions of users.
+    /// Indexes of users.
     pub members: Vec<usize>,
     pub version: i64,
     pub created: i64,
     pub modified: i64,
 }
 
-/// A resource; its name ends with its number.
+/// A resource whose name ends with its number.
 pub fn resource(kind: Kind, number: usize) -> BoxedStrategy<Drawn> {
     let body = match kind {
         Kind::User => user(number).boxed(),
@@ -146,7 +146,7 @@ fn word() -> BoxedStrategy<String> {
     select(WORDS).prop_map(str::to_owned).boxed()
 }
 
-/// Members of an object, each there or not.
+/// An object in which each member is optional.
 fn members(members: Vec<(&str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
     let members = members.into_iter().map(|(name, value)| {
         let name = name.to_owned();
@@ -162,7 +162,7 @@ pub fn value<T: std::fmt::Debug + Into<Value> + 'static>(
     strategy.prop_map(Into::into).boxed()
 }
 
-/// Values around a `value`, one of them primary at most.
+/// A list of values, at most one of them primary.
 fn plural(value: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
     let element = members(vec![
         ("value", value),
@@ -218,7 +218,7 @@ fn group() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What the registered schemas have.
+/// The attributes of the registered schemas.
 fn odd() -> BoxedStrategy<Value> {
     let word = || value(text());
     let instant = || {

@@ -1,13 +1,13 @@
-//! Random filters and orders over the resources that `generate` makes.
+//! Random filters and orders for the resources of `generate`.
 
+use database::list::Sort;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use scim::syntax::AttrPath;
+use scim::syntax::{CompareOp, ValuePath};
+use scim::{ENTERPRISE_URN, Filter};
 use serde_json::{Value, json};
-use shared::postgres::list::Sort;
-use shared::scim::filter::{CompareOp, ValuePath};
-use shared::scim::path::AttrPath;
-use shared::scim::{ENTERPRISE_URN, Filter};
 
 use super::generate::{EXTENSION, GROUP_EXTENSION, TYPES, text, value};
 use super::roster::{BASE, Kind};
@@ -28,11 +28,11 @@ const INSTANTS: &[&str] = &[
     "2026-01-01",
 ];
 
-/// Numbers as text, and what is none.
+/// Numbers as text, and texts that are not numbers.
 const AS_TEXT: &[&str] =
     &["1", "1.50", "-1.5", "12e0", "9007199254740993", "99999999999999999999", "1,5", "+1"];
 
-/// Attributes, some of them unknown, some that can only be compared by their parts.
+/// Attribute paths: some are unknown, some can be compared only by their sub-attributes.
 fn paths(kind: Kind) -> Vec<String> {
     let (own, urn): (&[&str], _) = match kind {
         Kind::User => (
@@ -122,12 +122,12 @@ fn path(paths: Vec<String>) -> impl Strategy<Value = AttrPath> {
     select(paths).prop_map(|path| AttrPath::new(&path).unwrap())
 }
 
-/// An order.
+/// A sort order.
 pub fn sort(kind: Kind) -> impl Strategy<Value = Sort> {
     (path(paths(kind)), any::<bool>()).prop_map(|(by, descending)| Sort { by, descending })
 }
 
-/// What an attribute of this name is likely to be compared with.
+/// A value to compare the attribute with, usually of its type.
 fn literal(path: &str) -> BoxedStrategy<Value> {
     let name = path.rsplit([':', '.']).next().unwrap_or_default().to_ascii_lowercase();
     let fitting = match name.as_str() {
@@ -181,7 +181,7 @@ fn combined(leaf: BoxedStrategy<Filter>) -> BoxedStrategy<Filter> {
     .boxed()
 }
 
-/// Any filter.
+/// A filter.
 pub fn filter(kind: Kind) -> BoxedStrategy<Filter> {
     let (lists, urn): (&[&str], _) = match kind {
         Kind::User => {
@@ -212,7 +212,7 @@ pub fn filter(kind: Kind) -> BoxedStrategy<Filter> {
     combined(prop_oneof![3 => expression(paths(kind)), 1 => value_path].boxed())
 }
 
-/// As Entra ID asks: this and that part of one value.
+/// As Entra ID does: several sub-attributes of one element.
 fn equalities(parts: Vec<String>) -> BoxedStrategy<Filter> {
     let equality = path(parts).prop_flat_map(|path| {
         let value = match path.as_str() {

@@ -1,14 +1,14 @@
-//! The order of a list (RFC 7644 §3.4.2.3), as it is meant.
+//! A reference implementation of list order (RFC 7644 §3.4.2.3).
 
 use std::cmp::Ordering;
 
+use database::list::Sort;
+use scim::schema::{Attribute, DataType, Resolved, Target};
+use scim::{ResourceType, folded_instant, folded_text};
 use serde_json::Value;
-use shared::postgres::list::Sort;
-use shared::scim::schema::{Attribute, DataType, Resolved, Target};
-use shared::scim::{ResourceType, folded_instant, folded_text};
 use uuid::Uuid;
 
-/// What is compared.
+/// A sort key.
 #[derive(Clone, Debug, PartialEq, PartialOrd)]
 enum Key {
     Text(String),
@@ -16,7 +16,7 @@ enum Key {
     Number(f64),
 }
 
-/// The ids in order: absent values last ascending, first descending; ties in the order of ids.
+/// The ids in order: absent values last when ascending, first when descending; ties by id.
 pub fn sorted<'v>(
     resource_type: &ResourceType,
     sort: &Sort,

@@ -1,40 +1,38 @@
-//! A tenant with random users and groups, in a database of its own: as they are stored, and as they are shown.
+//! A tenant with random users and groups in a separate database, as stored and as shown.
 
 use std::collections::{BTreeMap, HashMap};
 
+use database::groups::GroupRow;
+use database::users::UserRow;
+use database::{Error, Pool, Rows, migrations};
 use diesel::sql_query;
 use diesel_async::RunQueryDsl;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
+use scim::{Computed, Record, Related, ResourceType, Types, folded_text, search_document, user_name_key};
 use serde_json::{Value, json};
-use shared::postgres::groups::GroupRow;
-use shared::postgres::users::UserRow;
-use shared::postgres::{Error, Pool, Rows, migrations};
-use shared::scim::{Computed, Record, Related, ResourceType, Types, folded, folded_text, user_name_key};
 use tests::servers::Servers;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::generate::{self, Drawn};
 
-/// What locations begin with.
+/// The base URL.
 pub const BASE: &str = "https://rollcall.example/scim/v2";
 
 const USERS: usize = 120;
 const GROUPS: usize = 40;
 
-const INSERT_USERS: &str = "insert into users (id, tenant_id, user_name, user_name_key, external_id, given_name, \
-    family_name, display_name, email, role, origin, archived_at, resource, folded, folded_version, version, ticket, \
-    created_ticket, created_at, modified_at) select id, tenant_id, user_name, user_name_key, external_id, given_name, \
-    family_name, display_name, email, role, origin, archived_at, resource, folded, version, version, ticket, \
-    ticket, created_at, modified_at from input";
-const INSERT_GROUPS: &str = "insert into groups (id, tenant_id, display_name, external_id, resource, folded, \
-    folded_version, member_count, version, ticket, created_at, modified_at) select id, tenant_id, display_name, \
-    external_id, resource, folded, version, member_count, version, ticket, created_at, modified_at from input";
-const INSERT_MEMBERS: &str = "insert into group_members (group_id, user_id, display, display_folded) \
-     select group_id, user_id, display, display_folded from input";
+const INSERT_USERS: &str = "insert into users (id, tenant_id, user_name_key, role, origin, archived_at, resource, search, \
+    search_version, version, ticket, created_ticket, created_at, modified_at) select id, tenant_id, user_name_key, role, \
+    origin, archived_at, resource, search, version, version, ticket, ticket, created_at, modified_at from input";
+const INSERT_GROUPS: &str = "insert into groups (id, tenant_id, resource, search, search_version, member_count, version, \
+    ticket, created_at, modified_at) select id, tenant_id, resource, search, version, member_count, version, ticket, \
+    created_at, modified_at from input";
+const INSERT_MEMBERS: &str = "insert into group_members (group_id, user_id, display, display_search) \
+     select group_id, user_id, display, display_search from input";
 
-/// What is listed.
+/// The resource type of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     User,
@@ -62,19 +60,19 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Makes one, beside another tenant who has the same.
+    /// Fills a database with this tenant and another one with the same resources.
     pub async fn fill(runner: &mut TestRunner) -> Self {
         let (url, _) = Servers::shared().await.place().await;
         let pool = Pool::new(&url, 2).unwrap();
         migrations::run(&pool).await.unwrap();
         let mut roster = Self {
             pool,
-            tenant: shared::id::new(),
+            tenant: platform::id::new(),
             types: generate::types(),
             users: BTreeMap::new(),
             groups: BTreeMap::new(),
         };
-        for tenant in [shared::id::new(), roster.tenant] {
+        for tenant in [platform::id::new(), roster.tenant] {
             roster
                 .run(&format!("insert into tenants (id, name) values ('{tenant}', 't{}')", tenant.simple()))
                 .await;
@@ -84,7 +82,7 @@ impl Roster {
         roster
     }
 
-    /// The resources in the order of ids, as filters see them.
+    /// The resources ordered by id, as filters see them.
     pub fn shown(&self, kind: Kind) -> impl Iterator<Item = (Uuid, &Value)> {
         let shown = match kind {
             Kind::User => &self.users,
@@ -98,7 +96,7 @@ impl Roster {
         self.pool.bounded(run).await.unwrap();
     }
 
-    /// Stores values in shapes that the schema does not have.
+    /// Replaces stored values by ones of unexpected shape.
     pub async fn bend(&self) {
         let shapes = [
             r#"{"a": {"b": [1, "x", null]}}"#,
@@ -114,17 +112,17 @@ impl Roster {
             let bent = format!(
                 "(select jsonb_object_agg(key, case when jsonb_typeof(value) = 'object' and key like 'urn:%' \
                  then (select jsonb_object_agg(k, '{shape}'::jsonb) from jsonb_object_keys(value) k) \
-                 else '{shape}'::jsonb end) from jsonb_each(folded))"
+                 else '{shape}'::jsonb end) from jsonb_each(search))"
             );
             for table in ["users", "groups"] {
                 let rows = format!("id in (select id from {table} order by id offset {n} * 4 limit 4)");
-                self.run(&format!("update {table} set folded = {bent} where {rows}")).await;
+                self.run(&format!("update {table} set search = {bent} where {rows}")).await;
             }
         }
-        self.run("update users set folded = '[]' where id in (select id from users limit 1)").await;
+        self.run("update users set search = '[]' where id in (select id from users limit 1)").await;
     }
 
-    /// A tenant's users, groups and memberships; what is shown of them.
+    /// Inserts users, groups and memberships of a tenant; returns their representations.
     async fn settle(
         &self,
         tenant: Uuid,
@@ -142,17 +140,16 @@ impl Roster {
         let mut rows = Vec::new();
         for (group, chosen) in groups.iter().zip(chosen) {
             for user in users.iter().enumerate().filter(|(n, _)| chosen.contains(n)).map(|(_, user)| user) {
-                // Every third is called something by the client: what another person's name is.
+                // Every third membership has a display from the client: the name of another user.
                 let called = (rows.len() % 3 == 0).then(|| users[rows.len() % users.len()].user_name.clone());
                 let folded = called.as_deref().map(folded_text);
-                rows.push(json!({ "group_id": group.id, "user_id": user.id, "display": called, "display_folded": folded }));
-                let own = || user.display_name.clone().unwrap_or_else(|| user.user_name.clone());
-                let display = called.unwrap_or_else(own);
+                rows.push(json!({ "group_id": group.id, "user_id": user.id, "display": called, "display_search": folded }));
+                let display = called.unwrap_or_else(|| user.display().to_owned());
                 members.entry(group.id).or_default().push(Related { id: user.id, display });
                 groups_of
                     .entry(user.id)
                     .or_default()
-                    .push(Related { id: group.id, display: group.display_name.clone() });
+                    .push(Related { id: group.id, display: group_name(group) });
             }
         }
         self.store(
@@ -190,7 +187,7 @@ impl Roster {
 
     /// The row with its folded form, as the worker stores it.
     fn stored(&self, kind: Kind, record: Record, mut row: Value) -> Value {
-        row["folded"] = Value::Object(folded(kind.resource_type(&self.types), &record.resource));
+        row["search"] = Value::Object(search_document(kind.resource_type(&self.types), &record.resource));
         row
     }
 
@@ -205,23 +202,11 @@ impl Roster {
         let resource = &drawn.resource;
         let text = |text: Option<&str>| text.map(str::to_owned);
         UserRow {
-            id: shared::id::new(),
+            id: platform::id::new(),
             tenant_id: tenant,
             user_name: resource.user_name().to_owned(),
             user_name_key: user_name_key(resource.user_name()),
             external_id: text(resource.external_id()),
-            given_name: text(resource.given_name()).unwrap_or_default(),
-            family_name: text(resource.family_name()).unwrap_or_default(),
-            display_name: text(resource.display_name()),
-            email: text(resource.primary_email()).unwrap_or_default(),
-            location: None,
-            business_unit: None,
-            department: None,
-            job_title: None,
-            manager_name: None,
-            employee_number: None,
-            locale: None,
-            timezone: None,
             role: "learner".to_owned(),
             origin: "scim".to_owned(),
             hire_date: None,
@@ -232,7 +217,7 @@ impl Roster {
             archived_at: None,
             resource: json!(resource),
             version: drawn.version,
-            ticket: shared::id::new(),
+            ticket: platform::id::new(),
             created_at: instant(drawn.created),
             modified_at: instant(drawn.modified),
         }
@@ -241,21 +226,23 @@ impl Roster {
     fn group(&self, tenant: Uuid, drawn: Drawn) -> GroupRow {
         let resource = &drawn.resource;
         GroupRow {
-            id: shared::id::new(),
+            id: platform::id::new(),
             tenant_id: tenant,
-            display_name: resource.display_name().unwrap_or_default().to_owned(),
-            external_id: resource.external_id().map(str::to_owned),
             resource: json!(resource),
             member_count: i64::try_from(drawn.members.len()).unwrap(),
             version: drawn.version,
-            ticket: shared::id::new(),
+            ticket: platform::id::new(),
             created_at: instant(drawn.created),
             modified_at: instant(drawn.modified),
         }
     }
 }
 
-/// Whole milliseconds since a day in 2026.
+fn group_name(group: &GroupRow) -> String {
+    group.resource["displayName"].as_str().unwrap_or_default().to_owned()
+}
+
+/// A time so many milliseconds after the start of 2026.
 fn instant(milliseconds: i64) -> OffsetDateTime {
     time::macros::datetime!(2026-01-01 0:00 UTC) + Duration::milliseconds(milliseconds)
 }

@@ -1,4 +1,4 @@
-// What can be seen of each mail: runs in the page that holds them all, when everything is loaded.
+// Measures each mail: runs after loading, in the page that contains them all.
 const channels = (colour) => {
   const [red, green, blue, alpha = 1] = colour.match(/[\d.]+/g).map(Number);
   return { rgb: [red, green, blue], alpha };

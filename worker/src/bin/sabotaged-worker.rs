@@ -1,4 +1,4 @@
-//! A worker with the fault that `ROLLCALL_SABOTAGE` names, for tests. After: [`worker::service`].
+//! A worker with the fault named in `ROLLCALL_SABOTAGE`, for tests.
 
 use std::process::ExitCode;
 

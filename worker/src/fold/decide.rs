@@ -1,32 +1,34 @@
-//! One command against the state. The rules of the inbox and of late answers; the order is in `row`, what a change does in
-//! `user` and `group`.
+//! Decides one command against the state: deduplication and the handling of late commands. `row` holds the ordering
+//! rules, `user` and `group` the changes.
 
 use std::borrow::Cow;
 
-use shared::command::{Change, Command, Origin};
-use shared::outcome::Outcome;
-use shared::postgres::groups::GroupRow;
-use shared::postgres::users::UserRow;
-use shared::scim::{Error, Group, Misfit, Resource, ResourceType, Types};
+use database::groups::GroupRow;
+use database::users::UserRow;
+use domain::command::{Change, Command, Origin};
+use domain::outcome::Outcome;
+use scim::{Error, Group, Misfit, Resource, ResourceType, Types};
 use time::{Duration, OffsetDateTime};
 
 use super::State;
 use super::row::{self, Refused};
-use super::state::{Standing, made_by_repetition};
+use super::state::made_by_repetition;
 use super::{group, user};
 use crate::sabotage;
+use domain::delivery::Delivery;
 
-/// How long before the deadline ingest may still hear a reply: what is applied later counts as unheard.
+/// How long before the deadline a reply must be sent. A command decided later counts as late, since the reply may miss
+/// the deadline.
 const REPLY_MARGIN: Duration = Duration::seconds(1);
 
-/// What to do about a command after the commit.
+/// The verdict of a command, and whether to reply after the commit.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// Reply with this verdict.
     Reply(Outcome),
-    /// The verdict is stored, and whoever asked has been told to ask again.
-    Unheard(Outcome),
-    /// Decided before and delivered again: reply once more, whoever may have heard it.
+    /// The command was late: the verdict is stored, and the client has been asked to retry.
+    Undelivered(Outcome),
+    /// The command was decided before and redelivered: send the same reply again, even if it was delivered before.
     Repeated(Outcome),
 }
 
@@ -35,13 +37,13 @@ impl Decision {
     #[must_use]
     pub fn outcome(&self) -> &Outcome {
         match self {
-            Self::Reply(outcome) | Self::Unheard(outcome) | Self::Repeated(outcome) => outcome,
+            Self::Reply(outcome) | Self::Undelivered(outcome) | Self::Repeated(outcome) => outcome,
         }
     }
 }
 
-/// Whether a reply to a command that goes out now may come too late. Nobody waits for an asynchronous one: its outcome is
-/// fetched whenever somebody likes.
+/// Whether a reply sent now may miss the deadline. An asynchronous command is never late, because its outcome can be
+/// fetched at any time.
 #[must_use]
 pub fn is_late(command: &Command, now: OffsetDateTime) -> bool {
     !command.asynchronous && now > command.deadline - REPLY_MARGIN
@@ -50,15 +52,16 @@ pub fn is_late(command: &Command, now: OffsetDateTime) -> bool {
 /// Decides a command and applies it to the state.
 ///
 /// # Errors
-/// The reason why it can never be decided: it belongs into the dead-letter queue.
+/// The reason why the command can never be decided. It becomes a dead letter.
 pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> {
     let Some(tenant) = state.tenants.get(&command.tenant) else {
         return Err("the command's tenant does not exist".to_owned());
     };
-    let entry = state.inbox.get(&command.ticket);
-    let decided = entry.and_then(|entry| entry.outcome.clone()).filter(|_| !sabotage::ignores_inbox());
+    let entry = state.verdicts.get(&command.ticket);
+    let decided =
+        entry.and_then(|entry| entry.outcome.clone()).filter(|_| !sabotage::ignores_stored_verdicts());
     if let Some(outcome) = decided {
-        // Applied before: redelivered after a crash between the commit and the acknowledgement.
+        // Redelivery after a crash between the commit and the acknowledgement.
         return Ok(Decision::Repeated(outcome));
     }
     let change = match validated(&tenant.types, &command.change) {
@@ -66,10 +69,10 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> 
         Err(Invalid::Misfit(error)) => Err(error),
         Err(Invalid::NoCommand(reason)) => return Err(reason),
     };
-    // A row without a verdict: ingest gave up first, and said so in Postgres. (Or it queued what nobody waits for.)
+    // A row without a verdict: the deadline passed and ingest recorded that, or ingest queued an asynchronous request.
     let late = !command.asynchronous && entry.is_some() || is_late(command, state.now);
-    if let Some(outcome) = hand_out(state, command, late) {
-        return Ok(if late { Decision::Unheard(outcome) } else { Decision::Reply(outcome) });
+    if let Some(outcome) = repeat_outcome(state, command, late) {
+        return Ok(if late { Decision::Undelivered(outcome) } else { Decision::Reply(outcome) });
     }
     let outcome = match change {
         Ok(_) if late && is_made_by_repetition(state, command) => {
@@ -78,41 +81,42 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> 
         Ok(change) => apply(state, command, &change, late).unwrap_or_else(Outcome::from),
         Err(error) => Outcome::Rejected { error },
     };
-    let standing = match &outcome {
-        _ if command.asynchronous => Standing::Claimed,
-        outcome if late && outcome.is_applied() => Standing::Unclaimed,
-        _ => Standing::Decided,
+    let delivery = match &outcome {
+        _ if command.asynchronous => Delivery::Delivered,
+        outcome if late && outcome.is_applied() => Delivery::Undelivered,
+        _ => Delivery::Replied,
     };
     if !late && !command.asynchronous && !matches!(outcome, Outcome::Stale { .. }) {
-        // What its earlier tries came to was not the truth any more, and must not be handed out should it become so again.
-        state.claim_earlier_tries(command);
+        // The outcomes of its earlier attempts no longer hold, and must not be returned if they happen to hold again
+        // later.
+        state.deliver_earlier_attempts(command);
     }
-    state.settle(command, outcome.clone(), standing);
-    Ok(if late { Decision::Unheard(outcome) } else { Decision::Reply(outcome) })
+    state.settle(command, outcome.clone(), delivery);
+    Ok(if late { Decision::Undelivered(outcome) } else { Decision::Reply(outcome) })
 }
 
-/// Whether a later try of the same request has made the group: one that was given up must not make another beside it. (A user
-/// is found again by the userName.)
+/// Whether a later attempt of the same request has created the group. An earlier one must not create a second group. (A
+/// user is found by userName instead.)
 fn is_made_by_repetition(state: &State, command: &Command) -> bool {
     let made = state.made.get(&(command.tenant, command.fingerprint.clone()));
     matches!(command.change, Change::CreateGroup { .. }) && made.is_some_and(|made| *made > command.ticket)
 }
 
-/// Why a resource is none of the tenant's.
+/// Why a resource does not match the tenant's schemas.
 enum Invalid {
-    /// Its sender is not ours: it can never be decided.
+    /// The message was not sent by ingest and can never be decided.
     NoCommand(String),
-    /// It fitted the schemas that the tenant had when it was sent.
+    /// It matched the schemas that the tenant had when it was sent.
     Misfit(Error),
 }
 
-/// The change with its resource held against the tenant's schemas: a sender that is not ours may not have done so, and ours
-/// may have known the schemas of a moment ago.
+/// The change, with its resource validated against the tenant's schemas. A foreign publisher may have skipped
+/// validation, and ingest may have used schemas that have changed since.
 fn validated<'a>(types: &Types, change: &'a Change) -> Result<Cow<'a, Change>, Invalid> {
     let user = |user| parsed(&types.user, ResourceType::user(), user);
     let group = |group: &Group| {
         if group::has_members(&group.resource) {
-            let reason = "no command: a group's members stand beside its resource, not in it";
+            let reason = "invalid command: a group's resource must not contain members";
             return Err(Invalid::NoCommand(reason.to_owned()));
         }
         let resource = parsed(&types.group, ResourceType::group(), &group.resource)?;
@@ -135,15 +139,15 @@ fn validated<'a>(types: &Types, change: &'a Change) -> Result<Cow<'a, Change>, I
     })
 }
 
-/// A PUT of a user, with what is wrong with it: the leaver's rule may take it all the same.
+/// A PUT of a user with its validation errors. The leaver rule may still accept it.
 fn put(types: &Types, sent: &Resource, misfit: Option<&Misfit>) -> Result<Change, Invalid> {
-    let read = as_sent(sent).map(|body| Resource::read(&types.user, &body))?;
+    let read = as_sent(sent).map(|body| scim::leaver::read(&types.user, &body))?;
     match (read, misfit) {
         (Ok((user, None)), None) => Ok(Change::ReplaceUser { user }),
         (Ok((user, found)), Some(misfit)) => {
             Ok(Change::LeaveUser { user, misfit: misfit.clone().and(found) })
         }
-        // What does not even fit the type without extensions is no command.
+        // A resource that does not even match the type without extensions makes the command invalid.
         (read, _) => {
             parsed(ResourceType::user(), ResourceType::user(), sent)?;
             match read {
@@ -157,12 +161,13 @@ fn put(types: &Types, sent: &Resource, misfit: Option<&Misfit>) -> Result<Change
 
 fn as_sent(resource: &Resource) -> Result<serde_json::Value, Invalid> {
     serde_json::to_value(resource)
-        .map_err(|_| Invalid::NoCommand("no command: its resource is no JSON".to_owned()))
+        .map_err(|_| Invalid::NoCommand("invalid command: the resource is not JSON".to_owned()))
 }
 
-/// The resource by the tenant's type. What does not even fit the type without extensions is no command.
+/// Parses the resource by the tenant's type. If it does not even match the type without extensions, the command is
+/// invalid.
 fn parsed(own: &ResourceType, plain: &ResourceType, resource: &Resource) -> Result<Resource, Invalid> {
-    let no_command = |reason: &str| Invalid::NoCommand(format!("no command: {reason}"));
+    let no_command = |reason: &str| Invalid::NoCommand(format!("invalid command: {reason}"));
     let as_sent = as_sent(resource)?;
     Resource::parse(own, &as_sent).map_err(|error| match Resource::parse(plain, &as_sent) {
         Ok(_) => Invalid::Misfit(error),
@@ -170,17 +175,17 @@ fn parsed(own: &ResourceType, plain: &ResourceType, resource: &Resource) -> Resu
     })
 }
 
-/// What an earlier try of the same request came to, if that is still to be handed out.
-fn hand_out(state: &mut State, command: &Command, late: bool) -> Option<Outcome> {
+/// The outcome of an earlier attempt of the same request, if the command may receive it.
+fn repeat_outcome(state: &mut State, command: &Command, late: bool) -> Option<Outcome> {
     match &command.change {
         _ if command.asynchronous => None,
         Change::CreateUser { .. }
         | Change::ReplaceUser { .. }
         | Change::LeaveUser { .. }
         | Change::PatchUser { .. }
-        | Change::SetRole { .. } => row::hand_out::<UserRow>(state, command, late),
+        | Change::SetRole { .. } => row::repeat_outcome::<UserRow>(state, command, late),
         Change::CreateGroup { .. } | Change::ReplaceGroup { .. } | Change::PatchGroup { .. } => {
-            row::hand_out::<GroupRow>(state, command, late)
+            row::repeat_outcome::<GroupRow>(state, command, late)
         }
         Change::DeleteUser | Change::DeleteGroup | Change::SupplementUser { .. } => None,
     }

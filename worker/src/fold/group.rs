@@ -1,20 +1,18 @@
-//! What a change does to a group. Before: `decide`, `row` for the order, `members` for who is in it. After: the row, the
-//! memberships, the events.
+//! Applies changes to a group: its row, its memberships, and its events.
 
-use shared::command::Command;
-use shared::event::{Event, GroupData, GroupEvent};
-use shared::outcome::Outcome;
-use shared::postgres::groups::GroupRow;
-use shared::scim::{
-    Applied, Displays, Error, Group, GroupPatch, MemberChange, Record, Resource, ResourceType,
-};
+use database::groups::GroupRow;
+use domain::command::Command;
+use domain::event::{Event, GroupData, GroupEvent};
+use domain::outcome::Outcome;
+use scim::{Applied, Displays, Error, Group, GroupPatch, MemberChange, Record, Resource, ResourceType};
 use uuid::Uuid;
 
+use super::Row;
 use super::State;
 use super::members::{self, Changed, Members};
-use super::row::{self, Refused, Row, types};
+use super::row::{self, Refused, types};
 
-/// Members stand in rows of their own: a resource that holds some did not come by way of `Group::parse`.
+/// Memberships have rows of their own. A resource that contains members was not produced by `Group::parse`.
 pub(super) fn has_members(resource: &Resource) -> bool {
     resource.members().keys().any(|name| name.eq_ignore_ascii_case("members"))
 }
@@ -22,7 +20,7 @@ pub(super) fn has_members(resource: &Resource) -> bool {
 /// POST.
 pub(super) fn create(state: &mut State, command: &Command, group: &Group) -> Result<Outcome, Refused> {
     if state.groups.contains_key(&command.resource) {
-        return Err(Error::uniqueness("there is a Group with this id already").into());
+        return Err(Error::uniqueness("a Group with this id already exists").into());
     }
     let nobody = (Members::of_new(&[].into()), 0);
     let all = [MemberChange::Add(group.members.clone())];
@@ -31,8 +29,6 @@ pub(super) fn create(state: &mut State, command: &Command, group: &Group) -> Res
     let mut row = GroupRow {
         id: command.resource,
         tenant_id: command.tenant,
-        display_name: String::new(),
-        external_id: None,
         resource: serde_json::Value::Null,
         member_count: count,
         version: 1,
@@ -42,13 +38,13 @@ pub(super) fn create(state: &mut State, command: &Command, group: &Group) -> Res
     };
     fill(&mut row, &types(state, command)?.group, &group.resource)?;
     let record = row::record(&row)?;
-    tell(state, command, &row, GroupEvent::Created, row.version);
+    record_event(state, command, &row, GroupEvent::Created, row.version);
     state.members.insert(row.id, members);
     state.put(row);
     Ok(Outcome::Created { record, skipped_members: skipped, ignored: Vec::new() })
 }
 
-/// PUT: the whole group, with exactly these members.
+/// PUT: replaces the attributes and the members.
 pub(super) fn replace(state: &mut State, command: &Command, group: &Group) -> Result<Outcome, Refused> {
     let (row, stored) = row::in_order::<GroupRow>(state, command)?;
     let resource = group.resource.clone().replacing(&types(state, command)?.group, &stored.resource)?;
@@ -57,11 +53,13 @@ pub(super) fn replace(state: &mut State, command: &Command, group: &Group) -> Re
     change(state, command, row, &stored, applied, (&exactly, &group.displays))
 }
 
-/// PATCH: the operations on the attributes and those on the members.
+/// PATCH: applies the operations on attributes and on members.
 pub(super) fn patch(state: &mut State, command: &Command, patch: &GroupPatch) -> Result<Outcome, Refused> {
     let (row, stored) = row::in_order::<GroupRow>(state, command)?;
     let applied = match &patch.attributes {
-        Some(attributes) => attributes.applied(&types(state, command)?.group, &stored.resource)?,
+        Some(attributes) => {
+            scim::leaver::patched(attributes, &types(state, command)?.group, &stored.resource)?
+        }
         None => Applied { resource: stored.resource.clone(), ignored: Vec::new() },
     };
     if has_members(&applied.resource) {
@@ -70,17 +68,17 @@ pub(super) fn patch(state: &mut State, command: &Command, patch: &GroupPatch) ->
     change(state, command, row, &stored, applied, (&patch.members, &patch.displays))
 }
 
-/// DELETE: the memberships go with the row.
+/// DELETE: deletes the group with its memberships.
 pub(super) fn delete(state: &mut State, command: &Command) -> Result<Outcome, Refused> {
     let (mut row, _) = row::in_order::<GroupRow>(state, command)?;
     state.remove::<GroupRow>(row.id);
     state.members.remove(&row.id);
     row.member_count = 0;
-    tell(state, command, &row, GroupEvent::Deleted, row.version + 1);
+    record_event(state, command, &row, GroupEvent::Deleted, row.version + 1);
     Ok(Outcome::Deleted)
 }
 
-/// A user is deleted: every group that they were in has changed.
+/// Removes a deleted user from all groups. Each of these groups changes.
 pub(super) fn leave_all(state: &mut State, command: &Command, user: Uuid) {
     let left = state.members.iter_mut().filter_map(|(group, members)| {
         let change = members.set(user, false);
@@ -92,13 +90,13 @@ pub(super) fn leave_all(state: &mut State, command: &Command, user: Uuid) {
         let Some(mut row) = state.row::<GroupRow>(command.tenant, group).cloned() else { continue };
         row.member_count += change;
         row.count_change(state.now);
-        tell(state, command, &row, GroupEvent::Updated, row.version);
+        record_event(state, command, &row, GroupEvent::Updated, row.version);
         state.put(row);
     }
 }
 
-/// Puts attributes and members in their places. What changes nothing keeps version and time; so does what members are called,
-/// which is no more the group's than their own names are, and whose being sent again is no change (RFC 7644 §3.5.2.1).
+/// Applies attributes and members. A change without effect keeps version and modification time. So does a change to a
+/// member's `display`: resending it is not a change of the group (RFC 7644 §3.5.2.1).
 fn change(
     state: &mut State,
     command: &Command,
@@ -117,24 +115,22 @@ fn change(
         fill(&mut row, &types(state, command)?.group, &resource)?;
         row.member_count = count;
         row.count_change(state.now);
-        tell(state, command, &row, GroupEvent::Updated, row.version);
+        record_event(state, command, &row, GroupEvent::Updated, row.version);
     }
     let record = row::record(&row)?;
     state.put(row);
     Ok(Outcome::Updated { record, skipped_members: skipped, ignored })
 }
 
-/// Puts a resource into its row.
+/// Writes a resource to its row.
 fn fill(row: &mut GroupRow, resource_type: &ResourceType, resource: &Resource) -> Result<(), Error> {
     resource.require(resource_type)?;
-    row.display_name = resource.display_name().unwrap_or_default().to_owned();
-    row.external_id = resource.external_id().map(str::to_owned);
     row.resource =
         serde_json::to_value(resource).map_err(|_| Error::internal("the group could not be stored"))?;
     Ok(())
 }
 
-fn tell(state: &mut State, command: &Command, row: &GroupRow, kind: GroupEvent, version: i64) {
+fn record_event(state: &mut State, command: &Command, row: &GroupRow, kind: GroupEvent, version: i64) {
     let data = GroupData { id: row.id, members: row.member_count };
     let event = Event::group(kind, &data, version, state.cause(command));
     state.events.push(event);

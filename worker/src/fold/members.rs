@@ -1,38 +1,38 @@
-//! Who is in a group: what is known of it, and what the batch changes. A membership is never loaded as a whole for changes
-//! that name people by id: the presence of those named is enough. Before: `crate::store`. After: `group`.
+//! The members of a group: what is loaded, and what the batch changes. For changes that name users by id, only the
+//! memberships of those users are loaded, not the whole group.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::scim::{Displays, Error, MemberChange};
-use shared::settings::UnknownMembers;
+use domain::settings::UnknownMembers;
+use scim::{Displays, Error, MemberChange};
 use uuid::Uuid;
 
 use super::State;
 
-/// The most members of a group among whom some are looked for by anything but their ids.
+/// The largest group whose members can be searched by anything but their ids.
 pub const MAX_SEARCHED: i64 = 10_000;
-/// The most positions that a refusal names.
+/// The most positions that an error names.
 const MAX_NAMED: usize = 10;
 
-/// What is known of a group's members, and what became of them.
+/// The known members of a group, and the changes to them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Members {
-    /// Who is a member in the database, of those whom the batch names.
+    /// The members in the database, of the users that the batch names.
     pub stored: BTreeSet<Uuid>,
-    /// Whether those are all.
+    /// Whether `stored` contains all members.
     pub is_whole: bool,
-    /// Whether whoever is a member in the database and is not in `changes` is none any more.
+    /// Whether all members in the database that are not in `changes` are removed.
     pub emptied: bool,
-    /// Who was added (`true`) or removed (`false`) since.
+    /// Users added (`true`) or removed (`false`) since loading.
     pub changes: BTreeMap<Uuid, bool>,
-    /// What the client calls those of `stored` that it does not call by their own names.
+    /// The client's `display` for members of `stored`, where it differs from the user's own name.
     pub displays: BTreeMap<Uuid, String>,
-    /// What it calls members since, or that it calls them nothing any more.
+    /// `display` values set since loading; `None` where one was removed.
     pub renamed: BTreeMap<Uuid, Option<String>>,
 }
 
 impl Members {
-    /// Those of a group that is not in the database.
+    /// The members of a group that is not in the database.
     #[must_use]
     pub fn of_new(ids: &BTreeSet<Uuid>) -> Self {
         let mut members = Self { emptied: true, ..Self::default() };
@@ -40,30 +40,30 @@ impl Members {
         members
     }
 
-    /// Whether somebody is a member; right for those alone whom the batch names.
+    /// Whether a user is a member. Only valid for users that the batch names.
     #[must_use]
     pub fn contains(&self, id: Uuid) -> bool {
         self.changes.get(&id).copied().unwrap_or_else(|| !self.emptied && self.stored.contains(&id))
     }
 
-    /// Who is to be inserted.
+    /// Memberships to insert.
     pub fn added(&self) -> impl Iterator<Item = Uuid> {
         let stored = |id: &Uuid| self.stored.contains(id);
         self.kept().filter(move |id| !stored(id))
     }
 
-    /// Who is to be deleted, if the group was not emptied.
+    /// Memberships to delete, if the group was not emptied.
     pub fn removed(&self) -> impl Iterator<Item = Uuid> {
         self.changes.iter().filter(|(id, is_in)| !**is_in && self.stored.contains(id)).map(|(id, _)| *id)
     }
 
-    /// What the client calls a member; nothing if it is the person's own name.
+    /// The client's `display` for a member; `None` if it is the user's own name.
     #[must_use]
     pub fn display(&self, id: Uuid) -> Option<&str> {
         self.renamed.get(&id).map_or_else(|| self.displays.get(&id), Option::as_ref).map(String::as_str)
     }
 
-    /// Members who stay, and are called otherwise than the database says.
+    /// Remaining members whose `display` differs from the database.
     pub fn recalled(&self) -> impl Iterator<Item = Uuid> {
         let stays = |id: &Uuid| self.stored.contains(id) && self.contains(*id);
         self.renamed.keys().copied().filter(move |id| stays(id) && self.is_recalled(*id))
@@ -73,12 +73,12 @@ impl Members {
         self.display(id) != self.displays.get(&id).map(String::as_str)
     }
 
-    /// Who is a member by a change: of an emptied group, all who are.
+    /// Users added by a change. In an emptied group these are all members.
     pub fn kept(&self) -> impl Iterator<Item = Uuid> {
         self.changes.iter().filter(|(_, is_in)| **is_in).map(|(id, _)| *id)
     }
 
-    /// All who are members, as far as that is known.
+    /// All members, if they are known.
     fn all(&self) -> Option<Vec<Uuid>> {
         if self.emptied {
             return Some(self.kept().collect());
@@ -87,20 +87,20 @@ impl Members {
         self.is_whole.then(|| named.into_iter().filter(|id| self.contains(*id)).collect())
     }
 
-    /// Makes somebody a member, or none; tells by how many there are more.
+    /// Adds or removes a member. Returns the change of the member count.
     pub(super) fn set(&mut self, id: Uuid, is_in: bool) -> i64 {
         if self.contains(id) == is_in {
             return 0;
         }
         self.changes.insert(id, is_in);
         if !is_in {
-            // Whoever comes back is called what they are called then.
+            // A member who is added again gets the `display` sent then.
             self.call(id, None);
         }
         if is_in { 1 } else { -1 }
     }
 
-    /// Makes these the members, and nobody else. If they are that already, nothing is changed.
+    /// Replaces the members. If these are the current members already, nothing changes.
     fn replace(&mut self, ids: &BTreeSet<Uuid>, count: i64) -> i64 {
         let new_count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
         if new_count == count && ids.iter().all(|id| self.contains(*id)) {
@@ -113,7 +113,7 @@ impl Members {
         new_count
     }
 
-    /// Calls a member something, or by the person's own name. It is no change of the group.
+    /// Sets a member's `display`; `None` means the user's own name. This is not a change of the group.
     fn call(&mut self, id: Uuid, display: Option<&str>) {
         if self.display(id) != display {
             self.renamed.insert(id, display.map(str::to_owned));
@@ -121,21 +121,21 @@ impl Members {
     }
 }
 
-/// What came of changes to the members.
+/// The result of changes to the members.
 pub(super) struct Changed {
-    /// Who is a member now.
+    /// The members now.
     pub members: Members,
-    /// How many.
+    /// The number of members.
     pub count: i64,
-    /// How many were left out because there is no such user.
+    /// The number of ids that were skipped because no such user exists.
     pub skipped: usize,
-    /// Whether anybody is a member now who was none before, or the other way round.
+    /// Whether the set of members changed.
     pub is_change: bool,
-    /// Whether members are called otherwise now.
+    /// Whether a `display` changed.
     pub is_recalled: bool,
 }
 
-/// Applies changes in their sequence to the members of a group; refuses them all before anything changes.
+/// Applies changes to the members of a group in order. An error rejects all of them.
 pub(super) fn apply(
     state: &State,
     tenant: Uuid,
@@ -165,7 +165,7 @@ pub(super) fn apply(
             MemberChange::Replace(ids) => {
                 let ids = changed.known(state, tenant, ids)?;
                 changed.count = changed.members.replace(&ids, changed.count);
-                // Exactly these, as they are sent: what is not said of them here is not said any more.
+                // A replaced list is exact: a `display` that is not sent is removed.
                 for id in ids.iter().filter(|id| !displays.contains_key(id)) {
                     changed.members.call(*id, None);
                 }
@@ -186,18 +186,18 @@ pub(super) fn apply(
         if !changed.members.contains(*id) {
             continue;
         }
-        // A client that puts back what it was shown says nothing: the name follows the person's.
+        // A client that sends back the `display` it was shown sets nothing, so that the value follows the user's name.
         let is_own = display.is_empty() || state.display(tenant, *id) == Some(display);
         changed.members.call(*id, (!is_own).then_some(display));
     }
     changed.is_recalled = changed.members.renamed != called;
-    // As many as before are others only if one of them is new. (By a detour one may come back to where one was.)
+    // With an equal count, the set differs only if a new member is in it. (Several changes may cancel out.)
     changed.is_change = changed.count != count || new.iter().any(|id| changed.members.contains(*id));
     Ok(changed)
 }
 
 impl Changed {
-    /// Those of these ids that are a user's; the tenant chose what to do about the others.
+    /// The ids that belong to users. The tenant's settings decide whether unknown ids are skipped or rejected.
     fn known(&mut self, state: &State, tenant: Uuid, ids: &[Uuid]) -> Result<BTreeSet<Uuid>, Error> {
         let is_known = |id: &Uuid| state.display(tenant, *id).is_some();
         let unknown: Vec<usize> = (0..).zip(ids).filter(|(_, id)| !is_known(id)).map(|(n, _)| n).collect();
@@ -210,7 +210,7 @@ impl Changed {
     }
 }
 
-/// 400, by position: a value that came with the request is not repeated.
+/// 400 by position: the error does not repeat values of the request.
 fn no_users(positions: &[usize]) -> Error {
     let named: Vec<String> = positions.iter().take(MAX_NAMED).map(|n| format!("members[{n}]")).collect();
     let more = match positions.len().saturating_sub(MAX_NAMED) {
@@ -220,9 +220,9 @@ fn no_users(positions: &[usize]) -> Error {
     Error::invalid_value(format!("there is no User with the id in {}{more}", named.join(", ")))
 }
 
-/// 400: they would all have to be looked at.
+/// 400: the filter would have to examine all members.
 fn too_many() -> Error {
     Error::too_many(format!(
-        "the group has more than {MAX_SEARCHED} members: they can be removed by their value only"
+        "the group has more than {MAX_SEARCHED} members; remove members by value instead"
     ))
 }

@@ -1,5 +1,5 @@
-//! The batch is a fold: commands applied one after the other to the rows that they touch. Pure: no clock, no database,
-//! no queue. Before: [`crate::store::load`]. After: [`crate::store::save`].
+//! The fold applies the commands of a batch, in order, to the rows they touch. It is pure: no clock, no database, no
+//! queue. [`crate::store::load`] provides the state, [`crate::store::save`] stores the result.
 
 mod decide;
 mod group;
@@ -12,5 +12,4 @@ mod user;
 
 pub use decide::{Decision, decide, is_late};
 pub use members::{MAX_SEARCHED, Members};
-pub use row::Row;
-pub use state::{Entry, Person, Slot, Standing, State, Tries};
+pub use state::{EarlierAttempts, Entry, Person, Row, Slot, State};

@@ -1,122 +1,22 @@
-//! What users and groups have in common: a place in the order of commands, a version, and an outcome that may have to be
-//! handed to a repeated request. Before: `decide`. Beside: `user` and `group`, which know what a change does.
+//! What users and groups have in common: the order of commands, a version, and outcomes that may be returned to a
+//! retried request.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-use shared::command::{Change, Command};
-use shared::outcome::Outcome;
-use shared::postgres;
-use shared::postgres::groups::GroupRow;
-use shared::postgres::users::UserRow;
-use shared::scim::{self, Record, ResourceType, Types};
-use shared::ticket::Ticket;
-use time::OffsetDateTime;
-use uuid::Uuid;
+use domain::command::{Change, Command};
+use domain::outcome::Outcome;
+use domain::ticket::Ticket;
+use scim::{Record, Types};
 
 use super::State;
-use super::state::{Slot, Standing};
+use super::state::Row;
 use crate::sabotage;
+use domain::delivery::Delivery;
 
-/// A row that commands change one after the other.
-pub trait Row: Clone + PartialEq + Sized {
-    /// The resource type's name.
-    const NAME: &'static str;
-
-    /// All that were loaded or made.
-    fn slots(state: &State) -> &BTreeMap<Uuid, Slot<Self>>;
-    /// The same, to be changed.
-    fn slots_mut(state: &mut State) -> &mut BTreeMap<Uuid, Slot<Self>>;
-    /// The resource type as a tenant has it.
-    fn resource_type(types: &Types) -> &ResourceType;
-
-    /// `id`
-    fn id(&self) -> Uuid;
-    /// Whose it is.
-    fn tenant(&self) -> Uuid;
-    /// The command that was applied last.
-    fn ticket(&self) -> Ticket;
-    /// Moves it on.
-    fn set_ticket(&mut self, ticket: Ticket);
-    /// Counts a change. Time does not run backwards, though clocks differ.
-    fn count_change(&mut self, now: OffsetDateTime);
-    /// Whether it is as active as a create left it. What has no such state always is.
-    fn is_as_active_as(&self, made: &Record) -> bool;
-    /// The resource in it.
-    ///
-    /// # Errors
-    /// [`postgres::Error::Refused`] if something else was stored there.
-    fn read(&self) -> Result<Record, postgres::Error>;
-
-    /// The resource in the form that filters compare.
-    ///
-    /// # Errors
-    /// As [`Row::read`].
-    fn folded(&self, types: &Types) -> Result<Map<String, Value>, postgres::Error> {
-        Ok(scim::folded(Self::resource_type(types), &self.read()?.resource))
-    }
-}
-
-macro_rules! row {
-    ($row:ty, $name:literal, $slots:ident, $resource_type:ident, $is_as_active:expr) => {
-        impl Row for $row {
-            const NAME: &'static str = $name;
-
-            fn slots(state: &State) -> &BTreeMap<Uuid, Slot<Self>> {
-                &state.$slots
-            }
-
-            fn slots_mut(state: &mut State) -> &mut BTreeMap<Uuid, Slot<Self>> {
-                &mut state.$slots
-            }
-
-            fn resource_type(types: &Types) -> &ResourceType {
-                &types.$resource_type
-            }
-
-            fn id(&self) -> Uuid {
-                self.id
-            }
-
-            fn tenant(&self) -> Uuid {
-                self.tenant_id
-            }
-
-            fn ticket(&self) -> Ticket {
-                Ticket(self.ticket)
-            }
-
-            fn set_ticket(&mut self, ticket: Ticket) {
-                self.ticket = ticket.0;
-            }
-
-            fn count_change(&mut self, now: OffsetDateTime) {
-                self.version += 1;
-                self.modified_at = self.modified_at.max(now);
-            }
-
-            fn is_as_active_as(&self, made: &Record) -> bool {
-                let is_as_active: fn(&Self, &Record) -> bool = $is_as_active;
-                is_as_active(self, made)
-            }
-
-            fn read(&self) -> Result<Record, postgres::Error> {
-                self.record()
-            }
-        }
-    };
-}
-
-row!(UserRow, "User", users, user, |row, made| {
-    row.archived_at.is_none() == made.resource.active().unwrap_or(true)
-});
-row!(GroupRow, "Group", groups, group, |_, _| true);
-
-/// Why a change does not take effect.
+/// Why a change is not applied.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// The client is told.
+    /// An error for the client.
     Rejected(scim::Error),
     /// A later command was applied before.
     Stale(Ticket),
@@ -144,16 +44,15 @@ pub(super) fn types(state: &State, command: &Command) -> Result<Arc<Types>, scim
     types.ok_or_else(|| scim::Error::internal("the tenant is not loaded"))
 }
 
-/// The record of a row, for an outcome or to be changed.
+/// The record in a row.
 pub(super) fn record<R: Row>(row: &R) -> Result<Record, scim::Error> {
     row.read().map_err(|_| scim::Error::internal(format!("the stored {} cannot be read", R::NAME)))
 }
 
-/// The ticket with which a command may be applied to a row: its own, if that is greater than the row's.
+/// The ticket with which a command may change a row: its own, if it is greater than the row's.
 ///
-/// An asynchronous one takes effect whenever its turn comes: just after whatever was applied before. To those who asked for
-/// both they were concurrent, since its completion is yet to come. (What it may not do then is bring somebody back:
-/// `user::change`.)
+/// An asynchronous command is not stale: it is applied right after the last one. Both were concurrent, since its
+/// outcome was still pending. (It must not reactivate a user then, see `user::change`.)
 pub(super) fn turn<R: Row>(row: &R, command: &Command) -> Result<Ticket, Refused> {
     match row.ticket() {
         last if command.ticket > last || sabotage::ignores_tickets() => Ok(command.ticket),
@@ -162,8 +61,8 @@ pub(super) fn turn<R: Row>(row: &R, command: &Command) -> Result<Ticket, Refused
     }
 }
 
-/// The row that the command may change, with the resource in it: it is there, it is the command's turn, its version is one
-/// that the client accepts. It carries the ticket already with which it is changed.
+/// The row that the command may change, with its resource. The row exists, the command is not stale, and `If-Match`
+/// accepts the version. The row already carries the new ticket.
 pub(super) fn in_order<R: Row>(state: &State, command: &Command) -> Result<(R, Record), Refused> {
     let missing = || scim::Error::not_found(format!("there is no {} with this id", R::NAME));
     let mut row = state.row::<R>(command.tenant, command.resource).ok_or_else(missing)?.clone();
@@ -171,17 +70,17 @@ pub(super) fn in_order<R: Row>(state: &State, command: &Command) -> Result<(R, R
     row.set_ticket(ticket);
     let record = record(&row)?;
     if command.if_match.as_ref().is_some_and(|accepted| !accepted.allows(&record.etag())) {
-        let detail = format!("the {} has another version than If-Match asks for: read it again", R::NAME);
+        let detail = format!("the version of the {} does not match If-Match; read it again", R::NAME);
         return Err(scim::Error::precondition_failed(detail).into());
     }
     Ok((row, record))
 }
 
-/// The outcome of the same request's earlier try, if nobody heard it and it is still the truth; it shows the resource as it
-/// is now. A command that is late itself repeats it but leaves it unclaimed.
-pub(super) fn hand_out<R: Row>(state: &mut State, command: &Command, late: bool) -> Option<Outcome> {
-    let first = state.unheard(command)?;
-    let outcome = state.inbox.get(&first)?.outcome.clone()?;
+/// The outcome of an earlier attempt of the same request, if it was not delivered and still holds. It shows the
+/// resource as it is now. A late command also receives it, but leaves it undelivered.
+pub(super) fn repeat_outcome<R: Row>(state: &mut State, command: &Command, late: bool) -> Option<Outcome> {
+    let first = state.undelivered(command)?;
+    let outcome = state.verdicts.get(&first)?.outcome.clone()?;
     let (made, skipped_members, ignored) = match outcome {
         Outcome::Created { record, skipped_members, ignored }
         | Outcome::Updated { record, skipped_members, ignored } => (record, skipped_members, ignored),
@@ -200,25 +99,26 @@ pub(super) fn hand_out<R: Row>(state: &mut State, command: &Command, late: bool)
     } else {
         Outcome::Updated { record, skipped_members, ignored }
     };
-    // What a late repetition finds stays unclaimed: a made resource where it is, a change with the ticket that it has now.
+    // A late retry leaves the outcome undelivered: a create where it is, any other change under the new ticket.
     let passes_on = late && !is_create;
     if passes_on || !late {
-        state.claim_earlier_tries(command);
+        state.deliver_earlier_attempts(command);
         if is_create {
             state.give_away(first);
         }
     }
-    let standing = match (late, passes_on) {
-        (false, _) => Standing::Decided,
-        (true, true) => Standing::Unclaimed,
-        (true, false) => Standing::Claimed,
+    let delivery = match (late, passes_on) {
+        (false, _) => Delivery::Replied,
+        (true, true) => Delivery::Undelivered,
+        (true, false) => Delivery::Delivered,
     };
-    state.settle(command, outcome.clone(), standing);
+    state.settle(command, outcome.clone(), delivery);
     Some(outcome)
 }
 
-/// Whether what an earlier try came to still holds. What was made (or brought back) is there and as active as the create left it,
-/// whatever else became of it: who was deactivated since is to be brought back by the repetition. Any other change was the last one.
+/// Whether the outcome of an earlier attempt still holds. A created (or reactivated) resource must exist and have the
+/// `active` state that the create gave it: if the user was deactivated since, the retry reactivates them. Any other
+/// change must be the last one.
 fn is_true<R: Row>(row: &R, made: &Record, is_create: bool, first: Ticket) -> bool {
     if is_create {
         row.is_as_active_as(made) || sabotage::ignores_deactivation()

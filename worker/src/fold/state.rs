@@ -1,65 +1,66 @@
-//! What a batch touches: loaded once, changed in memory by the fold, saved as a difference.
+//! The rows a batch touches: loaded once, changed in memory by the fold, saved as a difference.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use shared::command::{Change, Command, Fingerprint};
-use shared::event::{Cause, Event};
-use shared::outcome::{Outcome, REPEATABLE_FOR};
-use shared::postgres::groups::GroupRow;
-use shared::postgres::tenants::Tenant;
-use shared::postgres::users::UserRow;
-use shared::scim;
-use shared::ticket::Ticket;
+use database::groups::GroupRow;
+use database::tenants::Tenant;
+use database::users::UserRow;
+use domain::command::{Change, Command, Fingerprint};
+use domain::delivery::Delivery;
+use domain::event::{Cause, Event};
+use domain::outcome::{Outcome, REPEATABLE_FOR};
+use domain::ticket::Ticket;
+use scim::{Record, ResourceType, Types};
+use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::members::Members;
-use super::row::Row;
 
-/// How soon after a create was decided ingest has confirmed that its client was told. A repetition that was issued later, when
-/// that is not confirmed, comes from a client that was told to try again: a second before the deadline at the latest a
-/// create is decided, or it is late.
-const TOLD_WITHIN: Duration = Duration::seconds(1);
+/// How soon after deciding a create ingest confirms that it answered the client. A retry issued later, while this is
+/// unconfirmed, comes from a client that was asked to retry: a create is decided at least a second before its deadline,
+/// or it counts as late.
+const CONFIRMED_WITHIN: Duration = Duration::seconds(1);
 
-/// Tries of a request by its tenant and fingerprint, and when each was decided.
-pub type Tries = HashMap<(Uuid, Fingerprint), BTreeMap<Ticket, OffsetDateTime>>;
+/// Attempts of a request by tenant and fingerprint (the idempotency key), with the time of their verdict.
+pub type EarlierAttempts = HashMap<(Uuid, Fingerprint), BTreeMap<Ticket, OffsetDateTime>>;
 
 /// The rows of one batch.
 #[derive(Debug, Clone)]
 pub struct State {
-    /// The time of this batch, in whole milliseconds: as fine as it is shown.
+    /// The time of this batch, in whole milliseconds, the precision that clients see.
     pub now: OffsetDateTime,
-    /// The tenants that there are.
+    /// The tenants.
     pub tenants: HashMap<Uuid, Tenant>,
     /// Users by id.
     pub users: BTreeMap<Uuid, Slot<UserRow>>,
     /// Groups by id.
     pub groups: BTreeMap<Uuid, Slot<GroupRow>>,
-    /// Who is in them.
+    /// The members of groups.
     pub members: HashMap<Uuid, Members>,
-    /// Those named as members who are no rows of `users` above: they can be added, not changed.
+    /// Users named as members that are not in `users`: they can be added to groups, not changed.
     pub people: HashMap<Uuid, Person>,
-    /// The inbox, by ticket.
-    pub inbox: BTreeMap<Ticket, Entry>,
-    /// Tries whose outcome nobody heard.
-    pub unclaimed: Tries,
-    /// Creates that took effect, and of which ingest has not said that its client was told.
-    pub untold: Tries,
-    /// Which command made a group for a request: of its tries one does.
+    /// The rows of `commands`, by ticket.
+    pub verdicts: BTreeMap<Ticket, Entry>,
+    /// Attempts whose outcome was not delivered.
+    pub undelivered: EarlierAttempts,
+    /// Applied creates whose answer ingest has not confirmed.
+    pub unconfirmed: EarlierAttempts,
+    /// Which command created a group for a request. Only one attempt of a request creates it.
     pub made: HashMap<(Uuid, Fingerprint), Ticket>,
-    /// The externalIds of tenants where they are unique that the fold gave to active people: whether they were free is known
-    /// only if the store loaded who has them.
-    pub claimed: BTreeSet<(Uuid, String)>,
-    /// What happened, in order.
+    /// The unique externalIds that the fold assigned to active users. Their holders are known only if the store loaded
+    /// them under a lock.
+    pub assigned_external_ids: BTreeSet<(Uuid, String)>,
+    /// The events, in order.
     pub events: Vec<Event>,
 }
 
 /// A row as it was loaded and as it is now.
 #[derive(Debug, Clone)]
 pub struct Slot<R> {
-    /// As it stands in the database; `None` if it does not.
+    /// The row in the database; `None` if there is none.
     pub stored: Option<R>,
-    /// As the fold left it; `None` if it is gone.
+    /// The row after the fold; `None` if it is deleted.
     pub current: Option<R>,
 }
 
@@ -71,43 +72,32 @@ impl<R: Clone> Slot<R> {
     }
 }
 
-/// Somebody who can be a member of a group.
+/// A user who can be a member of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
-    /// Whose roster they are on.
+    /// The user's tenant.
     pub tenant: Uuid,
-    /// What they are called as a member: displayName, else userName.
+    /// The name shown for a member: displayName, else userName.
     pub display: String,
 }
 
-/// A row of the inbox.
+/// A row of `commands`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// Whether the row stands in the database already.
+    /// Whether the row already exists in the database.
     pub stored: bool,
     /// Whether the fold changed it.
     pub changed: bool,
-    /// Its verdict; `None` where ingest gave up before there was one, or queued it for asynchronous processing.
+    /// The verdict; `None` if the deadline passed first, or ingest queued an asynchronous request.
     pub outcome: Option<Outcome>,
-    /// Who has heard the verdict.
-    pub standing: Standing,
-    /// The command, where this batch brought it: what a new row is made of.
+    /// The delivery state of the verdict.
+    pub delivery: Delivery,
+    /// The command, if it is in this batch. A new row is made from it.
     pub command: Option<Command>,
 }
 
-/// Who has heard a verdict: the column `state` of `commands`, as far as the worker minds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Whoever asked is told; ingest confirms that of a create.
-    Decided,
-    /// Nobody: it is kept for the repeated request.
-    Unclaimed,
-    /// Whoever asked, or whoever repeated the request; or it can be fetched for as long as it is there.
-    Claimed,
-}
-
 impl State {
-    /// Nothing loaded.
+    /// An empty state.
     #[must_use]
     pub fn new(now: OffsetDateTime) -> Self {
         Self {
@@ -117,28 +107,28 @@ impl State {
             groups: BTreeMap::new(),
             members: HashMap::new(),
             people: HashMap::new(),
-            inbox: BTreeMap::new(),
-            unclaimed: HashMap::new(),
-            untold: HashMap::new(),
+            verdicts: BTreeMap::new(),
+            undelivered: HashMap::new(),
+            unconfirmed: HashMap::new(),
             made: HashMap::new(),
-            claimed: BTreeSet::new(),
+            assigned_external_ids: BTreeSet::new(),
             events: Vec::new(),
         }
     }
 
-    /// A row as it is now, if the tenant has it.
+    /// A row as it is now, if it belongs to the tenant.
     #[must_use]
     pub fn row<R: Row>(&self, tenant: Uuid, id: Uuid) -> Option<&R> {
         R::slots(self).get(&id).and_then(|slot| slot.current.as_ref()).filter(|row| row.tenant() == tenant)
     }
 
-    /// A user's row as it is now, if the tenant has it.
+    /// A user's row as it is now, if it belongs to the tenant.
     #[must_use]
     pub fn user(&self, tenant: Uuid, id: Uuid) -> Option<&UserRow> {
         self.row(tenant, id)
     }
 
-    /// The tenant's users as they are now, as far as they are loaded.
+    /// The tenant's loaded users as they are now.
     pub fn users_of(&self, tenant: Uuid) -> impl Iterator<Item = &UserRow> {
         self.users
             .values()
@@ -146,19 +136,19 @@ impl State {
             .filter(move |row| row.tenant_id == tenant)
     }
 
-    /// Whether a user other than `id` has this name, folded by `user_name_key`.
+    /// Whether a user other than `id` has this userName key.
     #[must_use]
     pub fn is_name_taken(&self, tenant: Uuid, key: &str, id: Uuid) -> bool {
         self.users_of(tenant).any(|row| row.user_name_key == key && row.id != id)
     }
 
-    /// What a person of the tenant is called as a member; `None` if there is nobody of that id.
+    /// The display name of a user of the tenant; `None` if the user does not exist.
     #[must_use]
     pub fn display(&self, tenant: Uuid, id: Uuid) -> Option<&str> {
         match self.users.get(&id) {
             Some(slot) => {
                 let row = slot.current.as_ref().filter(|row| row.tenant_id == tenant)?;
-                Some(row.display_name.as_deref().unwrap_or(&row.user_name))
+                Some(row.display())
             }
             None => {
                 self.people.get(&id).filter(|person| person.tenant == tenant).map(|person| &*person.display)
@@ -166,81 +156,178 @@ impl State {
         }
     }
 
-    /// Puts a row in its place.
+    /// Stores a row.
     pub fn put<R: Row>(&mut self, row: R) {
         let slot = R::slots_mut(self).entry(row.id()).or_insert(Slot { stored: None, current: None });
         slot.current = Some(row);
     }
 
-    /// Takes a row away.
+    /// Deletes a row.
     pub fn remove<R: Row>(&mut self, id: Uuid) {
         if let Some(slot) = R::slots_mut(self).get_mut(&id) {
             slot.current = None;
         }
     }
 
-    /// Where an event of this command comes from.
+    /// The cause of this command's events.
     #[must_use]
     pub fn cause(&self, command: &Command) -> Cause<'_> {
         let tenant = self.tenants.get(&command.tenant).map_or("", |tenant| &tenant.name);
         Cause { tenant, command: command.ticket, request: command.request, at: self.now }
     }
 
-    /// Notes the verdict of a command in its row.
-    pub fn settle(&mut self, command: &Command, outcome: Outcome, standing: Standing) {
-        let stored = self.inbox.get(&command.ticket).is_some_and(|entry| entry.stored);
+    /// Records the verdict of a command.
+    pub fn settle(&mut self, command: &Command, outcome: Outcome, delivery: Delivery) {
+        let stored = self.verdicts.get(&command.ticket).is_some_and(|entry| entry.stored);
         if outcome.is_applied() && matches!(command.change, Change::CreateGroup { .. }) {
             self.made.insert((command.tenant, command.fingerprint.clone()), command.ticket);
         }
-        if standing == Standing::Unclaimed {
-            let tries = self.unclaimed.entry((command.tenant, command.fingerprint.clone())).or_default();
-            tries.insert(command.ticket, self.now);
+        if delivery == Delivery::Undelivered {
+            let attempts = self.undelivered.entry((command.tenant, command.fingerprint.clone())).or_default();
+            attempts.insert(command.ticket, self.now);
         }
         let entry =
-            Entry { stored, changed: true, outcome: Some(outcome), standing, command: Some(command.clone()) };
-        self.inbox.insert(command.ticket, entry);
+            Entry { stored, changed: true, outcome: Some(outcome), delivery, command: Some(command.clone()) };
+        self.verdicts.insert(command.ticket, entry);
     }
 
-    /// The earlier tries of a request that this command may repeat: none is older than the hour in which repetitions are expected,
-    /// and nobody heard them, or nobody can have heard them before the deadline, which was before the repetition.
-    fn earlier_tries(&self, command: &Command) -> impl Iterator<Item = Ticket> {
+    /// The earlier attempts of a request whose outcome this command may receive. They are not older than the hour in
+    /// which retries are expected. Each was not delivered, or cannot have been delivered before the deadline that
+    /// preceded the retry.
+    fn earlier_attempts(&self, command: &Command) -> impl Iterator<Item = Ticket> {
         let request = (command.tenant, command.fingerprint.clone());
-        let unclaimed = self.unclaimed.get(&request).into_iter().flatten();
-        let untold = self.untold.get(&request).into_iter().flatten();
-        let untold = untold.filter(|(_, decided_at)| command.issued_at >= **decided_at + TOLD_WITHIN);
+        let undelivered = self.undelivered.get(&request).into_iter().flatten();
+        let unconfirmed = self.unconfirmed.get(&request).into_iter().flatten();
+        let unconfirmed =
+            unconfirmed.filter(|(_, decided_at)| command.issued_at >= **decided_at + CONFIRMED_WITHIN);
         let expected =
             |(_, decided_at): &(&Ticket, &OffsetDateTime)| self.now - **decided_at < REPEATABLE_FOR;
-        unclaimed.chain(untold).filter(expected).map(|(ticket, _)| *ticket)
+        undelivered.chain(unconfirmed).filter(expected).map(|(ticket, _)| *ticket)
     }
 
-    /// The latest of the earlier tries: the one whose outcome the command may be handed.
-    pub(super) fn unheard(&self, command: &Command) -> Option<Ticket> {
-        self.earlier_tries(command).max()
+    /// The latest earlier attempt, whose outcome the command may receive.
+    pub(super) fn undelivered(&self, command: &Command) -> Option<Ticket> {
+        self.earlier_attempts(command).max()
     }
 
-    /// The request is answered: none of its earlier tries is left to be handed out.
-    pub(super) fn claim_earlier_tries(&mut self, command: &Command) {
+    /// Marks all earlier attempts as delivered, because the request is answered now.
+    pub(super) fn deliver_earlier_attempts(&mut self, command: &Command) {
         let request = (command.tenant, command.fingerprint.clone());
-        let tries: Vec<Ticket> = self.earlier_tries(command).collect();
-        for ticket in tries {
-            for tries in [&mut self.unclaimed, &mut self.untold] {
-                tries.get_mut(&request).and_then(|tries| tries.remove(&ticket));
+        let attempts: Vec<Ticket> = self.earlier_attempts(command).collect();
+        for ticket in attempts {
+            for attempts in [&mut self.undelivered, &mut self.unconfirmed] {
+                attempts.get_mut(&request).and_then(|attempts| attempts.remove(&ticket));
             }
-            if let Some(entry) = self.inbox.get_mut(&ticket) {
-                (entry.standing, entry.changed) = (Standing::Claimed, true);
+            if let Some(entry) = self.verdicts.get_mut(&ticket) {
+                (entry.delivery, entry.changed) = (Delivery::Delivered, true);
             }
         }
     }
 
-    /// The resource that a create made is handed to its repetition: two answers of 201 would be two creates.
+    /// Passes the result of a create on to its retry. The first attempt becomes a 409, so that only one attempt reports
+    /// 201.
     pub(super) fn give_away(&mut self, create: Ticket) {
-        if let Some(entry) = self.inbox.get_mut(&create) {
+        if let Some(entry) = self.verdicts.get_mut(&create) {
             (entry.outcome, entry.changed) = (Some(Outcome::Rejected { error: made_by_repetition() }), true);
         }
     }
 }
 
-/// What became of a try whose repetition made the resource.
+/// 409 for an attempt whose retry created the resource.
 pub(super) fn made_by_repetition() -> scim::Error {
-    scim::Error::uniqueness("the request was repeated, and the repetition made it")
+    scim::Error::uniqueness("a retry of this request has created the resource")
 }
+
+/// A row that commands change one after the other.
+pub trait Row: Clone + PartialEq + Sized {
+    /// The resource type's name.
+    const NAME: &'static str;
+
+    /// All rows that were loaded or created.
+    fn slots(state: &State) -> &BTreeMap<Uuid, Slot<Self>>;
+    /// The same, mutable.
+    fn slots_mut(state: &mut State) -> &mut BTreeMap<Uuid, Slot<Self>>;
+    /// The resource type with the tenant's extensions.
+    fn resource_type(types: &Types) -> &ResourceType;
+
+    /// `id`
+    fn id(&self) -> Uuid;
+    /// The tenant's id.
+    fn tenant(&self) -> Uuid;
+    /// The ticket of the last command applied.
+    fn ticket(&self) -> Ticket;
+    /// Sets the ticket of the last command applied.
+    fn set_ticket(&mut self, ticket: Ticket);
+    /// Counts a change. The modification time never decreases, although clocks differ.
+    fn count_change(&mut self, now: OffsetDateTime);
+    /// Whether the row has the `active` state that the create gave it. A row without that state always has.
+    fn is_as_active_as(&self, made: &Record) -> bool;
+    /// The resource in the row.
+    ///
+    /// # Errors
+    /// [`database::Error::Refused`] if the stored value is not a resource.
+    fn read(&self) -> Result<Record, database::Error>;
+
+    /// The search document: the resource in the form that filters compare.
+    ///
+    /// # Errors
+    /// As [`Row::read`].
+    fn search_document(&self, types: &Types) -> Result<Map<String, Value>, database::Error> {
+        Ok(scim::search_document(Self::resource_type(types), &self.read()?.resource))
+    }
+}
+
+macro_rules! row {
+    ($row:ty, $name:literal, $slots:ident, $resource_type:ident, $is_as_active:expr) => {
+        impl Row for $row {
+            const NAME: &'static str = $name;
+
+            fn slots(state: &State) -> &BTreeMap<Uuid, Slot<Self>> {
+                &state.$slots
+            }
+
+            fn slots_mut(state: &mut State) -> &mut BTreeMap<Uuid, Slot<Self>> {
+                &mut state.$slots
+            }
+
+            fn resource_type(types: &Types) -> &ResourceType {
+                &types.$resource_type
+            }
+
+            fn id(&self) -> Uuid {
+                self.id
+            }
+
+            fn tenant(&self) -> Uuid {
+                self.tenant_id
+            }
+
+            fn ticket(&self) -> Ticket {
+                Ticket(self.ticket)
+            }
+
+            fn set_ticket(&mut self, ticket: Ticket) {
+                self.ticket = ticket.0;
+            }
+
+            fn count_change(&mut self, now: OffsetDateTime) {
+                self.version += 1;
+                self.modified_at = self.modified_at.max(now);
+            }
+
+            fn is_as_active_as(&self, made: &Record) -> bool {
+                let is_as_active: fn(&Self, &Record) -> bool = $is_as_active;
+                is_as_active(self, made)
+            }
+
+            fn read(&self) -> Result<Record, database::Error> {
+                self.record()
+            }
+        }
+    };
+}
+
+row!(UserRow, "User", users, user, |row, made| {
+    row.archived_at.is_none() == made.resource.active().unwrap_or(true)
+});
+row!(GroupRow, "Group", groups, group, |_, _| true);

@@ -1,4 +1,4 @@
-//! The fold's rules, one by one. Here: what the tests are made of.
+//! Unit tests of the fold. This module holds the fixtures.
 
 mod asynchronous;
 mod groups;
@@ -14,20 +14,21 @@ mod users;
 
 use std::sync::Arc;
 
+use database::groups::GroupRow;
+use database::tenants::Tenant;
+use domain::command::{Actor, Change, Command, Fingerprint, Origin, VERSION};
+use domain::event::Event;
+use domain::outcome::Outcome;
+use domain::settings::{ExternalId, Settings, UnknownMembers};
+use domain::ticket::Ticket;
+use scim::{Displays, Group, GroupPatch, MemberChange, Patch, Resource, ResourceType};
 use serde_json::json;
-use shared::command::{Actor, Change, Command, Fingerprint, Origin, VERSION};
-use shared::event::Event;
-use shared::outcome::Outcome;
-use shared::postgres::groups::GroupRow;
-use shared::postgres::tenants::Tenant;
-use shared::scim::{Displays, Group, GroupPatch, MemberChange, Patch, Resource, ResourceType};
-use shared::settings::{ExternalId, Settings, UnknownMembers};
-use shared::ticket::Ticket;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::{Decision, Entry, Members, Standing, State, decide};
+use super::{Decision, Entry, Members, State, decide};
+use domain::delivery::Delivery;
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 10:00 UTC);
 const TENANT: Uuid = Uuid::from_u128(0xacce);
@@ -46,7 +47,7 @@ fn state() -> State {
     state
 }
 
-/// With Ada and Bob in it.
+/// The state with Ada and Bob in it.
 fn state_with_people() -> State {
     let mut state = state();
     for (id, name) in [(ADA, "ada"), (BOB, "bob")] {
@@ -67,7 +68,7 @@ fn unique_external_ids(state: &mut State) {
     tenant.settings.external_id = ExternalId::Unique;
 }
 
-/// The n-th ticket, with room for some between it and the next.
+/// The n-th ticket, with gaps for tickets in between.
 fn ticket(n: u128) -> Ticket {
     Ticket(Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0000 + (n << 8)))
 }
@@ -101,7 +102,7 @@ fn command(n: u128, resource: Uuid, change: Change) -> Command {
 
 fn create(n: u128, id: Uuid, name: &str) -> Command {
     let change = Change::CreateUser { user: user(name, None), origin: Origin::Scim, role: None };
-    // The id is made anew for each try of a request: it is no part of its fingerprint.
+    // Each attempt of a request gets a new id, so the id is not part of the fingerprint.
     Command {
         fingerprint: Fingerprint::of(TENANT, "POST", "/Users", name.as_bytes(), None),
         ..command(n, id, change)
@@ -147,13 +148,13 @@ fn called(name: &str) -> Resource {
     Resource::parse(ResourceType::group(), &json!({ "displayName": name })).unwrap()
 }
 
-/// PATCH of the members of the readers.
+/// PATCH of the members of `READERS`.
 fn members(n: u128, changes: &[MemberChange]) -> Command {
     let patch = GroupPatch { attributes: None, members: changes.to_vec(), displays: Displays::new() };
     command(n, READERS, Change::PatchGroup { patch })
 }
 
-/// The readers' member count, version, and those of Ada and Bob who are in.
+/// Member count and version of `READERS`, and which of Ada and Bob are members.
 fn readers(state: &State) -> (i64, i64, Vec<Uuid>) {
     let row = state.row::<GroupRow>(TENANT, READERS).unwrap();
     let members: &Members = &state.members[&READERS];

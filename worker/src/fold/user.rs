@@ -1,34 +1,34 @@
-//! What a change does to a user. Before: `decide`, and `row` for the order. After: the row, the events, and the groups that
-//! a deleted user leaves.
+//! Applies changes to a user: its row, its events, and the groups of a deleted user.
 
 mod columns;
-mod known;
+mod events;
+mod existing;
 mod supplement;
-mod tell;
 
-use shared::command::{Actor, Command, Origin, Role};
-use shared::outcome::Outcome;
-use shared::postgres::users::UserRow;
-use shared::scim::{Applied, Error, Misfit, Patch, Record, Resource, user_name_key};
-use shared::settings::OnDuplicate;
+use database::users::UserRow;
+use domain::command::{Actor, Command, Origin, Role};
+use domain::outcome::Outcome;
+use domain::settings::OnDuplicate;
+use scim::{Applied, Error, Misfit, Patch, Record, Resource, leaver, user_name_key};
 
 pub(super) use supplement::supplement;
 
+use super::Row;
 use super::State;
 use super::group;
-use super::row::{self, Refused, Row, types};
+use super::row::{self, Refused, types};
 
-/// POST by an identity provider: a new user, or one who is known and inactive, brought back under the same id.
+/// POST by an identity provider: creates a user, or reactivates a known inactive one under the same id.
 pub(super) fn provision(
     state: &mut State,
     command: &Command,
     user: &Resource,
     late: bool,
 ) -> Result<Outcome, Refused> {
-    let overtaken = known::overtaken(state, command, user).filter(|_| late);
-    match (known::known(state, command.tenant, user).cloned(), overtaken) {
-        // Whoever sent it has been told to try again, and may have had another answer since: an old POST left in a queue
-        // must not bring back somebody, nor make an account twice.
+    let overtaken = existing::overtaken(state, command, user).filter(|_| late);
+    match (existing::find(state, command.tenant, user).cloned(), overtaken) {
+        // The client was asked to retry, and may have received another answer since. A delayed POST must not reactivate
+        // a user or create a second account.
         (Some(known), _) if late && known.archived_at.is_some() => Err(Refused::Stale(known.ticket())),
         (Some(known), _) => restore(state, command, known, user),
         (None, Some(ticket)) => Err(Refused::Stale(ticket)),
@@ -36,7 +36,7 @@ pub(super) fn provision(
     }
 }
 
-/// A new user.
+/// Creates a user.
 pub(super) fn create(
     state: &mut State,
     command: &Command,
@@ -48,15 +48,15 @@ pub(super) fn create(
     if state.is_name_taken(row.tenant_id, &row.user_name_key, row.id) || state.users.contains_key(&row.id) {
         return Err(name_taken().into());
     }
-    known::claim(state, None, &row)?;
+    existing::claim_external_id(state, None, &row)?;
     let record = row::record(&row)?;
-    tell::created(state, command, &row);
+    events::created(state, command, &row);
     state.put(row);
     Ok(Outcome::Created { record, skipped_members: 0, ignored: Vec::new() })
 }
 
-/// PUT: the whole resource; `active` stays as it is where the client left it out (an archived user does not come back by
-/// omission). What is no whole resource is taken by the leaver's rule alone.
+/// PUT: replaces the resource. If the client omits `active`, it keeps its value, so that an omission never reactivates
+/// an archived user. An incomplete resource is accepted by the leaver rule only.
 pub(super) fn replace(
     state: &mut State,
     command: &Command,
@@ -66,20 +66,20 @@ pub(super) fn replace(
     let (row, stored) = row::in_order::<UserRow>(state, command)?;
     let active = user.active().or(stored.resource.active()).unwrap_or(true);
     let sent = user.clone().with_active(active);
-    let applied = sent.put(&types(state, command)?.user, &stored.resource, misfit)?;
+    let applied = leaver::put(sent, &types(state, command)?.user, &stored.resource, misfit)?;
     let (record, ignored) = change(state, command, row, &stored, applied)?;
     Ok(Outcome::Updated { record, skipped_members: 0, ignored })
 }
 
-/// PATCH: the operations on the resource.
+/// PATCH: applies the operations to the resource.
 pub(super) fn patch(state: &mut State, command: &Command, patch: &Patch) -> Result<Outcome, Refused> {
     let (row, stored) = row::in_order::<UserRow>(state, command)?;
-    let applied = patch.applied(&types(state, command)?.user, &stored.resource)?;
+    let applied = leaver::patched(patch, &types(state, command)?.user, &stored.resource)?;
     let (record, ignored) = change(state, command, row, &stored, applied)?;
     Ok(Outcome::Updated { record, skipped_members: 0, ignored })
 }
 
-/// What the person may do in the learning platform. It is no part of the SCIM resource, and no SCIM request undoes it.
+/// Sets the role in the learning platform. The role is not part of the SCIM resource, and no SCIM request changes it.
 pub(super) fn set_role(state: &mut State, command: &Command, role: Role) -> Result<Outcome, Refused> {
     let (mut row, stored) = row::in_order::<UserRow>(state, command)?;
     if row.role == role.as_str() {
@@ -89,23 +89,23 @@ pub(super) fn set_role(state: &mut State, command: &Command, role: Role) -> Resu
     let before = row.clone();
     role.as_str().clone_into(&mut row.role);
     row.count_change(state.now);
-    tell::changed(state, command, &before, &row);
+    events::changed(state, command, &before, &row);
     let record = row::record(&row)?;
     state.put(row);
     Ok(Outcome::Updated { record, skipped_members: 0, ignored: Vec::new() })
 }
 
-/// DELETE: the user, and the memberships with them.
+/// DELETE: deletes the user with the memberships.
 pub(super) fn delete(state: &mut State, command: &Command) -> Result<Outcome, Refused> {
     let (row, _) = row::in_order::<UserRow>(state, command)?;
-    tell::deleted(state, command, &row);
+    events::deleted(state, command, &row);
     state.remove::<UserRow>(row.id);
     group::leave_all(state, command, row.id);
     Ok(Outcome::Deleted)
 }
 
-/// A POST of somebody who is known: they come back as by a PUT, unless they were never gone (and the tenant's setting
-/// `on_duplicate` does not take that for an update).
+/// POST of a known user: applied as a PUT, unless the user is active and the tenant's setting `on_duplicate` is not
+/// `update`.
 fn restore(
     state: &mut State,
     command: &Command,
@@ -118,20 +118,20 @@ fn restore(
         return Err(if row.user_name_key == user_name_key(user.user_name()) {
             name_taken().into()
         } else {
-            known::external_id_taken().into()
+            existing::external_id_taken().into()
         });
     }
     let ticket = row::turn(&row, command)?;
     let stored = row::record(&row)?;
     row.set_ticket(ticket);
     let sent = user.clone().with_active(user.active().unwrap_or(true));
-    let applied = sent.put(&types(state, command)?.user, &stored.resource, None)?;
+    let applied = leaver::put(sent, &types(state, command)?.user, &stored.resource, None)?;
     let (record, ignored) = change(state, command, row, &stored, applied)?;
     Ok(Outcome::Created { record, skipped_members: 0, ignored })
 }
 
-/// Puts a resource into its row. What changes nothing keeps version and time. An account that was made by hand is linked from the
-/// first change on that an identity provider makes to it: whoever changes it has found it, and will deactivate it too.
+/// Writes a resource to its row. A change without effect keeps version and modification time. The first change by an
+/// identity provider links a manually created account, since the provider has found it and will deactivate it too.
 fn change(
     state: &mut State,
     command: &Command,
@@ -145,11 +145,11 @@ fn change(
         columns::fill(&mut row, &types(state, command)?.user, &resource, state.now)?;
         let comes_back = before.archived_at.is_some() && row.archived_at.is_none();
         if comes_back && command.ticket < row.ticket() {
-            // Asynchronous and overtaken: an old change left in a queue must not bring back who was deactivated since.
+            // An overtaken asynchronous command must not reactivate a user who was deactivated since.
             return Err(Refused::Stale(row.ticket()));
         }
         row.count_change(state.now);
-        known::claim(state, Some(&before), &row)?;
+        existing::claim_external_id(state, Some(&before), &row)?;
     }
     if matches!(command.actor, Actor::Key(_))
         && row.origin == Origin::Manual.as_str()
@@ -157,17 +157,17 @@ fn change(
     {
         row.linked_at = Some(state.now);
         if row.version == before.version && row.external_id.is_none() {
-            // Its event has a place of its own in the order of the account's events.
+            // The event needs its own position in the order of the account's events.
             row.count_change(state.now);
         }
     }
-    tell::changed(state, command, &before, &row);
+    events::changed(state, command, &before, &row);
     let record = row::record(&row)?;
     state.put(row);
     Ok((record, ignored))
 }
 
-/// The change with a userName that is nobody else's: by the leaver's rule one that is taken keeps nobody from leaving.
+/// The change with a free userName. By the leaver rule a taken userName does not block deactivation.
 fn with_free_name(
     state: &State,
     row: &UserRow,
@@ -181,7 +181,7 @@ fn with_free_name(
     Ok(applied.leaving("userName", &stored.resource, name_taken())?)
 }
 
-/// 409: the userName is somebody's.
+/// 409: the userName is taken.
 fn name_taken() -> Error {
     Error::uniqueness("another user has this userName")
 }

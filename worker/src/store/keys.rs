@@ -1,41 +1,41 @@
-//! What a batch touches: which rows to load, and how firmly to lock them. Before: the commands. After: `load`.
+//! The keys of the rows a batch touches. They decide which rows to load and how to lock them.
 
 use std::collections::BTreeSet;
 
-use shared::command::{Change, Command};
-use shared::scim::{MemberChange, Resource, user_name_key};
+use domain::command::{Change, Command};
+use scim::{MemberChange, Resource, user_name_key};
 use uuid::Uuid;
 
 use crate::fold::State;
 
-/// What a batch touches, sorted: locks are taken in one order by all workers.
+/// The keys of a batch, sorted: all workers take locks in the same order.
 #[derive(Debug, Clone, Default)]
 pub struct Keys {
     pub(super) tickets: BTreeSet<Uuid>,
     pub(super) tenants: BTreeSet<Uuid>,
     pub(super) fingerprints: BTreeSet<String>,
-    /// Users who are changed.
+    /// Users that are changed.
     pub(super) users: BTreeSet<Uuid>,
-    /// Users who are deleted: all that refers to them is touched too.
+    /// Users that are deleted. Everything that references them is locked too.
     pub(super) deleted: BTreeSet<Uuid>,
-    /// Names that must be free.
+    /// The userNames that must be free.
     pub(super) names: BTreeSet<(Uuid, String)>,
-    /// Those by which a POST may find somebody who is known already, and those of which it matters whether they are free.
+    /// The externalIds by which a POST may match an existing account, and those that must be free.
     pub(super) external_ids: BTreeSet<(Uuid, String)>,
-    /// Requests that make groups: a repeated one must find what came of the first.
+    /// Requests that create groups. A retry must find the result of the first attempt.
     pub(super) group_creates: BTreeSet<String>,
     /// Groups that are changed.
     pub(super) groups: BTreeSet<Uuid>,
-    /// Users who are to be members.
+    /// Users that are added as members.
     pub(super) members: BTreeSet<Uuid>,
-    /// Groups and users of whom it matters whether the one is in the other.
+    /// Pairs of a group and a user whose membership must be known.
     pub(super) pairs: BTreeSet<(Uuid, Uuid)>,
-    /// Groups whose members are looked for by something other than their ids.
+    /// Groups whose members are searched by something other than their ids.
     pub(super) searched: BTreeSet<Uuid>,
 }
 
 impl Keys {
-    /// What these commands name.
+    /// The keys of these commands.
     #[must_use]
     pub fn of<'a>(batch: impl IntoIterator<Item = &'a Command>) -> Self {
         let mut keys = Self::default();
@@ -66,7 +66,7 @@ impl Keys {
             }
             Change::SupplementUser { supplement } => {
                 self.users.insert(id);
-                // Linking must find who else has the externalId.
+                // Linking must find other holders of the externalId.
                 self.external_ids.insert((command.tenant, supplement.external_id.clone()));
             }
             Change::DeleteUser => {
@@ -84,7 +84,7 @@ impl Keys {
                 for change in &patch.members {
                     self.add_change(id, change);
                 }
-                // Whoever is called something may be a member already.
+                // A member whose `display` is set may already be in the group.
                 let called: Vec<Uuid> = patch.displays.keys().copied().collect();
                 self.add_members(id, &called);
             }
@@ -114,16 +114,16 @@ impl Keys {
         self.pairs.extend(ids.iter().map(|id| (group, *id)));
     }
 
-    /// Adds the externalIds that a fold gave to people, of which it must know that they are free; whether any was not among those
-    /// that are locked and loaded. (A PUT is not looked at before it is folded: only the tenant's setting says whether it matters.)
+    /// Adds the unique externalIds that a fold assigned. Returns whether any of them was not locked and loaded. (A
+    /// PUT's externalId is not locked in advance: whether it matters depends on the tenant's setting.)
     pub fn claim(&mut self, state: &State) -> bool {
         let before = self.external_ids.len();
-        self.external_ids.extend(state.claimed.iter().cloned());
+        self.external_ids.extend(state.assigned_external_ids.iter().cloned());
         self.external_ids.len() > before
     }
 
-    /// Adds the names that a fold came to, so that the next one sees who has them: a PATCH does not show its
-    /// userName before it is applied.
+    /// Adds the userNames that a fold produced, so that the next fold loads their holders: the userName of a PATCH is
+    /// known only after it is applied.
     pub fn add_names(&mut self, state: &State) {
         let rows = state.users.values().filter_map(|slot| slot.current.as_ref());
         self.names.extend(rows.map(|row| (row.tenant_id, row.user_name_key.clone())));

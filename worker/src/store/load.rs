@@ -1,50 +1,52 @@
-//! Loading: all rows that a batch touches, locked in the order of their ids, by a fixed number of queries.
+//! Loads all rows that a batch touches with a fixed number of queries, and locks them in the order of their ids.
 //!
-//! In READ COMMITTED a query sees what was committed before it began. So whatever relies on a lock is a query of its own that
-//! begins when the lock is held: first what has no row yet, then users, then groups, then who is in them.
+//! In READ COMMITTED a query sees what was committed before it began. A read that relies on a lock is therefore a
+//! separate query that begins once the lock is held. The order: what has no row yet, then users, then groups, then
+//! members.
 
 mod groups;
 mod holders;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use database::schema::{commands, users};
+use database::users::UserRow;
+use database::{Constant, Error, tenants, verdicts};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use domain::command::Fingerprint;
+use domain::outcome::{Outcome, REPEATABLE_FOR};
+use domain::ticket::Ticket;
 use serde_json::Value;
-use shared::command::Fingerprint;
-use shared::outcome::{Outcome, REPEATABLE_FOR};
-use shared::postgres::schema::{commands, users};
-use shared::postgres::users::UserRow;
-use shared::postgres::{Constant, Error, tenants, verdicts};
-use shared::ticket::Ticket;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::holders::Holders;
 use super::{Keys, locks};
-use crate::fold::{Entry, Person, Slot, Standing, State, Tries};
+use crate::fold::{EarlierAttempts, Entry, Person, Slot, State};
+use domain::delivery::Delivery;
 
-/// Creates that took effect, and of which ingest has not said that it told its client: few, and in an index of their own.
-const UNTOLD: &str = "commands.state = 'decided' and commands.status < 300 \
+/// Applied creates whose answer ingest has not confirmed. There are few, and they have an index of their own.
+const UNCONFIRMED: &str = "commands.delivery = 'replied' and commands.status < 300 \
     and commands.change in ('user.create', 'group.create')";
 
-/// Loads and locks the rows. What does not wait for a lock is sent at once (pipelined).
+/// Loads and locks the rows. Queries that do not wait for a lock are pipelined.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTime) -> Result<State, Error> {
     let tenant_ids = ids(&keys.tenants);
-    // All are awaited, so that none is left half-read when one of them fails.
+    // All are awaited, so that a failure leaves no response half-read.
     let (held, locked, tenants, users, people, entries, made) = futures_util::join!(
         locks::hold(connection, keys),
         locks::creates(connection, keys),
         tenants::by_ids(connection, &tenant_ids),
         load_users(connection, keys),
         load_people(connection, keys),
-        load_inbox(connection, keys, now),
+        load_verdicts(connection, keys, now),
         load_made(connection, keys),
     );
-    // After the first failure Postgres refuses the rest of the transaction.
+    // After the first failure Postgres rejects the rest of the transaction.
     let (held, locked) = (held.err(), locked.err());
     let failures = [
         held.as_ref(),
@@ -62,30 +64,30 @@ pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTi
     state.tenants = tenants?.into_iter().map(|tenant| (tenant.id, tenant)).collect();
     state.users = users?.into_iter().map(|row| (row.id, Slot::loaded(row))).collect();
     state.people = people?;
-    let Inbox { entries, unclaimed, untold } = entries?;
-    (state.inbox, state.unclaimed, state.untold) = (entries, unclaimed, untold);
+    let StoredVerdicts { entries, undelivered, unconfirmed } = entries?;
+    (state.verdicts, state.undelivered, state.unconfirmed) = (entries, undelivered, unconfirmed);
     state.made = made?;
-    let unheard = unheard(&state);
-    load_unheard_users(connection, &unheard, &mut state).await?;
-    groups::load(connection, keys, &unheard, &mut state).await?;
+    let undelivered = undelivered_resources(&state);
+    load_undelivered_users(connection, &undelivered, &mut state).await?;
+    groups::load(connection, keys, &undelivered, &mut state).await?;
     Ok(state)
 }
 
-/// The resources whose making, or last change, nobody may have heard of: a repetition is answered with them.
-fn unheard(state: &State) -> BTreeSet<Uuid> {
-    let tries = state.unclaimed.values().chain(state.untold.values()).flat_map(BTreeMap::keys);
-    let outcomes = tries.filter_map(|ticket| state.inbox.get(ticket));
+/// Resources whose create or last change may not have been delivered. A retry is answered with them.
+fn undelivered_resources(state: &State) -> BTreeSet<Uuid> {
+    let attempts = state.undelivered.values().chain(state.unconfirmed.values()).flat_map(BTreeMap::keys);
+    let outcomes = attempts.filter_map(|ticket| state.verdicts.get(ticket));
     outcomes.filter_map(|entry| Some(entry.outcome.as_ref()?.record()?.id)).collect()
 }
 
-/// Those of them that are users, and not found by their names: they may have other names by now. (They are locked out of
-/// order. It is seldom, and where two workers meet in this one of them begins again.)
-async fn load_unheard_users(
+/// The users among them that were not found by userName, because they may have been renamed. (This breaks the lock
+/// order. It is rare; if two workers deadlock here, one of them retries.)
+async fn load_undelivered_users(
     mut connection: &AsyncPgConnection,
-    unheard: &BTreeSet<Uuid>,
+    undelivered: &BTreeSet<Uuid>,
     state: &mut State,
 ) -> Result<(), Error> {
-    let missing: Vec<Uuid> = unheard.iter().filter(|id| !state.users.contains_key(id)).copied().collect();
+    let missing: Vec<Uuid> = undelivered.iter().filter(|id| !state.users.contains_key(id)).copied().collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -99,13 +101,13 @@ fn ids(set: &BTreeSet<Uuid>) -> Vec<Uuid> {
     set.iter().copied().collect()
 }
 
-/// The users whom the batch changes, or whom a POST may mean. Only a deletion locks out those who make them members.
+/// Users that the batch changes or that a POST may match. Only a deletion conflicts with transactions that add members.
 async fn load_users(mut connection: &AsyncPgConnection, keys: &Keys) -> Result<Vec<UserRow>, Error> {
     if keys.users.is_empty() {
         return Ok(Vec::new());
     }
     let (named_in, names): (Vec<Uuid>, Vec<String>) = keys.names.iter().cloned().unzip();
-    // Of several tenants this finds a little more than asked for; the fold looks at tenant and name together.
+    // May return rows of other tenants in the batch; the fold checks tenant and name together.
     let named = users::tenant_id.eq_any(named_in).and(users::user_name_key.eq_any(names));
     let changed = users::id.eq_any(ids(&keys.users)).and(users::tenant_id.eq_any(ids(&keys.tenants)));
     let touched = changed.or(named).or(Holders::of(&keys.external_ids, &keys.names));
@@ -117,7 +119,8 @@ async fn load_users(mut connection: &AsyncPgConnection, keys: &Keys) -> Result<V
     })
 }
 
-/// Those of the people to be members who are there: locked so that they stay until the commit, but can be changed.
+/// The existing users among those to be added as members. The lock prevents their deletion until the commit, but not
+/// changes.
 async fn load_people(
     mut connection: &AsyncPgConnection,
     keys: &Keys,
@@ -132,7 +135,7 @@ async fn load_people(
     Ok(rows.into_iter().map(groups::person).collect())
 }
 
-/// By whom the groups of this batch's requests were made already.
+/// Which commands already created the groups that this batch's requests create.
 async fn load_made(
     mut connection: &AsyncPgConnection,
     keys: &Keys,
@@ -148,61 +151,59 @@ async fn load_made(
         .order(commands::id)
         .select((commands::tenant_id, commands::fingerprint, commands::id));
     let rows: Vec<(Uuid, String, Uuid)> = query.load(&mut connection).await?;
-    // In the order of tickets: the latest stays.
+    // Ordered by ticket, so that the latest one wins.
     Ok(rows.into_iter().map(|(tenant, of, id)| ((tenant, Fingerprint::stored(of)), Ticket(id))).collect())
 }
 
-/// What stands in `commands` of a batch and of its requests' earlier tries.
+/// The rows of `commands` for a batch and for earlier attempts of its requests.
 #[derive(Default)]
-struct Inbox {
+struct StoredVerdicts {
     entries: BTreeMap<Ticket, Entry>,
-    unclaimed: Tries,
-    untold: Tries,
+    undelivered: EarlierAttempts,
+    unconfirmed: EarlierAttempts,
 }
 
-async fn load_inbox(
+async fn load_verdicts(
     mut connection: &AsyncPgConnection,
     keys: &Keys,
     now: OffsetDateTime,
-) -> Result<Inbox, Error> {
+) -> Result<StoredVerdicts, Error> {
     type Columns = (Uuid, Uuid, String, String, Option<Value>, Option<OffsetDateTime>);
     let fingerprints: Vec<&str> = keys.fingerprints.iter().map(String::as_str).collect();
     let same_request =
         commands::tenant_id.eq_any(ids(&keys.tenants)).and(commands::fingerprint.eq_any(fingerprints));
     let own = commands::id.eq_any(ids(&keys.tickets));
     let repeated = same_request.and(commands::decided_at.gt(now - REPEATABLE_FOR));
-    let unclaimed = Constant("commands.state = 'unclaimed'").and(repeated.clone());
-    let untold = Constant(UNTOLD).and(repeated);
+    let undelivered = Constant("commands.delivery = 'undelivered'").and(repeated.clone());
+    let unconfirmed = Constant(UNCONFIRMED).and(repeated);
     let columns = (
         commands::id,
         commands::tenant_id,
         commands::fingerprint,
-        commands::state,
+        commands::delivery,
         commands::outcome,
         commands::decided_at,
     );
-    let query = commands::table.filter(own.or(unclaimed).or(untold)).order(commands::id).select(columns);
+    let query =
+        commands::table.filter(own.or(undelivered).or(unconfirmed)).order(commands::id).select(columns);
     let rows: Vec<Columns> = query.for_update().load(&mut connection).await?;
-    let mut inbox = Inbox::default();
-    for (id, tenant, fingerprint, state, outcome, decided_at) in rows {
+    let mut stored = StoredVerdicts::default();
+    for (id, tenant, fingerprint, delivery, outcome, decided_at) in rows {
         let (ticket, request) = (Ticket(id), (tenant, Fingerprint::stored(fingerprint)));
-        let standing = match &*state {
-            "unclaimed" => Standing::Unclaimed,
-            "claimed" => Standing::Claimed,
-            _ => Standing::Decided,
-        };
+        let delivery = Delivery::parse(&delivery)
+            .ok_or_else(|| Error::Refused("a command has an unknown delivery state".to_owned()))?;
         let outcome = outcome.map(verdicts::decode).transpose()?;
-        match (standing, &outcome, decided_at) {
-            (Standing::Unclaimed, _, Some(at)) => {
-                inbox.unclaimed.entry(request).or_default().insert(ticket, at);
+        match (delivery, &outcome, decided_at) {
+            (Delivery::Undelivered, _, Some(at)) => {
+                stored.undelivered.entry(request).or_default().insert(ticket, at);
             }
-            (Standing::Decided, Some(Outcome::Created { .. }), Some(at)) => {
-                inbox.untold.entry(request).or_default().insert(ticket, at);
+            (Delivery::Replied, Some(Outcome::Created { .. }), Some(at)) => {
+                stored.unconfirmed.entry(request).or_default().insert(ticket, at);
             }
             _ => {}
         }
-        let entry = Entry { stored: true, changed: false, outcome, standing, command: None };
-        inbox.entries.insert(ticket, entry);
+        let entry = Entry { stored: true, changed: false, outcome, delivery, command: None };
+        stored.entries.insert(ticket, entry);
     }
-    Ok(inbox)
+    Ok(stored)
 }

@@ -1,5 +1,5 @@
-//! The fold's rows in Postgres: loaded and locked by a fixed number of queries, saved by a fixed number of statements,
-//! whatever the batch's size. Before and after: [`crate::fold`].
+//! The fold's rows in Postgres. Loads and locks them with a fixed number of queries and saves them with a fixed number
+//! of statements, regardless of the batch's size.
 
 mod keys;
 mod load;

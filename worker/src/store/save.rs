@@ -1,64 +1,56 @@
-//! Saving: the difference that the fold made, in the order that unique names and references need: gone, changed, new.
+//! Saves the fold's changes in the order that unique names and foreign keys require: deletes, updates, inserts.
 
 mod commands;
 mod members;
 
+use database::groups::GroupRow;
+use database::schema::{groups, users};
+use database::users::UserRow;
+use database::{Error, Rows};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use domain::event::Event;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use shared::event::Event;
-use shared::postgres::groups::GroupRow;
-use shared::postgres::schema::{groups, users};
-use shared::postgres::users::UserRow;
-use shared::postgres::{Error, Rows};
 use uuid::Uuid;
 
 use crate::fold::{Row, State};
 
-const INSERT_USERS: &str = "insert into users (id, tenant_id, user_name, user_name_key, external_id, given_name, \
-    family_name, display_name, email, location, business_unit, department, job_title, manager_name, employee_number, \
-    locale, timezone, role, origin, archived_at, resource, folded, folded_version, version, ticket, created_ticket, \
-    created_at, modified_at, hire_date, region, custom_fields, pull_ticket, linked_at) \
-    select id, tenant_id, user_name, user_name_key, external_id, given_name, family_name, display_name, email, \
-    location, business_unit, department, job_title, manager_name, employee_number, locale, timezone, role, origin, \
-    archived_at, resource, folded, version, version, ticket, ticket, created_at, modified_at, hire_date, region, \
-    custom_fields, pull_ticket, linked_at from input order by tenant_id, user_name_key";
+const INSERT_USERS: &str = "insert into users (id, tenant_id, user_name_key, role, origin, archived_at, resource, search, \
+    search_version, version, ticket, created_ticket, created_at, modified_at, hire_date, region, custom_fields, \
+    pull_ticket, linked_at) select id, tenant_id, user_name_key, role, origin, archived_at, resource, search, version, \
+    version, ticket, ticket, created_at, modified_at, hire_date, region, custom_fields, pull_ticket, linked_at \
+    from input order by tenant_id, user_name_key";
 
-const UPDATE_USERS: &str = "update users u set user_name = i.user_name, user_name_key = i.user_name_key, \
-    external_id = i.external_id, given_name = i.given_name, family_name = i.family_name, \
-    display_name = i.display_name, email = i.email, location = i.location, business_unit = i.business_unit, \
-    department = i.department, job_title = i.job_title, manager_name = i.manager_name, \
-    employee_number = i.employee_number, locale = i.locale, timezone = i.timezone, role = i.role, \
-    origin = i.origin, archived_at = i.archived_at, resource = i.resource, folded = i.folded, \
-    folded_version = i.version, version = i.version, ticket = i.ticket, modified_at = i.modified_at, \
-    hire_date = i.hire_date, region = i.region, custom_fields = i.custom_fields, pull_ticket = i.pull_ticket, \
-    linked_at = i.linked_at from input i where u.id = i.id";
+const UPDATE_USERS: &str = "update users u set user_name_key = i.user_name_key, role = i.role, origin = i.origin, \
+    archived_at = i.archived_at, resource = i.resource, search = i.search, search_version = i.version, \
+    version = i.version, ticket = i.ticket, modified_at = i.modified_at, hire_date = i.hire_date, region = i.region, \
+    custom_fields = i.custom_fields, pull_ticket = i.pull_ticket, linked_at = i.linked_at \
+    from input i where u.id = i.id";
 
-const INSERT_GROUPS: &str = "insert into groups (id, tenant_id, display_name, external_id, resource, folded, \
-    folded_version, member_count, version, ticket, created_at, modified_at) select id, tenant_id, display_name, \
-    external_id, resource, folded, version, member_count, version, ticket, created_at, modified_at \
-    from input order by id";
+const INSERT_GROUPS: &str = "insert into groups (id, tenant_id, resource, search, search_version, member_count, version, \
+    ticket, created_at, modified_at) select id, tenant_id, resource, search, version, member_count, version, ticket, \
+    created_at, modified_at from input order by id";
 
-const UPDATE_GROUPS: &str = "update groups g set display_name = i.display_name, external_id = i.external_id, \
-    resource = i.resource, folded = i.folded, folded_version = i.version, member_count = i.member_count, \
-    version = i.version, ticket = i.ticket, modified_at = i.modified_at from input i where g.id = i.id";
+const UPDATE_GROUPS: &str = "update groups g set resource = i.resource, search = i.search, search_version = i.version, \
+    member_count = i.member_count, version = i.version, ticket = i.ticket, modified_at = i.modified_at \
+    from input i where g.id = i.id";
 
 const INSERT_EVENTS: &str =
     "insert into outbox (kind, event) select kind, event from input order by position";
 
-/// Saves what the fold changed. All statements are sent at once (pipelined); an empty one is left out.
+/// Saves what the fold changed. All statements are pipelined; those without rows are skipped.
 ///
 /// # Errors
-/// [`Error::Taken`] when somebody else was first with a name or a command, [`Error::Contention`] when a row is gone that
-/// another refers to: load and fold again.
+/// [`Error::Taken`] if a concurrent transaction took a name or decided a command first, [`Error::Contention`] if a
+/// referenced row is gone. In both cases load and fold again.
 pub async fn save(connection: &AsyncPgConnection, state: &State) -> Result<(), Error> {
     let (users, groups) = (difference::<UserRow>(state)?, difference::<GroupRow>(state)?);
     let members = members::changes(state);
     let commands = commands::changes(state);
     let events: Vec<OutboxRow> = (0..).zip(&state.events).map(OutboxRow::of).collect();
 
-    // All are awaited, so that none is left half-read when one of them fails.
+    // All are awaited, so that a failure leaves no response half-read.
     let done = futures_util::join!(
         delete_users(connection, users.gone),
         execute(connection, "users", &users.changed, UPDATE_USERS),
@@ -74,23 +66,23 @@ pub async fn save(connection: &AsyncPgConnection, state: &State) -> Result<(), E
         execute(connection, "outbox", &events, INSERT_EVENTS),
     );
     let done: [Result<(), Error>; 12] = done.into();
-    // After the first failure Postgres refuses the rest of the transaction.
+    // After the first failure Postgres rejects the rest of the transaction.
     Error::cause(done.into_iter().filter_map(Result::err)).map_or(Ok(()), Err)
 }
 
-/// What became of the rows of one table.
+/// The changed rows of one table.
 struct Difference<'a, R> {
     gone: Vec<Uuid>,
-    changed: Vec<Folded<'a, R>>,
-    new: Vec<Folded<'a, R>>,
+    changed: Vec<Searchable<'a, R>>,
+    new: Vec<Searchable<'a, R>>,
 }
 
-/// A row with the form of its resource that filters compare.
+/// A row with its search document.
 #[derive(Serialize)]
-struct Folded<'a, R> {
+struct Searchable<'a, R> {
     #[serde(flatten)]
     row: &'a R,
-    folded: Map<String, Value>,
+    search: Map<String, Value>,
 }
 
 fn difference<R: Row>(state: &State) -> Result<Difference<'_, R>, Error> {
@@ -99,19 +91,19 @@ fn difference<R: Row>(state: &State) -> Result<Difference<'_, R>, Error> {
         match (&slot.stored, &slot.current) {
             (Some(stored), None) => difference.gone.push(stored.id()),
             (Some(stored), Some(current)) if stored != current => {
-                difference.changed.push(folded(state, current)?);
+                difference.changed.push(searchable(state, current)?);
             }
-            (None, Some(current)) => difference.new.push(folded(state, current)?),
+            (None, Some(current)) => difference.new.push(searchable(state, current)?),
             _ => {}
         }
     }
     Ok(difference)
 }
 
-fn folded<'a, R: Row>(state: &State, row: &'a R) -> Result<Folded<'a, R>, Error> {
+fn searchable<'a, R: Row>(state: &State, row: &'a R) -> Result<Searchable<'a, R>, Error> {
     let tenant = state.tenants.get(&row.tenant());
     let tenant = tenant.ok_or_else(|| Error::Unknown("a changed row's tenant is not loaded".to_owned()))?;
-    Ok(Folded { row, folded: row.folded(&tenant.types)? })
+    Ok(Searchable { row, search: row.search_document(&tenant.types)? })
 }
 
 async fn delete_users(mut connection: &AsyncPgConnection, ids: Vec<Uuid>) -> Result<(), Error> {
@@ -128,7 +120,7 @@ async fn delete_groups(mut connection: &AsyncPgConnection, ids: Vec<Uuid>) -> Re
     Ok(())
 }
 
-/// Seldom both.
+/// Updates before inserts. A batch rarely contains both.
 async fn call_and_add(connection: &AsyncPgConnection, members: &members::Changes) -> Result<(), Error> {
     execute(connection, "group_members", &members.recalled, members::CALL).await?;
     execute(connection, "group_members", &members.added, members::INSERT).await
@@ -146,7 +138,7 @@ async fn execute<T: Serialize>(
     Ok(())
 }
 
-/// A new row of `outbox`; `position` only keeps the order, the database gives its own.
+/// A new row of `outbox`. `position` only orders the input; the database assigns its own.
 #[derive(Serialize)]
 struct OutboxRow<'a> {
     position: i64,

@@ -1,4 +1,4 @@
-//! Mails, read back by somebody else's parser.
+//! Built mails, parsed by an independent parser.
 
 use mail_parser::{HeaderValue as Parsed, MessageParser, MimeHeaders};
 use serde_json::json;
@@ -74,7 +74,7 @@ fn a_mail_has_its_headers_and_both_parts() {
 }
 
 #[test]
-fn a_mail_comes_from_the_tenants_sender_and_keeps_its_message_id() {
+fn a_mail_has_the_tenants_sender_and_our_message_id() {
     let chosen = |settings: serde_json::Value| {
         let settings: Settings = serde_json::from_value(settings).unwrap();
         let person = Person { locale: Some("de-DE".to_owned()), ..person() };
@@ -99,7 +99,7 @@ fn a_mail_comes_from_the_tenants_sender_and_keeps_its_message_id() {
 }
 
 #[test]
-fn no_value_can_add_a_header() {
+fn values_cannot_inject_headers() {
     let evil = "Safety\r\nBcc: eve@acme.example\r\n\r\n<script>alert(1)</script>";
     let person =
         Person { display_name: Some(format!("Zoë{evil}")), given_name: evil.to_owned(), ..person() };
@@ -109,11 +109,11 @@ fn no_value_can_add_a_header() {
     assert_eq!(mail.subject(), Some("New for you: Safety Bcc: eve@acme.example <script>alert(1)</script>"));
     assert_eq!(mail.to().unwrap().iter().count(), 1);
     assert!(!mail.body_html(0).unwrap().contains("<script>"));
-    assert_eq!(mail.parts.len(), 3, "the whole, the text, the HTML");
+    assert_eq!(mail.parts.len(), 3, "multipart, text and HTML");
 }
 
 #[test]
-fn a_resend_is_the_same_mail_under_the_same_name() {
+fn a_resend_is_identical_and_has_the_same_file_name() {
     let write = || write(&person(), &settings::Mail::default(), "Fire safety");
     assert_eq!(write().message.formatted(), write().message.formatted());
     assert_eq!(
@@ -123,14 +123,14 @@ fn a_resend_is_the_same_mail_under_the_same_name() {
 }
 
 #[test]
-fn lines_are_ascii_and_short_enough_for_any_server() {
+fn lines_are_ascii_and_within_the_smtp_limit() {
     let bytes = formatted(&person(), &"Ä very löng title ".repeat(60));
     assert!(bytes.is_ascii());
     assert!(bytes.split(|b| *b == b'\n').all(|line| line.len() <= 998));
 }
 
 #[test]
-fn an_address_that_is_none_is_refused_without_being_repeated() {
+fn an_invalid_address_is_rejected_and_not_quoted() {
     for email in [
         "",
         "ada",
@@ -143,13 +143,13 @@ fn an_address_that_is_none_is_refused_without_being_repeated() {
         let (mail, said) = (settings::Mail::default(), Context::default());
         let draft = draft(&person, &mail, &said);
         let error = writer().compose(Kind::Welcome, &draft).unwrap_err();
-        assert_eq!(error.reason(), "the address is no valid mail address", "{email:?}");
+        assert_eq!(error.reason(), "the address is not a valid mail address", "{email:?}");
         assert!(email.is_empty() || !error.to_string().contains(email));
     }
 }
 
 #[test]
-fn only_mail_after_the_first_can_be_stopped_and_by_one_click() {
+fn only_optional_mail_has_a_one_click_unsubscribe_link() {
     let (person, mail, said) = (person(), settings::Mail::default(), said("Fire safety"));
     for (kind, stops) in [
         (Kind::Welcome, false),
@@ -170,7 +170,7 @@ fn only_mail_after_the_first_can_be_stopped_and_by_one_click() {
 }
 
 #[test]
-fn a_link_that_is_not_https_is_not_for_one_click() {
+fn a_link_without_https_offers_no_one_click_unsubscribe() {
     let (person, mail, said) = (person(), settings::Mail::default(), said("Fire safety"));
     for (base, one_click) in [
         ("https://scim.example", true),
@@ -189,7 +189,7 @@ fn a_link_that_is_not_https_is_not_for_one_click() {
 }
 
 #[test]
-fn a_domain_beyond_ascii_is_written_as_the_dns_has_it() {
+fn an_internationalized_domain_is_converted_to_ascii() {
     for (email, expected) in [
         ("zoe@b\u{fc}cher.example", "zoe@xn--bcher-kva.example"),
         ("zoe@B\u{dc}CHER.example", "zoe@xn--bcher-kva.example"),
@@ -201,7 +201,7 @@ fn a_domain_beyond_ascii_is_written_as_the_dns_has_it() {
 }
 
 #[test]
-fn no_name_turns_the_writing_around() {
+fn bidirectional_formatting_characters_are_removed() {
     let turned = "Fire\u{202e}ytefas";
     let person = Person { display_name: Some(turned.to_owned()), ..person() };
     let settings: Settings =

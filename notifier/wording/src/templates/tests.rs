@@ -1,8 +1,8 @@
-//! What mails say: in every language, with every brand, and out of replaced files.
+//! Rendered mails: in every language, with every brand, and from replaced files.
 
 use std::path::PathBuf;
 
-use shared::settings::{Locale, Mail, Settings};
+use domain::settings::{Locale, Mail, Settings};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -30,7 +30,7 @@ fn own(letter: &Letter<'_>) -> Words {
 }
 
 #[test]
-fn the_first_assignment_says_what_and_until_when() {
+fn the_first_assignment_mail_names_the_content_and_its_due_date() {
     let mail = Mail::default();
     let due = Some(datetime!(2026-12-05 0:30 +1));
     let words = own(&to_ada(Kind::FirstAssignment, &mail, &[item("Fire safety", false, due)]));
@@ -47,14 +47,14 @@ fn the_first_assignment_says_what_and_until_when() {
 }
 
 #[test]
-fn several_things_are_one_mail() {
+fn several_assignments_are_listed_in_one_mail() {
     let (mail, items) = (Mail::default(), sample::items(3));
     let words = own(&to_ada(Kind::FirstAssignment, &mail, &items));
     assert_eq!(words.subject, "New for you: Fire safety and 2 more");
     for text in [&words.text, &words.html] {
-        assert!(text.contains("3 things to learn"), "{text}");
+        assert!(text.contains("3 new items"), "{text}");
         assert!(
-            text.contains("Data protection in daily work") && text.contains("Start the learning path"),
+            text.contains("Data protection in daily work") && text.contains("Start learning path"),
             "{text}"
         );
     }
@@ -63,7 +63,7 @@ fn several_things_are_one_mail() {
 }
 
 #[test]
-fn the_welcome_says_how_to_sign_in() {
+fn the_welcome_mail_explains_how_to_sign_in() {
     let words = own(&to_ada(Kind::Welcome, &Mail::default(), &[]));
     for text in [&words.text, &words.html] {
         assert!(text.contains("Ada") && text.contains("ada@acme.example"), "{text}");
@@ -72,7 +72,7 @@ fn the_welcome_says_how_to_sign_in() {
 }
 
 #[test]
-fn a_mail_is_in_the_persons_language_and_time_zone_or_the_tenants() {
+fn a_mail_uses_the_users_language_and_time_zone_or_else_the_tenants() {
     let german = Mail { locale: Locale::De, ..Mail::default() };
     let items = [item("Brandschutz", false, Some(datetime!(2026-07-31 22:30 UTC)))];
     let letter = Letter { timezone: Some("Europe/Berlin"), ..to_ada(Kind::FirstAssignment, &german, &items) };
@@ -99,7 +99,7 @@ fn a_mail_is_in_the_persons_language_and_time_zone_or_the_tenants() {
 }
 
 #[test]
-fn a_mail_wears_the_tenants_brand() {
+fn a_mail_shows_the_tenants_brand() {
     let settings: Settings = serde_json::from_value(serde_json::json!({
         "brand_name": "Acme & Sons", "brand_logo": "https://acme.example/l.png?a=1&b=2", "brand_colour": "#ffcc00",
         "learning_url": "https://learn.acme.example",
@@ -114,12 +114,12 @@ fn a_mail_wears_the_tenants_brand() {
     ] {
         assert!(words.html.contains(part), "{part}: {}", words.html);
     }
-    assert!(words.text.contains("because Acme & Sons made an account"), "{}", words.text);
+    assert!(words.text.contains("because Acme & Sons created an account"), "{}", words.text);
     assert!(!words.text.contains("learn.example"), "{}", words.text);
 }
 
 #[test]
-fn what_others_wrote_stays_text() {
+fn untrusted_values_are_escaped() {
     let mail = Mail::default();
     let items = [item("<script>alert(1)</script>\r\nBcc: x@acme.example {{ given_name }}", false, None)];
     let words = own(&Letter { given_name: "<b>A</b>", ..to_ada(Kind::FirstAssignment, &mail, &items) });
@@ -130,15 +130,15 @@ fn what_others_wrote_stays_text() {
 }
 
 #[test]
-fn a_letter_that_does_not_say_what_was_assigned_is_an_error() {
+fn an_assignment_mail_without_assignments_is_an_error() {
     let mail = Mail::default();
     let error = Templates::load(None).unwrap().words(&to_ada(Kind::FirstAssignment, &mail, &[])).unwrap_err();
     assert!(matches!(error, Error::Incomplete));
 }
 
-/// A folder of templates; the system's temporary folder is cleaned by the system.
+/// A folder of templates in the system's temporary folder, which the system cleans up.
 fn folder(files: &[(&str, &str)]) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("rollcall-templates-{}", shared::id::new()));
+    let folder = std::env::temp_dir().join(format!("rollcall-templates-{}", platform::id::new()));
     for (name, text) in files {
         let path = folder.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -148,7 +148,7 @@ fn folder(files: &[(&str, &str)]) -> PathBuf {
 }
 
 #[test]
-fn files_of_a_folder_replace_our_own_for_all_or_for_one_company() {
+fn files_in_a_folder_replace_the_built_in_ones_for_all_tenants_or_for_one() {
     let folder = folder(&[
         ("words.en.json", r#"{ "hello": "Hi {{ given_name }}!" }"#),
         ("acme/items.txt", "{% for item in items %}* {{ item.title }}\n{% endfor %}"),
@@ -166,7 +166,7 @@ fn files_of_a_folder_replace_our_own_for_all_or_for_one_company() {
 }
 
 #[test]
-fn what_is_wrong_with_a_folder_is_told_at_start() {
+fn invalid_files_in_a_folder_are_reported_at_start() {
     for (files, words) in [
         ([("first.html", "x")], ["first.html", "first_assignment.html"]),
         ([("layout.html", "{% if %}")], ["layout.html", "template"]),
@@ -175,7 +175,7 @@ fn what_is_wrong_with_a_folder_is_told_at_start() {
             [("items.html", "{% for i in items %}{{ i.deadline }}{% endfor %}")],
             ["first_assignment", "undefined"],
         ),
-        ([("words.de.json", "{")], ["words.de.json", "wrong"]),
+        ([("words.de.json", "{")], ["words.de.json", "invalid"]),
         ([("words.de.json", r#"{ "helo": "x" }"#)], ["words.de.json", "helo"]),
         ([("words.de.json", r#"{ "hello": 7 }"#)], ["words.de.json", "hello"]),
         ([("words.de.json", r#"{ "hello": "{{ name }}" }"#)], ["words.de.json/hello", "undefined"]),

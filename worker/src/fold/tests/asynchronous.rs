@@ -1,4 +1,4 @@
-//! Commands that nobody waits for.
+//! Asynchronous commands.
 
 use serde_json::json;
 
@@ -8,34 +8,36 @@ fn asynchronous(command: Command) -> Command {
     Command { asynchronous: true, ..command }
 }
 
-/// ingest took it, and wrote its row.
+/// An asynchronous request for which ingest has inserted the row.
 fn queued(state: &mut State, n: u128) {
     let entry =
-        Entry { stored: true, changed: false, outcome: None, standing: Standing::Decided, command: None };
-    state.inbox.insert(ticket(n), entry);
+        Entry { stored: true, changed: false, outcome: None, delivery: Delivery::Replied, command: None };
+    state.verdicts.insert(ticket(n), entry);
 }
 
 #[test]
-fn a_queued_command_is_applied_however_late_and_is_never_unclaimed() {
+fn a_queued_command_is_applied_even_when_late_and_is_never_unclaimed() {
     let mut state = state();
     queued(&mut state, 1);
     let command = asynchronous(late(create(1, ADA, "ada@acme.example")));
     let decision = decide(&mut state, &command).unwrap();
     assert!(matches!(decision, Decision::Reply(Outcome::Created { .. })), "{decision:?}");
-    let entry = &state.inbox[&ticket(1)];
-    assert!(entry.stored && entry.changed && entry.standing == Standing::Claimed && entry.outcome.is_some());
-    assert!(state.unclaimed.is_empty());
+    let entry = &state.verdicts[&ticket(1)];
+    assert!(
+        entry.stored && entry.changed && entry.delivery == Delivery::Delivered && entry.outcome.is_some()
+    );
+    assert!(state.undelivered.is_empty());
 }
 
 #[test]
-fn one_that_was_overtaken_is_applied_just_after() {
+fn an_overtaken_asynchronous_command_is_applied_right_after_the_last_one() {
     let mut state = state_with_people();
     outcome(&mut state, &put(5, "later"));
-    assert_eq!(status(&mut state, &asynchronous(put(3, "earlier, but its turn is now"))), 200);
+    assert_eq!(status(&mut state, &asynchronous(put(3, "earlier, but applied now"))), 200);
     let row = state.user(TENANT, ADA).unwrap();
-    assert_eq!(row.job_title.as_deref(), Some("earlier, but its turn is now"));
+    assert_eq!(row.resource["title"].as_str(), Some("earlier, but applied now"));
     assert_eq!(row.ticket, ticket(5).after().0);
-    assert_eq!(status(&mut state, &put(6, "the next")), 200, "those who wait are not held up by it");
+    assert_eq!(status(&mut state, &put(6, "the next")), 200, "synchronous commands are not blocked by it");
 
     outcome(&mut state, &make(7, READERS, "Readers", &[]));
     outcome(&mut state, &members(9, &[MemberChange::Add(vec![ADA])]));
@@ -45,7 +47,7 @@ fn one_that_was_overtaken_is_applied_just_after() {
 }
 
 #[test]
-fn one_that_was_overtaken_brings_back_nobody_who_was_deactivated_since() {
+fn an_overtaken_asynchronous_command_does_not_reactivate_a_user() {
     let mut state = state();
     outcome(&mut state, &create(1, ADA, "ada@acme.example"));
     outcome(&mut state, &patch(5, json!({ "active": false })));
@@ -60,15 +62,15 @@ fn one_that_was_overtaken_brings_back_nobody_who_was_deactivated_since() {
 }
 
 #[test]
-fn nothing_is_handed_out_to_one() {
+fn an_asynchronous_command_receives_no_earlier_outcome() {
     let mut state = state();
     decide(&mut state, &late(create(1, ADA, "ada@acme.example"))).unwrap();
     assert_eq!(status(&mut state, &asynchronous(create(2, BOB, "ada@acme.example"))), 409);
-    assert_eq!(status(&mut state, &create(3, BOB, "ada@acme.example")), 201, "still unclaimed");
+    assert_eq!(status(&mut state, &create(3, BOB, "ada@acme.example")), 201, "still undelivered");
 }
 
 #[test]
-fn a_redelivered_one_repeats_its_outcome() {
+fn a_redelivered_asynchronous_command_repeats_its_outcome() {
     let mut state = state();
     queued(&mut state, 1);
     let command = asynchronous(create(1, ADA, "ada@acme.example"));

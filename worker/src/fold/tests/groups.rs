@@ -1,4 +1,4 @@
-//! What changes do to a group.
+//! Changes to groups.
 
 use serde_json::json;
 use time::Duration;
@@ -7,14 +7,14 @@ use super::*;
 use crate::fold::{Person, Slot};
 
 #[test]
-fn a_group_is_made_renamed_and_deleted_each_with_its_event() {
+fn creating_renaming_and_deleting_a_group_emits_an_event_each() {
     let mut state = state_with_people();
     assert_eq!(status(&mut state, &make(1, READERS, "Readers", &[ADA])), 201);
     let group = Group { resource: called("Writers"), members: vec![ADA], displays: Displays::new() };
     assert_eq!(status(&mut state, &command(2, READERS, Change::ReplaceGroup { group })), 200);
     let row = state.row::<GroupRow>(TENANT, READERS).unwrap();
-    assert_eq!((row.display_name.as_str(), row.version), ("Writers", 2));
-    assert_eq!(row.resource.get("members"), None, "members are rows");
+    assert_eq!((row.resource["displayName"].as_str(), row.version), (Some("Writers"), 2));
+    assert_eq!(row.resource.get("members"), None, "members are stored in rows");
     assert_eq!(status(&mut state, &command(3, READERS, Change::DeleteGroup)), 204);
     assert_eq!(status(&mut state, &command(4, READERS, Change::DeleteGroup)), 404);
     assert_eq!(kinds(&state), ["group.created", "group.updated", "group.deleted"]);
@@ -23,14 +23,14 @@ fn a_group_is_made_renamed_and_deleted_each_with_its_event() {
 }
 
 #[test]
-fn two_groups_may_have_one_name() {
+fn two_groups_may_have_the_same_name() {
     let mut state = state();
     assert_eq!(status(&mut state, &make(1, Uuid::from_u128(1), "Readers", &[])), 201);
     assert_eq!(status(&mut state, &make(2, Uuid::from_u128(2), "Readers", &[])), 201);
 }
 
 #[test]
-fn another_tenants_group_is_not_found_and_another_tenants_user_no_member() {
+fn groups_and_users_of_other_tenants_are_not_found() {
     let mut state = state_with_people();
     outcome(&mut state, &make(1, READERS, "Readers", &[]));
     for foreign in [members(2, &[MemberChange::Add(vec![ADA])]), command(3, READERS, Change::DeleteGroup)] {
@@ -44,7 +44,7 @@ fn another_tenants_group_is_not_found_and_another_tenants_user_no_member() {
 }
 
 #[test]
-fn a_change_to_what_is_already_so_keeps_version_and_time_but_moves_the_ticket() {
+fn a_change_without_effect_keeps_version_and_time_but_moves_the_ticket() {
     let mut state = state_with_people();
     outcome(&mut state, &make(1, READERS, "Readers", &[ADA]));
     state.now += Duration::seconds(5);
@@ -64,7 +64,7 @@ fn a_change_to_what_is_already_so_keeps_version_and_time_but_moves_the_ticket() 
 }
 
 #[test]
-fn a_group_has_its_order_and_its_versions_as_a_user_has() {
+fn a_group_is_ordered_and_versioned_like_a_user() {
     let mut state = state_with_people();
     outcome(&mut state, &make(1, READERS, "Readers", &[]));
     assert_eq!(status(&mut state, &members(5, &[MemberChange::Add(vec![ADA])])), 200);
@@ -76,7 +76,7 @@ fn a_group_has_its_order_and_its_versions_as_a_user_has() {
 }
 
 #[test]
-fn a_deleted_user_leaves_all_groups_and_each_group_has_changed() {
+fn deleting_a_user_changes_all_of_its_groups() {
     let mut state = state_with_people();
     let others = Uuid::from_u128(0x07e5);
     outcome(&mut state, &make(1, READERS, "Readers", &[ADA, BOB]));
@@ -88,11 +88,11 @@ fn a_deleted_user_leaves_all_groups_and_each_group_has_changed() {
     assert_eq!((row.modified_at, row.ticket), (state.now, ticket(1).0));
     assert_eq!(state.row::<GroupRow>(TENANT, others).unwrap().version, 1);
     assert_eq!(kinds(&state), ["group.created", "group.created", "user.deleted", "group.updated"]);
-    assert_eq!(status(&mut state, &members(4, &[MemberChange::Add(vec![ADA])])), 400, "there is no Ada now");
+    assert_eq!(status(&mut state, &members(4, &[MemberChange::Add(vec![ADA])])), 400, "Ada is deleted");
 }
 
 #[test]
-fn a_patch_of_attributes_is_held_against_the_schema_and_leaves_the_members_alone() {
+fn a_patch_of_attributes_is_validated_and_keeps_the_members() {
     let mut state = state_with_people();
     outcome(&mut state, &make(1, READERS, "Readers", &[ADA]));
     let patch = |value| {
@@ -112,13 +112,13 @@ fn a_patch_of_attributes_is_held_against_the_schema_and_leaves_the_members_alone
 }
 
 #[test]
-fn a_resource_with_members_in_it_has_no_verdict() {
+fn a_group_resource_that_contains_members_has_no_verdict() {
     let resource = serde_json::from_value(json!({ "displayName": "Readers", "members": [] })).unwrap();
     let group = Group { resource, members: Vec::new(), displays: Displays::new() };
     assert!(decide(&mut state(), &command(1, READERS, Change::CreateGroup { group })).is_err());
 }
 
-/// As the store loads a group of which the batch names some members.
+/// A group as the store loads it when the batch names some of its members.
 pub(super) fn loaded(state: &mut State, count: i64, named: &[Uuid]) {
     outcome(state, &make(1, READERS, "Readers", &[]));
     let row = GroupRow { member_count: count, ..state.row::<GroupRow>(TENANT, READERS).unwrap().clone() };
@@ -128,7 +128,7 @@ pub(super) fn loaded(state: &mut State, count: i64, named: &[Uuid]) {
 }
 
 #[test]
-fn a_try_that_was_given_up_makes_no_group_beside_that_of_its_repetition() {
+fn a_late_attempt_creates_no_second_group_after_its_retry_created_one() {
     let mut state = state();
     let first = make(1, Uuid::from_u128(1), "Readers", &[]);
     let second = make(2, Uuid::from_u128(2), "Readers", &[]);

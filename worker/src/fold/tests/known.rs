@@ -1,10 +1,10 @@
-//! A POST of somebody who is known: brought back if inactive, a conflict if not. And accounts that get their externalId.
+//! A POST of a known user: reactivates an inactive user, conflicts with an active one. Also the linking of accounts.
 
 use serde_json::{Value, json};
 
 use super::*;
 
-/// A command with a user like Ada, but for these attributes.
+/// A command with a user like Ada, except for these attributes.
 pub(super) fn with(n: u128, id: Uuid, attributes: &Value, change: impl Fn(Resource) -> Change) -> Command {
     let mut body = serde_json::to_value(user("ada@acme.example", None)).unwrap();
     body.as_object_mut().unwrap().extend(attributes.as_object().unwrap().clone());
@@ -19,7 +19,7 @@ pub(super) fn post(n: u128, attributes: &Value) -> Command {
     })
 }
 
-/// A state with accounts of these ids, userNames and externalIds, inactive.
+/// A state with inactive accounts of these ids, userNames and externalIds.
 pub(super) fn inactive(accounts: &[(u128, &str, Option<&str>)]) -> State {
     let mut state = state();
     for (id, name, external_id) in accounts {
@@ -31,14 +31,14 @@ pub(super) fn inactive(accounts: &[(u128, &str, Option<&str>)]) -> State {
         });
         assert_eq!(status(&mut state, &Command { ticket: Ticket(Uuid::from_u128(*id)), ..made }), 201);
     }
-    state.inbox.clear();
+    state.verdicts.clear();
     state.events.clear();
     state
 }
 
 #[test]
 fn a_known_inactive_user_is_restored_under_the_same_id() {
-    // What is known, what is posted, who is restored.
+    // The known accounts, the posted attributes, the account that is reactivated.
     type Case<'a> = (&'a [(u128, &'a str, Option<&'a str>)], Value, Option<u128>);
     let cases: &[Case<'_>] = &[
         (&[(7, "ada", Some("x"))], json!({ "userName": "ada", "externalId": "x" }), Some(7)),
@@ -46,15 +46,15 @@ fn a_known_inactive_user_is_restored_under_the_same_id() {
         (&[(7, "ada", None)], json!({ "userName": "ada", "externalId": "x" }), Some(7)),
         (&[(7, "ada", None)], json!({ "userName": "ada" }), Some(7)),
         (&[(7, "old", Some("x"))], json!({ "userName": "new", "externalId": "x" }), Some(7)),
-        // Another person of that name.
+        // Another person with the same userName.
         (&[(7, "ada", Some("x"))], json!({ "userName": "ada", "externalId": "y" }), None),
-        // Another person's id, who is away as well.
+        // The externalId of another archived user.
         (
             &[(7, "ada", Some("x")), (8, "bob", Some("y"))],
             json!({ "userName": "ada", "externalId": "y" }),
             None,
         ),
-        // An id that others have too tells nobody apart, neither the account's own nor the posted one.
+        // A shared externalId is no evidence, whether it is the account's own or the posted one.
         (
             &[(7, "ada", Some("x")), (8, "bob", Some("x"))],
             json!({ "userName": "ada", "externalId": "y" }),
@@ -65,7 +65,7 @@ fn a_known_inactive_user_is_restored_under_the_same_id() {
             json!({ "userName": "ada", "externalId": "y" }),
             Some(7),
         ),
-        // Of several the one of the same name, else none of them.
+        // Among several holders the one with the same userName matches, otherwise none.
         (
             &[(7, "old", Some("x")), (8, "ada", Some("x"))],
             json!({ "userName": "Ada", "externalId": "x" }),
@@ -76,7 +76,7 @@ fn a_known_inactive_user_is_restored_under_the_same_id() {
             json!({ "userName": "ada", "externalId": "x" }),
             Some(100),
         ),
-        // The name comes first.
+        // The userName takes precedence.
         (
             &[(7, "old", Some("x")), (8, "ada", None)],
             json!({ "userName": "ada", "externalId": "x" }),
@@ -102,7 +102,7 @@ fn a_known_inactive_user_is_restored_under_the_same_id() {
 }
 
 #[test]
-fn an_active_user_of_the_name_is_a_conflict_whatever_the_external_id() {
+fn an_active_user_with_the_user_name_is_a_conflict_whatever_the_external_id() {
     for posted in [json!({ "externalId": "x" }), json!({ "externalId": "y" }), json!({})] {
         let mut state = state();
         outcome(&mut state, &post(1, &json!({ "externalId": "x" })));
@@ -111,7 +111,7 @@ fn an_active_user_of_the_name_is_a_conflict_whatever_the_external_id() {
 }
 
 #[test]
-fn a_restored_user_keeps_role_and_origin_and_counts_on() {
+fn a_restored_user_keeps_role_and_origin_and_continues_its_versions() {
     let mut state = inactive(&[(7, "ada", None)]);
     let seven = Uuid::from_u128(7);
     outcome(&mut state, &post(100, &json!({ "userName": "ada", "externalId": "x", "title": "Countess" })));
@@ -122,7 +122,7 @@ fn a_restored_user_keeps_role_and_origin_and_counts_on() {
 }
 
 #[test]
-fn a_post_of_somebody_inactive_who_is_to_stay_so_leaves_them_inactive() {
+fn a_post_with_active_false_leaves_an_inactive_user_inactive() {
     let mut state = inactive(&[(7, "ada", Some("x"))]);
     let posted = json!({ "userName": "ada", "externalId": "x", "active": false });
     assert_eq!(status(&mut state, &post(100, &posted)), 201);
@@ -131,7 +131,7 @@ fn a_post_of_somebody_inactive_who_is_to_stay_so_leaves_them_inactive() {
 }
 
 #[test]
-fn an_old_post_does_not_bring_back_who_was_deactivated_since() {
+fn a_delayed_post_does_not_reactivate_a_user_who_was_deactivated_since() {
     let mut state = state();
     outcome(&mut state, &create(1, ADA, "ada@acme.example"));
     outcome(&mut state, &patch(5, json!({ "active": false })));
@@ -140,17 +140,17 @@ fn an_old_post_does_not_bring_back_who_was_deactivated_since() {
 }
 
 #[test]
-fn a_post_whose_client_was_told_to_try_again_brings_nobody_back() {
+fn a_late_post_does_not_reactivate_a_user() {
     let mut state = inactive(&[(7, "ada", None)]);
     let posted = json!({ "userName": "ada" });
     let first = outcome(&mut state, &late(post(100, &posted)));
     assert_eq!(first, Outcome::Stale { ticket: Ticket(Uuid::from_u128(7)) });
     assert!(state.user(TENANT, Uuid::from_u128(7)).unwrap().archived_at.is_some());
-    assert_eq!(status(&mut state, &post(101, &posted)), 201, "the repeated request does");
+    assert_eq!(status(&mut state, &post(101, &posted)), 201, "the retry does");
 }
 
 #[test]
-fn an_operators_new_account_restores_nobody() {
+fn an_operators_new_account_does_not_reactivate_a_user() {
     let mut state = inactive(&[(7, "ada", None)]);
     let made = with(100, ADA, &json!({ "userName": "ada" }), |user| Change::CreateUser {
         user,
@@ -161,14 +161,14 @@ fn an_operators_new_account_restores_nobody() {
 }
 
 #[test]
-fn an_unheard_restoration_is_handed_to_the_repeated_request() {
+fn an_undelivered_reactivation_is_returned_to_the_retry() {
     let mut state = inactive(&[(7, "ada", None)]);
     let posted = json!({ "userName": "ada" });
     let first = post(100, &posted);
     let repeated = Command { fingerprint: first.fingerprint.clone(), ..post(101, &posted) };
     // Decided in time, but the commit hung.
     let decided = outcome(&mut state, &first);
-    state.settle(&first, decided, Standing::Unclaimed);
+    state.settle(&first, decided, Delivery::Undelivered);
     let answer = outcome(&mut state, &repeated);
     assert!(matches!(answer, Outcome::Created { record, .. } if record.id == Uuid::from_u128(7)));
     assert_eq!(kinds(&state), ["user.restored"]);
@@ -198,9 +198,9 @@ fn an_account_made_by_hand_is_linked_by_the_first_change_of_an_identity_provider
     });
     outcome(&mut state, &made);
     outcome(&mut state, &patch(2, json!({ "title": "Countess" })));
-    assert_eq!(state.user(TENANT, ADA).unwrap().linked_at, None, "an operator owns nobody");
+    assert_eq!(state.user(TENANT, ADA).unwrap().linked_at, None, "an operator does not link an account");
     state.events.clear();
-    // Okta's PUT is what it read, which holds no externalId.
+    // Okta's PUT repeats what it read, which contains no externalId.
     let stored = state.user(TENANT, ADA).unwrap().record().unwrap().resource;
     let found = command(3, ADA, Change::ReplaceUser { user: stored });
     outcome(&mut state, &Command { actor: Actor::Key(Uuid::nil()), ..found });
@@ -212,7 +212,7 @@ fn an_account_made_by_hand_is_linked_by_the_first_change_of_an_identity_provider
 }
 
 #[test]
-fn who_has_an_external_id_is_linked_already_and_a_change_to_what_is_so_changes_nothing() {
+fn an_account_with_an_external_id_is_already_linked_and_a_change_without_effect_changes_nothing() {
     let mut state = state();
     let made = json!({ "userName": "ada@acme.example", "externalId": "x" });
     let made = with(1, ADA, &made, |user| Change::CreateUser { user, origin: Origin::Manual, role: None });

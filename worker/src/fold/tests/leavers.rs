@@ -1,15 +1,15 @@
-//! The leaver's rule as the roster applies it: whoever leaves does so, and what is left is told.
+//! The leaver rule: a deactivation always succeeds, and the response names the attributes that were left out.
 
+use domain::command::{Change, Command, IfMatch};
+use domain::outcome::Outcome;
+use scim::Misfit;
 use serde_json::{Value, json};
-use shared::command::{Change, Command, IfMatch};
-use shared::outcome::Outcome;
-use shared::scim::Misfit;
 use uuid::Uuid;
 
 use super::tenants::{state_with_badges, with_badge};
 use super::*;
 
-/// Ada is there, and somebody who has a name that she may want.
+/// A state with Ada, and with Bob, whose userName Ada may request.
 fn roster() -> State {
     let mut state = state();
     assert_eq!(status(&mut state, &create(1, ADA, "ada@acme.example")), 201);
@@ -18,9 +18,9 @@ fn roster() -> State {
     state
 }
 
-/// The PUT as ingest reads it.
+/// The PUT as ingest parses it.
 fn put_of(n: u128, body: &Value) -> Command {
-    let change = match Resource::read(ResourceType::user(), body).unwrap() {
+    let change = match scim::leaver::read(ResourceType::user(), body).unwrap() {
         (user, None) => Change::ReplaceUser { user },
         (user, Some(misfit)) => Change::LeaveUser { user, misfit },
     };
@@ -32,10 +32,10 @@ fn patch_of(n: u128, operations: &Value) -> Command {
     command(n, ADA, Change::PatchUser { patch })
 }
 
-/// Ada is archived, and these attributes are told as left.
+/// Asserts that Ada is archived, and that the outcome names these attributes as ignored.
 #[track_caller]
 fn assert_left(state: &mut State, command: &Command, ignored: &[&str]) {
-    // As it comes out of the queue.
+    // As it is read from the queue.
     let queued = serde_json::to_vec(command).unwrap();
     let command: Command = serde_json::from_slice(&queued).unwrap();
     let outcome = outcome(state, &command);
@@ -43,15 +43,16 @@ fn assert_left(state: &mut State, command: &Command, ignored: &[&str]) {
     assert_eq!(outcome.ignored(), ignored);
     let row = state.user(TENANT, ADA).unwrap();
     assert_eq!(row.archived_at, Some(NOW));
+    let resource = row.record().unwrap().resource;
     assert_eq!(
-        (&*row.user_name, &*row.email, &*row.given_name),
-        ("ada@acme.example", "ada@acme.example", "Ada")
+        (&*row.user_name, resource.primary_email(), resource.given_name()),
+        ("ada@acme.example", Some("ada@acme.example"), Some("Ada"))
     );
-    assert_eq!(outcome.record(), row.record().ok().as_ref(), "the answer is what is stored");
+    assert_eq!(outcome.record(), row.record().ok().as_ref(), "the answer shows what is stored");
 }
 
 #[test]
-fn a_patch_that_deactivates_leaves_what_cannot_be_done() {
+fn a_deactivating_patch_ignores_operations_that_fail() {
     for (operation, ignored) in [
         (json!({ "op": "remove", "path": "emails" }), "emails"),
         (json!({ "op": "remove", "path": "userName" }), "userName"),
@@ -67,7 +68,7 @@ fn a_patch_that_deactivates_leaves_what_cannot_be_done() {
             let mut state = roster();
             assert_left(&mut state, &patch_of(3, &operations), &[ignored]);
             assert_eq!(kinds(&state), ["user.archived"]);
-            // The same again, and without a word of leaving.
+            // The same again, then without the deactivation.
             assert_left(&mut state, &patch_of(4, &operations), &[ignored]);
             assert_left(&mut state, &patch_of(5, &json!([operation])), &[ignored]);
             assert_eq!(kinds(&state), ["user.archived"], "nothing has changed since");
@@ -76,7 +77,7 @@ fn a_patch_that_deactivates_leaves_what_cannot_be_done() {
 }
 
 #[test]
-fn alone_such_changes_are_refused_and_change_nothing() {
+fn without_deactivation_such_operations_are_rejected_and_change_nothing() {
     for (operation, expected) in [
         (json!({ "op": "remove", "path": "emails" }), 400),
         (json!({ "op": "replace", "path": "id", "value": "x" }), 400),
@@ -86,7 +87,7 @@ fn alone_such_changes_are_refused_and_change_nothing() {
         let mut state = roster();
         let title = json!({ "op": "add", "path": "title", "value": "Countess" });
         assert_eq!(status(&mut state, &patch_of(3, &json!([title, operation]))), expected, "{operation}");
-        assert_eq!(state.user(TENANT, ADA).unwrap().job_title, None);
+        assert_eq!(state.user(TENANT, ADA).unwrap().resource.get("title"), None);
         assert_eq!(kinds(&state), [""; 0]);
     }
 }
@@ -107,7 +108,7 @@ fn an_unknown_attribute_alone_changes_neither_version_nor_time() {
 }
 
 #[test]
-fn a_put_that_deactivates_needs_nothing_else() {
+fn a_deactivating_put_may_omit_everything_else() {
     let whole = serde_json::to_value(user("ada@acme.example", None)).unwrap();
     let with = |name: &str, value: Value| {
         let mut body = whole.clone();
@@ -132,19 +133,19 @@ fn a_put_that_deactivates_needs_nothing_else() {
 }
 
 #[test]
-fn a_put_that_is_no_whole_resource_is_refused_to_whoever_stays() {
+fn an_incomplete_put_that_leaves_the_user_active_is_rejected() {
     let mut state = roster();
     let sent = json!({ "userName": "ada@acme.example", "title": "Countess" });
-    let Outcome::Rejected { error } = outcome(&mut state, &put_of(3, &sent)) else { panic!("it was taken") };
+    let Outcome::Rejected { error } = outcome(&mut state, &put_of(3, &sent)) else { panic!("accepted") };
     assert_eq!((error.status, &*error.detail), (400, "name.familyName is required"));
-    assert_eq!(state.user(TENANT, ADA).unwrap().job_title, None);
-    // Whom it leaves inactive it does not keep.
+    assert_eq!(state.user(TENANT, ADA).unwrap().resource.get("title"), None);
+    // The same PUT of an inactive user is accepted.
     outcome(&mut state, &patch(4, json!({ "active": false })));
     assert_left(&mut state, &put_of(5, &sent), &["name", "emails"]);
 }
 
 #[test]
-fn a_tenants_own_schema_keeps_nobody_from_leaving() {
+fn a_tenants_own_schema_does_not_block_deactivation() {
     let mut state = state_with_badges();
     outcome(&mut state, &create(1, ADA, "ada@acme.example"));
     let sent = |badge: &Value, active: bool| {
@@ -152,7 +153,7 @@ fn a_tenants_own_schema_keeps_nobody_from_leaving() {
         Change::ReplaceUser { user }
     };
     outcome(&mut state, &command(2, ADA, sent(&json!("7"), true)));
-    // The one is immutable; the other fitted the schema of the moment before.
+    // The first value violates immutability, the second matched an earlier schema.
     for (n, badge) in [(3, json!("8")), (5, json!(true))] {
         assert_eq!(status(&mut state, &command(n, ADA, sent(&badge, true))), 400);
         assert_left(&mut state, &command(n + 1, ADA, sent(&badge, false)), &["badge"]);
@@ -161,14 +162,14 @@ fn a_tenants_own_schema_keeps_nobody_from_leaving() {
 }
 
 #[test]
-fn a_post_of_somebody_who_stays_archived_leaves_what_cannot_be_done() {
+fn a_post_of_a_user_who_stays_archived_ignores_what_fails() {
     let mut state = state_with_badges();
     let post = |n, badge: &str, active| {
         let user = with_badge(&user("ada@acme.example", None), &json!(badge)).with_active(active);
         command(n, Uuid::from_u128(n), Change::CreateUser { user, origin: Origin::Scim, role: None })
     };
     assert_eq!(status(&mut state, &Command { resource: ADA, ..post(1, "7", false) }), 201);
-    assert_eq!(status(&mut state, &post(2, "8", true)), 400, "a badge is given once");
+    assert_eq!(status(&mut state, &post(2, "8", true)), 400, "a badge is immutable");
     let again = outcome(&mut state, &post(3, "8", false));
     assert_eq!((again.status(), again.ignored()), (201, &["badge".to_owned()][..]));
     let row = state.user(TENANT, ADA).unwrap();
@@ -176,7 +177,7 @@ fn a_post_of_somebody_who_stays_archived_leaves_what_cannot_be_done() {
 }
 
 #[test]
-fn what_is_left_is_told_to_a_repeated_request_too() {
+fn the_ignored_attributes_are_returned_to_a_retry_too() {
     let mut state = roster();
     let leave = json!([{ "op": "replace", "value": { "active": false, "emails": [] } }]);
     let outcome_of_first = outcome(&mut state, &late(patch_of(3, &leave)));
@@ -185,7 +186,7 @@ fn what_is_left_is_told_to_a_repeated_request_too() {
 }
 
 #[test]
-fn whoever_leaves_is_there_and_has_the_version_that_was_asked_for() {
+fn a_deactivation_still_requires_the_user_and_the_version() {
     let mut state = roster();
     let leave = json!([{ "op": "replace", "value": { "active": false, "emails": [] } }]);
     let other = Some(IfMatch::Tags(vec!["W/\"7\"".to_owned()]));
@@ -195,9 +196,8 @@ fn whoever_leaves_is_there_and_has_the_version_that_was_asked_for() {
 }
 
 #[test]
-fn a_command_says_when_a_worker_must_know_the_rule() {
-    let misfit =
-        Misfit { error: shared::scim::Error::invalid_value("emails is required"), attributes: vec![] };
+fn a_command_has_version_3_only_if_it_needs_the_leaver_rule() {
+    let misfit = Misfit { error: scim::Error::invalid_value("emails is required"), attributes: vec![] };
     let user = user("ada@acme.example", None);
     for (change, version) in [
         (put_of(1, &serde_json::to_value(&user).unwrap()).change, 1),

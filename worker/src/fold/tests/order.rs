@@ -1,7 +1,7 @@
-//! The order of commands, versions, and the inbox.
+//! The order of commands, versions, and stored verdicts.
 
-use shared::command::{Command, IfMatch};
-use shared::outcome::Outcome;
+use domain::command::{Command, IfMatch};
+use domain::outcome::Outcome;
 use uuid::Uuid;
 
 use super::*;
@@ -12,11 +12,11 @@ fn a_smaller_ticket_is_stale_and_changes_nothing() {
     outcome(&mut state, &create(1, ADA, "ada@acme.example"));
     outcome(&mut state, &put(5, "later"));
     assert_eq!(outcome(&mut state, &put(3, "earlier")), Outcome::Stale { ticket: ticket(5) });
-    assert_eq!(state.user(TENANT, ADA).unwrap().job_title.as_deref(), Some("later"));
+    assert_eq!(state.user(TENANT, ADA).unwrap().resource["title"].as_str(), Some("later"));
 }
 
 #[test]
-fn if_match_lets_only_the_named_version_be_changed() {
+fn if_match_allows_a_change_of_the_named_version_only() {
     let mut state = state();
     outcome(&mut state, &create(1, ADA, "ada@acme.example"));
     let wanted = |n, tag: &str| Command { if_match: Some(tag.parse::<IfMatch>().unwrap()), ..put(n, tag) };

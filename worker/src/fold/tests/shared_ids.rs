@@ -1,29 +1,30 @@
-//! An externalId that several people have (RFC 7643 §3.1 leaves its uniqueness to the client), and a tenant that wants it unique.
+//! An externalId that several users share (RFC 7643 §3.1 leaves uniqueness to the client), and tenants that require
+//! unique ones.
 
 use serde_json::{Value, json};
 
 use super::known::{inactive, post, with};
 use super::*;
 
-/// PATCH of somebody's attributes.
+/// PATCH of a user's attributes.
 fn patch_of(n: u128, id: Uuid, value: Value) -> Command {
     command(n, id, patch(n, value).change)
 }
 
-/// What happens to Ada and Bob.
+/// A step in the history of Ada and Bob.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Step {
     Leaves(Uuid),
     Returns(Uuid),
-    /// Bob is given Ada's externalId.
+    /// Bob receives Ada's externalId.
     Taken,
 }
 
-/// All orders in which both leave and come back.
+/// All orders in which both are deactivated and restored.
 fn comings_and_goings() -> Vec<Vec<Step>> {
     use Step::{Leaves, Returns};
     let (ada, bob) = ([Leaves(ADA), Returns(ADA)], [Leaves(BOB), Returns(BOB)]);
-    // The places of Ada's two steps among the four.
+    // The positions of Ada's two steps among the four.
     [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
         .map(|(first, second)| {
             let (mut ada, mut bob) = (ada.iter(), bob.iter());
@@ -33,7 +34,7 @@ fn comings_and_goings() -> Vec<Vec<Step>> {
         .to_vec()
 }
 
-/// Goes through the steps with externalIds as they are sent at first; `resent` is what Bob comes back with after it was taken.
+/// Runs the steps with these initial externalIds. After [`Step::Taken`], Bob is posted with `resent`.
 fn go_through(steps: &[Step], [ada, bob]: [&str; 2], resent: &str) {
     let mut state = state();
     let name = |id| if id == ADA { "ada" } else { "bob" };
@@ -77,52 +78,52 @@ fn go_through(steps: &[Step], [ada, bob]: [&str; 2], resent: &str) {
 }
 
 #[test]
-fn two_who_share_an_external_id_leave_and_come_back_in_every_order() {
+fn two_users_who_share_an_external_id_leave_and_return_in_every_order() {
     for steps in comings_and_goings() {
         go_through(&steps, ["x", "x"], "x");
     }
 }
 
 #[test]
-fn they_do_after_one_took_the_others_external_id_whenever_that_was() {
+fn two_users_leave_and_return_in_every_order_after_one_took_the_others_external_id() {
     for steps in comings_and_goings() {
         for at in 0..=steps.len() {
             let mut steps = steps.clone();
             steps.insert(at, Step::Taken);
             go_through(&steps, ["x", "y"], "x");
-            // The client sends what it had sent before.
+            // The client resends the old value.
             go_through(&steps, ["x", "y"], "y");
         }
     }
 }
 
 #[test]
-fn an_external_id_that_somebody_active_has_brings_back_nobody_of_another_name() {
+fn an_external_id_of_an_active_user_restores_no_user_with_another_name() {
     let mut state = inactive(&[(7, "old", Some("x"))]);
     assert_eq!(status(&mut state, &post(50, &json!({ "userName": "now" }))), 201);
     let now = state.users_of(TENANT).find(|row| row.user_name == "now").unwrap().id;
     assert_eq!(status(&mut state, &patch_of(51, now, json!({ "externalId": "x" }))), 200);
     let third = outcome(&mut state, &post(100, &json!({ "userName": "third", "externalId": "x" })));
     assert!(matches!(third, Outcome::Created { record, .. } if record.id == Uuid::from_u128(100)));
-    // By the name it does.
+    // The userName still matches.
     let old = outcome(&mut state, &post(101, &json!({ "userName": "old", "externalId": "x" })));
     assert!(matches!(old, Outcome::Created { record, .. } if record.id == Uuid::from_u128(7)));
-    assert!(state.claimed.is_empty(), "nobody needs to know whether it is free");
+    assert!(state.assigned_external_ids.is_empty(), "uniqueness is not checked");
 }
 
 #[test]
-fn a_post_that_was_given_up_makes_no_account_beside_the_one_that_its_repetition_made_and_somebody_renamed() {
+fn a_late_post_creates_no_second_account_after_its_retry_created_one_that_was_renamed() {
     let mut state = state();
     let posted = json!({ "userName": "ada", "externalId": "x" });
     outcome(&mut state, &post(5, &posted));
     outcome(&mut state, &patch_of(6, Uuid::from_u128(5), json!({ "userName": "countess" })));
     assert_eq!(outcome(&mut state, &late(post(3, &posted))), Outcome::Stale { ticket: ticket(6) });
-    // Another one who has the externalId, and whose first try comes late, is made.
+    // A late first POST of another user with the same externalId is applied.
     assert_eq!(status(&mut state, &late(post(8, &json!({ "userName": "bob", "externalId": "x" })))), 201);
 }
 
 #[test]
-fn where_external_ids_are_unique_every_way_to_give_one_to_two_active_people_is_refused() {
+fn with_unique_external_ids_no_change_gives_one_to_two_active_users() {
     let mut state = state();
     unique_external_ids(&mut state);
     outcome(&mut state, &post(1, &json!({ "userName": "ada", "externalId": "x" })));
@@ -146,13 +147,16 @@ fn where_external_ids_are_unique_every_way_to_give_one_to_two_active_people_is_r
         put(15, eve, json!({ "userName": "eve", "externalId": "x", "active": true })),
     ] {
         let Outcome::Rejected { error } = outcome(&mut state, &refused) else { panic!("{refused:?}") };
-        assert_eq!((error.status, error.scim_type), (409, Some(shared::scim::ScimType::Uniqueness)));
+        assert_eq!((error.status, error.scim_type), (409, Some(scim::ScimType::Uniqueness)));
         assert!(error.detail.contains("externalId"), "{}", error.detail);
     }
-    assert!(state.claimed.contains(&(TENANT, "x".to_owned())), "the store is to look who has it");
+    assert!(
+        state.assigned_external_ids.contains(&(TENANT, "x".to_owned())),
+        "the store must load its holders"
+    );
     let rows = |state: &State| state.users_of(TENANT).cloned().collect::<Vec<_>>();
     assert_eq!(rows(&state), rows(&before));
-    // Nobody is kept from leaving, from what they have, or from what nobody active has.
+    // Allowed: deactivation, an unchanged externalId, and one that no active user holds.
     for taken in [
         patch_of(20, bob, json!({ "active": false, "externalId": "x" })),
         patch_of(21, bob, json!({ "active": true, "externalId": "y" })),
@@ -165,7 +169,7 @@ fn where_external_ids_are_unique_every_way_to_give_one_to_two_active_people_is_r
 }
 
 #[test]
-fn what_was_shared_before_they_were_to_be_unique_holds_up_no_other_change() {
+fn external_ids_shared_before_the_setting_block_no_other_change() {
     let mut state = state();
     for (n, name) in [(1, "ada"), (2, "bob")] {
         assert_eq!(status(&mut state, &post(n, &json!({ "userName": name, "externalId": "x" }))), 201);
@@ -179,7 +183,7 @@ fn what_was_shared_before_they_were_to_be_unique_holds_up_no_other_change() {
 }
 
 #[test]
-fn another_tenant_has_its_own() {
+fn external_ids_are_unique_per_tenant() {
     let mut state = state();
     unique_external_ids(&mut state);
     outcome(&mut state, &post(1, &json!({ "userName": "ada", "externalId": "x" })));

@@ -1,11 +1,11 @@
-//! What the pull brings, and that it leaves to SCIM what is SCIM's.
+//! The pull sets only attributes that SCIM does not carry.
 
 use std::collections::BTreeMap;
 
+use domain::command::{Actor, Change, Command};
+use domain::outcome::Outcome;
+use domain::pull::Supplement;
 use serde_json::{Value, json};
-use shared::command::{Actor, Change, Command};
-use shared::outcome::Outcome;
-use shared::pull::Supplement;
 use time::macros::date;
 
 use super::*;
@@ -28,12 +28,12 @@ fn pulled(n: u128, supplement: Supplement) -> Command {
     Command { version: Actor::Pull.version(), actor: Actor::Pull, asynchronous: true, ..command }
 }
 
-fn ada(state: &State) -> shared::postgres::users::UserRow {
+fn ada(state: &State) -> database::users::UserRow {
     state.user(TENANT, ADA).unwrap().clone()
 }
 
 #[test]
-fn a_pull_sets_what_scim_does_not_carry_and_links_who_is_not_linked() {
+fn a_pull_sets_attributes_that_scim_does_not_carry_and_links_the_account() {
     let mut state = state_with_people();
     let before = ada(&state);
     assert_eq!(status(&mut state, &pulled(10, supplement())), 200);
@@ -47,28 +47,28 @@ fn a_pull_sets_what_scim_does_not_carry_and_links_who_is_not_linked() {
     assert_eq!(kinds(&state), ["user.updated", "user.linked"]);
     let mut rest = after.resource.clone();
     rest.as_object_mut().unwrap().remove("externalId");
-    assert_eq!(rest, before.resource, "all else is SCIM's");
+    assert_eq!(rest, before.resource, "the SCIM attributes are unchanged");
     assert_eq!((after.ticket, after.version), (before.ticket, before.version + 1));
 }
 
 #[test]
-fn no_change_of_scims_is_stale_by_a_pull_and_none_undoes_it() {
+fn a_pull_makes_no_scim_change_stale_and_no_scim_change_undoes_it() {
     let mut state = state_with_people();
     outcome(&mut state, &pulled(20, supplement()));
     assert_eq!(status(&mut state, &put(10, "Countess")), 200, "sent before the pull, and applied after it");
     assert_eq!(ada(&state).hire_date, Some(date!(2024 - 02 - 29)));
     assert_eq!(status(&mut state, &pulled(30, Supplement { region: Some(None), ..supplement() })), 200);
-    assert_eq!((ada(&state).region, ada(&state).job_title.as_deref()), (None, Some("Countess")));
+    assert_eq!((ada(&state).region, ada(&state).resource["title"].as_str()), (None, Some("Countess")));
 }
 
 #[test]
-fn a_pull_that_brings_nothing_new_says_nothing_and_yet_is_not_undone_by_an_older_one() {
+fn a_pull_without_news_emits_no_event_but_makes_older_pulls_stale() {
     let mut state = state_with_people();
     outcome(&mut state, &pulled(10, supplement()));
-    let (mut before, told) = (ada(&state), state.events.len());
+    let (mut before, reported) = (ada(&state), state.events.len());
     assert_eq!(status(&mut state, &pulled(12, supplement())), 200);
     before.pull_ticket = Some(ticket(12).0);
-    assert_eq!((ada(&state), state.events.len()), (before, told));
+    assert_eq!((ada(&state), state.events.len()), (before, reported));
     let older = pulled(11, Supplement { region: Some(Some("APAC".to_owned())), ..supplement() });
     assert!(matches!(outcome(&mut state, &older), Outcome::Stale { .. }));
 }
@@ -83,16 +83,16 @@ fn an_older_pull_does_not_undo_a_later_one() {
 }
 
 #[test]
-fn what_is_not_told_stays_and_what_is_told_to_be_none_goes() {
+fn a_pull_keeps_attributes_it_omits_and_clears_those_it_sets_to_null() {
     let mut state = state_with_people();
     outcome(&mut state, &pulled(10, supplement()));
-    let told = Supplement {
+    let reported = Supplement {
         hire_date: None,
         region: None,
         custom_fields: BTreeMap::from([("Shirt".to_owned(), Value::Null), ("Desk".to_owned(), json!(7))]),
         ..supplement()
     };
-    outcome(&mut state, &pulled(11, told));
+    outcome(&mut state, &pulled(11, reported));
     let after = ada(&state);
     assert_eq!((after.hire_date, after.region.as_deref()), (Some(date!(2024 - 02 - 29)), Some("EMEA")));
     assert_eq!(after.custom_fields, Some(json!({ "Desk": 7 })));
@@ -102,16 +102,16 @@ fn what_is_not_told_stays_and_what_is_told_to_be_none_goes() {
 }
 
 #[test]
-fn nobody_is_linked_who_is_somebody_else() {
+fn a_pull_does_not_link_another_person() {
     let mut state = state_with_people();
-    // Linked to another person.
+    // The account is linked to another Okta user.
     outcome(&mut state, &patch(5, json!({ "externalId": "00u2" })));
     assert_eq!(status(&mut state, &pulled(10, supplement())), 409);
     outcome(&mut state, &patch(6, json!({ "externalId": null })));
-    // By another name.
+    // The userName differs.
     let renamed = Supplement { login: "eve@acme.example".to_owned(), ..supplement() };
     assert_eq!(status(&mut state, &pulled(11, renamed)), 409);
-    // Where another account is linked to the person.
+    // Another account is linked to this Okta user.
     let mut bob = state.user(TENANT, BOB).unwrap().clone();
     bob.external_id = Some(OKTA_ID.to_owned());
     state.put(bob);

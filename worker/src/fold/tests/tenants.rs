@@ -1,17 +1,17 @@
-//! What a tenant made its own: attributes beyond the common ones.
+//! Attributes of a tenant's own schemas.
 
+use scim::Types;
+use scim::schema::Mutability;
 use serde_json::{Value, json};
-use shared::scim::Types;
-use shared::scim::schema::Mutability;
 
 use super::*;
 
-/// The tenant's users and groups have a badge too, which is given once.
+/// A state in which the tenant's users and groups also have an immutable `badge`.
 pub(super) fn state_with_badges() -> State {
     let mut state = state();
     let mut types = Types::default();
     for schema in [&mut types.user.schema, &mut types.group.schema] {
-        let like = |attribute: &&shared::scim::schema::Attribute| attribute.name == "displayName";
+        let like = |attribute: &&scim::schema::Attribute| attribute.name == "displayName";
         let mut badge = schema.attributes.iter().find(like).unwrap().clone();
         badge.name = "badge".into();
         badge.mutability = Mutability::Immutable;
@@ -22,7 +22,7 @@ pub(super) fn state_with_badges() -> State {
     state
 }
 
-/// The resource as it is sent, with a badge.
+/// The resource with a badge, as it is sent.
 pub(super) fn with_badge(resource: &Resource, badge: &Value) -> Resource {
     let mut body = serde_json::to_value(resource).unwrap();
     body["badge"] = badge.clone();
@@ -30,7 +30,7 @@ pub(super) fn with_badge(resource: &Resource, badge: &Value) -> Resource {
 }
 
 #[test]
-fn a_resource_is_read_by_its_tenants_schemas() {
+fn a_resource_is_parsed_by_its_tenants_schemas() {
     let mut state = state_with_badges();
     let badged = with_badge(&user("ada@acme.example", None), &json!("7"));
     let made = |n, tenant| {
@@ -39,14 +39,14 @@ fn a_resource_is_read_by_its_tenants_schemas() {
     };
     for (n, tenant, expected) in [(1, TENANT, Some("7")), (2, OTHER, None)] {
         let Outcome::Created { record, .. } = outcome(&mut state, &made(n, tenant)) else {
-            panic!("refused")
+            panic!("rejected")
         };
         assert_eq!(record.resource.text("badge"), expected);
     }
 }
 
 #[test]
-fn what_is_immutable_stays_as_it_was_first_set() {
+fn an_immutable_attribute_keeps_its_first_value() {
     let mut state = state_with_badges();
     outcome(&mut state, &create(1, ADA, "ada@acme.example"));
     outcome(&mut state, &make(2, READERS, "Readers", &[]));

@@ -1,14 +1,14 @@
-//! What changes do to a user.
+//! Changes to users.
 
+use domain::command::{Change, Command};
 use serde_json::json;
-use shared::command::{Change, Command};
 use time::Duration;
 use uuid::Uuid;
 
 use super::*;
 
 #[test]
-fn a_user_is_created_changed_archived_restored_and_deleted_each_with_its_event() {
+fn creating_changing_archiving_restoring_and_deleting_a_user_emits_an_event_each() {
     let mut state = state();
     assert_eq!(status(&mut state, &create(1, ADA, "ada@acme.example")), 201);
     assert_eq!(status(&mut state, &put(2, "Countess")), 200);
@@ -26,7 +26,7 @@ fn a_user_is_created_changed_archived_restored_and_deleted_each_with_its_event()
 }
 
 #[test]
-fn a_name_is_taken_without_regard_to_case_but_only_within_its_tenant() {
+fn a_user_name_is_unique_in_its_tenant_regardless_of_case() {
     let mut state = state();
     assert_eq!(status(&mut state, &create(1, ADA, "ada@acme.example")), 201);
     assert_eq!(status(&mut state, &create(2, Uuid::from_u128(2), "ADA@acme.example")), 409);
@@ -35,7 +35,7 @@ fn a_name_is_taken_without_regard_to_case_but_only_within_its_tenant() {
 }
 
 #[test]
-fn a_rename_onto_a_taken_name_is_refused_and_changes_nothing() {
+fn a_rename_to_a_taken_user_name_is_rejected_and_changes_nothing() {
     let mut state = state();
     outcome(&mut state, &create(1, ADA, "ada@acme.example"));
     outcome(&mut state, &create(2, Uuid::from_u128(2), "bob@acme.example"));
@@ -44,7 +44,7 @@ fn a_rename_onto_a_taken_name_is_refused_and_changes_nothing() {
     assert_eq!(
         status(&mut state, &patch(4, json!({ "userName": "ADA@acme.example" }))),
         200,
-        "its own name in other case"
+        "its own name in another case"
     );
 }
 
@@ -56,7 +56,7 @@ fn another_tenants_user_is_not_found() {
 }
 
 #[test]
-fn a_change_to_what_is_already_so_moves_the_ticket_but_not_the_version() {
+fn a_change_without_effect_moves_the_ticket_but_not_the_version() {
     let mut state = state();
     outcome(&mut state, &create(1, ADA, "ada@acme.example"));
     state.now += Duration::seconds(5);
@@ -87,11 +87,11 @@ fn roles_sent_over_scim_are_neither_stored_nor_an_error() {
     assert_eq!(status(&mut state, &patch(2, value)), 200);
     let row = state.user(TENANT, ADA).unwrap();
     assert_eq!((row.role.as_str(), row.resource.get("roles")), ("learner", None));
-    assert_eq!(row.job_title.as_deref(), Some("Countess"));
+    assert_eq!(row.resource["title"].as_str(), Some("Countess"));
 }
 
 #[test]
-fn what_does_not_fit_the_schema_has_no_verdict_and_what_is_not_in_it_is_left_out() {
+fn an_invalid_resource_has_no_verdict_and_unknown_attributes_are_left_out() {
     let mut state = state();
     let sent = |body| Change::ReplaceUser { user: serde_json::from_value(body).unwrap() };
     outcome(&mut state, &create(1, ADA, "ada@acme.example"));

@@ -1,20 +1,21 @@
-//! What the pull brings to a user: the attributes that SCIM does not carry, and the `externalId` of an account without one.
-//! Before: `decide`. After: the row, `user.updated` where anything changed.
+//! Applies what the pull reads from Okta: attributes that SCIM does not carry, and the `externalId` of an account
+//! without one.
 
+use database::users::UserRow;
+use domain::command::Command;
+use domain::outcome::Outcome;
+use domain::pull::Supplement;
+use domain::ticket::Ticket;
+use scim::{Error, Record, Resource, user_name_key};
 use serde_json::{Map, Value};
-use shared::command::Command;
-use shared::outcome::Outcome;
-use shared::postgres::users::UserRow;
-use shared::pull::Supplement;
-use shared::scim::{Error, Record, Resource, user_name_key};
-use shared::ticket::Ticket;
 
-use super::{columns, tell};
+use super::{columns, events};
+use crate::fold::Row;
 use crate::fold::State;
-use crate::fold::row::{self, Refused, Row, types};
+use crate::fold::row::{self, Refused, types};
 
-/// Sets what the pull knows. In an order of its own (`pull_ticket`): the row's ticket stays, so that no change of SCIM's becomes
-/// stale by it.
+/// Sets the pulled attributes. The pull has its own order (`pull_ticket`); the row's ticket stays, so that a pull never
+/// makes a SCIM change stale.
 pub(in crate::fold) fn supplement(
     state: &mut State,
     command: &Command,
@@ -29,22 +30,22 @@ pub(in crate::fold) fn supplement(
     fill(&mut after, supplement);
     match &before.external_id {
         Some(id) if *id == supplement.external_id => {}
-        Some(_) => return Err(Error::uniqueness("the User is linked to somebody else at Okta").into()),
+        Some(_) => return Err(Error::uniqueness("the User is linked to another Okta user").into()),
         None => link(state, command, &mut after, supplement)?,
     }
     let is_new = after != before;
-    // Also where it brings nothing new: an older one that comes later does.
+    // Set even if nothing changed, so that an older pull that arrives later is stale.
     after.pull_ticket = Some(command.ticket.0);
     if is_new {
         after.count_change(state.now);
-        tell::changed(state, command, &before, &after);
+        events::changed(state, command, &before, &after);
     }
     let record: Record = row::record(&after)?;
     state.put(after);
     Ok(Outcome::Updated { record, skipped_members: 0, ignored: Vec::new() })
 }
 
-/// Puts what is told into its columns.
+/// Writes the pulled values to their columns.
 fn fill(row: &mut UserRow, supplement: &Supplement) {
     if let Some(hire_date) = supplement.hire_date {
         row.hire_date = hire_date;
@@ -66,14 +67,15 @@ fn fill(row: &mut UserRow, supplement: &Supplement) {
     row.custom_fields = (!fields.is_empty()).then_some(Value::Object(fields));
 }
 
-/// Gives an account its `externalId`: one that still has the name by which it was found, if nobody else is linked to that person.
+/// Sets the `externalId` of an account, if it still has the userName by which it was found and no other account has
+/// this id.
 fn link(state: &State, command: &Command, row: &mut UserRow, supplement: &Supplement) -> Result<(), Refused> {
     if row.user_name_key != user_name_key(&supplement.login) {
-        return Err(Error::uniqueness("the User has another userName by now").into());
+        return Err(Error::uniqueness("the userName of the User has changed since").into());
     }
     let id = Some(&*supplement.external_id);
     if state.users_of(row.tenant_id).any(|other| other.id != row.id && other.external_id.as_deref() == id) {
-        return Err(Error::uniqueness("another User is linked to this person at Okta").into());
+        return Err(Error::uniqueness("another User is linked to this Okta user").into());
     }
     let unreadable = || Error::internal("the stored User cannot be read");
     let mut resource = row.resource.clone();

@@ -1,42 +1,42 @@
-//! Loading groups and what must be known of their members.
+//! Loads groups and their members.
 //!
-//! Why nobody is in a group who is not there, and no count is wrong: whoever adds a user holds a key share of that user's
-//! row until the commit, whoever deletes one holds the row for update. So when the deletion has its lock, all memberships
-//! of that user are committed, and the groups that they name are locked after it; and when the addition has its lock, the user
-//! stays. Only who holds a group's row changes its members, and looks who they are after it has the lock.
+//! Locking keeps memberships and counts consistent. A transaction that adds a user as a member holds a key share lock
+//! on the user's row until the commit; a deletion holds the row for update. Once a deletion has its lock, all
+//! memberships of the user are committed, and it locks their groups next. Once an addition has its lock, the user
+//! cannot be deleted. Members of a group change only under the lock of the group's row, and are read after it is taken.
 
 use std::collections::BTreeSet;
 
+use database::Error;
+use database::groups::GroupRow;
+use database::schema::{group_members, groups, users};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use shared::postgres::Error;
-use shared::postgres::groups::GroupRow;
-use shared::postgres::schema::{group_members, groups, users};
 use uuid::Uuid;
 
 use super::ids;
 use crate::fold::{MAX_SEARCHED, Members, Person, Slot, State};
 use crate::store::Keys;
 
-/// A membership: the group, the user, and what the client calls the user.
+/// A membership: the group, the user, and the client's `display` for the user.
 type Membership = (Uuid, Uuid, Option<String>);
 /// A user's id, tenant, displayName and userName.
 pub(super) type Called = (Uuid, Uuid, Option<String>, String);
 
-/// Somebody who can be a member.
+/// A user who can be a member.
 pub(super) fn person((id, tenant, display_name, user_name): Called) -> (Uuid, Person) {
     (id, Person { tenant, display: display_name.unwrap_or(user_name) })
 }
 
-/// Loads and locks the groups that the batch changes, those that a repeated request may be answered with, and those that
-/// somebody is in whom it deletes.
+/// Loads and locks the groups that the batch changes, those that a retried request may be answered with, and those of
+/// users that the batch deletes.
 pub(super) async fn load(
     connection: &AsyncPgConnection,
     keys: &Keys,
-    unheard: &BTreeSet<Uuid>,
+    undelivered: &BTreeSet<Uuid>,
     state: &mut State,
 ) -> Result<(), Error> {
     if keys.groups.is_empty() && keys.deleted.is_empty() {
@@ -44,7 +44,7 @@ pub(super) async fn load(
     }
     let left = load_left(connection, keys).await?;
     let left_groups = left.iter().map(|pair| &pair.0);
-    let touched: BTreeSet<Uuid> = keys.groups.iter().chain(unheard).chain(left_groups).copied().collect();
+    let touched: BTreeSet<Uuid> = keys.groups.iter().chain(undelivered).chain(left_groups).copied().collect();
     let own = groups::tenant_id.eq_any(ids(&keys.tenants));
     let query = groups::table.filter(groups::id.eq_any(ids(&touched)).and(own)).order(groups::id);
     let rows: Vec<GroupRow> =
@@ -52,7 +52,7 @@ pub(super) async fn load(
     state.members = rows.iter().map(|row| (row.id, Members::default())).collect();
     state.groups = rows.into_iter().map(|row| (row.id, Slot::loaded(row))).collect();
 
-    // Looked at again: until the groups were locked, somebody may have left them.
+    // Read again: users may have left the groups before these were locked.
     let (named, searched) = futures_util::join!(
         load_pairs(connection, keys.pairs.iter().copied().chain(left).unzip()),
         load_searched(connection, keys),
@@ -76,14 +76,14 @@ pub(super) async fn load(
     Ok(())
 }
 
-/// Notes a membership that there is.
+/// Adds a membership from the database.
 fn insert(state: &mut State, group: Uuid, user: Uuid, display: Option<String>) {
     let members = state.members.entry(group).or_default();
     members.stored.insert(user);
     members.displays.extend(display.map(|display| (user, display)));
 }
 
-/// The memberships of those whom the batch deletes.
+/// The memberships of the users that the batch deletes.
 async fn load_left(mut connection: &AsyncPgConnection, keys: &Keys) -> Result<Vec<(Uuid, Uuid)>, Error> {
     if keys.deleted.is_empty() {
         return Ok(Vec::new());
@@ -92,7 +92,7 @@ async fn load_left(mut connection: &AsyncPgConnection, keys: &Keys) -> Result<Ve
     Ok(query.select((group_members::group_id, group_members::user_id)).load(&mut connection).await?)
 }
 
-/// Which of these pairs are memberships, and what the client calls the member.
+/// Which of these pairs are memberships, with the client's `display`.
 async fn load_pairs(
     mut connection: &AsyncPgConnection,
     (groups, users): (Vec<Uuid>, Vec<Uuid>),
@@ -103,7 +103,7 @@ async fn load_pairs(
     Ok(Pairs { groups, users }.load(&mut connection).await?)
 }
 
-/// All members of the groups in which some are looked for by their names, but not of large ones.
+/// All members of the groups whose members are searched, unless a group is too large.
 async fn load_searched(
     mut connection: &AsyncPgConnection,
     keys: &Keys,
@@ -122,8 +122,8 @@ async fn load_searched(
     Ok(query.load(&mut connection).await?)
 }
 
-/// Those of these pairs of a group and a user that are memberships. In diesel's words this would be every one of the groups with
-/// every one of the users.
+/// The memberships among these pairs of a group and a user. Diesel's query builder could only ask for every combination
+/// of the groups and the users.
 #[derive(Debug, Clone)]
 struct Pairs {
     groups: Vec<Uuid>,

@@ -1,7 +1,7 @@
-//! Of the people who share an externalId, as many as it takes to decide whom a POST is about.
+//! The accounts with an externalId, limited to as many as are needed to match a POST.
 //!
-//! A constant that was mapped by mistake may be the externalId of thousands: at most two active and two archived ones are
-//! loaded, since it matters whether there is none, one, or more.
+//! A constant that was mapped by mistake may be the externalId of thousands of users. It only matters whether there are
+//! none, one, or more, so at most two active and two archived accounts are loaded.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{Array, Bool, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
-/// The condition that a row of `users` holds one of these externalIds, or that of an archived account with one of these names:
-/// what it says of that account depends on who else has it.
+/// A condition on `users`: the row holds one of these externalIds, or the externalId of an archived account with one of
+/// these userNames. The latter is evidence only if no other account shares it.
 #[derive(Debug, Clone)]
 pub(super) struct Holders {
     tenants: Vec<Uuid>,
@@ -23,7 +23,7 @@ pub(super) struct Holders {
 }
 
 impl Holders {
-    /// By tenants and externalIds, and by tenants and folded userNames.
+    /// From tenants with externalIds, and tenants with userName keys.
     pub(super) fn of(external_ids: &BTreeSet<(Uuid, String)>, names: &BTreeSet<(Uuid, String)>) -> Self {
         let (tenants, external_ids) = external_ids.iter().cloned().unzip();
         let (name_tenants, names) = names.iter().cloned().unzip();
@@ -32,7 +32,7 @@ impl Holders {
 }
 
 impl QueryFragment<Pg> for Holders {
-    /// An array, so that Postgres finds its rows by their ids.
+    /// As an array, so that Postgres finds the rows by primary key.
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("users.id = any(array(select h.id from (select * from unnest(");
         out.push_bind_param::<Array<SqlUuid>, _>(&self.tenants)?;

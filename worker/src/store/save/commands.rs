@@ -1,22 +1,22 @@
-//! The rows of `commands` that verdicts were written into.
+//! The rows of `commands` that the fold wrote verdicts to.
 
+use database::verdicts;
+use domain::command::Command;
+use domain::outcome::Outcome;
+use domain::ticket::Ticket;
 use serde::Serialize;
 use serde_json::Value;
-use shared::command::Command;
-use shared::outcome::Outcome;
-use shared::postgres::verdicts;
-use shared::ticket::Ticket;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::fold::{Entry, Standing, State};
+use crate::fold::{Entry, State};
 
 pub(super) const INSERT: &str = "insert into commands (id, tenant_id, change, resource_id, actor, request_id, \
-    fingerprint, state, status, outcome, attributes, ignored, name_digest, issued_at, decided_at) select id, tenant_id, \
-    change, resource_id, actor, request_id, fingerprint, state, status, outcome, attributes, ignored, name_digest, \
+    fingerprint, delivery, status, outcome, attributes, ignored, name_digest, issued_at, decided_at) select id, tenant_id, \
+    change, resource_id, actor, request_id, fingerprint, delivery, status, outcome, attributes, ignored, name_digest, \
     issued_at, decided_at from input order by id";
 
-pub(super) const UPDATE: &str = "update commands c set state = i.state, status = i.status, \
+pub(super) const UPDATE: &str = "update commands c set delivery = i.delivery, status = i.status, \
     outcome = jsonb_build_object('asynchronous', c.outcome -> 'asynchronous') || i.outcome, \
     resource_id = coalesce(i.resource_id, c.resource_id), attributes = coalesce(i.attributes, c.attributes), \
     ignored = coalesce(i.ignored, c.ignored), \
@@ -25,9 +25,9 @@ pub(super) const UPDATE: &str = "update commands c set state = i.state, status =
 
 /// The rows that a batch writes.
 pub(super) struct Changes {
-    /// Those that ingest wrote first, and those whose outcome was handed out.
+    /// Rows that ingest inserted first, and rows whose outcome was passed on to a retry.
     pub changed: Vec<Verdict>,
-    /// All others.
+    /// All other rows.
     pub new: Vec<Decided>,
 }
 
@@ -45,13 +45,13 @@ pub(super) struct Decided {
     verdict: Verdict,
 }
 
-/// The part of a row that a verdict fills.
+/// The columns that a verdict fills.
 #[derive(Serialize)]
 pub(super) struct Verdict {
     id: Uuid,
-    /// The resource that it is about: of a create that brought somebody back not the id that it would have given.
+    /// The affected resource. For a create that reactivated a user this is not the id that the command proposed.
     resource_id: Option<Uuid>,
-    state: &'static str,
+    delivery: &'static str,
     status: Option<u16>,
     outcome: Option<Value>,
     attributes: Option<Vec<String>>,
@@ -63,7 +63,7 @@ pub(super) struct Verdict {
 
 pub(super) fn changes(state: &State) -> Changes {
     let mut changes = Changes { changed: Vec::new(), new: Vec::new() };
-    for (ticket, entry) in state.inbox.iter().filter(|(_, entry)| entry.changed) {
+    for (ticket, entry) in state.verdicts.iter().filter(|(_, entry)| entry.changed) {
         let verdict = verdict(*ticket, entry, state.now);
         if entry.stored {
             changes.changed.push(verdict);
@@ -90,11 +90,7 @@ fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> Verdict {
     Verdict {
         id: ticket.0,
         resource_id: answered.or(entry.command.as_ref().map(|command| command.resource)),
-        state: match entry.standing {
-            Standing::Decided => "decided",
-            Standing::Unclaimed => "unclaimed",
-            Standing::Claimed => "claimed",
-        },
+        delivery: entry.delivery.as_str(),
         status: entry.outcome.as_ref().map(Outcome::status),
         outcome: entry.outcome.as_ref().and_then(|outcome| stored(outcome, entry.command.as_ref())),
         attributes: entry
@@ -112,7 +108,7 @@ fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> Verdict {
     }
 }
 
-/// The outcome, and whether it is there to be fetched (see `verdicts::asynchronous`).
+/// The outcome, with a flag that tells whether it can be fetched (see `verdicts::asynchronous`).
 fn stored(outcome: &Outcome, command: Option<&Command>) -> Option<Value> {
     let mut stored = serde_json::to_value(outcome).ok()?;
     if let (Some(command), Value::Object(members)) = (command, &mut stored) {

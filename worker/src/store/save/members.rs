@@ -1,19 +1,19 @@
-//! The rows of `group_members` that the fold added and removed.
+//! The rows of `group_members` that the fold changed.
 
+use scim::folded_text;
 use serde::Serialize;
-use shared::scim::folded_text;
 use uuid::Uuid;
 
 use crate::fold::State;
 
-/// Of emptied groups only these are kept; a row without a user names a group of which perhaps nobody is.
+/// Deletes all but these members of emptied groups. A row without a user names a group that may have no members left.
 pub(super) const KEEP: &str = "delete from group_members m where m.group_id in (select group_id from input) \
     and not exists (select from input i where i.group_id = m.group_id and i.user_id = m.user_id)";
 pub(super) const DELETE: &str =
     "delete from group_members m using input i where m.group_id = i.group_id and m.user_id = i.user_id";
-pub(super) const INSERT: &str = "insert into group_members (group_id, user_id, display, display_folded) \
-    select group_id, user_id, display, display_folded from input order by group_id, user_id";
-pub(super) const CALL: &str = "update group_members m set display = i.display, display_folded = i.display_folded \
+pub(super) const INSERT: &str = "insert into group_members (group_id, user_id, display, display_search) \
+    select group_id, user_id, display, display_search from input order by group_id, user_id";
+pub(super) const CALL: &str = "update group_members m set display = i.display, display_search = i.display_search \
     from input i where m.group_id = i.group_id and m.user_id = i.user_id";
 
 /// A membership.
@@ -22,30 +22,30 @@ pub(super) struct Membership {
     group_id: Uuid,
     user_id: Option<Uuid>,
     display: Option<String>,
-    display_folded: Option<String>,
+    display_search: Option<String>,
 }
 
 impl Membership {
     fn of(group_id: Uuid, user_id: Option<Uuid>) -> Self {
-        Self { group_id, user_id, display: None, display_folded: None }
+        Self { group_id, user_id, display: None, display_search: None }
     }
 
     fn called(group_id: Uuid, user_id: Uuid, display: Option<&str>) -> Self {
-        let (display, display_folded) = (display.map(str::to_owned), display.map(folded_text));
-        Self { display, display_folded, ..Self::of(group_id, Some(user_id)) }
+        let (display, display_search) = (display.map(str::to_owned), display.map(folded_text));
+        Self { display, display_search, ..Self::of(group_id, Some(user_id)) }
     }
 }
 
-/// What became of the memberships.
+/// The changed memberships.
 #[derive(Default)]
 pub(super) struct Changes {
-    /// Emptied groups, with who is left in them.
+    /// Emptied groups with their remaining members.
     pub left: Vec<Membership>,
-    /// Those that are gone from others.
+    /// Memberships removed from other groups.
     pub removed: Vec<Membership>,
-    /// New ones.
+    /// New memberships.
     pub added: Vec<Membership>,
-    /// Those that stay, and whose members are called otherwise.
+    /// Remaining memberships whose `display` changed.
     pub recalled: Vec<Membership>,
 }
 

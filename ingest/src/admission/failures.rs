@@ -1,0 +1,172 @@
+//! Throttles guessing of API keys: after a few wrong keys, unknown keys from the same address or for the same user name
+//! are checked in a slow lane. A cached valid key bypasses it, so guessing does not slow down working clients, even
+//! from the same address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::warn;
+
+use crate::keyed_semaphore::{KeyedPermit, KeyedSemaphore};
+use crate::rate_limit::{Rate, RateLimits};
+
+/// The rate limit for wrong keys outside the slow lane: a burst of 10, then one a second.
+const FREE: Rate = Rate { every: Duration::from_secs(1), burst: 10 };
+/// The most addresses and user names that are tracked.
+const CAPACITY: usize = 10_000;
+/// The most requests in progress in one slow lane.
+const ABREAST: usize = 2;
+/// The most requests in one slow lane, waiting or in progress.
+const STANDING: usize = 16;
+/// The most requests in all slow lanes.
+const ALL_STANDING: usize = 256;
+/// The least time between two warnings about the same address or user name.
+const TOLD: Duration = Duration::from_secs(60);
+
+/// The delay for a wrong key in the slow lane.
+pub(super) const SLOW: Duration = Duration::from_secs(1);
+
+/// The key by which wrong API keys are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Claim {
+    /// The client's address. For IPv6 it is the /64 network, since one client usually owns all of it.
+    Address(IpAddr),
+    /// The SHA-256 of a user name: the name itself may be as long as a header.
+    User([u8; 32]),
+}
+
+impl Claim {
+    pub(super) fn address(peer: Option<IpAddr>) -> Self {
+        Self::Address(match peer.map(|peer| peer.to_canonical()) {
+            Some(IpAddr::V6(address)) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+            Some(address) => address,
+            None => Ipv4Addr::UNSPECIFIED.into(),
+        })
+    }
+
+    pub(super) fn user(name: &str) -> Self {
+        Self::User(Sha256::digest(name.to_ascii_lowercase()).into())
+    }
+}
+
+/// Recent wrong keys.
+pub(super) struct Failures {
+    lately: RateLimits<Claim>,
+    lanes: KeyedSemaphore<Claim>,
+    standing: Semaphore,
+    reported: Mutex<HashMap<Claim, Instant>>,
+}
+
+/// How an unknown key may be checked.
+pub(super) enum Way<'a> {
+    /// Immediately. It counts as wrong until it is verified.
+    Free,
+    /// Now, in the slow lane. A wrong key keeps its lane occupied for [`SLOW`].
+    Slow(#[expect(dead_code, reason = "held until it is dropped")] (KeyedPermit, SemaphorePermit<'a>)),
+    /// Not now: the slow lane is full.
+    Closed,
+}
+
+impl Failures {
+    pub(super) fn new() -> Self {
+        Self {
+            lately: RateLimits::new(CAPACITY),
+            lanes: KeyedSemaphore::new(ABREAST),
+            standing: Semaphore::new(ALL_STANDING),
+            reported: Mutex::default(),
+        }
+    }
+
+    /// Waits until a key with these claims may be checked, and says how.
+    pub(super) async fn way(&self, claims: &[Claim]) -> Way<'_> {
+        let Some(over) = self.count(claims, Instant::now()) else { return Way::Free };
+        self.warn(over, Instant::now());
+        let Ok(permit) = self.standing.try_acquire() else { return Way::Closed };
+        match self.lanes.turn_unless(over, STANDING).await {
+            Some(turn) => Way::Slow((turn, permit)),
+            None => Way::Closed,
+        }
+    }
+
+    /// Takes back one count from each claim: the key was valid, or could not be checked.
+    pub(super) fn forgive(&self, claims: &[Claim]) {
+        claims.iter().for_each(|claim| self.lately.give_back(claim, FREE));
+    }
+
+    /// Counts one wrong key for each claim. If one of them is over its limit, counts nothing and returns that claim.
+    fn count(&self, claims: &[Claim], now: Instant) -> Option<Claim> {
+        let over = claims.iter().position(|claim| self.lately.acquire(*claim, FREE, now).is_err())?;
+        self.forgive(&claims[..over]);
+        Some(claims[over])
+    }
+
+    fn warn(&self, claim: Claim, now: Instant) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.get(&claim).is_some_and(|at| now.saturating_duration_since(*at) < TOLD) {
+            return;
+        }
+        reported.retain(|_, at| now.saturating_duration_since(*at) < TOLD);
+        if reported.len() >= CAPACITY {
+            return;
+        }
+        reported.insert(claim, now);
+        match claim {
+            Claim::Address(address) => {
+                warn!(%address, "many wrong API keys from one address; delaying further attempts");
+            }
+            Claim::User(_) => warn!("many wrong API keys for one user name; delaying further attempts"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_client_are_one_claim() {
+        for (one, other, same) in [
+            ("2001:db8::1", "2001:db8::ffff", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false),
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+        ] {
+            let [a, b] = [one, other].map(|text| Claim::address(Some(text.parse().unwrap())));
+            assert_eq!(a == b, same, "{one} {other}");
+        }
+        assert_eq!(Claim::user("ACME"), Claim::user("acme"));
+    }
+
+    #[test]
+    fn key_over_the_limit_of_one_claim_is_not_counted_for_the_other() {
+        let (failures, now) = (Failures::new(), Instant::now());
+        let (address, user) = (Claim::address(None), Claim::user("acme"));
+        assert!((0..10).all(|_| failures.count(&[user], now).is_none()));
+        assert!((0..100).all(|_| failures.count(&[address, user], now) == Some(user)));
+        assert!((0..10).all(|_| failures.count(&[address], now).is_none()));
+        assert_eq!(failures.count(&[address], now), Some(address));
+        failures.forgive(&[address]);
+        assert_eq!(failures.count(&[address], now), None);
+    }
+
+    #[tokio::test]
+    async fn slow_lane_is_bounded() {
+        let (failures, claims) = (Failures::new(), [Claim::address(None)]);
+        while failures.count(&claims, Instant::now()).is_none() {}
+        let mut lane: Vec<_> = (0..STANDING).map(|_| Box::pin(failures.way(&claims))).collect();
+        let ways: Vec<_> = lane.iter_mut().map(FutureExt::now_or_never).collect();
+        assert_eq!(ways.iter().filter(|way| matches!(way, Some(Way::Slow(_)))).count(), ABREAST);
+        assert!(matches!(failures.way(&claims).now_or_never(), Some(Way::Closed)));
+        let other = [Claim::user("acme")];
+        assert!(
+            matches!(failures.way(&other).now_or_never(), Some(Way::Free)),
+            "other claims are not delayed"
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! Dispatches asynchronous requests (`Prefer: respond-async`, RFC 9967). The command is recorded in `commands` before
+//! it is queued. The caller gets the verdict if it arrives within the client's wait, else the ticket to fetch it by.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use amqp::{self, Message, topology};
+use domain::command::Command;
+use domain::outcome::Outcome;
+use domain::ticket::Ticket;
+use platform::retry::Delays;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{Instrument, Span, error, warn};
+
+use super::{ChangeRequest, Client, Dispatcher, JSON, Unanswered, deadline, encode, end};
+use crate::http::observe::note;
+
+/// The result of an asynchronous request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AsyncResponse {
+    /// The verdict, which arrived while the client waited.
+    Completed(Outcome),
+    /// The ticket by which the verdict can be fetched later.
+    Accepted(Ticket),
+}
+
+impl AsyncResponse {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Completed(outcome) => outcome.name(),
+            Self::Accepted(_) => "accepted",
+        }
+    }
+}
+
+impl Dispatcher {
+    /// Queues a change and waits for its verdict for up to `wait`. If `wait` is zero, the command goes to the bulk
+    /// queue.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn submit_async(
+        self: &Arc<Self>,
+        wait: Duration,
+        mut change_request: ChangeRequest,
+    ) -> Result<AsyncResponse, Unanswered> {
+        let (mut client, reached) = oneshot::channel();
+        let dispatcher = Arc::clone(self);
+        let submit = async move {
+            let _held = std::mem::take(&mut change_request.held);
+            let reached = dispatcher.make(wait.min(dispatcher.deadline), change_request, &mut client).await;
+            end(client, reached, AsyncResponse::name);
+        };
+        self.under_way.spawn(submit.instrument(Span::current()));
+        reached.await.unwrap_or(Err(Unanswered::Broken("the task panicked")))
+    }
+
+    async fn make(
+        &self,
+        wait: Duration,
+        change_request: ChangeRequest,
+        client: &mut Client<AsyncResponse>,
+    ) -> Result<AsyncResponse, Unanswered> {
+        let began = Instant::now();
+        let until = began + self.deadline;
+        let _turn = self.turn(change_request.tenant, until, client).await?;
+        let wait = wait.saturating_sub(began.elapsed());
+        let left = until.saturating_duration_since(Instant::now());
+        let command = Command { asynchronous: true, ..self.command(change_request, left) };
+        note("command", command.ticket);
+        // Record nothing while the broker is unavailable.
+        self.link.connection().map_err(Unanswered::NotQueued)?;
+        deadline::record_queued(&self.pool, &command).await.map_err(Unanswered::NotRecorded)?;
+        if wait.is_zero() {
+            self.queue(&command, true).await?;
+            return Ok(AsyncResponse::Accepted(command.ticket));
+        }
+        if let Some(outcome) = self.ask_for(wait, &command).await? {
+            return Ok(AsyncResponse::Completed(outcome));
+        }
+        self.queue(&command, false).await?;
+        Ok(AsyncResponse::Accepted(command.ticket))
+    }
+
+    /// The verdict, if it arrives in time. If not, the command may be queued or not.
+    async fn ask_for(&self, wait: Duration, command: &Command) -> Result<Option<Outcome>, Unanswered> {
+        let (id, message) = (command.ticket.to_string(), encode(command)?);
+        match timeout(wait, self.requester.ask(&id, JSON, message)).await {
+            Ok(amqp::Answer::NotQueued(error)) => Err(self.take_back(command, error).await),
+            Ok(amqp::Answer::Lost) | Err(_) => Ok(None),
+            Ok(amqp::Answer::Reply(reply)) => {
+                let verdict = serde_json::from_slice(&reply);
+                Ok(verdict
+                    .map_err(|_| {
+                        error!("failed to parse a reply as an outcome; the client can fetch the stored one");
+                    })
+                    .ok())
+            }
+        }
+    }
+
+    /// Publishes the command to the bulk queue, with retries until the broker confirms it. The command may be queued
+    /// twice, or be in the other queue too (`is_new` is false then); it is deduplicated by its ticket.
+    async fn queue(&self, command: &Command, mut is_new: bool) -> Result<(), Unanswered> {
+        let id = command.ticket.to_string();
+        let message = Message::json("", topology::BULK, &id, JSON, encode(command)?);
+        let until = Instant::now() + self.deadline;
+        let mut delays = Delays::reconnect();
+        loop {
+            match self.publisher.publish(std::slice::from_ref(&message)).await {
+                Ok(()) => return Ok(()),
+                Err(error @ amqp::Error::Unavailable(_)) if Instant::now() < until => {
+                    // The message may be queued already; only a confirmed attempt is certain.
+                    is_new = false;
+                    warn!(%error, "failed to confirm an asynchronous command; publishing it again");
+                    sleep(delays.next_delay()).await;
+                }
+                Err(error) if is_new => return Err(self.take_back(command, error).await),
+                Err(error) => {
+                    warn!(%error, "an asynchronous command may be queued or not; its client must try again");
+                    return Err(Unanswered::Late { is_queued: false });
+                }
+            }
+        }
+    }
+
+    /// Deletes the record of a command that is certainly in no queue.
+    async fn take_back(&self, command: &Command, cause: amqp::Error) -> Unanswered {
+        if let Err(error) = deadline::take_back(&self.pool, command).await {
+            warn!(%error, "failed to delete the record of a command that was not queued; it stays pending");
+        }
+        Unanswered::NotQueued(cause)
+    }
+}

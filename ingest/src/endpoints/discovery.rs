@@ -1,0 +1,98 @@
+//! `/ServiceProviderConfig`, `/ResourceTypes` and `/Schemas` (RFC 7644 §4). They require a key, since a tenant may have
+//! its own schemas. `/ServiceProviderConfig` works without credentials too, since it lists the authentication schemes
+//! (RFC 7643 §5).
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, Path, State};
+use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use scim::{Error, discovery};
+use serde_json::Value;
+
+use super::context::Context;
+use crate::app::Shared;
+use crate::http::answer::{Answer, Refusal, scim_json};
+use crate::http::base_url::BaseUrl;
+use crate::http::query::Query;
+
+/// `None` if the request has no credentials. Wrong credentials are rejected.
+impl OptionalFromRequestParts<Shared> for Context {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Option<Self>, Refusal> {
+        if !parts.headers.contains_key(AUTHORIZATION) {
+            return Ok(None);
+        }
+        <Self as FromRequestParts<Shared>>::from_request_parts(parts, state).await.map(Some)
+    }
+}
+
+/// `GET /ServiceProviderConfig`.
+///
+/// # Errors
+/// 403 for a filter.
+pub async fn service_provider_config(
+    caller: Option<Context>,
+    State(app): State<Shared>,
+    BaseUrl(base): BaseUrl,
+    query: Query,
+) -> Answer {
+    let reported = caller.map(|caller| caller.tenant.settings.discovery).unwrap_or_default();
+    let config = discovery::service_provider_config(&base, app.config.body_limit, reported);
+    answer_to(&query, Some(config))
+}
+
+/// `GET /ResourceTypes`.
+///
+/// # Errors
+/// 403 for a filter.
+pub async fn resource_types(context: Context) -> Answer {
+    answer(&context, Some(discovery::resource_types(&context.base, &context.tenant.types)))
+}
+
+/// `GET /ResourceTypes/{id}`.
+///
+/// # Errors
+/// 404 for an unknown name.
+pub async fn resource_type(context: Context, id: Name) -> Answer {
+    answer(
+        &context,
+        id.ok().and_then(|Path(id)| discovery::resource_type(&context.base, &context.tenant.types, &id)),
+    )
+}
+
+/// `GET /Schemas`.
+///
+/// # Errors
+/// 403 for a filter.
+pub async fn schemas(context: Context) -> Answer {
+    answer(&context, Some(discovery::schemas(&context.base, &context.tenant.types)))
+}
+
+/// `GET /Schemas/{id}`.
+///
+/// # Errors
+/// 404 for an unknown URN.
+pub async fn schema(context: Context, id: Name) -> Answer {
+    answer(
+        &context,
+        id.ok().and_then(|Path(id)| discovery::schema(&context.base, &context.tenant.types, &id)),
+    )
+}
+
+type Name = Result<Path<String>, PathRejection>;
+
+fn answer(context: &Context, found: Option<Value>) -> Answer {
+    answer_to(&context.query, found)
+}
+
+fn answer_to(query: &Query, found: Option<Value>) -> Answer {
+    if query.get("filter")?.is_some() {
+        return Err(Error::forbidden("this endpoint does not support filters (RFC 7644 §4)").into());
+    }
+    match found {
+        Some(body) => Ok(scim_json(StatusCode::OK, &body)),
+        None => Err(Error::not_found("no resource type or schema of this name").into()),
+    }
+}

@@ -1,0 +1,116 @@
+//! The handlers of single resources (RFC 7644 §3.3 to §3.6). Requests that are invalid regardless of the database are
+//! rejected here; others are dispatched as commands.
+
+use axum::body::Bytes;
+use axum::extract::{Extension, Request};
+use axum::http::HeaderMap;
+use axum::response::IntoResponse;
+use scim::{Error, Projection, parse_json};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::asynchronous;
+use super::context::{Asked, Context, Named, Received};
+use super::kind::{Kind, Method};
+use super::read;
+use super::shown::Shown;
+use crate::dispatch::{AsyncResponse, ChangeRequest};
+use crate::http::answer::{Answer, Refusal};
+use crate::http::{preconditions, prefer};
+
+/// `GET /Users/{id}`, `GET /Groups/{id}` (RFC 7644 §3.4.1).
+///
+/// # Errors
+/// 404 for an id that the tenant does not have, 429 while Postgres is unavailable.
+pub async fn read(context: Context, Named(kind, id): Named, headers: HeaderMap) -> Answer {
+    let projection = context.query.projection()?;
+    let (tenant, types) = (context.tenant.id, &context.tenant.types);
+    let found = read::one(&context.app.pool, kind, tenant, id, &projection, types).await;
+    let found = found.map_err(|error| Refusal::unread(&error))?.ok_or_else(|| kind.not_found())?;
+    if preconditions::is_known(&headers, &found.0.etag())? {
+        return Ok(Shown::not_modified(&found.0).into_response());
+    }
+    Ok(context.view(kind, &projection).found(found).into_response())
+}
+
+/// `POST /Users`, `POST /Groups` (RFC 7644 §3.3).
+///
+/// # Errors
+/// Any SCIM error.
+pub async fn create(context: Context, Extension(kind): Extension<Kind>, request: Request) -> Answer {
+    written(context, Method::Post, kind, platform::id::new(), request).await
+}
+
+/// `PUT` of one resource (RFC 7644 §3.5.1).
+///
+/// # Errors
+/// Any SCIM error.
+pub async fn replace(context: Context, Named(kind, id): Named, request: Request) -> Answer {
+    written(context, Method::Put, kind, id, request).await
+}
+
+/// `PATCH` of one resource (RFC 7644 §3.5.2).
+///
+/// # Errors
+/// Any SCIM error.
+pub async fn patch(context: Context, Named(kind, id): Named, request: Request) -> Answer {
+    written(context, Method::Patch, kind, id, request).await
+}
+
+/// `DELETE` of one resource (RFC 7644 §3.6).
+///
+/// # Errors
+/// Any SCIM error.
+pub async fn delete(context: Context, Named(kind, id): Named, headers: HeaderMap) -> Answer {
+    let sent = Received { headers, body: Bytes::new(), held: context.held.clone() };
+    let change_request = change_request(&context, Method::Delete, kind, id, &sent, &Value::Null)?;
+    let headers = sent.headers;
+    answer(&context, Method::Delete, kind, &headers, change_request, &Projection::all()).await
+}
+
+/// A change with a body.
+async fn written(context: Context, method: Method, kind: Kind, id: Uuid, request: Request) -> Answer {
+    let projection = context.query.projection()?;
+    let (received, permit) = context.receive_resource(kind, request).await?;
+    let parsed = parse_json(&received.body)?;
+    let change_request = change_request(&context, method, kind, id, &received, &parsed)?;
+    let headers = received.headers;
+    // Release the large buffers before waiting.
+    drop((permit, received.body, parsed));
+    answer(&context, method, kind, &headers, change_request, &projection).await
+}
+
+/// Builds the change request.
+fn change_request(
+    context: &Context,
+    method: Method,
+    kind: Kind,
+    id: Uuid,
+    sent: &Received,
+    parsed: &Value,
+) -> Result<ChangeRequest, Error> {
+    let change = method.change(kind, &context.tenant.types, parsed)?;
+    let if_match = preconditions::if_match(&sent.headers)?;
+    let (if_match, held) = (if_match.as_deref(), sent.held.clone());
+    Ok(context.change_request(Asked { method, kind, id, body: &sent.body, if_match, change, held }))
+}
+
+/// Dispatches a change. Responds with its outcome, or with the URL of its outcome.
+async fn answer(
+    context: &Context,
+    method: Method,
+    kind: Kind,
+    headers: &HeaderMap,
+    change_request: ChangeRequest,
+    projection: &Projection,
+) -> Answer {
+    let dispatcher = &context.app.dispatcher;
+    let outcome = match prefer::respond_async(headers) {
+        None => dispatcher.submit(change_request).await?,
+        Some(wait) => match dispatcher.submit_async(wait, change_request).await? {
+            AsyncResponse::Completed(outcome) => outcome,
+            AsyncResponse::Accepted(ticket) => return Ok(asynchronous::accepted(ticket, &context.base)),
+        },
+    };
+    Ok(context.view(kind, projection).outcome(method, outcome).await?.into_response())
+}

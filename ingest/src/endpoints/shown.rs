@@ -1,0 +1,255 @@
+//! Represents one resource: after a read, after a change, and as one operation of a Bulk response (RFC 7644 §3.7).
+
+use axum::http::header::{ETAG, LOCATION};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use database::Pool;
+use domain::outcome::Outcome;
+use scim::{Computed, Error, Projection, Record, Types};
+use serde_json::{Map, Value, json};
+use tracing::debug;
+use uuid::Uuid;
+
+use super::kind::{Kind, Method};
+use super::read::{self, Members, Seen};
+use crate::http::answer::scim_json;
+
+/// The most members of a group that a PATCH returns if the client did not request them.
+const MAX_UNASKED_MEMBERS: i64 = 1_000;
+/// How many members were skipped because there are no such users, if the tenant's settings allow that.
+const SKIPPED_MEMBERS: HeaderName = HeaderName::from_static("rollcall-skipped-members");
+
+/// Which attributes of the request were ignored.
+const IGNORED: HeaderName = HeaderName::from_static("rollcall-ignored");
+/// The most bytes of that header: proxies limit the size of a response head.
+const MAX_IGNORED: usize = 1_000;
+
+/// A response about one resource.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Shown {
+    pub(super) status: StatusCode,
+    /// `meta.location`.
+    pub(super) location: Option<String>,
+    /// `meta.version`, the entity tag.
+    pub(super) version: Option<String>,
+    /// The resource.
+    pub(super) body: Option<Value>,
+    skipped_members: usize,
+    /// The names of the ignored attributes.
+    ignored: Vec<String>,
+}
+
+impl Shown {
+    fn nothing(status: StatusCode) -> Self {
+        Self { status, location: None, version: None, body: None, skipped_members: 0, ignored: Vec::new() }
+    }
+
+    /// The client has this version already.
+    pub(super) fn not_modified(record: &Record) -> Self {
+        Self { version: Some(record.etag()), ..Self::nothing(StatusCode::NOT_MODIFIED) }
+    }
+
+    /// 204 without the resource.
+    pub(super) fn empty(self) -> Self {
+        Self { status: StatusCode::NO_CONTENT, body: None, ..self }
+    }
+}
+
+impl IntoResponse for Shown {
+    fn into_response(self) -> Response {
+        let Self { status, location, version, body, skipped_members, ignored } = self;
+        let mut response = match body {
+            Some(body) => scim_json(status, &body),
+            None => status.into_response(),
+        };
+        let location = location.filter(|_| status == StatusCode::CREATED);
+        let skipped = (skipped_members > 0).then(|| skipped_members.to_string());
+        // Entity tags and our URLs are ASCII, so none is dropped.
+        let ignored = listed(&ignored);
+        let headers = [(ETAG, version), (LOCATION, location), (SKIPPED_MEMBERS, skipped), (IGNORED, ignored)];
+        let headers =
+            headers.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value?).ok()?)));
+        response.headers_mut().extend(headers);
+        response
+    }
+}
+
+/// The parameters of a representation.
+pub(super) struct View<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) kind: Kind,
+    pub(super) types: &'a Types,
+    pub(super) tenant: Uuid,
+    pub(super) base: &'a str,
+    pub(super) projection: &'a Projection,
+}
+
+impl View<'_> {
+    /// A resource that was read.
+    pub(super) fn found(&self, (record, computed): Seen) -> Shown {
+        let resource_type = self.kind.resource_type(self.types);
+        Shown {
+            location: Some(record.location(resource_type, self.base)),
+            version: Some(record.etag()),
+            body: Some(record.represent(resource_type, self.base, computed, self.projection)),
+            ..Shown::nothing(StatusCode::OK)
+        }
+    }
+
+    /// The response to a change that was requested by `method`.
+    ///
+    /// # Errors
+    /// The error of a rejected change.
+    pub(super) async fn outcome(&self, method: Method, outcome: Outcome) -> Result<Shown, Error> {
+        match outcome {
+            Outcome::Created { record, skipped_members, ignored } => {
+                let shown = self.changed(method, record).await;
+                Ok(Shown { status: StatusCode::CREATED, skipped_members, ignored, ..shown })
+            }
+            Outcome::Updated { record, skipped_members, ignored } => {
+                Ok(Shown { skipped_members, ignored, ..self.changed(method, record).await })
+            }
+            Outcome::Deleted => Ok(Shown::nothing(StatusCode::NO_CONTENT)),
+            Outcome::Rejected { error } => Err(error),
+            // Only for asynchronous requests: others are retried with a new ticket.
+            Outcome::Stale { .. } => Err(Error::conflict(
+                "superseded by a later change; send the request again if you still want it",
+            )),
+        }
+    }
+
+    /// The changed resource with its computed attribute, which the verdict does not store. If Postgres is unavailable
+    /// now, the response is the verdict's record without it.
+    async fn changed(&self, method: Method, record: Record) -> Shown {
+        if !read::shows(self.projection, self.kind, self.types) {
+            return self.found((record, None));
+        }
+        match self.kind {
+            // A new user is in no group. A POST that restores a user makes a version after the first.
+            Kind::User if method == Method::Post && record.version == 1 => self.found((record, None)),
+            Kind::User => self.user(record).await,
+            Kind::Group => self.group(method, record).await,
+        }
+    }
+
+    async fn user(&self, record: Record) -> Shown {
+        let groups = self.pool.bounded(async |c| read::groups_of(c, record.id).await).await;
+        let groups = groups.map_err(|error| debug!(%error, "failed to read a changed user's groups"));
+        self.found((record, groups.ok()))
+    }
+
+    async fn group(&self, method: Method, record: Record) -> Shown {
+        let is_unasked = method == Method::Patch && *self.projection == Projection::all();
+        let wanted = if is_unasked { Members::UpTo(MAX_UNASKED_MEMBERS) } else { Members::All };
+        match read::group(self.pool, self.tenant, record.id, wanted).await {
+            Ok(Some((now, Some(members)))) => self.found((now, Some(Computed::Members(members)))),
+            // The version that this change made, not that of a later change.
+            Ok(Some((_, None))) => self.found((record, None)).empty(),
+            unread => {
+                if let Err(error) = unread {
+                    debug!(%error, "failed to read a changed group's members");
+                }
+                let shown = self.found((record, None));
+                if is_unasked { shown.empty() } else { shown }
+            }
+        }
+    }
+}
+
+/// The result of one operation in a Bulk response (RFC 7644 §3.7): method, location, version, status and error.
+pub(super) fn reported(
+    method: &str,
+    location: Option<String>,
+    version: Option<String>,
+    verdict: Result<u16, &Error>,
+) -> Map<String, Value> {
+    let mut reported = Map::from_iter([("method".to_owned(), Value::from(method))]);
+    let status = verdict.unwrap_or_else(|error| error.status);
+    reported.insert("status".to_owned(), Value::from(status.to_string()));
+    reported.extend(location.map(|location| ("location".to_owned(), Value::from(location))));
+    reported.extend(version.map(|version| ("version".to_owned(), Value::from(version))));
+    reported.extend(verdict.err().map(|error| ("response".to_owned(), json!(error))));
+    reported
+}
+
+/// The names as a header value, as many as fit. Other characters than visible ASCII, and commas, become `?`.
+fn listed(names: &[String]) -> Option<String> {
+    let plain = |c: char| if c.is_ascii_graphic() && c != ',' { c } else { '?' };
+    let mut listed = String::new();
+    for name in names {
+        let name: String = name.chars().map(plain).collect();
+        if listed.len() + name.len() > MAX_IGNORED {
+            break;
+        }
+        listed.push_str(if listed.is_empty() { "" } else { ", " });
+        listed.push_str(&name);
+    }
+    (!listed.is_empty()).then_some(listed)
+}
+
+/// Adds the number of skipped members and the ignored attributes, which ordinary responses have in headers.
+pub(super) fn with_skipped(
+    mut reported: Map<String, Value>,
+    outcome: Option<&Outcome>,
+) -> Map<String, Value> {
+    if let Some(
+        Outcome::Created { skipped_members: skipped @ 1.., .. }
+        | Outcome::Updated { skipped_members: skipped @ 1.., .. },
+    ) = outcome
+    {
+        reported.insert("skippedMembers".to_owned(), Value::from(*skipped));
+    }
+    let ignored = outcome.map(Outcome::ignored).filter(|ignored| !ignored.is_empty());
+    reported.extend(ignored.map(|ignored| ("ignored".to_owned(), json!(ignored))));
+    reported
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn response_has_the_headers_of_its_status() {
+        let shown = |status, skipped_members, ignored: &[&str]| Shown {
+            status,
+            location: Some("https://scim.example/scim/v2/Users/1".to_owned()),
+            version: Some("W/\"1\"".to_owned()),
+            body: Some(json!({})),
+            skipped_members,
+            ignored: ignored.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let url = Some("https://scim.example/scim/v2/Users/1");
+        let long = "x".repeat(MAX_IGNORED);
+        for (shown, location, skipped, ignored, has_body) in [
+            (shown(StatusCode::OK, 0, &[]), None, None, None, true),
+            (shown(StatusCode::CREATED, 2, &["emails"]), url, Some("2"), Some("emails"), true),
+            (
+                shown(StatusCode::OK, 1, &["a", "b\n,c", &long]).empty(),
+                None,
+                Some("1"),
+                Some("a, b??c"),
+                false,
+            ),
+        ] {
+            let response = shown.into_response();
+            let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap());
+            assert_eq!(header("etag"), Some("W/\"1\""));
+            assert_eq!((header("location"), header("rollcall-skipped-members")), (location, skipped));
+            assert_eq!(header("rollcall-ignored"), ignored);
+            assert_eq!(header("content-type").is_some(), has_body);
+        }
+        let gone = Shown::nothing(StatusCode::NO_CONTENT).into_response();
+        assert!(gone.headers().get("etag").is_none());
+    }
+
+    #[test]
+    fn bulk_operation_has_its_known_members() {
+        let done = reported("PUT", Some("/Users/1".to_owned()), Some("W/\"2\"".to_owned()), Ok(200));
+        let expected =
+            json!({ "method": "PUT", "location": "/Users/1", "version": "W/\"2\"", "status": "200" });
+        assert_eq!(Value::Object(done), expected);
+        let error = Error::uniqueness("taken");
+        let refused = reported("POST", None, None, Err(&error));
+        assert_eq!(Value::Object(refused), json!({ "method": "POST", "status": "409", "response": error }));
+    }
+}

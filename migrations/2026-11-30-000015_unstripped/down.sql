@@ -1,2 +1,0 @@
--- Nothing is lost.
-drop index commands_unstripped;

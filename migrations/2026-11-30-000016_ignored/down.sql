@@ -1,1 +1,0 @@
-alter table commands drop column ignored;

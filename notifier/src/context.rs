@@ -1,0 +1,29 @@
+//! The state that the notifier's loops share: the pool, the clock, and the notifications by which they wake each other.
+
+use std::time::Duration;
+
+use database::Pool;
+use platform::clock::Clock;
+use tokio::sync::Notify;
+
+/// State shared by all loops.
+pub struct Context {
+    /// Connections to Postgres.
+    pub pool: Pool,
+    /// How long mail about assignments is delayed, so that one mail can list several.
+    pub gather: Duration,
+    /// The clock.
+    pub clock: Clock,
+    /// Notified when a mail becomes pending; wakes the sender.
+    pub mail: Notify,
+    /// Notified when a user appears; wakes the retry of parked events.
+    pub parked: Notify,
+}
+
+impl Context {
+    /// Creates the shared state.
+    #[must_use]
+    pub fn new(pool: Pool, gather: Duration, clock: Clock) -> Self {
+        Self { pool, gather, clock, mail: Notify::new(), parked: Notify::new() }
+    }
+}

@@ -1,0 +1,189 @@
+//! Opens connections, over TCP with or without TLS or over a Unix socket, each with its session's limits; and cancels
+//! what runs on one.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use diesel::ConnectionError;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use futures_util::TryFutureExt;
+use futures_util::future::MapOk;
+use tokio::net::UnixStream;
+use tokio_postgres::config::{Host, SslMode, SslNegotiation};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{CancelToken, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::limits::Limits;
+use super::sqlstate::Marked;
+
+/// Limit on waiting for a connection, free or new.
+pub(super) const WAIT: Duration = Duration::from_secs(5);
+
+/// Session settings. A process that is paused within a transaction must not hold its locks for longer than the
+/// timeout. JIT compilation takes longer than any of our queries should, and a report must not take more than one core
+/// from other requests.
+const SESSION: &str =
+    "set idle_in_transaction_session_timeout = '15s'; set jit = off; set max_parallel_workers_per_gather = 0";
+
+/// Opens connections to one database.
+#[derive(Clone)]
+pub(super) struct Connector {
+    config: tokio_postgres::Config,
+    way: Way,
+    limits: Limits,
+}
+
+#[derive(Clone)]
+enum Way {
+    Plain,
+    Tls(MakeRustlsConnect),
+    Unix(PathBuf),
+}
+
+impl Connector {
+    /// # Errors
+    /// When the URL is not a valid PostgreSQL URL, or no TLS root certificate can be read.
+    pub(super) fn new(url: &str, limits: Limits) -> Result<Self, String> {
+        // `verify-full` is libpq's name for what we do whenever TLS is requested.
+        let url = url
+            .replace("sslmode=verify-full", "sslmode=require")
+            .replace("sslmode=verify-ca", "sslmode=require");
+        // The parser's own message may contain the password.
+        let mut config: tokio_postgres::Config =
+            url.parse().map_err(|_| "is not a PostgreSQL URL".to_owned())?;
+        config
+            .connect_timeout(WAIT)
+            .keepalives_idle(Duration::from_secs(10))
+            .keepalives_interval(Duration::from_secs(5))
+            .keepalives_retries(3)
+            .tcp_user_timeout(Duration::from_secs(30));
+        if config.get_application_name().is_none() {
+            config.application_name("rollcall");
+        }
+        if config.get_hosts().is_empty() {
+            // tokio-postgres does not allow TLS to a host without a name.
+            for address in config.get_hostaddrs().to_vec() {
+                config.host(address.to_string());
+            }
+        }
+        let way = if let Some(socket) = unix_socket(&config)? {
+            Way::Unix(socket)
+        } else if config.get_ssl_mode() == SslMode::Require {
+            Way::Tls(MakeRustlsConnect::new(platform::tls::client()?))
+        } else {
+            Way::Plain
+        };
+        if !matches!(way, Way::Tls(_)) {
+            // To tokio-postgres, `Plain` is a TLS that starts without negotiation.
+            config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+        }
+        Ok(Self { config, way, limits })
+    }
+
+    /// A new connection, with its session's limits set.
+    pub(super) async fn connect(&self) -> Result<AsyncPgConnection, ConnectionError> {
+        let bad = |e: tokio_postgres::Error| {
+            let cause = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
+            ConnectionError::BadConnection(cause)
+        };
+        let mut connection = match &self.way {
+            Way::Plain => {
+                let (client, connection) = self.config.connect(Plain).await.map_err(bad)?;
+                AsyncPgConnection::try_from_client_and_connection(client, connection).await?
+            }
+            Way::Tls(tls) => {
+                let (client, connection) = self.config.connect(Marking(tls.clone())).await.map_err(bad)?;
+                AsyncPgConnection::try_from_client_and_connection(client, connection).await?
+            }
+            Way::Unix(socket) => {
+                let socket = UnixStream::connect(socket).await;
+                let socket = socket.map_err(|e| ConnectionError::BadConnection(e.to_string()))?;
+                let (client, connection) = self.config.connect_raw(socket, Plain).await.map_err(bad)?;
+                // The task ends with the client, whose next statement reports why the connection broke.
+                tokio::spawn(connection);
+                AsyncPgConnection::try_from(client).await?
+            }
+        };
+        let session = format!("{SESSION}; {}", self.limits.of_session());
+        connection.batch_execute(&session).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+        Ok(connection)
+    }
+
+    /// Cancels what runs on a connection, in the server.
+    pub(super) async fn cancel(&self, token: &CancelToken) -> Result<(), String> {
+        let cancelled = match &self.way {
+            Way::Plain => token.cancel_query(Plain).await,
+            Way::Tls(tls) => token.cancel_query(Marking(tls.clone())).await,
+            Way::Unix(socket) => {
+                let socket = UnixStream::connect(socket).await.map_err(|e| e.to_string())?;
+                token.cancel_query_raw(socket, Plain).await
+            }
+        };
+        cancelled.map_err(|e| e.to_string())
+    }
+}
+
+/// The path of the socket, if the URL names a socket directory.
+fn unix_socket(config: &tokio_postgres::Config) -> Result<Option<PathBuf>, String> {
+    let is_unix = |host: &Host| matches!(host, Host::Unix(_));
+    match config.get_hosts() {
+        [Host::Unix(folder)] if config.get_hostaddrs().is_empty() => {
+            let port = config.get_ports().first().copied().unwrap_or(5432);
+            Ok(Some(folder.join(format!(".s.PGSQL.{port}"))))
+        }
+        hosts if hosts.iter().any(is_unix) => {
+            Err("names a Unix socket directory and other hosts: use one or the other".to_owned())
+        }
+        _ => Ok(None),
+    }
+}
+
+/// No TLS.
+#[derive(Clone, Copy)]
+struct Plain;
+
+impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> MakeTlsConnect<S> for Plain {
+    type Stream = Marked<S>;
+    type TlsConnect = Self;
+    type Error = Infallible;
+
+    fn make_tls_connect(&mut self, _host: &str) -> Result<Self, Infallible> {
+        Ok(*self)
+    }
+}
+
+impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> TlsConnect<S> for Plain {
+    type Stream = Marked<S>;
+    type Error = Infallible;
+    type Future = Ready<Result<Marked<S>, Infallible>>;
+
+    fn connect(self, stream: S) -> Self::Future {
+        ready(Ok(Marked::plain(stream)))
+    }
+}
+
+/// Another TLS implementation, with its stream [`Marked`].
+struct Marking<T>(T);
+
+impl<T: MakeTlsConnect<Socket>> MakeTlsConnect<Socket> for Marking<T> {
+    type Stream = Marked<T::Stream>;
+    type TlsConnect = Marking<T::TlsConnect>;
+    type Error = T::Error;
+
+    fn make_tls_connect(&mut self, host: &str) -> Result<Self::TlsConnect, T::Error> {
+        self.0.make_tls_connect(host).map(Marking)
+    }
+}
+
+impl<S, T: TlsConnect<S>> TlsConnect<S> for Marking<T> {
+    type Stream = Marked<T::Stream>;
+    type Error = T::Error;
+    type Future = MapOk<T::Future, fn(T::Stream) -> Marked<T::Stream>>;
+
+    fn connect(self, stream: S) -> Self::Future {
+        self.0.connect(stream).map_ok(Marked::tls)
+    }
+}

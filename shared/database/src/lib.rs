@@ -1,0 +1,26 @@
+//! The Postgres layer: the pool, the tables, the queries that several services share, and the errors. Writes are in
+//! the crate that owns the table.
+
+pub mod activity;
+mod connect;
+mod error;
+pub mod groups;
+pub mod keys;
+mod limits;
+pub mod list;
+pub mod migrations;
+mod pool;
+pub mod pulls;
+pub mod reports;
+pub mod schema;
+mod schemas;
+mod sqlstate;
+mod statement;
+pub mod tenants;
+pub mod users;
+pub mod verdicts;
+
+pub use error::Error;
+pub use limits::Limits;
+pub use pool::{Connection, Pool, watch};
+pub use statement::{Constant, Rows};

@@ -1,0 +1,130 @@
+//! Lists (RFC 7644 §3.4.2): a filter, an order and a page, as one query over a tenant's users or groups.
+
+mod condition;
+mod field;
+mod literal;
+mod order;
+mod page;
+mod sql;
+mod whole;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use self::field::{Finder, Scope, Table};
+use self::order::Order;
+use self::sql::Sql;
+use scim::syntax::AttrPath;
+use scim::{self, Filter, Record, ResourceType};
+
+/// Accounts that an identity provider owns: it created or linked them. The partial index `users_listed` has the same
+/// condition: change both together.
+const LINKED: &str = "(r.origin <> 'manual' or r.external_id is not null or r.linked_at is not null)";
+
+/// The order of a list (RFC 7644 §3.4.2.3). Ties are ordered by id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sort {
+    /// `sortBy`.
+    pub by: AttrPath,
+    /// `sortOrder` is `descending`.
+    pub descending: bool,
+}
+
+/// A position in a list: after a resource, which may have been moved or deleted since.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mark {
+    /// Its id.
+    pub id: Uuid,
+    /// Its sort key; null if it has none.
+    pub key: Value,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Slice {
+    /// By position: from `offset` (counted from 0).
+    Index {
+        /// How many are skipped.
+        offset: i64,
+        /// The most results; 0 returns only the total.
+        count: i64,
+    },
+    /// By cursor: those after a mark, in the order of the list.
+    After {
+        /// The last resource of the previous page; `None` for the first page.
+        last: Option<Mark>,
+        /// The most results; 0 only tells whether there are any.
+        count: i64,
+        /// Whether to count the total.
+        is_counted: bool,
+    },
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// Its resources.
+    pub records: Vec<Record>,
+    /// The sort key of each resource; null if it has none.
+    pub keys: Vec<Value>,
+    /// The total, if it was counted.
+    pub total: Option<i64>,
+    /// Whether more resources follow.
+    pub has_more: bool,
+}
+
+impl Page {
+    /// The position after its last resource.
+    #[must_use]
+    pub fn mark(&self) -> Option<Mark> {
+        let (last, key) = self.records.last().zip(self.keys.last())?;
+        Some(Mark { id: last.id, key: key.clone() })
+    }
+
+    /// Truncates the page to this many resources.
+    pub fn shorten(&mut self, length: usize) {
+        self.has_more |= length < self.records.len();
+        self.records.truncate(length);
+        self.keys.truncate(length);
+    }
+}
+
+/// A list whose filter and order have been checked against the schema.
+#[derive(Debug, Clone)]
+pub struct List {
+    tenant: Uuid,
+    table: Table,
+    condition: Option<Sql>,
+    /// Whether the request has no filter.
+    is_whole: bool,
+    order: Option<Order>,
+}
+
+impl List {
+    /// A list of a tenant's users or groups, depending on `resource_type`. `base_url` is the start of `meta.location`.
+    ///
+    /// # Errors
+    /// 400 `invalidFilter` as in [`Filter::matches`]; 400 `invalidPath` for an attribute that cannot be sorted by.
+    pub fn new(
+        tenant: Uuid,
+        resource_type: &ResourceType,
+        base_url: &str,
+        filter: Option<&Filter>,
+        sort: Option<&Sort>,
+    ) -> Result<Self, scim::Error> {
+        let finder = Finder { resource_type, base_url };
+        if let Some(filter) = filter {
+            // Matched against nothing, for its errors.
+            filter.matches(resource_type, &Value::Null)?;
+        }
+        let condition = match (filter, finder.table()) {
+            (Some(filter), _) => Some(finder.condition(filter, &Scope::Resource)),
+            // Users flow from the identity provider to here, never back: it must not import users that it does not
+            // own. A filter finds every user, so that the identity provider can link the account.
+            (None, Table::Users) => Some(LINKED.into()),
+            (None, Table::Groups) => None,
+        };
+        let order = sort.map(|sort| Order::new(finder, sort)).transpose()?.flatten();
+        Ok(Self { tenant, table: finder.table(), condition, is_whole: filter.is_none(), order })
+    }
+}

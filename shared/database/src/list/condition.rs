@@ -1,0 +1,303 @@
+//! A filter as a condition on `r` (RFC 7644 §3.4.2.2), with the same meaning as in `Filter::matches`.
+//!
+//! A condition is null where Postgres has nothing to compare. Null counts as false, which `and` and `or` preserve;
+//! `not` is written `is not true`.
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::field::{Column, Field, Finder, Json, Scope};
+use super::literal::{Literal, after_prefix, in_microseconds};
+use super::sql::{self, Sql};
+use scim::compared_part;
+use scim::schema::{Attribute, DataType};
+use scim::syntax::{CompareOp, Filter, ValuePath};
+
+/// Values that are present (RFC 7643 §2.5: null, "" and values without parts are not).
+const PRESENT: &str = "@.type() == \"boolean\" || @.type() == \"number\" || \
+    (@.type() == \"string\" && @ != \"\") || exists(@.*)";
+
+/// Conditions that never and always hold.
+const NEVER: &str = "false";
+const ALWAYS: &str = "true";
+
+impl<'a> Finder<'a> {
+    /// The condition. An invalid part never holds; `Filter::matches` has rejected it before.
+    pub(super) fn condition(self, filter: &Filter, scope: &Scope<'a>) -> Sql {
+        match filter {
+            Filter::And(items) => self.joined(items, scope, " and "),
+            Filter::Or(items) => self.joined(items, scope, " or "),
+            Filter::Not(inner) => Sql::fill("((?) is not true)", [self.condition(inner, scope)]),
+            Filter::Present(path) => {
+                self.find(scope, path).map_or(NEVER.into(), |(_, field)| self.present(field))
+            }
+            Filter::ValuePath(value_path) => self.value_path(value_path, scope),
+            Filter::Compare { path, op, value } => {
+                let Some((attribute, field)) = self.find(scope, path) else { return NEVER.into() };
+                let (attribute, field) = match (compared_part(attribute), field) {
+                    (Some(value), Field::Json(json)) => (value, Field::Json(json.then(&["value"]))),
+                    (Some(value), field) => (value, field),
+                    (None, field) => (attribute, field),
+                };
+                match value {
+                    Value::Null if *op == CompareOp::Equal => {
+                        Sql::fill("((?) is not true)", [self.present(field)])
+                    }
+                    Value::Null => self.present(field),
+                    value => match Literal::new(attribute, value) {
+                        Some(literal) => self.compare(field, *op, literal),
+                        None => NEVER.into(),
+                    },
+                }
+            }
+        }
+    }
+
+    fn joined(self, items: &[Filter], scope: &Scope<'a>, word: &'static str) -> Sql {
+        let parts = items.iter().map(|item| self.condition(item, scope));
+        Sql::fill("(?)", [Sql::join(parts, word)])
+    }
+
+    fn present(self, field: Field) -> Sql {
+        match field {
+            Field::Nothing => NEVER.into(),
+            Field::Always | Field::Instant(_) => ALWAYS.into(),
+            Field::Text(column) => Sql::fill("(? is not null)", [column.text]),
+            Field::Json(json) => json.exists(PRESENT, Map::new()),
+            Field::Memberships(_) => self.some_membership(ALWAYS.into()),
+        }
+    }
+
+    /// `ne` also holds for an absent value.
+    fn compare(self, field: Field, op: CompareOp, literal: Literal) -> Sql {
+        match (field, literal) {
+            (Field::Instant(column), Literal::Instant(instant, _)) => match in_microseconds(op, instant) {
+                Some((op, instant)) => {
+                    Sql::fill("(? ? ?)", [column.into(), sign(op).into(), sql::instant(instant)])
+                }
+                None if op == CompareOp::NotEqual => ALWAYS.into(),
+                None => NEVER.into(),
+            },
+            (Field::Text(column), Literal::Text(text)) => column.compare(op, &text),
+            (Field::Memberships(Some(part)), Literal::Text(text)) => {
+                let is_lookup = op == CompareOp::Equal && part.is_indexed;
+                let found = self.some_membership(part.compare(op, &text));
+                match op {
+                    CompareOp::NotEqual => {
+                        Sql::fill("(? or not ?)", [found, self.some_membership(ALWAYS.into())])
+                    }
+                    _ if is_lookup => found.into_lookup(),
+                    _ => found,
+                }
+            }
+            (Field::Json(json), Literal::Text(text))
+                if op == CompareOp::Equal && json.is("emails", Some("value")) =>
+            {
+                an_email(json!({ "value": text }))
+            }
+            (Field::Json(json), literal) => {
+                let found = json.compare(op, literal);
+                match op {
+                    CompareOp::NotEqual => {
+                        Sql::fill("(? or not ?)", [found, json.exists(PRESENT, Map::new())])
+                    }
+                    _ => found,
+                }
+            }
+            _ if op == CompareOp::NotEqual => ALWAYS.into(),
+            _ => NEVER.into(),
+        }
+    }
+
+    fn some_membership(self, condition: Sql) -> Sql {
+        Sql::fill("exists (select from ? and ?)", [self.table().memberships().into(), condition])
+    }
+
+    /// One value must satisfy the whole filter.
+    fn value_path(self, value_path: &ValuePath, scope: &Scope<'a>) -> Sql {
+        let Some((attribute, field)) = self.find(scope, &value_path.path) else { return NEVER.into() };
+        let filter = &value_path.filter;
+        match field {
+            Field::Always => self.condition(filter, &Scope::Meta(attribute)),
+            Field::Memberships(_) => {
+                let condition = self.condition(filter, &Scope::Membership(attribute));
+                let is_lookup = condition.is_lookup();
+                let found = self.some_membership(condition);
+                if is_lookup { found.into_lookup() } else { found }
+            }
+            Field::Json(json) => {
+                if let Some(email) = described_email(&json, attribute, filter) {
+                    return email;
+                }
+                let depth = match scope {
+                    Scope::Element(_, _, depth) => depth + 1,
+                    _ => 1,
+                };
+                let alias = sql::alias(depth);
+                let element = Scope::Element(attribute, Sql::fill("?.v", [alias.clone()]), depth);
+                let condition = self.condition(filter, &element);
+                Sql::fill(
+                    "exists (select from jsonb_path_query(?, ?::jsonpath) as ?(v) where ?)",
+                    [json.base(), json.path_to(""), alias, condition],
+                )
+            }
+            Field::Nothing | Field::Text(_) | Field::Instant(_) => NEVER.into(),
+        }
+    }
+}
+
+/// `emails[type eq "work" and value eq "x"]`: only equalities, one of them with the address. It holds if the list
+/// contains such a value.
+fn described_email(json: &Json, attribute: &Attribute, filter: &Filter) -> Option<Sql> {
+    if !json.is("emails", None) {
+        return None;
+    }
+    let items = match filter {
+        Filter::And(items) => items.as_slice(),
+        single => std::slice::from_ref(single),
+    };
+    let mut email = Map::new();
+    for item in items {
+        let Filter::Compare { path, op: CompareOp::Equal, value } = item else { return None };
+        let sub = attribute.sub_attribute(path.as_str())?;
+        let part = match Literal::new(sub, value)? {
+            Literal::Text(text) if !text.is_empty() => Value::from(text),
+            Literal::Boolean(value) => Value::from(value),
+            _ => return None,
+        };
+        // Two equalities on one part are left to the general case.
+        if email.insert(sub.name.to_string(), part).is_some() {
+            return None;
+        }
+    }
+    email.contains_key("value").then(|| an_email(Value::Object(email)))
+}
+
+/// A mail address with these parts, in the form that the index answers.
+fn an_email(parts: Value) -> Sql {
+    if parts.get("value") == Some(&json!("")) {
+        return NEVER.into();
+    }
+    Sql::fill("((r.search -> 'emails') @> ?)", [sql::json(json!([parts]))]).into_lookup()
+}
+
+impl Column {
+    fn compare(self, op: CompareOp, literal: &str) -> Sql {
+        let bind = || sql::text(literal);
+        match (op, &self.id) {
+            (CompareOp::Equal, Some((column, prefix))) => {
+                match literal.strip_prefix(prefix.as_str()).and_then(id) {
+                    Some(id) => self.looked_up(Sql::fill("(? = ?)", [(*column).into(), sql::uuid(id)])),
+                    None => NEVER.into(),
+                }
+            }
+            (CompareOp::Equal, None) => {
+                let value = self.equal.map_or_else(|| self.text.clone(), Sql::from);
+                let is_equal = Sql::fill("(? = ?)", [value, bind()]);
+                self.looked_up(is_equal)
+            }
+            (CompareOp::NotEqual, _) => Sql::fill("(? is distinct from ?)", [self.text, bind()]),
+            (CompareOp::Contains, _) => Sql::fill("(strpos(?, ?) > 0)", [self.text, bind()]),
+            (CompareOp::EndsWith, _) => {
+                Sql::fill("(right(?, char_length(?)) = ?)", [self.text, bind(), bind()])
+            }
+            // As a range, which an index answers.
+            (CompareOp::StartsWith, _) => match after_prefix(literal) {
+                Some(after) => {
+                    Sql::fill("(? >= ? and ? < ?)", [self.text.clone(), bind(), self.text, sql::text(after)])
+                }
+                None => Sql::fill("(? >= ?)", [self.text, bind()]),
+            },
+            (op, _) => Sql::fill("(? ? ?)", [self.text, sign(op).into(), bind()]),
+        }
+    }
+
+    fn looked_up(&self, condition: Sql) -> Sql {
+        if self.is_indexed { condition.into_lookup() } else { condition }
+    }
+}
+
+impl Json {
+    /// Whether any value satisfies the condition; never null.
+    fn exists(&self, condition: &str, variables: Map<String, Value>) -> Sql {
+        Sql::fill(
+            "jsonb_path_exists(?, ?::jsonpath, ?)",
+            [self.base(), self.path_to(condition), sql::json(Value::Object(variables))],
+        )
+    }
+
+    /// Whether any value satisfies the comparison. Values of other types are not compared, without an error.
+    fn compare(&self, op: CompareOp, literal: Literal) -> Sql {
+        let variable = |text: String| Map::from_iter([("v".to_owned(), Value::from(text))]);
+        match literal {
+            Literal::Text(text) => match op {
+                CompareOp::Contains => self.some_text("strpos(x.v #>> '{}', ?) > 0", [sql::text(text)]),
+                CompareOp::EndsWith => self.some_text(
+                    "right(x.v #>> '{}', char_length(?)) = ?",
+                    [sql::text(text.clone()), sql::text(text)],
+                ),
+                CompareOp::StartsWith => {
+                    self.exists(&is(DataType::String, "@ starts with $v"), variable(text))
+                }
+                op => self.exists(&is(DataType::String, &format!("@ {} $v", json_sign(op))), variable(text)),
+            },
+            Literal::Instant(_, folded) => {
+                self.exists(&is(DataType::DateTime, &format!("@ {} $v", json_sign(op))), variable(folded))
+            }
+            Literal::Boolean(value) => {
+                let word = if (op == CompareOp::Equal) == value { "true" } else { "false" };
+                let condition = format!("@ == {word} || @ like_regex \"^{word}$\" flag \"i\"");
+                self.exists(&condition, Map::new())
+            }
+            // Compared as `f64`, unlike JSON numbers in Postgres.
+            Literal::Number(value) => Sql::fill(
+                "exists (select from jsonb_path_query(?, ?::jsonpath) as x(v) where (x.v #>> '{}')::float8 ? ?)",
+                [self.base(), self.path_to(&is(DataType::Decimal, "")), sign(op).into(), sql::number(value)],
+            ),
+        }
+    }
+
+    fn some_text<const N: usize>(&self, condition: &'static str, binds: [Sql; N]) -> Sql {
+        Sql::fill(
+            "exists (select from jsonb_path_query(?, ?::jsonpath) as x(v) where ?)",
+            [self.base(), self.path_to(&is(DataType::String, "")), Sql::fill(condition, binds)],
+        )
+    }
+}
+
+/// The condition that a value has the type and satisfies another condition.
+pub(super) fn is(data_type: DataType, condition: &str) -> String {
+    let is_of_type = match data_type {
+        DataType::Boolean => "@.type() == \"boolean\"",
+        DataType::Decimal | DataType::Integer => "@.type() == \"number\"",
+        // As `scim::search_document` writes them.
+        DataType::DateTime => "@ like_regex \"^[0-9]{12}[.][0-9]{9}$\"",
+        _ => "@.type() == \"string\" && @ != \"\"",
+    };
+    if condition.is_empty() { is_of_type.to_owned() } else { format!("{is_of_type} && {condition}") }
+}
+
+fn sign(op: CompareOp) -> &'static str {
+    match op {
+        CompareOp::NotEqual => "<>",
+        CompareOp::Greater => ">",
+        CompareOp::GreaterOrEqual => ">=",
+        CompareOp::Less => "<",
+        CompareOp::LessOrEqual => "<=",
+        _ => "=",
+    }
+}
+
+fn json_sign(op: CompareOp) -> &'static str {
+    match op {
+        CompareOp::Equal => "==",
+        CompareOp::NotEqual => "!=",
+        op => sign(op),
+    }
+}
+
+/// An id as we write it: `id` is caseExact (RFC 7643 §3.1).
+fn id(text: &str) -> Option<Uuid> {
+    let id = Uuid::try_parse(text).ok()?;
+    (id.to_string() == text).then_some(id)
+}

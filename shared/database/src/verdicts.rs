@@ -1,0 +1,153 @@
+//! The stored verdict of a command in `commands`. It is read when a reply was lost or an outcome is fetched later, and
+//! left for a repeated request if it was not delivered.
+
+use std::collections::HashSet;
+
+use diesel::dsl::exists;
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde_json::Value;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::Error;
+use super::schema::commands;
+use super::statement::Constant;
+use domain::command::Fingerprint;
+use domain::delivery::Delivery;
+use domain::outcome::Outcome;
+use domain::ticket::Ticket;
+
+/// The stored state of a command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// The name of its `Change`.
+    pub change: String,
+    /// The resource; for a create, the id that it was to have.
+    pub resource: Option<Uuid>,
+    /// The outcome; `None` if there is none yet.
+    pub outcome: Option<Outcome>,
+    /// When it was decided.
+    pub decided_at: Option<OffsetDateTime>,
+}
+
+/// The verdict of a command, if it has one.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn find(connection: &mut AsyncPgConnection, ticket: Ticket) -> Result<Option<Outcome>, Error> {
+    let query = commands::table.filter(commands::id.eq(ticket.0)).select(commands::outcome);
+    let stored: Option<Option<Value>> = query.first(connection).await.optional()?;
+    stored.flatten().map(decode).transpose()
+}
+
+/// Whether a request with this fingerprint has set a role.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn has_set_role(
+    connection: &mut AsyncPgConnection,
+    tenant: Uuid,
+    fingerprint: &Fingerprint,
+) -> Result<bool, Error> {
+    let done = commands::table
+        .filter(commands::tenant_id.eq(tenant))
+        .filter(commands::fingerprint.eq(fingerprint.as_str()))
+        .filter(Constant("commands.change = 'user.role' and commands.status = 200"));
+    Ok(diesel::select(exists(done)).get_result(connection).await?)
+}
+
+/// The member of a stored outcome that says whether the command was asynchronous.
+pub const IS_ASYNCHRONOUS: &str = "asynchronous";
+
+/// Selects asynchronous requests of the tenant's API keys, whose outcome can be fetched or is still pending. It
+/// excludes changes by an operator, by a pull or by an event of the learning platform, and requests that were answered
+/// at once. (Earlier workers did not store which requests are asynchronous.)
+const ASYNCHRONOUS: &str = "commands.actor ~ '^[0-9a-f]{8}-' and commands.delivery in ('queued', 'delivered') \
+    and coalesce(commands.outcome ->> 'asynchronous', 'true') = 'true'";
+
+/// The state of a tenant's asynchronous request, if one has this ticket.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn asynchronous(
+    connection: &mut AsyncPgConnection,
+    tenant: Uuid,
+    ticket: Ticket,
+) -> Result<Option<Verdict>, Error> {
+    let query = commands::table
+        .filter(commands::id.eq(ticket.0))
+        .filter(commands::tenant_id.eq(tenant))
+        .filter(Constant(ASYNCHRONOUS))
+        .select((commands::change, commands::resource_id, commands::outcome, commands::decided_at));
+    type Columns = (String, Option<Uuid>, Option<Value>, Option<OffsetDateTime>);
+    let stored: Option<Columns> = query.first(connection).await.optional()?;
+    let verdict = stored.map(|(change, resource, outcome, decided_at)| {
+        Ok(Verdict { change, resource, outcome: outcome.map(decode).transpose()?, decided_at })
+    });
+    verdict.transpose()
+}
+
+/// Leaves these verdicts for a repeated request, if they took effect and ingest has not read them in the meantime.
+/// Returns those that were marked.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn mark_undelivered_if_replied(
+    connection: &mut AsyncPgConnection,
+    tickets: &[Ticket],
+) -> Result<HashSet<Ticket>, Error> {
+    let ids: Vec<Uuid> = tickets.iter().map(|ticket| ticket.0).collect();
+    let unread = commands::table
+        .filter(commands::id.eq_any(ids))
+        .filter(commands::delivery.eq(Delivery::Replied.as_str()))
+        .filter(commands::status.lt(300_i16));
+    let update = diesel::update(unread)
+        .set(commands::delivery.eq(Delivery::Undelivered.as_str()))
+        .returning(commands::id);
+    let marked: Vec<Uuid> = update.get_results(connection).await?;
+    Ok(marked.into_iter().map(Ticket).collect())
+}
+
+/// Leaves these verdicts for a repeated request, if they took effect, even if they are recorded as delivered: they
+/// were not.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn mark_undelivered(connection: &mut AsyncPgConnection, tickets: &[Ticket]) -> Result<(), Error> {
+    let ids: Vec<Uuid> = tickets.iter().map(|ticket| ticket.0).collect();
+    let reported = commands::table
+        .filter(commands::id.eq_any(ids))
+        .filter(commands::delivery.eq_any([Delivery::Replied.as_str(), Delivery::Delivered.as_str()]))
+        .filter(commands::status.lt(300_i16));
+    diesel::update(reported)
+        .set(commands::delivery.eq(Delivery::Undelivered.as_str()))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Records that these verdicts were delivered, so that no repeated request receives them.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn mark_delivered(connection: &mut AsyncPgConnection, tickets: &[Ticket]) -> Result<(), Error> {
+    let ids: Vec<Uuid> = tickets.iter().map(|ticket| ticket.0).collect();
+    let reported = commands::table
+        .filter(commands::id.eq_any(ids))
+        .filter(commands::delivery.eq(Delivery::Replied.as_str()));
+    diesel::update(reported)
+        .set(commands::delivery.eq(Delivery::Delivered.as_str()))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Decodes a stored verdict.
+///
+/// # Errors
+/// [`Error::Refused`] if the stored value is not a verdict.
+pub fn decode(stored: Value) -> Result<Outcome, Error> {
+    serde_json::from_value(stored)
+        .map_err(|_| Error::Refused("a stored verdict has an unexpected shape".to_owned()))
+}

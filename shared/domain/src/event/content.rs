@@ -1,0 +1,374 @@
+//! The content service's events. Validation is the same over HTTP and AMQP.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
+use uuid::Uuid;
+
+use super::Event;
+use crate::command::Role;
+
+/// The type of an event that reports a changed role.
+pub const ROLE_CHANGED: &str = "role.changed";
+/// The maximum length of `id`, `source`, title and similar texts, in bytes: ids are index keys.
+const MAX_TEXT: usize = 1_000;
+/// The maximum length of a link, in bytes.
+const MAX_URL: usize = 2_000;
+
+/// An event of the content service.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ContentEvent {
+    /// `content.assigned`.
+    Assigned(Assigned),
+    /// `content.completed`.
+    Completed(Completed),
+}
+
+/// Content was assigned to a user.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assigned {
+    /// The user.
+    pub user: UserRef,
+    /// The assignment.
+    pub assignment: Assignment,
+    /// The content.
+    pub content: Content,
+}
+
+/// An assignment was completed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Completed {
+    /// The user.
+    pub user: UserRef,
+    /// The assignment.
+    pub assignment: Completion,
+}
+
+/// A user, by SCIM id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRef {
+    /// The SCIM id.
+    pub id: Uuid,
+}
+
+/// A new assignment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The content service's id.
+    pub id: String,
+    /// When it was made.
+    pub assigned_at: OffsetDateTime,
+    /// When it is due.
+    pub due_by: Option<OffsetDateTime>,
+}
+
+/// A completed assignment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Completion {
+    /// The content service's id.
+    pub id: String,
+    /// When it was completed.
+    pub completed_at: OffsetDateTime,
+    /// On the content service's scale.
+    pub score: Option<f64>,
+    /// Whether the score follows later, with another completion of the assignment.
+    pub grade_pending: bool,
+}
+
+/// Learning content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// The content service's id.
+    pub id: String,
+    /// Its kind.
+    pub kind: ContentKind,
+    /// Its title, for display.
+    pub title: String,
+    /// Its link: `http` or `https`.
+    pub url: String,
+}
+
+/// The kinds of content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentKind {
+    /// One lesson.
+    Lesson,
+    /// A learning path.
+    Path,
+}
+
+impl ContentKind {
+    /// As it is sent and stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lesson => "Lesson",
+            Self::Path => "Path",
+        }
+    }
+}
+
+/// Checks a CloudEvent of the content service, attribute by attribute.
+///
+/// # Errors
+/// One sentence that names the field, without its value.
+pub fn decode(value: &Value) -> Result<(Event, ContentEvent), String> {
+    let envelope = envelope(value)?;
+    let kind = envelope.text("type", MAX_TEXT)?;
+    let data = envelope.object("data")?;
+    let content = match kind {
+        "content.assigned" => ContentEvent::Assigned(assigned(&data)?),
+        "content.completed" => ContentEvent::Completed(completed(&data)?),
+        _ => {
+            return Err(format!("type must be content.assigned, content.completed or {ROLE_CHANGED}"));
+        }
+    };
+    // Only our own extension attributes can still have the wrong type.
+    let event = serde_json::from_value(value.clone())
+        .map_err(|_| "tenant, commandid, requestid and sequence must be strings".to_owned())?;
+    Ok((event, content))
+}
+
+/// A role change from the learning platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleChanged {
+    /// The event's source, within which its id is unique.
+    pub source: String,
+    /// The event's id.
+    pub id: String,
+    /// The user.
+    pub user: Uuid,
+    /// The new role.
+    pub role: Role,
+}
+
+/// Checks an event that reports a changed role.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_role(value: &Value) -> Result<RoleChanged, String> {
+    let envelope = envelope(value)?;
+    let data = envelope.object("data")?;
+    let role = data.text("role", MAX_TEXT)?.parse().map_err(|must: String| data.wrong("role", &must))?;
+    Ok(RoleChanged {
+        source: envelope.text("source", MAX_TEXT)?.to_owned(),
+        id: envelope.text("id", MAX_TEXT)?.to_owned(),
+        user: user(&data)?.id,
+        role,
+    })
+}
+
+/// Checks the attributes that every event has.
+fn envelope(value: &Value) -> Result<Object<'_>, String> {
+    let Value::Object(envelope) = value else { return Err("the event must be a JSON object".to_owned()) };
+    let envelope = Object { at: String::new(), fields: envelope };
+    if envelope.text("specversion", 10)? != "1.0" {
+        return Err("specversion must be \"1.0\"".to_owned());
+    }
+    for field in ["id", "source"] {
+        envelope.text(field, MAX_TEXT)?;
+    }
+    for field in ["subject", "datacontenttype", "tenant", "dataschema"] {
+        envelope.optional(field, |e, f| e.text(f, MAX_TEXT))?;
+    }
+    envelope.optional("time", Object::time)?;
+    if envelope.fields.contains_key("data_base64") {
+        return Err("data must be JSON in the field data, not data_base64".to_owned());
+    }
+    Ok(envelope)
+}
+
+fn assigned(data: &Object<'_>) -> Result<Assigned, String> {
+    let assignment = data.object("assignment")?;
+    let content = data.object("content")?;
+    Ok(Assigned {
+        user: user(data)?,
+        assignment: Assignment {
+            id: assignment.text("id", MAX_TEXT)?.to_owned(),
+            assigned_at: assignment.time("assignedAt")?,
+            due_by: assignment.optional("dueBy", Object::time)?,
+        },
+        content: Content {
+            id: content.text("id", MAX_TEXT)?.to_owned(),
+            kind: match content.text("kind", MAX_TEXT)? {
+                "Lesson" => ContentKind::Lesson,
+                "Path" => ContentKind::Path,
+                _ => return Err("data.content.kind must be Lesson or Path".to_owned()),
+            },
+            title: content.text("title", MAX_TEXT)?.to_owned(),
+            url: link(&content)?,
+        },
+    })
+}
+
+fn completed(data: &Object<'_>) -> Result<Completed, String> {
+    let assignment = data.object("assignment")?;
+    Ok(Completed {
+        user: user(data)?,
+        assignment: Completion {
+            id: assignment.text("id", MAX_TEXT)?.to_owned(),
+            completed_at: assignment.time("completedAt")?,
+            score: assignment.optional("score", Object::number)?,
+            grade_pending: assignment.optional("gradePending", Object::boolean)?.unwrap_or_default(),
+        },
+    })
+}
+
+fn user(data: &Object<'_>) -> Result<UserRef, String> {
+    let user = data.object("user")?;
+    let id = user.text("id", MAX_TEXT)?;
+    Ok(UserRef { id: id.parse().map_err(|_| user.wrong("id", "must be the SCIM id of a user (a UUID)"))? })
+}
+
+fn link(content: &Object<'_>) -> Result<String, String> {
+    let text = content.text("url", MAX_URL)?;
+    match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url.into()),
+        _ => Err(content.wrong("url", "must be an http or https URL")),
+    }
+}
+
+/// A JSON object with its path, so that errors name the field.
+struct Object<'a> {
+    at: String,
+    fields: &'a Map<String, Value>,
+}
+
+impl<'a> Object<'a> {
+    fn wrong(&self, field: &str, what: &str) -> String {
+        format!("{}{field} {what}", self.at)
+    }
+
+    fn required(&self, field: &str) -> Result<&'a Value, String> {
+        match self.fields.get(field) {
+            None | Some(Value::Null) => Err(self.wrong(field, "is required")),
+            Some(value) => Ok(value),
+        }
+    }
+
+    fn optional<T>(
+        &self,
+        field: &str,
+        get: impl Fn(&Self, &str) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        match self.fields.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(_) => get(self, field).map(Some),
+        }
+    }
+
+    fn text(&self, field: &str, max: usize) -> Result<&'a str, String> {
+        let text = self.required(field)?.as_str().ok_or_else(|| self.wrong(field, "must be a string"))?;
+        if text.trim().is_empty() {
+            return Err(self.wrong(field, "must not be empty"));
+        }
+        if text.contains('\0') {
+            return Err(self.wrong(field, "must not contain U+0000"));
+        }
+        if text.len() > max {
+            return Err(self.wrong(field, &format!("must have at most {max} bytes")));
+        }
+        Ok(text)
+    }
+
+    fn time(&self, field: &str) -> Result<OffsetDateTime, String> {
+        OffsetDateTime::parse(self.text(field, MAX_TEXT)?, &Rfc3339)
+            .ok()
+            .filter(|time| {
+                time.checked_to_offset(UtcOffset::UTC).is_some_and(|utc| (1..=9999).contains(&utc.year()))
+            })
+            .ok_or_else(|| {
+                self.wrong(field, "must be a date and time as in RFC 3339, between the years 1 and 9999")
+            })
+    }
+
+    fn number(&self, field: &str) -> Result<f64, String> {
+        self.required(field)?.as_f64().ok_or_else(|| self.wrong(field, "must be a number"))
+    }
+
+    fn boolean(&self, field: &str) -> Result<bool, String> {
+        self.required(field)?.as_bool().ok_or_else(|| self.wrong(field, "must be true or false"))
+    }
+
+    fn object(&self, field: &str) -> Result<Object<'a>, String> {
+        let fields =
+            self.required(field)?.as_object().ok_or_else(|| self.wrong(field, "must be an object"))?;
+        Ok(Object { at: format!("{}{field}.", self.at), fields })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn good() -> Value {
+        json!({
+            "specversion": "1.0", "id": "1", "source": "/content", "type": "content.assigned",
+            "data": {
+                "user": { "id": "0192aaaa-0000-7000-8000-000000000001" },
+                "assignment": { "id": "a1", "assignedAt": "2026-01-01T10:00:00Z", "dueBy": "2026-02-01T10:00:00+01:00" },
+                "content": { "id": "c1", "kind": "Lesson", "title": "Fire safety", "url": "https://learn.example/c1" }
+            }
+        })
+    }
+
+    #[test]
+    fn a_complete_event_is_accepted() {
+        let (event, content) = decode(&good()).unwrap();
+        assert_eq!(event.kind, "content.assigned");
+        assert!(matches!(content, ContentEvent::Assigned(a) if a.assignment.due_by.is_some()));
+    }
+
+    #[test]
+    fn a_completion_can_have_a_pending_score() {
+        let mut event = good();
+        event["type"] = json!("content.completed");
+        for (said, meant) in [
+            (Value::Null, Ok(false)),
+            (json!(true), Ok(true)),
+            (json!("yes"), Err("data.assignment.gradePending must be true or false".to_owned())),
+        ] {
+            event["data"]["assignment"] =
+                json!({ "id": "a1", "completedAt": "2026-01-02T10:00:00Z", "gradePending": said });
+            let read = decode(&event).map(|(_, content)| match content {
+                ContentEvent::Completed(completed) => completed.assignment.grade_pending,
+                ContentEvent::Assigned(_) => unreachable!("its type is content.completed"),
+            });
+            assert_eq!(read, meant, "{said}");
+        }
+    }
+
+    #[test]
+    fn every_error_names_its_field() {
+        for (pointer, value, expected) in [
+            ("/specversion", json!("0.3"), "specversion must be"),
+            ("/id", json!(""), "id must not be empty"),
+            ("/source", Value::Null, "source is required"),
+            ("/type", json!("content.lost"), "type must be"),
+            ("/data", json!([]), "data must be an object"),
+            ("/data/user", json!("x"), "data.user must be an object"),
+            ("/data/user/id", json!("x"), "data.user.id must be the SCIM id"),
+            ("/data/assignment/id", json!(7), "data.assignment.id must be a string"),
+            ("/data/assignment/assignedAt", json!("yesterday"), "data.assignment.assignedAt must be a date"),
+            ("/data/assignment/dueBy", json!("soon"), "data.assignment.dueBy must be a date"),
+            ("/data/content/kind", json!("Film"), "data.content.kind must be"),
+            ("/data/content/title", json!("a\0b"), "data.content.title must not contain U+0000"),
+            ("/data/content/url", json!("javascript:alert(1)"), "data.content.url must be an http"),
+        ] {
+            let mut event = good();
+            *event.pointer_mut(pointer).unwrap() = value;
+            let complaint = decode(&event).unwrap_err();
+            assert!(complaint.starts_with(expected), "{pointer}: {complaint}");
+        }
+    }
+
+    #[test]
+    fn unknown_extension_attributes_are_accepted() {
+        let mut event = good();
+        event["traceparent"] = json!("00-1");
+        assert!(decode(&event).is_ok());
+    }
+}

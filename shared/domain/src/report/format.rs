@@ -1,0 +1,90 @@
+//! The formats in which the rows of a report and of the activity log are written: JSON and CSV.
+
+use serde_json::{Map, Value};
+
+use super::Column;
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One array of objects.
+    Json,
+    /// RFC 4180, with the names of the columns in the first line.
+    Csv,
+}
+
+impl Format {
+    /// The text before the rows.
+    #[must_use]
+    pub fn begin(self, columns: &[Column]) -> String {
+        match self {
+            Self::Json => "[".to_owned(),
+            Self::Csv => line(columns.iter().map(|(name, _)| (*name).to_owned())),
+        }
+    }
+
+    /// A row, which is a JSON object with these columns. `nth` counts from 0.
+    #[must_use]
+    pub fn row(self, columns: &[Column], nth: usize, row: &str) -> String {
+        match self {
+            Self::Json if nth == 0 => format!("\n{row}"),
+            Self::Json => format!(",\n{row}"),
+            Self::Csv => {
+                let row: Map<String, Value> = serde_json::from_str(row).unwrap_or_default();
+                line(columns.iter().map(|(name, _)| cell(row.get(*name))))
+            }
+        }
+    }
+
+    /// The text after the rows.
+    #[must_use]
+    pub fn end(self) -> &'static str {
+        match self {
+            Self::Json => "\n]\n",
+            Self::Csv => "",
+        }
+    }
+}
+
+fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        // A spreadsheet would evaluate it as a formula.
+        Some(Value::String(text)) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn line(cells: impl Iterator<Item = String>) -> String {
+    cells.map(quoted).collect::<Vec<_>>().join(",") + "\r\n"
+}
+
+/// Semicolons and tabs are quoted too: where the comma is the decimal separator, spreadsheets split cells at them.
+fn quoted(cell: String) -> String {
+    if cell.contains([',', ';', '\t', '"', '\r', '\n']) {
+        return format!("\"{}\"", cell.replace('"', "\"\""));
+    }
+    cell
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Report;
+
+    #[test]
+    fn rows_follow_the_order_of_the_columns_and_are_safe_in_spreadsheets() {
+        let row =
+            r#"{"location": "=1+1, \"x\"", "learners": 2, "assigned": 0, "completed": null, "overdue": 0}"#;
+        let (csv, columns) = (Format::Csv, Report::Locations.columns());
+        assert_eq!(csv.begin(columns), "location,learners,assigned,completed,overdue\r\n");
+        assert_eq!(csv.row(columns, 0, row), "\"'=1+1, \"\"x\"\"\",2,0,,0\r\n");
+        assert_eq!(csv.row(columns, 0, r#"{"location": "a;=1"}"#), "\"a;=1\",,,,\r\n");
+        assert_eq!(csv.row(columns, 0, r#"{"location": "a\nb"}"#), "\"a\nb\",,,,\r\n");
+        let json = Format::Json;
+        let all = [json.begin(columns), json.row(columns, 0, row), json.row(columns, 1, row)];
+        let all: Value = serde_json::from_str(&(all.concat() + json.end())).unwrap();
+        assert_eq!(all.as_array().map(Vec::len), Some(2));
+    }
+}

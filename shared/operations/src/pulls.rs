@@ -1,0 +1,13 @@
+//! Configures, requests, follows and shows pulls from Okta's API. The ingests run them.
+
+mod configuration;
+mod follow;
+mod request;
+mod status;
+
+pub use self::configuration::{
+    Changes, Configured, Draft, MAX_TOKEN, draft, group_id, okta_url, token, unset,
+};
+pub use self::follow::{Progress, follow};
+pub use self::request::{Requested, confirm, request};
+pub use self::status::{Missing, Run, Shown, status};

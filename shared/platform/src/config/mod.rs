@@ -1,0 +1,236 @@
+//! Configuration by environment variables. All problems are reported at once, by variable name.
+
+mod variables;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+pub use variables::{Service, VARIABLES, Variable};
+
+/// The environment of one service. Problems are collected; [`Env::finish`] returns them.
+#[derive(Debug)]
+pub struct Env {
+    service: Service,
+    values: HashMap<String, String>,
+    problems: Vec<String>,
+}
+
+impl Env {
+    /// The variables of this process.
+    #[must_use]
+    pub fn of_process(service: Service) -> Self {
+        // A value that is not UTF-8 is converted lossily; its parser then rejects it by name.
+        let values = std::env::vars_os()
+            .filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+            })
+            .collect();
+        Self::new(service, values)
+    }
+
+    /// The given variables.
+    #[must_use]
+    pub fn new(service: Service, values: HashMap<String, String>) -> Self {
+        Self { service, values, problems: Vec::new() }
+    }
+
+    /// Adds variables of `.run/servers.env` that the environment does not set, for the operator's CLI.
+    pub fn add_servers_env(&mut self, beside: &[PathBuf]) {
+        let Some(text) = find_servers_env(beside).and_then(|path| std::fs::read_to_string(path).ok()) else {
+            return;
+        };
+        for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
+            self.values.entry(name.trim().to_owned()).or_insert_with(|| value.trim().to_owned());
+        }
+    }
+
+    /// The value of a variable of [`VARIABLES`], or its default; a placeholder if it is invalid.
+    pub fn get<T: FromStr + Default>(&mut self, name: &'static str) -> T
+    where
+        T::Err: fmt::Display,
+    {
+        self.parse(name, |text| text.parse().map_err(|e: T::Err| e.to_string())).unwrap_or_default()
+    }
+
+    /// A whole number within bounds.
+    pub fn number(&mut self, name: &'static str, bounds: std::ops::RangeInclusive<u32>) -> u32 {
+        let least = *bounds.start();
+        self.parse(name, |text| match text.parse::<u32>() {
+            Ok(n) if bounds.contains(&n) => Ok(n),
+            _ => Err(format!("must be a whole number from {least} to {}", bounds.end())),
+        })
+        .unwrap_or(least)
+    }
+
+    /// A number of seconds within bounds.
+    pub fn seconds(&mut self, name: &'static str, bounds: std::ops::RangeInclusive<u32>) -> Duration {
+        Duration::from_secs(self.number(name, bounds).into())
+    }
+
+    /// A URL with one of these schemes. It may contain a secret, so problems do not repeat it.
+    pub fn url(&mut self, name: &'static str, schemes: &[&str]) -> String {
+        let checked = self.parse(name, |text| match url::Url::parse(text) {
+            Ok(url) if schemes.contains(&url.scheme()) => Ok(text.to_owned()),
+            _ => Err(format!("must be a URL that begins with {}", schemes.join(":// or ") + "://")),
+        });
+        checked.unwrap_or_default()
+    }
+
+    /// A variable that may be unset.
+    pub fn optional<T: FromStr>(&mut self, name: &'static str) -> Option<T>
+    where
+        T::Err: fmt::Display,
+    {
+        self.lookup(name)?;
+        self.parse(name, |text| text.parse().map_err(|e: T::Err| e.to_string()))
+    }
+
+    /// Where a service without another HTTP port serves its health pages, if it does.
+    pub fn health_address(&mut self) -> Option<SocketAddr> {
+        let address: Option<IpAddr> = self
+            .parse("ROLLCALL_LISTEN", |text| text.parse().map_err(|_| "must be an IP address".to_owned()));
+        let port = self.number("ROLLCALL_HEALTH_PORT", 0..=65_535);
+        let port = u16::try_from(port).ok().filter(|port| *port != 0)?;
+        Some(SocketAddr::new(address?, port))
+    }
+
+    /// The log filter.
+    pub fn log_filter(&mut self) -> String {
+        let filter =
+            self.parse("ROLLCALL_LOG", |text| crate::log::check_filter(text).map(|()| text.to_owned()));
+        filter.unwrap_or_default()
+    }
+
+    /// Adds a problem that the caller found.
+    pub fn problem(&mut self, name: &'static str, what: impl fmt::Display) {
+        self.problems.push(format!("{name} {what}"));
+    }
+
+    /// Finishes reading.
+    ///
+    /// # Errors
+    /// Every problem, one per line.
+    pub fn finish(self) -> Result<(), Problems> {
+        if self.problems.is_empty() { Ok(()) } else { Err(Problems(self.problems)) }
+    }
+
+    fn parse<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        match self.lookup(name) {
+            None => {
+                self.problem(name, "is not set");
+                None
+            }
+            Some(text) => parse(&text).map_err(|what| self.problem(name, what)).ok(),
+        }
+    }
+
+    fn lookup(&self, name: &'static str) -> Option<String> {
+        let variable = VARIABLES
+            .iter()
+            .find(|v| v.name == name && v.used_by.contains(&self.service))
+            .expect("a service reads only the variables that VARIABLES lists for it");
+        let set = self.values.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+        set.or(variable.default).map(str::to_owned)
+    }
+}
+
+/// Every problem with the environment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Problems(pub Vec<String>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "invalid configuration (--help lists every variable):")?;
+        self.0.iter().try_for_each(|problem| writeln!(f, "  {problem}"))
+    }
+}
+
+/// The text of `--help`: what the service does, and every variable it reads.
+#[must_use]
+pub fn help(service: Service, about: &str) -> String {
+    format!("{about}\n\nUsage: {} [--help]\n\n{}", service.name(), variables_help(service))
+}
+
+/// Every variable that a service reads, with its unit and default.
+#[must_use]
+pub fn variables_help(service: Service) -> String {
+    let mut text = "Environment variables:\n".to_owned();
+    for variable in VARIABLES.iter().filter(|v| v.used_by.contains(&service)) {
+        let default = variable.default.map_or_else(|| "unset".to_owned(), |d| format!("default {d}"));
+        // Writing to a string cannot fail.
+        let _ =
+            writeln!(text, "  {}  ({}; {default})\n      {}", variable.name, variable.unit, variable.what);
+    }
+    text
+}
+
+/// Answers `--help` and rejects other arguments. `None`: start the service.
+#[must_use]
+pub fn answer_arguments(service: Service, about: &str) -> Option<std::process::ExitCode> {
+    match std::env::args().nth(1).as_deref() {
+        None => None,
+        Some("--help" | "-h" | "help") => {
+            print!("{}", help(service, about));
+            Some(std::process::ExitCode::SUCCESS)
+        }
+        Some(_) => {
+            eprintln!(
+                "{0} takes no arguments: it is configured by environment variables, see {0} --help",
+                service.name()
+            );
+            Some(std::process::ExitCode::from(2))
+        }
+    }
+}
+
+/// The nearest `.run/servers.env` in or above one of these folders.
+fn find_servers_env(beside: &[PathBuf]) -> Option<PathBuf> {
+    beside
+        .iter()
+        .flat_map(|folder| folder.ancestors())
+        .map(|f: &Path| f.join(".run/servers.env"))
+        .find(|f| f.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(values: &[(&str, &str)]) -> Env {
+        Env::new(Service::Ingest, values.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect())
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once_and_no_secret_is_repeated() {
+        let mut env = env(&[("DATABASE_URL", "mysql://me:secret@x/y"), ("ROLLCALL_PORT", "99999")]);
+        env.url("DATABASE_URL", &["postgres", "postgresql"]);
+        env.url("AMQP_URL", &["amqp", "amqps"]);
+        env.number("ROLLCALL_PORT", 1..=65_535);
+        let text = env.finish().unwrap_err().to_string();
+        for name in
+            ["DATABASE_URL must be a URL", "AMQP_URL is not set", "ROLLCALL_PORT must be a whole number"]
+        {
+            assert!(text.contains(name), "{text}");
+        }
+        assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn unset_and_empty_variables_have_their_default() {
+        let mut env = env(&[("ROLLCALL_PORT", " ")]);
+        assert_eq!(env.number("ROLLCALL_PORT", 1..=65_535), 8080);
+        assert_eq!(env.optional::<String>("ROLLCALL_PUBLIC_URL"), None);
+        assert_eq!(env.finish(), Ok(()));
+    }
+
+    #[test]
+    fn help_shows_every_variable_of_the_service() {
+        let text = help(Service::Notifier, "x");
+        assert!(text.contains("ROLLCALL_MAIL_URL") && !text.contains("ROLLCALL_BODY_LIMIT"), "{text}");
+    }
+}

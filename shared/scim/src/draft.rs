@@ -1,0 +1,340 @@
+//! A resource that is being changed: the engine shared by POST, PUT and PATCH.
+//!
+//! The rules for changing attributes are in RFC 7644 §3.5.2.1 to §3.5.2.3. `draft/elements.rs` changes lists of values,
+//! and `finish` yields the canonical resource.
+
+mod attempt;
+mod elements;
+mod finish;
+mod order;
+mod plain;
+mod unite;
+
+use std::fmt::Display;
+
+use serde_json::{Map, Value};
+
+use super::error::Error;
+use super::json::{check_names, is_empty};
+use super::schema::{Attribute, DataType, Mutability, Resolved, ResourceType, Schema, Target};
+use super::syntax::Path;
+use super::syntax::lenient;
+use super::value::lenient::says_nothing;
+use super::value::{alone, as_complex, check_count, coerce_elements, coerce_one, sub_values};
+
+use self::order::attribute_of;
+pub(super) use finish::{excessive_size, is_blank, lacking, missing, tidy};
+pub(super) use order::in_order;
+
+/// How to treat a readOnly or unknown attribute. Unknown attributes are ignored where RFC 7644 §3.5.2 has
+/// `invalidPath`: Entra ID sends each attribute that an admin has mapped in a separate operation, and the others must
+/// not fail with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// The client named it as a target: readOnly is an error (RFC 7644 §3.5.2), an unknown attribute is reported.
+    Explicit,
+    /// It is part of a larger value: ignored. Okta sends the readOnly `id` when it renames a group, and the whole
+    /// representation when it updates a user. A client may also send attributes that the schema does not define.
+    Incidental,
+}
+
+/// The maximum work of one request, in value comparisons; each 16 bytes of text count as one more. This is far more
+/// than a directory needs, and takes a fraction of a second.
+const MAX_WORK: usize = 1_000_000;
+
+/// The two assigning operations. They differ only for lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// RFC 7644 §3.5.2.1
+    Add,
+    /// RFC 7644 §3.5.2.3
+    Replace,
+}
+
+/// A resource that is being changed.
+pub(super) struct Draft<'a> {
+    resource_type: &'a ResourceType,
+    members: Map<String, Value>,
+    work: usize,
+    /// The paths that name attributes which the schema does not have.
+    ignored: Vec<String>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(resource_type: &'a ResourceType, members: Map<String, Value>) -> Self {
+        Self { resource_type, members, work: 0, ignored: Vec::new() }
+    }
+
+    /// Accounts for work before it is done, so that a small request cannot keep a worker busy: lists are compared value
+    /// by value, and one body can hold thousands of operations on them.
+    fn spend(&mut self, work: usize) -> Result<(), Error> {
+        self.work = self.work.saturating_add(work);
+        if self.work <= MAX_WORK {
+            return Ok(());
+        }
+        let detail =
+            format!("the request needs more than {MAX_WORK} value comparisons; split it into smaller ones");
+        Err(Error::payload_too_large(detail))
+    }
+
+    /// Assigns a value without a path: each of its keys is a path (RFC 7644 §3.5.2.1).
+    pub(super) fn merge<'v>(
+        &mut self,
+        how: How,
+        members: impl Iterator<Item = (&'v String, &'v Value)> + Clone,
+    ) -> Result<(), Error> {
+        check_names(&"", members.clone().map(|(name, _)| name))?;
+        for (name, value) in in_order(self.resource_type, members) {
+            self.assign_named(how, name, value)?;
+        }
+        Ok(())
+    }
+
+    /// Assigns the value of one key of a larger value. Keys that name no attribute are looked up in the schema first,
+    /// which is faster than parsing them.
+    pub(super) fn assign_named(&mut self, how: How, name: &str, value: &Value) -> Result<(), Error> {
+        if self.resource_type.resolve(attribute_of(name)).is_none() {
+            return Ok(());
+        }
+        match lenient::path_of_key(name) {
+            Some(path) => self.assign(how, Names::Incidental, &path, value),
+            None => Ok(()),
+        }
+    }
+
+    /// Assigns a value to the target of a path.
+    pub(super) fn assign(&mut self, how: How, names: Names, path: &Path, value: &Value) -> Result<(), Error> {
+        match self.resolve(path) {
+            Ok(Some(Resolved::Schema(schema))) => self.assign_schema(how, schema, value),
+            Ok(Some(Resolved::Attribute(target))) if is_read_only(&target) => match names {
+                Names::Explicit => Err(Error::mutability(format!("{target} is readOnly"))),
+                Names::Incidental => Ok(()),
+            },
+            Ok(Some(Resolved::Attribute(target))) if !target.attribute.stored => Ok(()),
+            Ok(Some(Resolved::Attribute(target))) => match &path.filter {
+                Some(filter) if target.attribute.is_plain_list() => {
+                    self.assign_selected_plain(how, &target, filter, value)
+                }
+                Some(filter) => self.assign_selected(how, &target, filter, value),
+                None => self.assign_target(how, &target, value),
+            },
+            Ok(None) | Err(_) if names == Names::Incidental => Ok(()),
+            Ok(None) => {
+                self.ignored.push(path.shown());
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the target of a path, or only the listed values of it (RFC 7644 §3.5.2.2). Removing a value that does
+    /// not exist changes nothing.
+    pub(super) fn remove(&mut self, path: &Path, listed: Option<&Value>) -> Result<(), Error> {
+        let Some(target) = self.resolve(path)? else {
+            self.ignored.push(path.shown());
+            return Ok(());
+        };
+        let target = match target {
+            Resolved::Schema(schema) if schema.id == self.resource_type.schema.id => {
+                return Err(Error::mutability(format!(
+                    "{} cannot be removed: it has required attributes",
+                    schema.id
+                )));
+            }
+            Resolved::Schema(schema) => {
+                self.members.remove(&*schema.id);
+                return Ok(());
+            }
+            Resolved::Attribute(target) if is_read_only(&target) => {
+                return Err(Error::mutability(format!("{target} is readOnly")));
+            }
+            Resolved::Attribute(target) if !target.attribute.stored => return Ok(()),
+            Resolved::Attribute(target) if is_fixed_part(&target) => {
+                return Err(Error::mutability(format!("{target} is immutable")));
+            }
+            Resolved::Attribute(target) => target,
+        };
+        match (&path.filter, super::value::lenient::listed(listed)) {
+            (Some(filter), _) => self.remove_selected(&target, filter),
+            (None, Some(listed)) if target.leaf().multi_valued => self.remove_listed(&target, listed),
+            (None, _) => self.clear(&target),
+        }
+    }
+
+    /// Resolves a path to a schema or attribute; the name after a value filter is the sub-attribute. `None` if the
+    /// schema has no such attribute.
+    fn resolve(&self, path: &Path) -> Result<Option<Resolved<'a>>, Error> {
+        let Some(resolved) = self.resource_type.resolve(path.attr.as_str()) else { return Ok(None) };
+        let (target, filter) = match (resolved, &path.filter) {
+            (Resolved::Attribute(target), Some(filter)) if target.attribute.stored => (target, filter),
+            (Resolved::Schema(_), Some(_)) => {
+                return Err(Error::invalid_path(format!("{} is not an attribute", path.shown())));
+            }
+            (resolved, _) => return Ok(Some(resolved)),
+        };
+        if target.sub.is_some() || !target.attribute.multi_valued {
+            return Err(Error::invalid_path(format!("{} does not support a value filter", path.shown())));
+        }
+        let name = path.sub.as_ref().filter(|name| !target.attribute.is_own_value(name.as_str()));
+        let Some(name) = name else { return Ok(Some(resolved)) };
+        let sub = target.attribute.sub_attribute(name.as_str());
+        if sub.is_none() {
+            // An invalid filter is an error nevertheless.
+            filter.matches_element(target.attribute, &Value::Null)?;
+        }
+        Ok(sub.map(|sub| Resolved::Attribute(Target { sub: Some(sub), ..target })))
+    }
+
+    fn assign_schema(&mut self, how: How, schema: &'a Schema, value: &Value) -> Result<(), Error> {
+        match alone(value) {
+            Value::Object(members) if !members.is_empty() => {
+                check_names(&schema.id, members.keys())?;
+                for (name, value) in members {
+                    self.assign_named(how, &format!("{}:{name}", schema.id), value)?;
+                }
+                Ok(())
+            }
+            empty if is_empty(empty) => {
+                self.members.remove(&*schema.id);
+                Ok(())
+            }
+            _ => Err(Error::invalid_value(format!("{} must be an object", schema.id))),
+        }
+    }
+
+    fn assign_target(&mut self, how: How, target: &Target<'a>, value: &Value) -> Result<(), Error> {
+        match target.sub {
+            Some(sub) if target.attribute.multi_valued => self.assign_everywhere(target, sub, value),
+            Some(sub) => {
+                let changes = [(sub, value)];
+                let parent = Target { sub: None, ..*target };
+                self.merge_complex(&parent, &changes)
+            }
+            None if target.attribute.multi_valued => self.assign_list(how, target, value),
+            None if target.attribute.data_type == DataType::Complex => self.assign_complex(target, value),
+            None => match coerce_one(target.attribute, target, value)? {
+                Some(value) => {
+                    self.container(target.extension).insert(target.attribute.name.to_string(), value);
+                    Ok(())
+                }
+                // An attribute with a default cannot be unassigned: sent empty, it keeps its value.
+                None if target.attribute.default.is_some() => Ok(()),
+                None => self.clear(target),
+            },
+        }
+    }
+
+    /// Sub-attributes that an object does not name keep their values (RFC 7644 §3.5.2.3). A bare value replaces the
+    /// whole complex value, because the other sub-attributes described the old one.
+    fn assign_complex(&mut self, target: &Target<'a>, value: &Value) -> Result<(), Error> {
+        let value = alone(value);
+        if says_nothing(target.attribute, value) {
+            return self.clear(target);
+        }
+        let given = as_complex(target.attribute, target, value)?;
+        let changes = sub_values(target.attribute, target, &given)?;
+        if !value.is_object() {
+            self.clear(target)?;
+        }
+        self.merge_complex(target, &changes)
+    }
+
+    fn merge_complex(
+        &mut self,
+        target: &Target<'a>,
+        changes: &[(&'a Attribute, &Value)],
+    ) -> Result<(), Error> {
+        let mut members = match self.container(target.extension).remove(&*target.attribute.name) {
+            Some(Value::Object(members)) => members,
+            _ => Map::new(),
+        };
+        for (sub, value) in changes {
+            assign_sub(&mut members, target, sub, value)?;
+        }
+        if !members.is_empty() {
+            self.container(target.extension)
+                .insert(target.attribute.name.to_string(), Value::Object(members));
+        }
+        Ok(())
+    }
+
+    fn assign_list(&mut self, how: How, target: &Target<'a>, value: &Value) -> Result<(), Error> {
+        let given = coerce_elements(target.attribute, target, value)?;
+        let elements = match how {
+            How::Replace => given,
+            How::Add => {
+                let mut elements = self.take_elements(target);
+                self.spend(given.len() * (elements.len() + given.len()))?;
+                elements::add(target.attribute, &mut elements, given);
+                check_count(target.attribute, target, elements.len())?;
+                elements
+            }
+        };
+        self.put_elements(target, elements);
+        Ok(())
+    }
+
+    /// Unassigns an attribute or sub-attribute.
+    fn clear(&mut self, target: &Target<'a>) -> Result<(), Error> {
+        if target.leaf().default.is_some() {
+            return Err(Error::mutability(format!("{target} cannot be removed: it always has a value")));
+        }
+        let container = self.container(target.extension);
+        match (target.sub, container.get_mut(&*target.attribute.name)) {
+            (None, _) => {
+                container.remove(&*target.attribute.name);
+            }
+            (Some(sub), Some(Value::Object(members))) => {
+                members.remove(&*sub.name);
+            }
+            (Some(sub), Some(Value::Array(elements))) => {
+                for members in elements.iter_mut().filter_map(Value::as_object_mut) {
+                    members.remove(&*sub.name);
+                }
+            }
+            (Some(_), _) => {}
+        }
+        Ok(())
+    }
+
+    /// The object that contains an attribute: the resource or its extension.
+    fn container(&mut self, extension: Option<&Schema>) -> &mut Map<String, Value> {
+        let Some(schema) = extension else {
+            return &mut self.members;
+        };
+        let container = self.members.entry(schema.id.to_string()).or_insert(Value::Null);
+        if !container.is_object() {
+            *container = Value::Object(Map::new());
+        }
+        container.as_object_mut().expect("any other value was replaced by an object above")
+    }
+}
+
+fn is_read_only(target: &Target<'_>) -> bool {
+    target.attribute.mutability == Mutability::ReadOnly || target.leaf().mutability == Mutability::ReadOnly
+}
+
+/// Whether the target is an immutable sub-attribute of a multi-valued attribute.
+fn is_fixed_part(target: &Target<'_>) -> bool {
+    let is_immutable = |sub: &Attribute| sub.mutability == Mutability::Immutable;
+    target.attribute.multi_valued && target.sub.is_some_and(is_immutable)
+}
+
+/// Assigns one sub-attribute; an empty value removes it. An immutable sub-attribute can be assigned only once.
+fn assign_sub(
+    members: &mut Map<String, Value>,
+    parent: &dyn Display,
+    sub: &Attribute,
+    value: &Value,
+) -> Result<(), Error> {
+    let value = coerce_one(sub, &format_args!("{parent}.{}", sub.name), value)?;
+    let old = members.get(&*sub.name);
+    if sub.mutability == Mutability::Immutable && old.is_some() && old != value.as_ref() {
+        return Err(Error::mutability(format!("{parent}.{} is immutable and already set", sub.name)));
+    }
+    match value {
+        Some(value) => members.insert(sub.name.to_string(), value),
+        None => members.remove(&*sub.name),
+    };
+    Ok(())
+}

@@ -1,0 +1,375 @@
+//! PATCH (RFC 7644 §3.5.2): the operations as sent, and their application to a resource.
+//!
+//! Application is pure, atomic and in sequence; `draft` implements the changes. A patch is serialized in the command
+//! that ingest sends to the worker.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::applied::Applied;
+use super::draft::{Draft, How, Names, missing};
+use super::error::Error;
+use super::json::{check_names, is_empty};
+use super::resource::{Resource, require_urn};
+use super::schema::{Resolved, ResourceType, Target, USER_URN};
+use super::syntax::Filter;
+use super::syntax::MAX_LENGTH;
+use super::syntax::Path;
+use super::syntax::lenient;
+use super::value::alone;
+
+/// The URN of the PATCH message (RFC 7644 §3.5.2).
+pub const PATCH_URN: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+/// The maximum number of operations in one request.
+pub const MAX_OPERATIONS: usize = 1000;
+/// The maximum number of comparisons in the paths of one request. All tenants share the worker.
+pub const MAX_TERMS: usize = 2000;
+
+/// A structurally valid PATCH request. `apply` checks whether it fits the resource.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Value", try_from = "Value")]
+pub struct Patch {
+    operations: Vec<Operation>,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// The operation.
+    pub op: Op,
+    /// The target; without a path, the keys of the value are the paths.
+    pub path: Option<Path>,
+    /// The value; absent and null are distinct.
+    pub value: Option<Value>,
+}
+
+/// The operations of RFC 7644 §3.5.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// §3.5.2.1
+    Add,
+    /// §3.5.2.2
+    Remove,
+    /// §3.5.2.3
+    Replace,
+}
+
+/// The maximum number of attributes of a PATCH that are reported.
+const MOST_TOLD: usize = 50;
+
+impl Patch {
+    /// The names of the attributes that the patch targets, without values and value filters.
+    #[must_use]
+    pub fn attributes(&self) -> Vec<String> {
+        let named = self.operations.iter().flat_map(|operation| match (&operation.path, &operation.value) {
+            (Some(Path { attr, sub: Some(sub), .. }), _) => vec![format!("{attr}.{sub}")],
+            (Some(Path { attr, .. }), _) => vec![attr.to_string()],
+            (None, Some(Value::Object(value))) => value.keys().cloned().collect(),
+            (None, _) => Vec::new(),
+        });
+        let names: std::collections::BTreeSet<String> = named.collect();
+        names.into_iter().take(MOST_TOLD).collect()
+    }
+
+    /// The userName that the patch sets, if any.
+    #[must_use]
+    pub fn user_name(&self) -> Option<&str> {
+        let is_name = |attr: &str| {
+            let urn = attr.get(..USER_URN.len()).filter(|urn| urn.eq_ignore_ascii_case(USER_URN));
+            urn.map_or(attr, |urn| attr[urn.len()..].trim_start_matches([':', '.']))
+                .eq_ignore_ascii_case("userName")
+        };
+        fn text(value: &Value) -> Option<&str> {
+            alone(value).as_str()
+        }
+        self.operations.iter().rev().find_map(|operation| match (&operation.path, &operation.value) {
+            (Some(Path { attr, sub: None, .. }), Some(value)) if is_name(&attr.to_string()) => text(value),
+            (None, Some(Value::Object(value))) => {
+                value.iter().find(|(attr, _)| is_name(attr)).and_then(|(_, value)| text(value))
+            }
+            _ => None,
+        })
+    }
+
+    /// Parses the body of a PATCH. Member names and operations are case-insensitive.
+    ///
+    /// # Errors
+    /// 400 `invalidSyntax` for a wrong structure, `invalidPath` and `invalidFilter` for a malformed path; 413 for too
+    /// many operations or comparisons. [`Patch::apply`] rejects an operation without the required path or value.
+    pub fn parse(body: &Value) -> Result<Self, Error> {
+        operations(body).map(Self::of)
+    }
+
+    /// A patch of parsed operations.
+    pub(super) fn of(operations: Vec<Operation>) -> Self {
+        Self { operations }
+    }
+
+    /// Removes values that are not stored (passwords, roles, unknown attributes), so that they do not reach the queue,
+    /// which writes its messages to disk.
+    #[must_use]
+    pub fn without_unkept(mut self, resource_type: &ResourceType) -> Self {
+        self.operations.iter_mut().for_each(|operation| operation.forget_unkept(resource_type));
+        self
+    }
+
+    /// The operations, in the order in which they were sent.
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    /// Whether each operation has the path and the value that it requires.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.operations.iter().all(|operation| operation.check().is_ok())
+    }
+
+    /// What the resource becomes by all operations in sequence, or none (RFC 7644 §3.5.2), without the leaver's rule
+    /// (`leaver::patched`).
+    ///
+    /// # Errors
+    /// As `leaver::patched`.
+    pub fn apply(&self, resource_type: &ResourceType, current: &Resource) -> Result<Resource, Error> {
+        self.apply_strictly(resource_type, current).map(|applied| applied.resource)
+    }
+
+    pub(super) fn apply_strictly(
+        &self,
+        resource_type: &ResourceType,
+        current: &Resource,
+    ) -> Result<Applied, Error> {
+        let mut draft = Draft::new(resource_type, current.members().clone());
+        for operation in &self.operations {
+            operation.apply(&mut draft)?;
+        }
+        let ignored = draft.take_ignored();
+        let members = draft.finish()?;
+        let lacking = missing(resource_type, &members);
+        match lacking.filter(|_| missing(resource_type, current.members()).is_none()) {
+            None => {
+                let resource = Resource::from_members(members);
+                resource.check_immutable(resource_type, current)?;
+                Ok(Applied::of(resource, ignored))
+            }
+            Some(missing) if self.removes(resource_type, &missing.attribute) => {
+                Err(Error::mutability(format!("{} is required and cannot be removed", missing.path)))
+            }
+            Some(missing) => Err(Error::invalid_value(format!("{} is required", missing.path))),
+        }
+    }
+
+    /// Whether one of the operations removes the attribute or a part of it.
+    fn removes(&self, resource_type: &ResourceType, attribute: &str) -> bool {
+        let removed = self.operations.iter().filter(|operation| operation.op == Op::Remove);
+        removed.filter_map(|operation| operation.path.as_ref()).any(|path| {
+            match resource_type.resolve(path.attr.as_str()) {
+                Some(Resolved::Attribute(target)) => Target { sub: None, ..target }.to_string() == attribute,
+                _ => false,
+            }
+        })
+    }
+}
+
+/// The operations of the message (RFC 7644 §3.5.2).
+///
+/// # Errors
+/// As [`Patch::parse`].
+pub(super) fn operations(body: &Value) -> Result<Vec<Operation>, Error> {
+    let Value::Object(members) = body else {
+        return Err(Error::invalid_syntax("the body must be a JSON object"));
+    };
+    check_names(&"", members.keys())?;
+    if let Some(schemas) = member(members, "schemas").filter(|schemas| !is_empty(schemas)) {
+        require_urn(PATCH_URN, schemas)?;
+    }
+    let operations = match member(members, "Operations") {
+        Some(Value::Array(operations)) if !operations.is_empty() => operations,
+        _ => return Err(Error::invalid_syntax("Operations must be a list with at least one operation")),
+    };
+    if operations.len() > MAX_OPERATIONS {
+        let detail =
+            format!("Operations has {} operations; at most {MAX_OPERATIONS} are allowed", operations.len());
+        return Err(Error::payload_too_large(detail));
+    }
+    let operations = operations.iter().map(Operation::parse).collect::<Result<Vec<_>, _>>()?;
+    let filters = operations.iter().filter_map(|operation| operation.path.as_ref()?.filter.as_ref());
+    let terms: usize = filters.map(Filter::terms).sum();
+    if terms > MAX_TERMS {
+        let detail = format!("the paths have {terms} comparisons; at most {MAX_TERMS} are allowed");
+        return Err(Error::payload_too_large(detail));
+    }
+    Ok(operations)
+}
+
+impl Operation {
+    fn parse(operation: &Value) -> Result<Self, Error> {
+        let Value::Object(members) = operation else {
+            return Err(Error::invalid_syntax("an operation must be an object"));
+        };
+        check_names(&"Operations", members.keys())?;
+        let op = match member(members, "op") {
+            Some(Value::String(word)) => Op::from_word(word),
+            _ => None,
+        };
+        let op = op.ok_or_else(|| Error::invalid_syntax("op must be add, remove or replace"))?;
+        let path = match member(members, "path") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(path)) => {
+                lenient::path(path).map(|path| transportable(Path::parse(path)?)).transpose()?
+            }
+            Some(_) => return Err(Error::invalid_path("path must be a string")),
+        };
+        let value = member(members, "value");
+        let value = if path.is_none() { value.map(alone) } else { value }.cloned();
+        Ok(Self { op, path, value })
+    }
+
+    /// Checks that the operation has the path and the value that it requires.
+    ///
+    /// # Errors
+    /// 400 `noTarget` for a remove without a path, `invalidValue` if the value is missing or, without a path, not an
+    /// object.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match (self.op, &self.path, &self.value) {
+            (Op::Remove, None, _) => Err(Error::no_target("a remove requires a path")),
+            (Op::Add | Op::Replace, _, None) => {
+                Err(Error::invalid_value("an add or replace requires a value"))
+            }
+            (Op::Add | Op::Replace, None, Some(value)) if !value.is_object() => {
+                Err(Error::invalid_value("without a path, the value must be an object"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The assigning operation; `None` for a remove.
+    pub(super) fn how(&self) -> Option<How> {
+        match self.op {
+            Op::Add => Some(How::Add),
+            Op::Replace => Some(How::Replace),
+            Op::Remove => None,
+        }
+    }
+
+    fn forget_unkept(&mut self, resource_type: &ResourceType) {
+        let place = match &self.path {
+            None => String::new(),
+            Some(path) => match resource_type.resolve(path.attr.as_str()) {
+                Some(Resolved::Schema(schema)) => format!("{}:", schema.id),
+                Some(Resolved::Attribute(target)) if target.attribute.stored => return,
+                _ => {
+                    // The name alone suffices to ignore or reject the operation.
+                    self.path = Some(Path { attr: path.attr.clone(), filter: None, sub: None });
+                    self.value = self.value.as_ref().map(|_| Value::Null);
+                    return;
+                }
+            },
+        };
+        if let Some(value) = &mut self.value {
+            forget_unkept(resource_type, &place, value);
+        }
+    }
+
+    /// Applies the operation to the draft.
+    ///
+    /// # Errors
+    /// As [`Patch::applied`].
+    pub(super) fn apply(&self, draft: &mut Draft<'_>) -> Result<(), Error> {
+        self.check()?;
+        match (self.how(), &self.path, &self.value) {
+            (None, Some(path), listed) => draft.remove(path, listed.as_ref()),
+            (Some(how), Some(path), Some(value)) => draft.assign(how, Names::Explicit, path, value),
+            (Some(how), None, Some(Value::Object(members))) => draft.merge(how, members.iter()),
+            // `check` has rejected these cases.
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Op {
+    /// The operations with their names in the RFC.
+    const ALL: [(Op, &'static str); 3] = [(Op::Add, "add"), (Op::Remove, "remove"), (Op::Replace, "replace")];
+
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, name)| lenient::is_word(word, name)).map(|(op, _)| *op)
+    }
+
+    /// The name in the RFC.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Op::Add => "add",
+            Op::Remove => "remove",
+            Op::Replace => "replace",
+        }
+    }
+}
+
+/// The message in its original form.
+impl From<Patch> for Value {
+    fn from(patch: Patch) -> Self {
+        let operations: Vec<Value> = patch.operations.into_iter().map(Value::from).collect();
+        json!({ "schemas": [PATCH_URN], "Operations": operations })
+    }
+}
+
+impl From<Operation> for Value {
+    fn from(operation: Operation) -> Self {
+        let mut members = Map::from_iter([("op".to_owned(), Value::from(operation.op.as_str()))]);
+        if let Some(path) = operation.path {
+            members.insert("path".to_owned(), Value::from(path.to_string()));
+        }
+        if let Some(value) = operation.value {
+            members.insert("value".to_owned(), value);
+        }
+        Value::Object(members)
+    }
+}
+
+impl TryFrom<Value> for Patch {
+    type Error = Error;
+
+    fn try_from(body: Value) -> Result<Self, Error> {
+        Self::parse(&body)
+    }
+}
+
+/// Removes the keys of a larger value that name unknown attributes or attributes that are not stored. Each key is a
+/// path relative to `place`.
+fn forget_unkept(resource_type: &ResourceType, place: &str, value: &mut Value) {
+    let members = match value {
+        Value::Object(members) => members,
+        Value::Array(elements) => {
+            for element in elements {
+                forget_unkept(resource_type, place, element);
+            }
+            return;
+        }
+        _ => return,
+    };
+    members.retain(|name, value| {
+        let attribute = name.split('[').next().unwrap_or_default();
+        match resource_type.resolve(&format!("{place}{attribute}")) {
+            None => false,
+            Some(Resolved::Attribute(target)) => target.attribute.stored,
+            Some(Resolved::Schema(schema)) => {
+                forget_unkept(resource_type, &format!("{}:", schema.id), value);
+                true
+            }
+        }
+    });
+}
+
+/// Rejects a path whose printed form is too long. The worker parses the printed form, which may be longer than the
+/// text.
+fn transportable(path: Path) -> Result<Path, Error> {
+    match path.to_string().len() {
+        length if length > MAX_LENGTH => Err(Error::invalid_path(format!(
+            "the path has {length} bytes, more than the {MAX_LENGTH} allowed"
+        ))),
+        _ => Ok(path),
+    }
+}
+
+fn member<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    members.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}

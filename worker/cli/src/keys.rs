@@ -1,0 +1,125 @@
+//! `rollcall key`. A key is shown once, when it is created; the database stores its SHA-256.
+
+use clap::{Subcommand, ValueEnum};
+use operations::keys::{self, Listed};
+
+use crate::context::{Context, Failure};
+use crate::output;
+
+/// The commands of `rollcall key`.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Create an API key and show it once. A tenant may have several keys, so that one can be replaced without
+    /// downtime.
+    Add {
+        /// The tenant's name.
+        tenant: String,
+        /// The scopes of the key, separated by commas.
+        #[arg(long, value_delimiter = ',', default_value = "scim")]
+        scope: Vec<Scope>,
+        /// Let the key expire after this many days.
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..))]
+        expires_in: Option<u16>,
+    },
+    /// List a tenant's keys by their public part.
+    List {
+        /// The tenant's name.
+        tenant: String,
+    },
+    /// Revoke a key. Every service rejects it within a second.
+    Revoke {
+        /// The tenant's name.
+        tenant: String,
+        /// The key's public part (see `rollcall key list`).
+        key: String,
+    },
+}
+
+/// What a key gives access to.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Scope {
+    /// SCIM, for the identity provider.
+    Scim,
+    /// Posting content events.
+    Events,
+    /// Reports.
+    Reports,
+    /// The activity log.
+    Activity,
+}
+
+impl From<Scope> for keys::Scope {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Scim => Self::Scim,
+            Scope::Events => Self::Events,
+            Scope::Reports => Self::Reports,
+            Scope::Activity => Self::Activity,
+        }
+    }
+}
+
+/// Runs the command.
+pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Add { tenant, scope, expires_in } => add(context, &tenant, scope, expires_in).await,
+        Command::List { tenant } => list(context, &tenant).await,
+        Command::Revoke { tenant, key } => revoke(context, &tenant, &key).await,
+    }
+}
+
+async fn add(context: &Context, tenant: &str, scopes: Vec<Scope>, days: Option<u16>) -> Result<(), Failure> {
+    let tenant = context.operator.tenant(tenant).await?;
+    let scopes: Vec<keys::Scope> = scopes.into_iter().map(keys::Scope::from).collect();
+    let added = keys::add(&context.operator, &tenant, &scopes, days).await?;
+    if context.json {
+        output::json(&added);
+    } else {
+        say!(
+            "User name  {}\nAPI key    {}\nScopes     {}",
+            added.username,
+            added.api_key,
+            added.scopes.join(", ")
+        );
+        say!(
+            "The key is not shown again. To revoke it: rollcall key revoke {} {}",
+            added.username,
+            added.key
+        );
+    }
+    Ok(())
+}
+
+async fn list(context: &Context, tenant: &str) -> Result<(), Failure> {
+    let tenant = context.operator.tenant(tenant).await?;
+    let keys = keys::list(&context.operator, &tenant).await?;
+    if context.json {
+        output::json(&keys);
+        return Ok(());
+    }
+    let row = |key: &Listed| {
+        vec![
+            key.key.clone(),
+            key.state.as_str().to_owned(),
+            key.scopes.join(","),
+            output::moment(Some(key.created_at)),
+            output::moment(key.expires_at),
+            output::moment(key.last_used_at),
+        ]
+    };
+    let headings = ["key", "state", "scopes", "created (UTC)", "expires (UTC)", "last used (UTC)"];
+    let empty = format!("{0} has no keys yet; add one with `rollcall key add {0}`", tenant.name);
+    output::table(&headings, keys.iter().map(row).collect(), &empty);
+    Ok(())
+}
+
+async fn revoke(context: &Context, tenant: &str, key: &str) -> Result<(), Failure> {
+    let tenant = context.operator.tenant(tenant).await?;
+    let revoked = keys::revoke(&context.operator, &tenant, key).await?;
+    if context.json {
+        output::json(&revoked);
+    } else {
+        say!("key {} of {} revoked", revoked.key, tenant.name);
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! `rollcall pull`: configures, starts and shows pulls from Okta's API. The ingests run them.
+
+mod progress;
+mod run;
+mod set;
+mod status;
+mod token;
+
+use clap::Subcommand;
+
+use crate::context::{Context, Failure};
+
+/// The commands of `rollcall pull`.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Configure a tenant's pull. Options that are not given keep their value. Pulls run at the times in
+    /// ROLLCALL_PULL_AT.
+    Set(set::Set),
+    /// Remove a tenant's pull with its token. Pulled data is kept.
+    Unset {
+        /// The tenant's name.
+        tenant: String,
+    },
+    /// Pull a tenant's users now, and wait until the changes are applied.
+    Run(run::Now),
+    /// Show pulls and the result of each one's last run.
+    Status {
+        /// The tenant's name. The default is all tenants with a pull.
+        tenant: Option<String>,
+    },
+    /// Allow a pull that awaits confirmation to archive the users that are missing in Okta.
+    Confirm(run::Confirmation),
+}
+
+/// Runs the command.
+pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Set(set) => set::set(context, set).await,
+        Command::Run(now) => run::run(context, &now).await,
+        Command::Confirm(confirmation) => run::confirm(context, &confirmation).await,
+        Command::Unset { tenant } => set::unset(context, &tenant).await,
+        Command::Status { tenant } => status::status(context, tenant.as_deref()).await,
+    }
+}

@@ -1,0 +1,174 @@
+//! `rollcall report`, `rollcall unlinked` and `rollcall activity`. Rows are read and written page by page.
+
+use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
+
+use clap::{Args, ValueEnum};
+use database::reports::{Paged, goes_on};
+use domain::report::{Filter, Format, Report};
+use operations::reports::pages;
+use operations::{Operator, reports};
+use serde_json::{Map, Value};
+
+use crate::context::{Context, Failure};
+use crate::output;
+
+/// The arguments of `rollcall report`.
+#[derive(Args)]
+pub struct Arguments {
+    /// One of: learners, assignments, locations, business_units, unlinked.
+    #[arg(value_parser = named)]
+    name: Report,
+    /// The tenant's name. Optional if there is only one tenant.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Only this location.
+    #[arg(long)]
+    location: Option<String>,
+    /// Only this business unit.
+    #[arg(long)]
+    business_unit: Option<String>,
+    /// Only assignments with this status: Completed, Incomplete, Overdue or "Grade Pending".
+    #[arg(long)]
+    status: Option<String>,
+    /// The output format. --json is the same as --format json.
+    #[arg(long, value_enum)]
+    format: Option<Written>,
+}
+
+/// The arguments of `rollcall unlinked`.
+#[derive(Args)]
+pub struct Unlinked {
+    /// The tenant's name.
+    tenant: String,
+}
+
+/// The arguments of `rollcall activity`.
+#[derive(Args)]
+pub struct Activity {
+    /// The tenant's name.
+    tenant: String,
+    /// Only changes to this user: the userName, in any case (also of a rejected create), or the SCIM id.
+    #[arg(long)]
+    user: Option<String>,
+    /// The start: 2026-01-31T06:00:00Z, 2026-01-31 (midnight UTC), or an age (30m, 12h, 7d). The log is kept for 30
+    /// days.
+    #[arg(long, default_value = "7d")]
+    since: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Written {
+    Csv,
+    Json,
+}
+
+fn named(name: &str) -> Result<Report, String> {
+    let names = || Report::ALL.map(Report::name).join(", ");
+    Report::named(name).ok_or_else(|| format!("unknown report; must be one of: {}", names()))
+}
+
+/// Writes a report.
+pub async fn report(context: &Context, arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { name, tenant, location, business_unit, status, format } = arguments;
+    let filter = Filter { location, business_unit, status };
+    let what = reports::report(&context.operator, tenant.as_deref(), name, filter).await?;
+    let format = match format {
+        Some(Written::Json) => Format::Json,
+        None if context.json => Format::Json,
+        Some(Written::Csv) | None => Format::Csv,
+    };
+    write(&context.operator, &what, format).await
+}
+
+/// Lists active accounts that are not linked to an identity provider: a bulk deactivation there would miss them.
+pub async fn unlinked(context: &Context, arguments: Unlinked) -> Result<(), Failure> {
+    let what = reports::unlinked(&context.operator.tenant(&arguments.tenant).await?);
+    if context.json {
+        return write(&context.operator, &what, Format::Json).await;
+    }
+    let columns = ["userName", "role", "createdAt", "reason", "id"];
+    let empty = "every active account is linked to an identity provider";
+    let count = table(&context.operator, &what, &columns, empty).await?;
+    if count > 0 {
+        output::line(&format!(
+            "\n{count} active accounts are not linked to an identity provider. Deactivating these users there may not deactivate them \
+             here.\n\
+             To link an account, assign the user to the app in the identity provider under the same userName, or set the externalId with \
+             rollcall link."
+        ));
+    }
+    Ok(())
+}
+
+/// Shows the activity log.
+pub async fn activity(context: &Context, arguments: Activity) -> Result<(), Failure> {
+    let operator = &context.operator;
+    let tenant = operator.tenant(&arguments.tenant).await?;
+    let what = reports::activity(operator, &tenant, arguments.user.as_deref(), &arguments.since).await?;
+    if context.json {
+        return write(operator, &what, Format::Json).await;
+    }
+    let columns =
+        ["at", "actor", "change", "attributes", "outcome", "status", "reason", "ignored", "resource"];
+    table(operator, &what, &columns, "no changes were requested since then").await.map(drop)
+}
+
+/// Writes all rows to the standard output. A closed pipe (`head`) is not an error. Progress of long outputs goes to the
+/// standard error.
+async fn write(operator: &Operator, what: &impl Paged, format: Format) -> Result<(), Failure> {
+    let columns = what.columns();
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let (mut written, mut is_told) = (0, false);
+    let mut state = out.write_all(format.begin(columns).as_bytes());
+    pages(operator, what, |page| {
+        for row in page {
+            if state.is_ok() {
+                state = out.write_all(format.row(columns, written, &row.object).as_bytes());
+            }
+            written += 1;
+        }
+        if goes_on(page).is_some() && std::io::stderr().is_terminal() {
+            eprint!("\r{written} rows");
+            is_told = true;
+        }
+        state.is_ok()
+    })
+    .await?;
+    if is_told {
+        eprintln!("\r{written} rows");
+    }
+    match state.and_then(|()| out.write_all(format.end().as_bytes())).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::refused(format!("cannot write the rows: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints all rows as a table with these columns and returns their number.
+async fn table(
+    operator: &Operator,
+    what: &impl Paged,
+    columns: &[&str],
+    empty: &str,
+) -> Result<usize, Failure> {
+    let mut rows = Vec::new();
+    pages(operator, what, |page| {
+        rows.extend(page.iter().map(|row| cells(columns, &row.object)));
+        true
+    })
+    .await?;
+    let count = rows.len();
+    output::table(columns, rows, empty);
+    Ok(count)
+}
+
+fn cells(columns: &[&str], row: &str) -> Vec<String> {
+    let row: Map<String, Value> = serde_json::from_str(row).unwrap_or_default();
+    let cell = |name: &&str| match row.get(*name) {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    columns.iter().map(cell).collect()
+}

@@ -1,0 +1,89 @@
+//! `rollcall tenant`.
+
+use clap::Subcommand;
+use domain::settings::DESCRIBED;
+use operations::tenants::{self, Listed, Shown};
+
+use crate::context::{Context, Failure};
+use crate::output;
+
+/// The commands of `rollcall tenant`.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Add a tenant. Its name is its subdomain and the user name that its admin enters in Okta.
+    Add {
+        /// Lower-case letters, digits and hyphens, at most 63 characters.
+        name: String,
+    },
+    /// List the tenants.
+    List,
+    /// Show a tenant and its settings.
+    Show {
+        /// The tenant's name.
+        name: String,
+    },
+    /// Change settings. They are in force within a second.
+    #[command(after_help = settings())]
+    Set {
+        /// The tenant's name.
+        name: String,
+        /// Settings with their values, such as unknown_members=skip.
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        changes: Vec<String>,
+    },
+}
+
+/// The list of settings for `--help`.
+fn settings() -> String {
+    let lines: Vec<String> = DESCRIBED.iter().map(|(key, what)| format!("  {key}: {what}")).collect();
+    format!("Settings:\n{}", lines.join("\n"))
+}
+
+/// Runs the command.
+pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    let operator = &context.operator;
+    match command {
+        Command::Add { name } => add(context, &name).await?,
+        Command::List => list(context, &tenants::list(operator).await?),
+        Command::Show { name } => show(context, &tenants::show(&operator.tenant(&name).await?)),
+        Command::Set { name, changes } => {
+            let tenant = operator.tenant(&name).await?;
+            show(context, &tenants::set(operator, &tenant, &changes).await?);
+        }
+    }
+    Ok(())
+}
+
+async fn add(context: &Context, name: &str) -> Result<(), Failure> {
+    let added = tenants::add(&context.operator, name).await?;
+    if context.json {
+        output::json(&added);
+    } else {
+        say!("tenant {name} added; create an API key with `rollcall key add {name}`");
+    }
+    Ok(())
+}
+
+fn list(context: &Context, all: &[Listed]) {
+    if context.json {
+        output::json(&all);
+        return;
+    }
+    let row = |tenant: &Listed| {
+        let added = output::moment(Some(tenant.created_at));
+        vec![tenant.name.clone(), tenant.active_users.to_string(), added, tenant.id.to_string()]
+    };
+    let empty = "no tenants yet; add one with `rollcall tenant add NAME`";
+    output::table(&["name", "active users", "added (UTC)", "id"], all.iter().map(row).collect(), empty);
+}
+
+fn show(context: &Context, tenant: &Shown) {
+    if context.json {
+        output::json(tenant);
+        return;
+    }
+    say!("name             {}\nid               {}", tenant.name, tenant.id);
+    for (key, value) in &tenant.settings {
+        say!("{key:<16} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    }
+}

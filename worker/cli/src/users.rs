@@ -1,0 +1,138 @@
+//! `rollcall user`. Changes go through the command queue like all others.
+
+use clap::{Args, Subcommand};
+use domain::command::Role;
+use operations::users::{self, Changed, address};
+use serde_json::Value;
+
+use crate::context::{Context, Failure};
+use crate::output;
+
+/// The facts about a user in the order in which they are shown.
+const FACTS: [&str; 25] = [
+    "id",
+    "userName",
+    "active",
+    "archived_at",
+    "role",
+    "origin",
+    "given_name",
+    "family_name",
+    "email",
+    "external_id",
+    "location",
+    "business_unit",
+    "department",
+    "job_title",
+    "manager_name",
+    "employee_number",
+    "locale",
+    "timezone",
+    "hire_date",
+    "region",
+    "custom_fields",
+    "version",
+    "ticket",
+    "created_at",
+    "modified_at",
+];
+
+/// The commands of `rollcall user`.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Create a user manually. The user receives a welcome mail.
+    Add(New),
+    /// Set a user's role in the learning platform. SCIM requests do not change it.
+    Role {
+        /// The tenant's name.
+        tenant: String,
+        /// The userName, in any case, or the SCIM id.
+        user: String,
+        /// One of: admin, manager, creator, learner.
+        role: Role,
+    },
+    /// Show a user.
+    Show {
+        /// The tenant's name.
+        tenant: String,
+        /// The userName, in any case, or the SCIM id.
+        user: String,
+    },
+}
+
+/// The arguments of `rollcall user add`.
+#[derive(Args)]
+pub struct New {
+    /// The tenant's name.
+    tenant: String,
+    /// The mail address.
+    #[arg(long, value_parser = address)]
+    email: String,
+    /// The first name.
+    #[arg(long)]
+    given_name: String,
+    /// The last name.
+    #[arg(long)]
+    family_name: String,
+    /// The sign-in name, if it differs from the mail address.
+    #[arg(long)]
+    user_name: Option<String>,
+    /// One of: admin, manager, creator, learner.
+    #[arg(long, default_value = "learner")]
+    role: Role,
+}
+
+/// Runs the command.
+pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Add(new) => add(context, new).await,
+        Command::Role { tenant, user, role } => set_role(context, &tenant, &user, role).await,
+        Command::Show { tenant, user } => show(context, &tenant, &user).await,
+    }
+}
+
+async fn add(context: &Context, new: New) -> Result<(), Failure> {
+    let tenant = context.operator.tenant(&new.tenant).await?;
+    let New { email, given_name, family_name, user_name, role, .. } = new;
+    let new = users::New { email, given_name, family_name, user_name, role };
+    let added = users::add(&context.operator, &tenant, &new).await?;
+    show_changed(context, &added, || {
+        format!("user {} added as {}, id {}", added.user_name, role.as_str(), added.id)
+    });
+    Ok(())
+}
+
+async fn set_role(context: &Context, tenant: &str, user: &str, role: Role) -> Result<(), Failure> {
+    let tenant = context.operator.tenant(tenant).await?;
+    let changed = users::set_role(&context.operator, &tenant, user, role).await?;
+    show_changed(context, &changed, || {
+        format!("the role of user {} is now {}", changed.user_name, role.as_str())
+    });
+    Ok(())
+}
+
+fn show_changed(context: &Context, changed: &Changed, text: impl Fn() -> String) {
+    if context.json {
+        output::json(changed);
+    } else {
+        say!("{}", text());
+    }
+}
+
+async fn show(context: &Context, tenant: &str, user: &str) -> Result<(), Failure> {
+    let tenant = context.operator.tenant(tenant).await?;
+    let user = users::show(&context.operator, &tenant, user).await?;
+    if context.json {
+        output::json(&user);
+        return Ok(());
+    }
+    let user = output::object(&user);
+    for name in FACTS {
+        match &user[name] {
+            Value::Null => {}
+            Value::String(text) => say!("{name:<16} {text}"),
+            value => say!("{name:<16} {value}"),
+        }
+    }
+    Ok(())
+}
