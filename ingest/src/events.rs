@@ -58,9 +58,9 @@ pub async fn receive(
     for one in taken {
         match one {
             Taken::Content(event) => events.push(event),
-            Taken::Role(reported) => {
-                let change_request = roles::change_request(key.tenant, Actor::Key(key.id), id, &reported);
-                people.entry(reported.user).or_insert_with(Vec::new).push(change_request);
+            Taken::Role(event) => {
+                let change_request = roles::change_request(key.tenant, Actor::Key(key.id), id, &event);
+                people.entry(event.user).or_insert_with(Vec::new).push(change_request);
             }
         }
     }

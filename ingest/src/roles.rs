@@ -27,8 +27,8 @@ const FINISH: Duration = Duration::from_secs(5);
 
 /// The change request that sets a role. Its idempotency key is the event's source and id.
 #[must_use]
-pub fn change_request(tenant: Uuid, actor: Actor, request: Uuid, reported: &RoleChanged) -> ChangeRequest {
-    let RoleChanged { source, id, user, role } = reported;
+pub fn change_request(tenant: Uuid, actor: Actor, request: Uuid, event: &RoleChanged) -> ChangeRequest {
+    let RoleChanged { source, id, user, role } = event;
     ChangeRequest {
         tenant,
         actor,
@@ -69,7 +69,7 @@ struct Intake {
 #[derive(Debug, PartialEq, Eq)]
 struct Changed {
     tenant: String,
-    reported: RoleChanged,
+    event: RoleChanged,
 }
 
 /// Why an event was not applied.
@@ -136,14 +136,14 @@ impl Intake {
     }
 
     async fn apply(&self, changed: &Changed) -> Result<(), Undone> {
-        let Changed { tenant, reported } = changed;
+        let Changed { tenant, event } = changed;
         let away = |error: database::Error| Undone::Yet(error.to_string());
         let found =
             self.app.pool.bounded(async |connection| tenants::by_name(connection, tenant).await).await;
         let Some(tenant) = found.map_err(away)? else {
             return Err(Undone::Never("unknown tenant".to_owned()));
         };
-        let change_request = change_request(tenant.id, Actor::Platform, platform::id::new(), reported);
+        let change_request = change_request(tenant.id, Actor::Platform, platform::id::new(), event);
         if is_done(&self.app, &change_request).await.map_err(away)? {
             return Ok(());
         }
@@ -163,14 +163,14 @@ impl Intake {
 /// # Errors
 /// Why it can never be applied. The reason repeats nothing of its content.
 fn read(body: &[u8]) -> Result<Changed, String> {
-    let event: Value = serde_json::from_slice(body)
+    let message: Value = serde_json::from_slice(body)
         .map_err(|error| format!("the message is not valid JSON ({:?} error)", error.classify()))?;
-    if event::holds_nul(&event) {
+    if event::holds_nul(&message) {
         return Err("the event must not contain U+0000".to_owned());
     }
-    let reported = event::decode_role(&event)?;
-    let tenant = event["tenant"].as_str().ok_or("the extension attribute tenant is missing")?;
-    Ok(Changed { tenant: tenant.to_owned(), reported })
+    let event = event::decode_role(&message)?;
+    let tenant = message["tenant"].as_str().ok_or("the extension attribute tenant is missing")?;
+    Ok(Changed { tenant: tenant.to_owned(), event })
 }
 
 #[cfg(test)]
@@ -189,8 +189,8 @@ mod tests {
         });
         let read = |event: &Value| super::read(event.to_string().as_bytes());
         let (id, source) = ("1".to_owned(), "/platform".to_owned());
-        let reported = RoleChanged { source, id, user, role: Role::Manager };
-        let expected = Changed { tenant: "acme".to_owned(), reported };
+        let parsed = RoleChanged { source, id, user, role: Role::Manager };
+        let expected = Changed { tenant: "acme".to_owned(), event: parsed };
         assert_eq!(read(&event), Ok(expected));
         for (at, value, word) in [
             ("/tenant", Value::Null, "tenant"),

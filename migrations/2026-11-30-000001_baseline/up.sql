@@ -236,15 +236,13 @@ create table commands (
     constraint commands_outcome check ((delivery in ('queued', 'expired')) = (outcome is null))
 );
 create index commands_activity on commands (tenant_id, id);
-create index commands_resource on commands (tenant_id, resource_id, id);
-create index commands_name_digest on commands (tenant_id, name_digest, id) where name_digest is not null;
-create index commands_undelivered on commands (tenant_id, fingerprint) where delivery = 'undelivered';
-create index commands_unconfirmed on commands (tenant_id, fingerprint)
-    where delivery = 'replied' and status < 300 and change in ('user.create', 'group.create');
-create index commands_group_creates on commands (tenant_id, fingerprint) where change = 'group.create' and status < 300;
-create index commands_roles on commands (tenant_id, fingerprint) where change = 'user.role';
-create index commands_resources on commands (delivery, decided_at) where outcome -> 'record' -> 'resource' <> '{}';
-comment on table commands is 'Verdicts of commands (the idempotency record) and activity log in one, kept for 30 days. Written by worker; ingest inserts queued and expired rows, and notes deliveries.';
+create index commands_resource on commands (resource_id, id);
+create index commands_name_digest on commands (name_digest) where name_digest is not null;
+create index commands_undelivered on commands (fingerprint) where delivery = 'undelivered';
+create index commands_once on commands (fingerprint)
+    where change in ('user.create', 'group.create', 'user.role') and status < 300;
+create index commands_fetchable on commands (decided_at) where outcome -> 'record' -> 'resource' <> '{}' and delivery = 'delivered';
+comment on table commands is 'Verdicts of commands (the idempotency record) and activity log in one, kept for 30 days. A row is written once, unless its delivery fails. Written by worker; ingest inserts queued and expired rows, and notes which verdicts were not delivered.';
 comment on column commands.id is 'The ticket, UUIDv7.';
 comment on column commands.tenant_id is 'The tenant.';
 comment on column commands.change is 'What was to change, such as user.create.';
@@ -252,9 +250,9 @@ comment on column commands.resource_id is 'The resource that the command is abou
 comment on column commands.actor is 'The id of the API key, or operator, pull or platform.';
 comment on column commands.request_id is 'The request that the command came with.';
 comment on column commands.fingerprint is 'SHA-256 over tenant, method, path, body and If-Match. A repeated request has the same fingerprint.';
-comment on column commands.delivery is 'queued: an asynchronous request without a verdict; expired: the deadline passed before there was a verdict; replied: the verdict was sent to ingest, or is not kept for a repeated request; undelivered: there is a verdict that no client received; delivered: a client has the verdict or can fetch it, or a repeated request has taken its place.';
+comment on column commands.delivery is 'queued: an asynchronous request without a verdict; expired: the deadline passed before there was a verdict; replied: the verdict was sent to ingest, or is a late rejection; undelivered: there is a verdict that no client received; delivered: a client has the verdict or can fetch it, or a repeated request has taken its place.';
 comment on column commands.status is 'The HTTP status of the verdict.';
-comment on column commands.outcome is 'The verdict. The resource in it is removed after an hour if it was not delivered, else after a day.';
+comment on column commands.outcome is 'The verdict. It holds the resource only for asynchronous requests, whose clients can fetch it for a day.';
 comment on column commands.attributes is 'The attributes that a PATCH names; the role that was set.';
 comment on column commands.ignored is 'The attributes that the request names and that were left unchanged.';
 comment on column commands.name_digest is 'SHA-256 over tenant and case-folded userName, of changes that give a userName. The log is searched by it and contains no names.';
@@ -264,10 +262,14 @@ comment on index commands_activity is 'The activity log.';
 comment on index commands_resource is 'The activity log of one user.';
 comment on index commands_name_digest is 'The activity log of a userName.';
 comment on index commands_undelivered is 'Verdicts for repeated requests.';
-comment on index commands_unconfirmed is 'Creates of which ingest has not confirmed that the client was answered.';
-comment on index commands_group_creates is 'The group that an earlier attempt of the same request created.';
-comment on index commands_roles is 'Whether an event has set its role: the fingerprint covers its source and id.';
-comment on index commands_resources is 'Outcomes that hold a resource, which is personal data to be removed.';
+comment on index commands_once is 'The result of an earlier attempt of a request that must take effect once: a create, or an event that sets a role.';
+comment on index commands_fetchable is 'Outcomes that hold a resource, which is personal data to be removed.';
+
+create table receipts (
+    command uuid primary key
+);
+comment on table receipts is 'Creates whose clients received the verdict, kept for two hours. They are apart from commands, so that its wide rows are written once. Written by ingest; worker removes them.';
+comment on column receipts.command is 'The ticket of the command.';
 
 create table quarantine (
     ticket   uuid primary key,

@@ -204,9 +204,9 @@ async fn an_outcome_that_a_killed_ingest_did_not_deliver_is_delivered_by_another
         let again = other.once(post(&other, n)).await.is(201);
         assert_eq!(json!(again.id()), made[n]["resource_id"], "the resource of the first request");
     }
-    eventually("they are marked as delivered", Duration::from_secs(10), async || {
-        (stack.db().count("select 1 from commands where delivery = 'delivered' and status = 201").await == 2)
-            .then_some(())
+    eventually("there are receipts for the retries", Duration::from_secs(10), async || {
+        let receipts = "select 1 from receipts join commands on command = id where status = 201";
+        (stack.db().count(receipts).await == 2).then_some(())
     })
     .await;
     other.once(post(&other, 0)).await.is_error_of(409, "uniqueness");

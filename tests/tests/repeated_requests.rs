@@ -68,16 +68,17 @@ async fn an_undelivered_post_restores_a_user_who_was_deactivated_since() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answered_post_restores_a_deactivated_user_even_if_its_delivery_mark_was_lost() {
+async fn an_answered_post_restores_a_deactivated_user_even_if_its_receipt_was_lost() {
     let stack = Stack::own().await;
     let okta = stack.tenant("marked").await.okta();
     let user = person("back@marked.example", "Re", "Turned");
     let id = post(&okta, "/Users", &user).await.is(201).id();
-    eventually("it is marked as delivered", SOON, async || {
-        (stack.db().count("select 1 from commands where delivery = 'delivered'").await == 1).then_some(())
+    let receipts = format!("receipts join commands on command = id where resource_id = '{id}'");
+    eventually("there is a receipt", SOON, async || {
+        (stack.db().count(&format!("select 1 from {receipts}")).await == 1).then_some(())
     })
     .await;
-    stack.db().execute("update commands set delivery = 'replied'").await;
+    stack.db().execute("delete from receipts").await;
     okta.set_active(&id, false).await.is(200);
     pass(&stack, "2 seconds").await;
     restores(&stack, &okta, &user, &id).await;

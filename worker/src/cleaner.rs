@@ -1,5 +1,5 @@
-//! Retention. The activity log is kept for 30 days. The resources in its verdicts are kept for one day, or as long as a
-//! retried request may still receive the outcome: they serve only to repeat an answer, and they hold personal data.
+//! Retention. The activity log is kept for 30 days. The resources in the verdicts of asynchronous requests are kept for
+//! one day: they serve only to be fetched, and they hold personal data.
 
 use database::{Error, Pool};
 use diesel::sql_types::{Timestamptz, Uuid as SqlUuid};
@@ -17,36 +17,35 @@ use tracing::{info, warn};
 const EVERY: std::time::Duration = std::time::Duration::from_secs(600);
 /// How long a verdict is kept.
 const VERDICT: Duration = Duration::days(30);
-/// How long the resource in a delivered verdict is kept.
+/// How long the resource in a verdict is kept.
 const RESOURCE: Duration = Duration::days(1);
-/// How much longer an undelivered outcome is kept, because another worker's clock may be behind.
-const MARGIN: Duration = Duration::minutes(5);
+/// How long a receipt is kept: as long as the create can be repeated, and another hour, because the clocks of ingest and
+/// workers differ.
+const RECEIPT: Duration = REPEATABLE_FOR.saturating_add(Duration::HOUR);
 
-/// The advisory lock that lets one worker clean at a time. Nothing else uses this number.
-const TURN: &str = "select pg_try_advisory_xact_lock(7241990421) as is_ours";
+/// Takes the advisory lock that lets one worker clean at a time. Nothing else uses this number.
+const TRY_LOCK: &str = "select pg_try_advisory_xact_lock(7241990421) as is_ours";
 
 /// Commands before `$1`, a limited number at a time: a large delete would hold its locks for long.
 const DELETE: &str = "delete from commands where id in (select id from commands where id < $1 limit 5000)";
-/// Outcomes from before `$1` that were delivered, or that the client can fetch.
-pub const STRIP_DELIVERED: &str = "update commands set outcome = jsonb_set(outcome, '{record,resource}', '{}') where id in \
-    (select id from commands where delivery in ('replied', 'delivered') and decided_at < $1 \
-     and outcome->'record'->'resource' <> '{}' limit 5000)";
-/// Outcomes from before `$1` that were not delivered, and that no retry can receive any more.
-pub const STRIP_UNDELIVERED: &str = "update commands set outcome = jsonb_set(outcome, '{record,resource}', '{}'), delivery = 'replied' \
-    where id in (select id from commands where delivery = 'undelivered' and decided_at < $1 \
-     and outcome->'record'->'resource' <> '{}' limit 5000 for update skip locked)";
+/// The resources in outcomes from before `$1` that clients could fetch.
+pub const STRIP: &str = "update commands set outcome = jsonb_set(outcome, '{record,resource}', '{}') where id in \
+    (select id from commands where delivery = 'delivered' and decided_at < $1 \
+     and outcome -> 'record' -> 'resource' <> '{}' limit 5000)";
+const DELETE_RECEIPTS: &str =
+    "delete from receipts where command in (select command from receipts where command < $1 limit 5000)";
 /// Quarantined commands whose message was removed from the queue.
-const UNMARK: &str = "delete from quarantine where ticket < $1";
+const DELETE_QUARANTINED: &str = "delete from quarantine where ticket < $1";
 /// Workers that did not shut down cleanly.
-const FORGET: &str = "delete from workers where seen_at < $1";
+const DELETE_WORKERS: &str = "delete from workers where seen_at < $1";
 
 /// The statements and the age of the rows they clean.
 const TASKS: [(&str, Until, Duration); 5] = [
     (DELETE, Until::Ticket, VERDICT),
-    (STRIP_DELIVERED, Until::Time, RESOURCE),
-    (STRIP_UNDELIVERED, Until::Time, REPEATABLE_FOR.saturating_add(MARGIN)),
-    (UNMARK, Until::Ticket, VERDICT),
-    (FORGET, Until::Time, Duration::HOUR),
+    (STRIP, Until::Time, RESOURCE),
+    (DELETE_RECEIPTS, Until::Ticket, RECEIPT),
+    (DELETE_QUARANTINED, Until::Ticket, VERDICT),
+    (DELETE_WORKERS, Until::Time, Duration::HOUR),
 ];
 
 /// The type of `$1`.
@@ -57,7 +56,7 @@ enum Until {
 }
 
 #[derive(QueryableByName)]
-struct Turn {
+struct Lock {
     #[diesel(sql_type = diesel::sql_types::Bool)]
     is_ours: bool,
 }
@@ -106,8 +105,8 @@ async fn some(
     until: Until,
     before: OffsetDateTime,
 ) -> Result<Option<usize>, Error> {
-    let turn: Turn = sql_query(TURN).get_result(connection).await?;
-    if !turn.is_ours {
+    let lock: Lock = sql_query(TRY_LOCK).get_result(connection).await?;
+    if !lock.is_ours {
         return Ok(None);
     }
     let query = sql_query(statement);

@@ -23,7 +23,7 @@ const LIMIT: i64 = 500;
 const POLL: Duration = Duration::from_secs(1);
 /// How long to wait while another worker holds the lock. That worker may have read the outbox before our batch
 /// committed.
-const TURN: Duration = Duration::from_millis(50);
+const RETRY: Duration = Duration::from_millis(50);
 
 /// Only one worker relays at a time, which keeps the order of the outbox. Others do not block on the lock.
 const LOCK: &str = "select pg_try_advisory_xact_lock(7241990418) as is_ours";
@@ -67,7 +67,7 @@ pub async fn run(pool: Pool, publisher: Publisher, bell: Arc<Notify>, stop: Canc
                         () = stop.cancelled() => {}
                     },
                     Some(count) => debug!(events = count, "events relayed"),
-                    None => tokio::time::sleep(TURN).await,
+                    None => tokio::time::sleep(RETRY).await,
                 }
             }
             Err(error) => {

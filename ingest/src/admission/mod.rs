@@ -36,7 +36,7 @@ use crate::tenants::Tenants;
 pub use self::share::{Held, Permit};
 
 /// The most tenants whose request rates are tracked.
-const MOST_LIMITED: usize = 100_000;
+const MAX_RATES: usize = 100_000;
 /// The most requests in flight, over all tenants.
 const MAX_REQUESTS: usize = 1_024;
 /// The bodies of requests in hand, in KiB, of all tenants.
@@ -85,7 +85,7 @@ impl Admission {
             single_flight: SingleFlight::default(),
             clock,
             tenants: Tenants::new(pool),
-            limits: RateLimits::new(MOST_LIMITED),
+            limits: RateLimits::new(MAX_RATES),
             requests: Shares::new(MAX_REQUESTS),
             bodies: Shares::new(MAX_BODIES),
         }))
@@ -154,14 +154,14 @@ impl State {
         if matches!(way, Way::Closed) {
             return Err(Refusal::try_again("too many wrong API keys; try again"));
         }
-        let judged = self.check(credentials).await;
-        let is_wrong = judged.as_ref().is_err_and(Refusal::is_unauthorized);
+        let checked = self.check(credentials).await;
+        let is_wrong = checked.as_ref().is_err_and(Refusal::is_unauthorized);
         match way {
             Way::Free if !is_wrong => self.failures.forgive(claims),
             Way::Slow(_) if is_wrong => sleep(SLOW).await,
             _ => {}
         }
-        judged
+        checked
     }
 
     /// Verifies the key: it must exist, not be revoked or expired, and belong to the named tenant.

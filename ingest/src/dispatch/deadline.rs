@@ -161,7 +161,7 @@ pub(super) async fn deliver(
 async fn deliver_read(pool: Pool, ticket: Ticket, tenant: Uuid, fingerprint: String) -> Option<Outcome> {
     let deliver = async |c: &mut AsyncPgConnection| {
         // The worker must see that a verdict stored after the deadline was read here.
-        verdicts::mark_delivered(c, &[ticket]).await?;
+        verdicts::mark_delivered(c, ticket).await?;
         let own = diesel::alias!(commands as own);
         let took_effect =
             own.filter(own.field(commands::id).eq(ticket.0)).filter(own.field(commands::status).lt(300_i16));

@@ -1,5 +1,5 @@
-//! Receipts: records in `commands`, in batches, that clients received the outcome of their create (`delivered`). Without
-//! a receipt, a worker cannot tell a retry of a lost response from an intentional second POST.
+//! Receipts: records in `receipts`, in batches, that clients received the outcome of their create. Without a receipt, a
+//! worker cannot tell a retry of a lost response from an intentional second POST.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tracing::warn;
 /// received.
 const GATHER: Duration = Duration::from_millis(100);
 /// The most rows of one statement.
-const MOST: usize = 2_000;
+const MAX_ROWS: usize = 2_000;
 /// How long shutdown waits for Postgres.
 const FINISH: Duration = Duration::from_secs(2);
 
@@ -52,13 +52,13 @@ impl Receipts {
         loop {
             let tickets: Vec<Ticket> = {
                 let mut waiting = self.lock();
-                let first = waiting.len().min(MOST);
+                let first = waiting.len().min(MAX_ROWS);
                 waiting.drain(..first).collect()
             };
             if tickets.is_empty() {
                 return true;
             }
-            let written = self.pool.bounded(async |c| verdicts::mark_delivered(c, &tickets).await).await;
+            let written = self.pool.bounded(async |c| verdicts::write_receipts(c, &tickets).await).await;
             if let Err(error) = written {
                 warn!(%error, tickets = tickets.len(), "failed to write receipts");
                 self.lock().extend(tickets);

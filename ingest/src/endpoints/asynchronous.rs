@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::context::Context;
 use super::kind::{Kind, Method};
-use super::shown::{reported, with_skipped};
+use super::shown::{operation_result, with_skipped};
 use crate::http::answer::{Answer, Refusal, scim_json};
 use crate::http::prefer::RESPOND_ASYNC;
 
@@ -28,15 +28,15 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("1");
 /// 202: the change is queued, and `Location` is the URL of its outcome.
 pub(super) fn accepted(ticket: Ticket, base: &str) -> Response {
     let mut response = StatusCode::ACCEPTED.into_response();
-    let reported = [
+    let headers = [
         (SET_TXN, ticket.to_string()),
         (PREFERENCE_APPLIED, RESPOND_ASYNC.to_owned()),
         (LOCATION, format!("{base}/Async/{ticket}")),
     ];
     // All values are ASCII, so none is dropped.
-    let reported =
-        reported.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?)));
-    response.headers_mut().extend(reported);
+    let headers =
+        headers.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?)));
+    response.headers_mut().extend(headers);
     response
 }
 
@@ -77,16 +77,16 @@ async fn completion(
 ) -> Value {
     let operation = with_skipped(operation(context, kind, method, found, outcome).await, Some(outcome));
     let subject = outcome.record().map(|record| record.id).or(found.resource);
-    let mut reported = operation.clone();
-    reported.insert("schemas".to_owned(), json!([ASYNC_RESPONSE_URN]));
-    reported.insert("txn".to_owned(), json!(ticket));
-    reported.insert("jti".to_owned(), json!(format!("{ticket}.asyncresp")));
-    reported.insert("iss".to_owned(), json!(context.base));
-    reported.extend(found.decided_at.map(|at| ("iat".to_owned(), json!(at.unix_timestamp()))));
+    let mut claims = operation.clone();
+    claims.insert("schemas".to_owned(), json!([ASYNC_RESPONSE_URN]));
+    claims.insert("txn".to_owned(), json!(ticket));
+    claims.insert("jti".to_owned(), json!(format!("{ticket}.asyncresp")));
+    claims.insert("iss".to_owned(), json!(context.base));
+    claims.extend(found.decided_at.map(|at| ("iat".to_owned(), json!(at.unix_timestamp()))));
     let uri = subject.map(|id| format!("{}/{id}", kind.endpoint()));
-    reported.extend(uri.map(|uri| ("sub_id".to_owned(), json!({ "format": "scim", "uri": uri }))));
-    reported.insert("events".to_owned(), json!({ (ASYNC_RESPONSE_URN): operation }));
-    Value::Object(reported)
+    claims.extend(uri.map(|uri| ("sub_id".to_owned(), json!({ "format": "scim", "uri": uri }))));
+    claims.insert("events".to_owned(), json!({ (ASYNC_RESPONSE_URN): operation }));
+    Value::Object(claims)
 }
 
 /// One operation of a Bulk response (RFC 7644 §3.7), with the resource as the change left it. A verdict does not store
@@ -117,14 +117,14 @@ async fn operation(
     match shown {
         Ok(shown) => {
             let location = shown.location.or_else(|| found.resource.map(at));
-            let mut reported = reported(method.as_str(), location, shown.version, Ok(outcome.status()));
-            reported.extend(shown.body.map(|body| ("response".to_owned(), body)));
-            reported
+            let mut result = operation_result(method.as_str(), location, shown.version, Ok(outcome.status()));
+            result.extend(shown.body.map(|body| ("response".to_owned(), body)));
+            result
         }
         Err(error) => {
             // A resource that was not created has no location.
             let id = found.resource.filter(|_| method != Method::Post);
-            reported(method.as_str(), id.map(at), None, Err(&error))
+            operation_result(method.as_str(), id.map(at), None, Err(&error))
         }
     }
 }

@@ -23,7 +23,7 @@ use self::references::{Maker, Makers, order};
 use self::step::{Step, Target};
 use super::context::{Asked, Context, Received};
 use super::kind::Method;
-use super::shown::{reported, with_skipped};
+use super::shown::{operation_result, with_skipped};
 use crate::http::answer::{Answer, Refusal, scim_json};
 
 /// The time budget of a request: clients such as Okta give up at 60 s.
@@ -47,8 +47,8 @@ pub async fn perform(context: Context, request: Request) -> Answer {
         let _held = held;
         Job::new(&context, until, request).run(&client).await
     };
-    let reported = app.detached.run(work).await?;
-    Ok(scim_json(StatusCode::OK, &bulk_response(reported)))
+    let results = app.detached.run(work).await?;
+    Ok(scim_json(StatusCode::OK, &bulk_response(results)))
 }
 
 /// The waiting handler.
@@ -62,7 +62,7 @@ struct Job<'a> {
     makers: Makers,
     operations: Vec<Operation>,
     /// The results of the performed operations.
-    reported: Vec<Option<Map<String, Value>>>,
+    results: Vec<Option<Map<String, Value>>>,
     /// The commands whose verdicts the client has not received yet.
     undelivered: Vec<Ticket>,
 }
@@ -108,7 +108,7 @@ impl<'a> Job<'a> {
             until,
             most_errors: request.fail_on_errors.unwrap_or(usize::MAX),
             makers,
-            reported: vec![None; operations.len()],
+            results: vec![None; operations.len()],
             operations,
             undelivered: Vec::new(),
         }
@@ -128,7 +128,7 @@ impl<'a> Job<'a> {
                 break;
             }
         }
-        self.reported.into_iter().flatten().map(Value::Object).collect()
+        self.results.into_iter().flatten().map(Value::Object).collect()
     }
 
     /// The order in which the operations are performed.
@@ -152,8 +152,8 @@ impl<'a> Job<'a> {
         };
         self.undelivered.extend(taken.as_ref().ok().map(|(ticket, _)| ticket));
         let verdict = taken.map(|(_, outcome)| outcome);
-        let mut reported = self.describe(operation, &verdict);
-        reported.extend(operation.bulk_id.clone().map(|bulk_id| ("bulkId".to_owned(), Value::from(bulk_id))));
+        let mut result = self.describe(operation, &verdict);
+        result.extend(operation.bulk_id.clone().map(|bulk_id| ("bulkId".to_owned(), Value::from(bulk_id))));
         if let Some((bulk_id, _)) = operation.maker() {
             let maker = match &verdict {
                 Ok(Outcome::Created { record, .. }) => Maker::Made(record.id),
@@ -161,7 +161,7 @@ impl<'a> Job<'a> {
             };
             self.makers.0.insert(bulk_id.to_owned(), maker);
         }
-        self.reported[index] = Some(reported);
+        self.results[index] = Some(result);
         verdict.is_ok()
     }
 
@@ -219,7 +219,7 @@ impl<'a> Job<'a> {
             // RFC 7644 §3.7 requires a location except for a failed POST.
             location = Some(format!("{base}{}", operation.path));
         }
-        let reported = reported(method, location, version, verdict.as_ref().map(Outcome::status));
-        with_skipped(reported, verdict.as_ref().ok())
+        let result = operation_result(method, location, version, verdict.as_ref().map(Outcome::status));
+        with_skipped(result, verdict.as_ref().ok())
     }
 }

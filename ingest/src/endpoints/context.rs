@@ -35,7 +35,7 @@ const MEDIA_TYPES: &[&str] = &["application/scim+json", "application/json"];
 /// The largest body of a group, in bytes. Apps created by Okta's wizard send all members, here up to 100,000.
 const GROUP_LIMIT: usize = 16 << 20;
 /// How long a large body waits for a permit.
-const TURN: Duration = Duration::from_secs(10);
+const PERMIT_WAIT: Duration = Duration::from_secs(10);
 
 /// The context of a SCIM request.
 pub struct Context {
@@ -81,11 +81,11 @@ impl Context {
         request: Request,
     ) -> Result<(Received, Option<SemaphorePermit<'_>>), Error> {
         let limit = self.app.config.body_limit;
-        let announced = request.headers().contains_key(CONTENT_LENGTH);
-        if kind == Kind::User || announced && body::announced(request.headers()) <= limit {
+        let has_length = request.headers().contains_key(CONTENT_LENGTH);
+        if kind == Kind::User || has_length && body::content_length(request.headers()) <= limit {
             return Ok((self.receive_up_to(limit, request).await?, None));
         }
-        let Ok(Ok(permit)) = timeout(TURN, self.app.large.acquire()).await else {
+        let Ok(Ok(permit)) = timeout(PERMIT_WAIT, self.app.large.acquire()).await else {
             return Err(Error::too_many_requests("too many large groups are being written; try again"));
         };
         Ok((self.receive_up_to(limit.max(GROUP_LIMIT), request).await?, Some(permit)))

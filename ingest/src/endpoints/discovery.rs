@@ -38,8 +38,8 @@ pub async fn service_provider_config(
     BaseUrl(base): BaseUrl,
     query: Query,
 ) -> Answer {
-    let reported = caller.map(|caller| caller.tenant.settings.discovery).unwrap_or_default();
-    let config = discovery::service_provider_config(&base, app.config.body_limit, reported);
+    let level = caller.map(|caller| caller.tenant.settings.discovery).unwrap_or_default();
+    let config = discovery::service_provider_config(&base, app.config.body_limit, level);
     answer_to(&query, Some(config))
 }
 

@@ -157,19 +157,19 @@ impl View<'_> {
 }
 
 /// The result of one operation in a Bulk response (RFC 7644 §3.7): method, location, version, status and error.
-pub(super) fn reported(
+pub(super) fn operation_result(
     method: &str,
     location: Option<String>,
     version: Option<String>,
     verdict: Result<u16, &Error>,
 ) -> Map<String, Value> {
-    let mut reported = Map::from_iter([("method".to_owned(), Value::from(method))]);
+    let mut members = Map::from_iter([("method".to_owned(), Value::from(method))]);
     let status = verdict.unwrap_or_else(|error| error.status);
-    reported.insert("status".to_owned(), Value::from(status.to_string()));
-    reported.extend(location.map(|location| ("location".to_owned(), Value::from(location))));
-    reported.extend(version.map(|version| ("version".to_owned(), Value::from(version))));
-    reported.extend(verdict.err().map(|error| ("response".to_owned(), json!(error))));
-    reported
+    members.insert("status".to_owned(), Value::from(status.to_string()));
+    members.extend(location.map(|location| ("location".to_owned(), Value::from(location))));
+    members.extend(version.map(|version| ("version".to_owned(), Value::from(version))));
+    members.extend(verdict.err().map(|error| ("response".to_owned(), json!(error))));
+    members
 }
 
 /// The names as a header value, as many as fit. Other characters than visible ASCII, and commas, become `?`.
@@ -188,20 +188,17 @@ fn listed(names: &[String]) -> Option<String> {
 }
 
 /// Adds the number of skipped members and the ignored attributes, which ordinary responses have in headers.
-pub(super) fn with_skipped(
-    mut reported: Map<String, Value>,
-    outcome: Option<&Outcome>,
-) -> Map<String, Value> {
+pub(super) fn with_skipped(mut members: Map<String, Value>, outcome: Option<&Outcome>) -> Map<String, Value> {
     if let Some(
         Outcome::Created { skipped_members: skipped @ 1.., .. }
         | Outcome::Updated { skipped_members: skipped @ 1.., .. },
     ) = outcome
     {
-        reported.insert("skippedMembers".to_owned(), Value::from(*skipped));
+        members.insert("skippedMembers".to_owned(), Value::from(*skipped));
     }
     let ignored = outcome.map(Outcome::ignored).filter(|ignored| !ignored.is_empty());
-    reported.extend(ignored.map(|ignored| ("ignored".to_owned(), json!(ignored))));
-    reported
+    members.extend(ignored.map(|ignored| ("ignored".to_owned(), json!(ignored))));
+    members
 }
 
 #[cfg(test)]
@@ -244,12 +241,12 @@ mod tests {
 
     #[test]
     fn bulk_operation_has_its_known_members() {
-        let done = reported("PUT", Some("/Users/1".to_owned()), Some("W/\"2\"".to_owned()), Ok(200));
+        let done = operation_result("PUT", Some("/Users/1".to_owned()), Some("W/\"2\"".to_owned()), Ok(200));
         let expected =
             json!({ "method": "PUT", "location": "/Users/1", "version": "W/\"2\"", "status": "200" });
         assert_eq!(Value::Object(done), expected);
         let error = Error::uniqueness("taken");
-        let refused = reported("POST", None, None, Err(&error));
+        let refused = operation_result("POST", None, None, Err(&error));
         assert_eq!(Value::Object(refused), json!({ "method": "POST", "status": "409", "response": error }));
     }
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header::HOST;
@@ -17,7 +18,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 
 /// The part of the base URL before the base path, e.g. `https://scim.example.com`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicUrl(String);
+pub struct PublicUrl(Arc<str>);
 
 impl FromStr for PublicUrl {
     type Err = &'static str;
@@ -37,7 +38,7 @@ impl FromStr for PublicUrl {
         // Admins paste the base URL that they enter in Okta.
         let front = url.as_str().trim_end_matches('/');
         let front = front.strip_suffix(BASE_PATH).unwrap_or(front);
-        Ok(Self(front.trim_end_matches('/').to_owned()))
+        Ok(Self(front.trim_end_matches('/').into()))
     }
 }
 

@@ -38,12 +38,12 @@ pub fn media_type(headers: &HeaderMap, taken: &[&'static str]) -> Result<Option<
 /// # Errors
 /// 413 that names the limit, 408 if the body takes too long, 400 if it is incomplete.
 pub async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Error> {
-    let announced = announced(headers);
-    let arrived = if announced > limit {
+    let content_length = content_length(headers);
+    let arrived = if content_length > limit {
         Arrived::TooMuch
     } else {
         let stream = body.into_data_stream();
-        timeout(ARRIVAL, collect(stream, announced, limit)).await.unwrap_or(Arrived::Late)
+        timeout(ARRIVAL, collect(stream, content_length, limit)).await.unwrap_or(Arrived::Late)
     };
     match arrived {
         Arrived::Whole(bytes) => Ok(bytes),
@@ -67,18 +67,18 @@ enum Arrived {
 }
 
 /// The `Content-Length` in bytes; 0 if there is none. The HTTP server has checked that it is a number.
-pub fn announced(headers: &HeaderMap) -> usize {
+pub fn content_length(headers: &HeaderMap) -> usize {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     length.map_or(0, |length| length.trim().parse().unwrap_or(usize::MAX))
 }
 
 /// The largest size that the body can have, in bytes.
 pub fn expected(headers: &HeaderMap, limit: usize) -> usize {
-    if headers.contains_key(CONTENT_LENGTH) { announced(headers).min(limit) } else { limit }
+    if headers.contains_key(CONTENT_LENGTH) { content_length(headers).min(limit) } else { limit }
 }
 
-async fn collect(mut stream: BodyDataStream, announced: usize, limit: usize) -> Arrived {
-    let mut bytes = Vec::with_capacity(announced);
+async fn collect(mut stream: BodyDataStream, content_length: usize, limit: usize) -> Arrived {
+    let mut bytes = Vec::with_capacity(content_length);
     while let Some(chunk) = stream.next().await {
         match chunk {
             Err(_) => return Arrived::Broken,

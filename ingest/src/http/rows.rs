@@ -25,7 +25,7 @@ use super::query::Query;
 /// The attempts to read a page once the response has begun.
 const TRIES: u32 = 5;
 /// How long to wait for the permit to read a page.
-const TURN: Duration = Duration::from_secs(5);
+const PERMIT_WAIT: Duration = Duration::from_secs(5);
 /// The time limit for reading a page. It is longer than for SCIM reads, since a total reads all rows.
 const PAGE: Duration = Duration::from_secs(30);
 /// How long a client may take to receive a page before the response is aborted.
@@ -101,7 +101,7 @@ impl RowReader {
 
     /// Reads a page as soon as there is a permit.
     async fn read<P: Paged>(&self, what: &P, after: Option<&str>) -> Result<Vec<Row>, Error> {
-        let permit = timeout(TURN, self.pages.acquire()).await;
+        let permit = timeout(PERMIT_WAIT, self.pages.acquire()).await;
         let _permit = permit.map_err(|_| Error::Unavailable("too many reports are being read".to_owned()))?;
         self.pool
             .within(PAGE, async |connection| {

@@ -70,17 +70,17 @@ pub fn check(pull: &PullRow, compared: Compared, confirmed: bool) -> Verdict {
     if !pull.archive_missing || gone == 0 {
         return Verdict::Report;
     }
-    let reported = format!("{gone} of {roster} active users ({linked} of them linked) are missing in Okta");
+    let finding = format!("{gone} of {roster} active users ({linked} of them linked) are missing in Okta");
     let limit = pull.limit_percent;
     if confirmed {
         Verdict::Archive
     } else if people == 0 {
-        Verdict::Ask(format!("{reported}; the group is empty"))
+        Verdict::Ask(format!("{finding}; the group is empty"))
     } else if gone.saturating_mul(100) > roster.saturating_mul(limit.into()) {
-        Verdict::Ask(format!("{reported}, more than {limit} %"))
+        Verdict::Ask(format!("{finding}, more than {limit} %"))
     } else if unidentified > 0 {
         let why = "have no unique external id and may be among them";
-        Verdict::Ask(format!("{reported}, but {unidentified} users in the group {why}"))
+        Verdict::Ask(format!("{finding}, but {unidentified} users in the group {why}"))
     } else {
         Verdict::Archive
     }

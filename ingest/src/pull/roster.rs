@@ -147,12 +147,12 @@ fn theirs<'a>(holders: &[&'a Account], key: &str, is_shared: bool) -> Option<&'a
     named.or_else(|| if is_shared { None } else { alone() }).copied()
 }
 
-fn differs(account: &Account, reported: &Supplement) -> bool {
+fn differs(account: &Account, supplement: &Supplement) -> bool {
     let field = |name: &str| account.custom_fields.as_ref().and_then(|fields| fields.get(name));
     account.external_id.is_none()
-        || reported.hire_date.is_some_and(|date| date != account.hire_date)
-        || reported.region.as_ref().is_some_and(|region| *region != account.region)
-        || reported.custom_fields.iter().any(|(name, value)| field(name).unwrap_or(&Value::Null) != value)
+        || supplement.hire_date.is_some_and(|date| date != account.hire_date)
+        || supplement.region.as_ref().is_some_and(|region| *region != account.region)
+        || supplement.custom_fields.iter().any(|(name, value)| field(name).unwrap_or(&Value::Null) != value)
 }
 
 /// Builds the pull's commands.
@@ -250,11 +250,11 @@ mod tests {
     fn only_differences_become_changes() {
         let accounts = [account(1, Some("00u1"), "ada"), account(2, Some("00u2"), "bob")];
         let same = person("00u1", "ada", Some("EMEA"), json!("M"));
-        let reported = |person| changed(&accounts, &[same.clone(), person]);
-        assert_eq!(reported(person("00u2", "bob", Some("EMEA"), json!("M"))), (vec![], 0));
-        assert_eq!(reported(person("00u2", "bob", None, json!("M"))), (vec![2], 0));
-        assert_eq!(reported(person("00u2", "bob", Some("EMEA"), Value::Null)), (vec![2], 0));
-        assert_eq!(reported(person("00u3", "eve", None, Value::Null)), (vec![], 1));
+        let supplement = |person| changed(&accounts, &[same.clone(), person]);
+        assert_eq!(supplement(person("00u2", "bob", Some("EMEA"), json!("M"))), (vec![], 0));
+        assert_eq!(supplement(person("00u2", "bob", None, json!("M"))), (vec![2], 0));
+        assert_eq!(supplement(person("00u2", "bob", Some("EMEA"), Value::Null)), (vec![2], 0));
+        assert_eq!(supplement(person("00u3", "eve", None, Value::Null)), (vec![], 1));
         let all = differences(&accounts, &[same], true);
         assert_eq!(
             all.changes.len(),

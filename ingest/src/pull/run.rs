@@ -213,9 +213,9 @@ impl Run<'_> {
             self.dependencies.pool.bounded(async |c| roster::accounts(c, tenant, &people).await).await?;
         let found = roster::differences(&accounts, &people, all);
         let commands = self.commands();
-        let reported =
+        let supplements =
             found.changes.into_iter().map(|(user, supplement)| commands.supplement(user, supplement));
-        let messages: Vec<Message> = reported.collect();
+        let messages: Vec<Message> = supplements.collect();
         self.queue(&messages).await?;
         let unreadable = people.iter().map(|person| person.unreadable).sum();
         let seen = people.into_iter().map(|person| Seen {

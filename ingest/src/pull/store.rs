@@ -46,7 +46,7 @@ const BEGIN_ANEW: &str = "update pull_runs set phase = 'read', next_link = null,
     where id = $1 and holder = $2 and state = 'running'";
 const SEE: &str = "insert into pull_seen (run_id, okta_id, external_id, user_name_key, is_known) \
     select $1, * from unnest($2, $3, $4, $5) on conflict do nothing";
-const TURN: &str = "update pull_runs set next_link = $3, phase = case when $3 is null then 'compare' else phase end, \
+const TURN_PAGE: &str = "update pull_runs set next_link = $3, phase = case when $3 is null then 'compare' else phase end, \
     pages = pages + 1, reason = null, people = people + $4, strangers = strangers + $5, changes = changes + $6, \
     unreadable = unreadable + $7, ambiguous = ambiguous + $8 where id = $1 and holder = $2 and state = 'running'";
 const FINISH: &str = "update pull_runs set state = $3, reason = $4, finished_at = $5, holder = null, \
@@ -242,7 +242,7 @@ impl Store {
         let see = see.bind::<Array<Text>, _>(texts(|seen| &seen.okta_id));
         let see = see.bind::<Array<Text>, _>(texts(|seen| &seen.external_id));
         let see = see.bind::<Array<Text>, _>(texts(|seen| &seen.user_name_key)).bind::<Array<Bool>, _>(known);
-        let turn = lease.own(TURN).bind::<Nullable<Text>, _>(page.next.as_deref());
+        let turn = lease.own(TURN_PAGE).bind::<Nullable<Text>, _>(page.next.as_deref());
         let mut connection = self.0.get().await?;
         let connection: &mut AsyncPgConnection = &mut connection;
         connection

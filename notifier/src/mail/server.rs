@@ -13,7 +13,7 @@ const CONNECT: Duration = Duration::from_secs(15);
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
 /// The maximum number of idle connections.
-const MOST: usize = 8;
+const MAX_CONNECTIONS: usize = 8;
 /// The timeout for QUIT.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// The default ports: submission over TLS (RFC 8314), submission (RFC 6409), SMTP.
@@ -121,7 +121,7 @@ impl Connections {
     /// Returns a connection to the pool after a mail was accepted.
     pub fn put_back(&self, connection: AsyncSmtpConnection) {
         let mut idle = self.idle();
-        if idle.len() < MOST {
+        if idle.len() < MAX_CONNECTIONS {
             idle.push((Instant::now(), connection));
         } else {
             drop(idle);

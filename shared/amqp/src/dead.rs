@@ -55,7 +55,7 @@ pub fn letter(delivery: &Delivery, queue: &str, attempts: &[Attempt]) -> Message
 /// Adds the headers that give the reason.
 #[must_use]
 pub fn explained(letter: Message, queue: &str, attempts: &[Attempt]) -> Message {
-    let reported = &attempts[attempts.len().saturating_sub(HEADERS)..];
+    let latest = &attempts[attempts.len().saturating_sub(HEADERS)..];
     let rfc3339 = |at: OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339);
     let (reason, died_at) = match attempts.last() {
         Some(last) => (last.what.clone(), rfc3339(last.at).unwrap_or_default()),
@@ -65,7 +65,7 @@ pub fn explained(letter: Message, queue: &str, attempts: &[Attempt]) -> Message 
         (REASON, reason),
         (QUEUE, queue.to_owned()),
         (DIED_AT, died_at),
-        (ATTEMPTS, serde_json::to_string(reported).unwrap_or_default()),
+        (ATTEMPTS, serde_json::to_string(latest).unwrap_or_default()),
     ])
 }
 

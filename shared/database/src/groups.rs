@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Error;
+use super::record::record;
 use super::schema::{group_members, groups, users};
-use super::users::record;
 use scim::{Record, Related};
 
 /// A row of `groups`, without `search`, which is derived from `resource`.

@@ -11,6 +11,7 @@ pub mod list;
 pub mod migrations;
 mod pool;
 pub mod pulls;
+mod record;
 pub mod reports;
 pub mod schema;
 mod schemas;

@@ -87,7 +87,7 @@ pub async fn run(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option<
 pub struct Verdicts {
     /// How many supplements were decided.
     #[diesel(sql_type = BigInt)]
-    pub reported: i64,
+    pub supplemented: i64,
     /// How many users were archived.
     #[diesel(sql_type = BigInt)]
     pub archived: i64,
@@ -100,11 +100,11 @@ impl Verdicts {
     /// How many commands have a verdict.
     #[must_use]
     pub fn all(&self) -> i64 {
-        self.reported + self.archived + self.kept
+        self.supplemented + self.archived + self.kept
     }
 }
 
-const VERDICTS: &str = "select count(*) filter (where change = 'user.supplement') as reported, \
+const VERDICTS: &str = "select count(*) filter (where change = 'user.supplement') as supplemented, \
     count(*) filter (where change = 'user.patch' and status < 300) as archived, \
     count(*) filter (where change = 'user.patch' and status >= 300) as kept \
     from commands where tenant_id = $1 and id >= $2 and request_id = $3 and decided_at is not null";
@@ -136,7 +136,7 @@ pub async fn is_undecided(connection: &mut AsyncPgConnection, run: &RunRow) -> R
     let earlier = earlier.filter(pull_runs::started_at.gt(since)).filter(pull_runs::changes.gt(0));
     let earlier: Vec<RunRow> = earlier.select(RunRow::as_select()).load(connection).await?;
     for run in earlier {
-        if verdicts(connection, &run).await?.reported < run.changes {
+        if verdicts(connection, &run).await?.supplemented < run.changes {
             return Ok(true);
         }
     }

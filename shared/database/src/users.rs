@@ -8,8 +8,9 @@ use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use super::Error;
+use super::record::{Columns, record};
 use super::schema::users;
-use scim::{Record, Resource, user_name_key};
+use scim::{Record, user_name_key};
 
 /// A row of `users`, without `search`, which is derived from `resource`.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, Serialize)]
@@ -41,19 +42,8 @@ pub struct UserRow {
     pub modified_at: OffsetDateTime,
 }
 
-pub(super) type Columns = (Uuid, Value, OffsetDateTime, OffsetDateTime, i64);
 const COLUMNS: (users::id, users::resource, users::created_at, users::modified_at, users::version) =
     (users::id, users::resource, users::created_at, users::modified_at, users::version);
-
-/// A record from its columns.
-pub(super) fn record((id, resource, created, last_modified, version): Columns) -> Result<Record, Error> {
-    Ok(Record { id, resource: resource_of(resource)?, created, last_modified, version })
-}
-
-fn resource_of(stored: Value) -> Result<Resource, Error> {
-    serde_json::from_value(stored)
-        .map_err(|_| Error::Refused("a stored resource has an unexpected shape".to_owned()))
-}
 
 impl UserRow {
     /// The name of the user as a group's member: displayName, else userName.

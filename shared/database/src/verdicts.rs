@@ -1,18 +1,19 @@
 //! The stored verdict of a command in `commands`. It is read when a reply was lost or an outcome is fetched later, and
-//! left for a repeated request if it was not delivered.
+//! left for a repeated request if it was not delivered. A receipt in `receipts` tells that the client of a create has it.
 
 use std::collections::HashSet;
 
 use diesel::dsl::exists;
 use diesel::prelude::*;
+use diesel::sql_types::{Array, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Error;
 use super::schema::commands;
 use super::statement::Constant;
+use super::{Error, groups, users};
 use domain::command::Fingerprint;
 use domain::delivery::Delivery;
 use domain::outcome::Outcome;
@@ -31,14 +32,26 @@ pub struct Verdict {
     pub decided_at: Option<OffsetDateTime>,
 }
 
-/// The verdict of a command, if it has one.
+/// The verdict of a command, if it has one, with the resource as it is now. (That of an asynchronous request shows it
+/// as the change left it.)
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn find(connection: &mut AsyncPgConnection, ticket: Ticket) -> Result<Option<Outcome>, Error> {
-    let query = commands::table.filter(commands::id.eq(ticket.0)).select(commands::outcome);
-    let stored: Option<Option<Value>> = query.first(connection).await.optional()?;
-    stored.flatten().map(decode).transpose()
+    let columns = (commands::tenant_id, commands::change, commands::outcome);
+    let query = commands::table.filter(commands::id.eq(ticket.0)).select(columns);
+    let stored: Option<(Uuid, String, Option<Value>)> = query.first(connection).await.optional()?;
+    let Some((tenant, change, Some(outcome))) = stored else { return Ok(None) };
+    let is_asynchronous = outcome.get(IS_ASYNCHRONOUS) == Some(&Value::Bool(true));
+    let outcome = decode(outcome)?;
+    let id = outcome.record().map(|record| record.id).filter(|_| !is_asynchronous);
+    let Some(id) = id else { return Ok(Some(outcome)) };
+    let now = if change.starts_with("group.") {
+        groups::find(connection, tenant, id).await?.map(|row| row.record()).transpose()?
+    } else {
+        users::find(connection, tenant, id).await?
+    };
+    Ok(Some(outcome.showing(now)))
 }
 
 /// Whether a request with this fingerprint has set a role.
@@ -88,7 +101,7 @@ pub async fn asynchronous(
     verdict.transpose()
 }
 
-/// Leaves these verdicts for a repeated request, if they took effect and ingest has not read them in the meantime.
+/// Leaves these verdicts for a repeated request, if they took effect and ingest has not received them in the meantime.
 /// Returns those that were marked.
 ///
 /// # Errors
@@ -101,7 +114,8 @@ pub async fn mark_undelivered_if_replied(
     let unread = commands::table
         .filter(commands::id.eq_any(ids))
         .filter(commands::delivery.eq(Delivery::Replied.as_str()))
-        .filter(commands::status.lt(300_i16));
+        .filter(commands::status.lt(300_i16))
+        .filter(Constant(NO_RECEIPT));
     let update = diesel::update(unread)
         .set(commands::delivery.eq(Delivery::Undelivered.as_str()))
         .returning(commands::id);
@@ -116,32 +130,47 @@ pub async fn mark_undelivered_if_replied(
 /// See [`Error`].
 pub async fn mark_undelivered(connection: &mut AsyncPgConnection, tickets: &[Ticket]) -> Result<(), Error> {
     let ids: Vec<Uuid> = tickets.iter().map(|ticket| ticket.0).collect();
-    let reported = commands::table
+    let applied = commands::table
         .filter(commands::id.eq_any(ids))
         .filter(commands::delivery.eq_any([Delivery::Replied.as_str(), Delivery::Delivered.as_str()]))
         .filter(commands::status.lt(300_i16));
-    diesel::update(reported)
+    diesel::update(applied)
         .set(commands::delivery.eq(Delivery::Undelivered.as_str()))
         .execute(connection)
         .await?;
     Ok(())
 }
 
-/// Records that these verdicts were delivered, so that no repeated request receives them.
+/// Records that ingest read this verdict from `commands`, so that no repeated request receives it.
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn mark_delivered(connection: &mut AsyncPgConnection, tickets: &[Ticket]) -> Result<(), Error> {
-    let ids: Vec<Uuid> = tickets.iter().map(|ticket| ticket.0).collect();
-    let reported = commands::table
-        .filter(commands::id.eq_any(ids))
+pub async fn mark_delivered(connection: &mut AsyncPgConnection, ticket: Ticket) -> Result<(), Error> {
+    let replied = commands::table
+        .filter(commands::id.eq(ticket.0))
         .filter(commands::delivery.eq(Delivery::Replied.as_str()));
-    diesel::update(reported)
+    diesel::update(replied)
         .set(commands::delivery.eq(Delivery::Delivered.as_str()))
         .execute(connection)
         .await?;
     Ok(())
 }
+
+/// Records that the clients of these creates received their verdicts, so that no repeated request receives them.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn write_receipts(connection: &mut AsyncPgConnection, tickets: &[Ticket]) -> Result<(), Error> {
+    let ids: Vec<Uuid> = tickets.iter().map(|ticket| ticket.0).collect();
+    diesel::sql_query("insert into receipts select unnest($1) on conflict do nothing")
+        .bind::<Array<SqlUuid>, _>(ids)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Selects the commands without a receipt.
+pub const NO_RECEIPT: &str = "not exists (select from receipts where receipts.command = commands.id)";
 
 /// Decodes a stored verdict.
 ///

@@ -7,8 +7,8 @@ pub enum Delivery {
     Queued,
     /// The deadline passed before there was a verdict, and the client got 429. Set by ingest.
     Expired,
-    /// The verdict was sent to ingest in a reply, or is not worth keeping for a repeated request: a late rejection, or an
-    /// undelivered verdict whose hour is over. Set by the worker.
+    /// The verdict was sent to ingest in a reply, or is a late rejection, which no repeated request receives. Set by the
+    /// worker. A receipt tells that the client of a create received it.
     Replied,
     /// No client received the verdict: it is kept for the repeated request. Set by the worker, and by ingest when a client
     /// disconnects or a command is settled after its deadline.

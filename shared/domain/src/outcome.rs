@@ -71,6 +71,41 @@ impl Outcome {
         }
     }
 
+    /// The outcome as it is stored when nobody can fetch it later: of the resource, only an `active` of false remains,
+    /// which a repeated create must know. Whoever reads it shows the resource as it is then: see [`Outcome::showing`].
+    #[must_use]
+    pub fn without_resource(&self) -> Self {
+        let bare = |record: &scim::Record| record.map_resource(scim::Resource::only_inactive);
+        match self {
+            Self::Created { record, skipped_members, ignored } => Self::Created {
+                record: bare(record),
+                skipped_members: *skipped_members,
+                ignored: ignored.clone(),
+            },
+            Self::Updated { record, skipped_members, ignored } => Self::Updated {
+                record: bare(record),
+                skipped_members: *skipped_members,
+                ignored: ignored.clone(),
+            },
+            other => other.clone(),
+        }
+    }
+
+    /// The outcome with the resource as it is now, in place of what is stored. If the resource has been deleted since,
+    /// it is a 404.
+    #[must_use]
+    pub fn showing(mut self, now: Option<scim::Record>) -> Self {
+        match (&mut self, now) {
+            (Self::Created { record, .. } | Self::Updated { record, .. }, Some(now)) => *record = now,
+            (Self::Created { .. } | Self::Updated { .. }, None) => {
+                let detail = "the change was applied, but the resource has been deleted since";
+                return Self::Rejected { error: scim::Error::not_found(detail) };
+            }
+            _ => {}
+        }
+        self
+    }
+
     /// The names of requested attributes that were left unchanged.
     #[must_use]
     pub fn ignored(&self) -> &[String] {

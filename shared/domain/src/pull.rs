@@ -57,16 +57,16 @@ impl AttributeMap {
     /// # Errors
     /// What is wrong with it, in a sentence that names the field.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let Object(reported) = serde_json::from_str::<Object<Given>>(text)
+        let Object(given) = serde_json::from_str::<Object<Given>>(text)
             .map_err(|error| format!("is not an attribute map (a JSON object): {error}"))?;
         let mut map =
             Self { external_id: id(), hire_date: None, region: None, custom_fields: BTreeMap::new() };
         let mut known = BTreeSet::new();
-        for (name, reported) in reported {
+        for (name, given) in given {
             if !known.insert(name.clone()) {
                 return Err(format!("has {name} twice"));
             }
-            match (&*name, reported) {
+            match (&*name, given) {
                 ("external_id", Given::Other(value)) => map.external_id = attribute(&name, &value)?,
                 // The same as absent.
                 ("hire_date" | "region", Given::Other(Value::Null)) => {}
@@ -92,9 +92,9 @@ impl AttributeMap {
 }
 
 /// The attributes of the custom fields, by the fields' names.
-fn custom_fields(Object(reported): Object<Value>) -> Result<BTreeMap<String, String>, String> {
+fn custom_fields(Object(given): Object<Value>) -> Result<BTreeMap<String, String>, String> {
     let mut fields = BTreeMap::new();
-    for (field, value) in reported {
+    for (field, value) in given {
         if field.trim().is_empty() || field.len() > MAX_NAME || field.chars().any(char::is_control) {
             return Err(format!(
                 "has the custom field {field:?}, whose name must have 1 to {MAX_NAME} bytes"
@@ -171,7 +171,7 @@ pub struct Supplement {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "explicit_date")]
     pub hire_date: Option<Option<Date>>,
     /// The region; `Some(None)` clears it.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub region: Option<Option<String>>,
     /// The custom fields by name; null clears one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -179,7 +179,7 @@ pub struct Supplement {
 }
 
 /// Distinguishes null from an absent value.
-fn reported<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
@@ -191,16 +191,12 @@ mod explicit_date {
 
     use super::{date, iso};
 
-    pub fn serialize<S: Serializer>(
-        reported: &Option<Option<Date>>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        date::serialize(&reported.flatten(), serializer)
+    pub fn serialize<S: Serializer>(given: &Option<Option<Date>>, serializer: S) -> Result<S::Ok, S::Error> {
+        date::serialize(&given.flatten(), serializer)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Date>>, D::Error> {
-        Option::<iso::Given>::deserialize(deserializer)
-            .map(|reported| Some(reported.map(|reported| reported.0)))
+        Option::<iso::Given>::deserialize(deserializer).map(|given| Some(given.map(|given| given.0)))
     }
 }
 
@@ -280,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_supplement_distinguishes_null_from_absent() {
-        let mut reported = Supplement {
+        let mut given = Supplement {
             external_id: "00u1".to_owned(),
             login: "ada".to_owned(),
             hire_date: Some(Some(date!(2024 - 02 - 29))),
@@ -293,10 +289,10 @@ mod tests {
             json!({ "external_id": "00u1", "login": "ada", "hire_date": null }),
             json!({ "external_id": "00u1", "login": "ada" }),
         ] {
-            assert_eq!(serde_json::to_value(&reported).unwrap(), expected);
-            assert_eq!(serde_json::from_value::<Supplement>(expected).unwrap(), reported);
-            reported.hire_date = if reported.region.is_some() { Some(None) } else { None };
-            (reported.region, reported.custom_fields) = (None, BTreeMap::new());
+            assert_eq!(serde_json::to_value(&given).unwrap(), expected);
+            assert_eq!(serde_json::from_value::<Supplement>(expected).unwrap(), given);
+            given.hire_date = if given.region.is_some() { Some(None) } else { None };
+            (given.region, given.custom_fields) = (None, BTreeMap::new());
         }
     }
 

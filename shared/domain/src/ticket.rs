@@ -97,7 +97,7 @@ impl Instant {
 
 /// How far tickets may be ahead of this machine's time, in milliseconds. Synchronized machines are milliseconds apart.
 /// A greater lead means that a clock is wrong, and following it would spread it to every changed resource.
-const MOST_AHEAD_MS: u64 = 5 * 60 * 1_000;
+const MAX_AHEAD_MS: u64 = 5 * 60 * 1_000;
 /// How much further the counters may carry a clock that has followed a ticket at the bound.
 const SLACK_MS: u64 = 1_000;
 
@@ -131,7 +131,7 @@ impl TicketClock {
         let now = self.now();
         let mut last = self.last();
         let next = last.next();
-        *last = if next.ahead_of(now) > MOST_AHEAD_MS + SLACK_MS { now } else { now.max(next) };
+        *last = if next.ahead_of(now) > MAX_AHEAD_MS + SLACK_MS { now } else { now.max(next) };
         Ticket::new(*last, rand::random())
     }
 
@@ -152,7 +152,7 @@ impl TicketClock {
     /// [`TooFarAhead`].
     pub fn check(&self, seen: Ticket) -> Result<(), TooFarAhead> {
         match seen.instant().ahead_of(self.now()) {
-            0..=MOST_AHEAD_MS => Ok(()),
+            0..=MAX_AHEAD_MS => Ok(()),
             ms => Err(TooFarAhead { seconds: ms / 1_000 }),
         }
     }

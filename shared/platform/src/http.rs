@@ -39,7 +39,7 @@ const SHORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many connections are many.
 const MANY: usize = 1_000;
 /// The maximum number of connections.
-const MOST: usize = 20_000;
+const MAX_CONNECTIONS: usize = 20_000;
 /// File descriptors reserved for everything else.
 const OTHER_FILES: usize = 500;
 /// The maximum that is read ahead on a connection, in bytes; a header must fit into it.
@@ -62,7 +62,7 @@ pub async fn serve(
     grace: Duration,
 ) {
     let (graceful, connections) = (GracefulShutdown::new(), TaskTracker::new());
-    let most = MOST.min(raise_file_limit().saturating_sub(OTHER_FILES)).max(1);
+    let most = MAX_CONNECTIONS.min(raise_file_limit().saturating_sub(OTHER_FILES)).max(1);
     let room = Arc::new(Semaphore::new(most));
     loop {
         let (stream, peer) = tokio::select! {

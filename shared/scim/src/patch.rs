@@ -55,7 +55,7 @@ pub enum Op {
 }
 
 /// The maximum number of attributes of a PATCH that are reported.
-const MOST_TOLD: usize = 50;
+const MAX_REPORTED: usize = 50;
 
 impl Patch {
     /// The names of the attributes that the patch targets, without values and value filters.
@@ -68,7 +68,7 @@ impl Patch {
             (None, _) => Vec::new(),
         });
         let names: std::collections::BTreeSet<String> = named.collect();
-        names.into_iter().take(MOST_TOLD).collect()
+        names.into_iter().take(MAX_REPORTED).collect()
     }
 
     /// The userName that the patch sets, if any.

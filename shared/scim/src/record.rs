@@ -33,6 +33,18 @@ pub struct Record {
 }
 
 impl Record {
+    /// The record with a resource that is derived from its own.
+    #[must_use]
+    pub fn map_resource(&self, derived: impl FnOnce(&Resource) -> Resource) -> Self {
+        Self {
+            id: self.id,
+            resource: derived(&self.resource),
+            created: self.created,
+            last_modified: self.last_modified,
+            version: self.version,
+        }
+    }
+
     /// The weak entity tag, which is also `meta.version` (RFC 7644 §3.14).
     pub fn etag(&self) -> String {
         format!("W/\"{}\"", self.version)

@@ -59,6 +59,13 @@ impl Resource {
         self
     }
 
+    /// Nothing of this resource but `active`, if it is false.
+    #[must_use]
+    pub fn only_inactive(&self) -> Self {
+        let nothing = Self(Map::new());
+        if self.active() == Some(false) { nothing.with_active(false) } else { nothing }
+    }
+
     /// The value at a canonical path: `userName`, `name.givenName`, `urn:…:User:manager.displayName`.
     pub fn get(&self, path: &str) -> Option<&Value> {
         let in_extension = self.0.iter().find_map(|(urn, members)| {

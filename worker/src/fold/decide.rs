@@ -28,7 +28,7 @@ pub enum Decision {
     Reply(Outcome),
     /// The command was late: the verdict is stored, and the client has been asked to retry.
     Undelivered(Outcome),
-    /// The command was decided before and redelivered: send the same reply again, even if it was delivered before.
+    /// The command was decided before and redelivered: reply with the same verdict, even if it was delivered before.
     Repeated(Outcome),
 }
 
@@ -62,7 +62,7 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> 
         entry.and_then(|entry| entry.outcome.clone()).filter(|_| !sabotage::ignores_stored_verdicts());
     if let Some(outcome) = decided {
         // Redelivery after a crash between the commit and the acknowledgement.
-        return Ok(Decision::Repeated(outcome));
+        return Ok(Decision::Repeated(shown(state, command, outcome)));
     }
     let change = match validated(&tenant.types, &command.change) {
         Ok(change) => Ok(change),
@@ -93,6 +93,19 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> 
     }
     state.settle(command, outcome.clone(), delivery);
     Ok(if late { Decision::Undelivered(outcome) } else { Decision::Reply(outcome) })
+}
+
+/// The stored outcome with the resource as it is now. That of an asynchronous command stays as it is.
+fn shown(state: &State, command: &Command, outcome: Outcome) -> Outcome {
+    let Some(id) = outcome.record().map(|record| record.id).filter(|_| !command.asynchronous) else {
+        return outcome;
+    };
+    let now = if command.change.is_about_user() {
+        state.row::<UserRow>(command.tenant, id).map(UserRow::record)
+    } else {
+        state.row::<GroupRow>(command.tenant, id).map(GroupRow::record)
+    };
+    outcome.showing(now.and_then(Result::ok))
 }
 
 /// Whether a later attempt of the same request has created the group. An earlier one must not create a second group. (A

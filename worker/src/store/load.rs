@@ -26,8 +26,8 @@ use super::{Keys, locks};
 use crate::fold::{EarlierAttempts, Entry, Person, Slot, State};
 use domain::delivery::Delivery;
 
-/// Applied creates whose answer ingest has not confirmed. There are few, and they have an index of their own.
-const UNCONFIRMED: &str = "commands.delivery = 'replied' and commands.status < 300 \
+/// Applied creates that were replied to. Those without a receipt are unconfirmed.
+const CREATES: &str = "commands.delivery = 'replied' and commands.status < 300 \
     and commands.change in ('user.create', 'group.create')";
 
 /// Loads and locks the rows. Queries that do not wait for a lock are pipelined.
@@ -67,27 +67,25 @@ pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTi
     let StoredVerdicts { entries, undelivered, unconfirmed } = entries?;
     (state.verdicts, state.undelivered, state.unconfirmed) = (entries, undelivered, unconfirmed);
     state.made = made?;
-    let undelivered = undelivered_resources(&state);
-    load_undelivered_users(connection, &undelivered, &mut state).await?;
-    groups::load(connection, keys, &undelivered, &mut state).await?;
+    let shown = shown_resources(&state);
+    load_shown_users(connection, &shown, &mut state).await?;
+    groups::load(connection, keys, &shown, &mut state).await?;
     Ok(state)
 }
 
-/// Resources whose create or last change may not have been delivered. A retry is answered with them.
-fn undelivered_resources(state: &State) -> BTreeSet<Uuid> {
-    let attempts = state.undelivered.values().chain(state.unconfirmed.values()).flat_map(BTreeMap::keys);
-    let outcomes = attempts.filter_map(|ticket| state.verdicts.get(ticket));
-    outcomes.filter_map(|entry| Some(entry.outcome.as_ref()?.record()?.id)).collect()
+/// The resources of stored verdicts. A redelivered command and a retry are answered with them.
+fn shown_resources(state: &State) -> BTreeSet<Uuid> {
+    state.verdicts.values().filter_map(|entry| Some(entry.outcome.as_ref()?.record()?.id)).collect()
 }
 
 /// The users among them that were not found by userName, because they may have been renamed. (This breaks the lock
 /// order. It is rare; if two workers deadlock here, one of them retries.)
-async fn load_undelivered_users(
+async fn load_shown_users(
     mut connection: &AsyncPgConnection,
-    undelivered: &BTreeSet<Uuid>,
+    shown: &BTreeSet<Uuid>,
     state: &mut State,
 ) -> Result<(), Error> {
-    let missing: Vec<Uuid> = undelivered.iter().filter(|id| !state.users.contains_key(id)).copied().collect();
+    let missing: Vec<Uuid> = shown.iter().filter(|id| !state.users.contains_key(id)).copied().collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -175,7 +173,7 @@ async fn load_verdicts(
     let own = commands::id.eq_any(ids(&keys.tickets));
     let repeated = same_request.and(commands::decided_at.gt(now - REPEATABLE_FOR));
     let undelivered = Constant("commands.delivery = 'undelivered'").and(repeated.clone());
-    let unconfirmed = Constant(UNCONFIRMED).and(repeated);
+    let unconfirmed = Constant(CREATES).and(repeated).and(Constant(verdicts::NO_RECEIPT));
     let columns = (
         commands::id,
         commands::tenant_id,

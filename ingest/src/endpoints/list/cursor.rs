@@ -71,12 +71,12 @@ impl Scope {
             )
         };
         let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| invalid())?;
-        let reported = bytes.len().checked_sub(DIGEST).ok_or_else(invalid)?;
-        let (reported, digest) = bytes.split_at(reported);
-        if digest != self.digest(reported) {
+        let content = bytes.len().checked_sub(DIGEST).ok_or_else(invalid)?;
+        let (content, digest) = bytes.split_at(content);
+        if digest != self.digest(content) {
             return Err(invalid());
         }
-        let (issued, rest) = reported.split_first_chunk::<8>().ok_or_else(invalid)?;
+        let (issued, rest) = content.split_first_chunk::<8>().ok_or_else(invalid)?;
         let (kind, rest) = rest.split_first().ok_or_else(invalid)?;
         let (total, last) = match rest.split_first_chunk::<8>() {
             Some((total, last)) if *kind >= WITH_TOTAL => (Some(i64::from_be_bytes(*total)), last),
@@ -95,10 +95,10 @@ impl Scope {
         Ok(Place { kind, last, total })
     }
 
-    fn digest(&self, reported: &[u8]) -> [u8; DIGEST] {
+    fn digest(&self, content: &[u8]) -> [u8; DIGEST] {
         let mut sha = Sha256::new();
         let parts = self.parts.iter().map(String::as_bytes);
-        for part in [self.tenant.as_bytes().as_slice(), reported].into_iter().chain(parts) {
+        for part in [self.tenant.as_bytes().as_slice(), content].into_iter().chain(parts) {
             sha.update((part.len() as u64).to_be_bytes());
             sha.update(part);
         }
@@ -107,8 +107,8 @@ impl Scope {
     }
 }
 
-fn mark(reported: &[u8]) -> Option<Mark> {
-    let (id, key) = reported.split_first_chunk::<16>()?;
+fn mark(content: &[u8]) -> Option<Mark> {
+    let (id, key) = content.split_first_chunk::<16>()?;
     let key: Value = serde_json::from_slice(key).ok()?;
     let is_key = match &key {
         // Postgres cannot store U+0000 in text.

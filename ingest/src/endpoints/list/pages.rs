@@ -136,7 +136,7 @@ impl Part<'_> {
         let read = read_page(&self.context.app.pool, list, slice, kind, with_related).await;
         let (page, mut related) = read.map_err(|error| Refusal::unread(&error))?;
         let total = page.total.unwrap_or_default();
-        let reported = Receipts {
+        let receipts = Receipts {
             total,
             length: i64::try_from(page.records.len()).unwrap_or(i64::MAX),
             last: page.mark(),
@@ -149,7 +149,7 @@ impl Part<'_> {
             let computed = with_related.then(|| kind.computed_of(related));
             record.represent(resource_type, &self.context.base, computed, self.projection)
         }));
-        Ok(reported)
+        Ok(receipts)
     }
 }
 

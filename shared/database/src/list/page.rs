@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::sql::{self, Sql, Statement};
 use super::{List, Mark, Page, Slice};
-use crate::users::record;
+use crate::record::record;
 use crate::{Error, Limits};
 
 /// The time limit of a list. It is less than that of an operation on Postgres.
@@ -165,7 +165,7 @@ impl List {
                 Sql::fill("limit ? offset ?", [sql::integer(count.saturating_add(1)), sql::integer(offset)])
             }
         };
-        let (key, inner, outer, reported) = match &self.order {
+        let (key, inner, outer, returned_key) = match &self.order {
             None => (Sql::default(), Sql::default(), Sql::default(), "null::jsonb"),
             Some(order) => {
                 let by = |key: &'static str| Sql::fill("? ?, ", [key.into(), order.direction().into()]);
@@ -179,7 +179,7 @@ impl List {
         let rows = Sql::fill(
             "select t.id, t.resource, t.created_at, t.modified_at, t.version, ? from (?) p \
              join ? t on t.id = p.id and t.tenant_id = ? order by ?p.id",
-            [reported.into(), ids, table(), sql::uuid(self.tenant), outer],
+            [returned_key.into(), ids, table(), sql::uuid(self.tenant), outer],
         );
         Statement::new(rows, self.is_plain())
     }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::sql::{self, Sql, Statement};
 use super::{List, Page};
 use crate::Error;
-use crate::users::record;
+use crate::record::record;
 
 type Row = Statement<(SqlUuid, Jsonb, Timestamptz, Timestamptz, BigInt, Nullable<Jsonb>, BigInt)>;
 type Found = (Uuid, Value, OffsetDateTime, OffsetDateTime, i64, Option<Value>, i64);
@@ -29,14 +29,14 @@ impl List {
     ) -> Result<Page, Error> {
         let found: Vec<Found> = self.cutting(offset, count).load(connection).await?;
         let (mut records, mut keys) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
-        let mut reported = None;
+        let mut found_total = None;
         for (id, resource, created, modified, version, key, total) in found {
             records.push(record((id, resource, created, modified, version))?);
             keys.push(key.unwrap_or_default());
-            reported = Some(total);
+            found_total = Some(total);
         }
         // Beyond the end no row contains the total.
-        let total = match reported {
+        let total = match found_total {
             Some(total) => total,
             None => self.count(connection).await?,
         };

@@ -201,11 +201,11 @@ fn envelope(body: &[u8]) -> Value {
         ("issued_at", "/issued_at", is_time),
         ("type", "/type", is_word),
     ];
-    let reported = known.into_iter().filter_map(|(name, at, fits)| {
+    let members = known.into_iter().filter_map(|(name, at, fits)| {
         let text = body.pointer(at)?.as_str().filter(|text| fits(text))?;
         Some((name.to_owned(), text.into()))
     });
-    reported.collect::<Map<_, _>>().into()
+    members.collect::<Map<_, _>>().into()
 }
 
 fn is_id(text: &str) -> bool {

@@ -89,7 +89,7 @@ impl Run {
             people: run.people,
             strangers: run.strangers,
             changes: run.changes,
-            applied: verdicts.reported,
+            applied: verdicts.supplemented,
             unreadable: run.unreadable,
             ambiguous: run.ambiguous,
             roster: run.roster,

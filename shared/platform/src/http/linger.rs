@@ -18,7 +18,7 @@ const TOTAL: Duration = Duration::from_secs(30);
 /// The same while there are many connections.
 const SHORT_TOTAL: Duration = Duration::from_secs(5);
 /// The most that a client may still send, in bytes.
-const MOST: usize = 1 << 30;
+const MAX_BYTES: usize = 1 << 30;
 /// How much is discarded at a time, in bytes.
 const PIECE: usize = 16 << 10;
 
@@ -43,7 +43,7 @@ pub(super) async fn linger(mut stream: TcpStream, is_crowded: bool, stop: &Cance
 /// Discards what arrives until the client closes, is silent for too long or has sent too much.
 async fn discard(stream: &TcpStream, silence: Duration) {
     let mut discarded = 0;
-    while discarded <= MOST && matches!(timeout(silence, stream.readable()).await, Ok(Ok(()))) {
+    while discarded <= MAX_BYTES && matches!(timeout(silence, stream.readable()).await, Ok(Ok(()))) {
         match discard_piece(stream) {
             Some(bytes) => discarded += bytes,
             None => return,

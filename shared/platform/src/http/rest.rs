@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 /// The most that is discarded before the answer, in bytes. Beyond it the answer is sent first and the connection
 /// closes.
-const MOST: u64 = 2 << 20;
+const MAX_BYTES: u64 = 2 << 20;
 /// How long the answer waits for the rest of the body.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -60,7 +60,7 @@ impl Rest {
         }
         // Reading would ask the client to send the body.
         let will_not_come = self.waits && !has_begun;
-        if will_not_come || body.size_hint().lower() > MOST {
+        if will_not_come || body.size_hint().lower() > MAX_BYTES {
             return false;
         }
         timeout(TIMEOUT, discard(&mut body)).await.unwrap_or(false)
@@ -76,7 +76,7 @@ async fn discard(body: &mut Incoming) -> bool {
             Some(Err(_)) => return false,
             Some(Ok(frame)) => discarded += frame.data_ref().map_or(0, Bytes::len),
         }
-        if u64::try_from(discarded).unwrap_or(u64::MAX) > MOST {
+        if u64::try_from(discarded).unwrap_or(u64::MAX) > MAX_BYTES {
             return false;
         }
     }

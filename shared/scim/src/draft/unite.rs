@@ -53,10 +53,8 @@ fn identity(attribute: &Attribute, element: &Value) -> String {
     let identity = match part("value") {
         Some(value) => json!([value, part("type")]),
         None => {
-            let reported = parts.keys().filter(|name| *name != "primary");
-            Value::Object(
-                reported.filter_map(|name| Some((name.clone(), part(name)?))).collect::<Map<_, _>>(),
-            )
+            let names = parts.keys().filter(|name| *name != "primary");
+            Value::Object(names.filter_map(|name| Some((name.clone(), part(name)?))).collect::<Map<_, _>>())
         }
     };
     identity.to_string()

@@ -108,11 +108,16 @@ fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> Verdict {
     }
 }
 
-/// The outcome, with a flag that tells whether it can be fetched (see `verdicts::asynchronous`).
+/// The outcome, with a flag that tells whether it can be fetched (see `verdicts::asynchronous`). Only then it holds the
+/// resource: all others who need it read the resource as it is then.
 fn stored(outcome: &Outcome, command: Option<&Command>) -> Option<Value> {
-    let mut stored = serde_json::to_value(outcome).ok()?;
-    if let (Some(command), Value::Object(members)) = (command, &mut stored) {
-        members.insert(verdicts::IS_ASYNCHRONOUS.to_owned(), Value::Bool(command.asynchronous));
+    let Some(command) = command else { return serde_json::to_value(outcome).ok() };
+    let mut stored = match command.asynchronous {
+        true => serde_json::to_value(outcome),
+        false => serde_json::to_value(outcome.without_resource()),
     }
+    .ok()?;
+    let is_asynchronous = Value::Bool(command.asynchronous);
+    stored.as_object_mut()?.insert(verdicts::IS_ASYNCHRONOUS.to_owned(), is_asynchronous);
     Some(stored)
 }
