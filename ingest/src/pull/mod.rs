@@ -1,9 +1,7 @@
 //! Pulls from Okta's API the attributes that SCIM does not carry, on a schedule and on request, and reconciles the
-//! users with the Okta group.
-//!
-//! [`schedule`] computes when pulls are due, [`store`] leases runs, [`run`] reads page after page from [`okta`] (with
-//! the retries of `retry`), [`person`] parses the users, [`roster`] matches them to accounts, and [`reconciliation`] finds
-//! missing users. Changes are commands in the bulk queue.
+//! users with the Okta group. [`schedule`] computes when pulls are due, [`store`] leases runs, [`run`] reads page after
+//! page from [`okta`] (with the retries of `retry`), [`person`] parses the users, [`roster`] matches them to accounts,
+//! and [`reconciliation`] finds missing users. Changes are commands in the bulk queue.
 
 mod headers;
 pub mod okta;
@@ -39,7 +37,7 @@ use store::{Lease, Store};
 
 /// How often to check for due runs.
 const TICK: Duration = Duration::from_secs(1);
-/// The most concurrent runs.
+/// The maximum number of concurrent runs.
 const AT_ONCE: usize = 4;
 /// How often a lease is renewed. It lasts three times as long.
 const RENEW: Duration = Duration::from_secs(5);

@@ -32,8 +32,8 @@ pub struct Account {
     custom_fields: Option<Value>,
 }
 
-/// The candidate accounts of these Okta users: accounts with their external ids, and unlinked accounts with their names.
-/// Of accounts that share an external id, those with the users' names and enough others to detect ambiguity.
+/// The candidate accounts of these Okta users: accounts with their external ids, and unlinked accounts with their
+/// names. Of accounts that share an external id, those with the users' names and enough others to detect ambiguity.
 ///
 /// # Errors
 /// See [`Error`].
