@@ -7,11 +7,11 @@ pub enum Delivery {
     Queued,
     /// The deadline passed before there was a verdict, and the client got 429. Set by ingest.
     Expired,
-    /// The verdict was sent to ingest in a reply, or is not worth keeping for a repeated request: a late rejection, or an
+    /// The verdict was sent to ingest in a reply, or is not kept for a repeated request: a late rejection, or an
     /// undelivered verdict whose hour is over. Set by the worker.
     Replied,
-    /// No client received the verdict: it is kept for the repeated request. Set by the worker, and by ingest when a client
-    /// disconnects or a command is settled after its deadline.
+    /// No client received the verdict, so it is kept for a repeated request. Set by the worker, and by ingest when a
+    /// client disconnects or a command is settled after its deadline.
     Undelivered,
     /// A client has the verdict or can fetch it, or a repeated request has taken its place. Set by the worker and by
     /// ingest.
