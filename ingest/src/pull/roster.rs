@@ -69,9 +69,9 @@ struct Id {
     id: Uuid,
 }
 
-/// Resolves external ids that several Okta users share: the first one seen keeps it. The others match no account, unless
-/// an account with that external id has their name. `seen` has external ids of earlier pages with their owners' Okta
-/// ids. Pure.
+/// Resolves external ids that several Okta users share: the first user seen keeps the id. The others match no account,
+/// unless an account with that external id has their name. `seen` has external ids of earlier pages with their owners'
+/// Okta ids. Pure.
 pub fn tell_apart(people: &mut [Person], seen: Vec<(String, String)>) {
     let mut owners: HashMap<String, String> = seen.into_iter().collect();
     let mut shared: HashSet<String> = HashSet::new();

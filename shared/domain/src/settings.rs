@@ -80,7 +80,10 @@ pub const DESCRIBED: &[(&str, &str)] = &[
         "assignment_mail",
         "first, every or digest: mail for a user's first assignment only, for every assignment, or for the first and then once a day",
     ),
-    ("welcome", "manual or none: whether accounts that are created by hand get a welcome mail; others never do"),
+    (
+        "welcome",
+        "manual or none: whether accounts that are created by hand get a welcome mail; others never do",
+    ),
     ("mail_sender", "a mail address, with or without a name; empty: the notifier's default"),
     ("mail_reply_to", "a mail address, with or without a name; empty: none"),
     ("brand_name", "the company's name as shown in mail; empty: none"),

@@ -73,7 +73,7 @@ pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTi
     Ok(state)
 }
 
-/// Resources whose create or last change may not have been delivered. A retry is answered with them.
+/// Resources whose create or last change may not have been delivered. A retry receives them as its answer.
 fn undelivered_resources(state: &State) -> BTreeSet<Uuid> {
     let attempts = state.undelivered.values().chain(state.unconfirmed.values()).flat_map(BTreeMap::keys);
     let outcomes = attempts.filter_map(|ticket| state.verdicts.get(ticket));
