@@ -158,7 +158,8 @@ async fn a_tenant_can_require_uniqueness_for_post_put_and_patch() {
     assert_eq!(status, "409");
     assert_eq!(okta.user(&id).await.is(200).body["externalId"], "y", "nothing was changed");
 
-    // Other case is another value (caseExact); one's own value is no conflict; a deactivation never conflicts.
+    // A different case is a different value (caseExact); a user's own value is not a conflict; a deactivation never
+    // conflicts.
     okta.patch(&id, set_external_id("X")).await.is(200);
     okta.put(&id, &bob).await.is(200);
     okta.put(&id, &bob).await.is(200);
