@@ -1,4 +1,5 @@
 //! Measures that a change of a few members costs the same in a group of 100,000 and in a group of 100.
+//!
 //! `cargo bench -p tests --bench large_group` prints how long each kind of change takes in both groups, the ratio, and
 //! the peak memory of the processes. It fails if a ratio is 1.5 or more, or if a process needs more memory for the
 //! larger group.

@@ -1,7 +1,9 @@
 //! Measures that a page of a list without a filter costs the same at every position: 100,000 users, by position and by
-//! cursor. `cargo bench -p tests --bench lists` prints how long the pages take. It fails if the last page by position
-//! takes more than three times as long as the first, or if a late page by cursor takes more than 1.5 times as long as
-//! an early one.
+//! cursor.
+//!
+//! `cargo bench -p tests --bench lists` prints how long the pages take. It fails if the last page by position takes
+//! more than three times as long as the first, or if a late page by cursor takes more than 1.5 times as long as an
+//! early one.
 
 use std::time::{Duration, Instant};
 

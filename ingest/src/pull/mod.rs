@@ -1,7 +1,9 @@
 //! Pulls from Okta's API the attributes that SCIM does not carry, on a schedule and on request, and reconciles the
-//! users with the Okta group. [`schedule`] computes when pulls are due, [`store`] leases runs, [`run`] reads page after
-//! page from [`okta`] (with the retries of `retry`), [`person`] parses the users, [`roster`] matches them to accounts,
-//! and [`reconciliation`] finds missing users. Changes are commands in the bulk queue.
+//! users with the Okta group.
+//!
+//! [`schedule`] computes when pulls are due, [`store`] leases runs, [`run`] reads page after page from [`okta`] (with
+//! the retries of `retry`), [`person`] parses the users, [`roster`] matches them to accounts, and [`reconciliation`]
+//! finds missing users. Changes are commands in the bulk queue.
 
 mod headers;
 pub mod okta;

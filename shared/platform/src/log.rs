@@ -38,9 +38,10 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
     EnvFilter::try_new(filter).map(drop).map_err(|e| format!("is not a log filter: {e}"))
 }
 
-/// Starts logging to standard error. Call once; a second call has no effect. `lapin` is silenced regardless of the
-/// filter: it logs returned messages in full, with their personal data. A panic is logged with its location only: its
-/// message may quote a value.
+/// Starts logging to standard error. Call once; a second call has no effect.
+///
+/// `lapin` is silenced regardless of the filter: it logs returned messages in full, with their personal data. A panic
+/// is logged with its location only: its message may quote a value.
 pub fn init(filter: &str, format: Format) {
     let filter = EnvFilter::try_new(filter)
         .unwrap_or_else(|_| EnvFilter::new("info"))
