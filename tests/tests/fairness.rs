@@ -106,7 +106,9 @@ async fn one_tenants_push_does_not_delay_another_tenants_changes() {
         let taken = push(&loud, connections, &stop, nth).await;
         let took = day.await.unwrap();
         let (median, slowest) = (took[took.len() / 2], took[took.len() - 1]);
-        println!("{phase}: {taken} taken meanwhile, the quiet tenant waited {median:?}, at most {slowest:?}");
+        println!(
+            "{phase}: {taken} requests of the push accepted; the quiet tenant waited {median:?}, at most {slowest:?}"
+        );
         assert!(median < MEDIAN && slowest < SLOWEST, "{phase}: {median:?}, {slowest:?}");
         assert!(taken > 0, "{phase}: no request of the push was accepted");
     }

@@ -1,5 +1,5 @@
 //! The leaver rule: a request that deactivates a user does not fail because of anything else in it, and reports what it
-//! ignored. A blank member removes nobody from a group.
+//! ignored. A blank member does not remove anyone from a group.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A dead letter: one of ours, with our headers, or one of RabbitMQ's (`x-death`). Formats it, and restores the
-//! original message.
+//! A dead letter: published by Rollcall, with its headers, or by RabbitMQ itself (`x-death`). Formats it, and restores
+//! the original message.
 
 use amqp::dead::{self, Attempt, header};
 use amqp::{Message, topology};
