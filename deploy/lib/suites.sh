@@ -8,7 +8,7 @@ PINS=$CHECKOUT/deploy/lib/suites.txt
 # The tenant settings for each suite.
 # scim2-cli rejects a ServiceProviderConfig with securityEvents (RFC 9967), which it does not support.
 CLI_SETTINGS=(discovery=core)
-# scim-sanity adds a member that does not exist, and expects 200.
+# scim-sanity adds an unknown member, and expects 200.
 SANITY_SETTINGS=(discovery=full unknown_members=skip)
 
 # scim-sanity's checks for agents, which exist only in a draft and not in SCIM 2.0. Any other skip is a failure.

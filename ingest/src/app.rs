@@ -1,4 +1,4 @@
-//! The state that handlers share. Each part stands for itself: an extractor asks for the part that it needs (`FromRef`).
+//! The state that handlers share. An extractor requests only the part that it needs (`FromRef`).
 
 use std::sync::Arc;
 
@@ -15,9 +15,10 @@ use crate::dispatch::Dispatcher;
 use crate::http::base_url::Site;
 use crate::http::rows::RowReader;
 
-/// One connection in so many may be busy with a page of a report or of the activity log.
+/// One in this many connections may be busy with a page of a report or of the activity log.
 const PAGES_SHARE: usize = 4;
-/// The most bodies in flight that exceed the ordinary limit: parsing one takes ten times its size in memory.
+/// The maximum number of bodies in flight that exceed the ordinary limit: parsing one takes ten times its size in
+/// memory.
 const MAX_LARGE: usize = 4;
 
 /// The handlers' state.
@@ -31,15 +32,15 @@ pub struct App {
     pub pool: Pool,
     /// Admits requests.
     pub admission: Admission,
-    /// Takes changes to the workers.
+    /// Dispatches changes to the workers.
     pub dispatcher: Arc<Dispatcher>,
     /// Publishes events.
     pub events: Publisher,
-    /// Work that continues when its client hangs up.
+    /// Work that continues when its client disconnects.
     pub detached: Detached,
-    /// The time of day.
+    /// The clock.
     pub clock: Clock,
-    /// A permit for each request whose body is larger than most may be.
+    /// A permit for each request whose body may exceed the ordinary limit.
     pub large: Semaphore,
     /// Reads reports and the activity log.
     pub rows: RowReader,

@@ -30,7 +30,7 @@ pub struct Config {
     pub deadline: Duration,
     /// How long requests are still accepted after a signal to stop.
     pub drain: Duration,
-    /// The most connections to Postgres.
+    /// The maximum number of connections to Postgres.
     pub db_connections: usize,
     /// The length of the command queue, in messages.
     pub queue_limit: u32,

@@ -27,13 +27,13 @@ use crate::http::body;
 use crate::http::observe::RequestId;
 use crate::roles;
 
-/// The most events in one request.
+/// The maximum number of events in one request.
 const MAX_EVENTS: usize = 1_000;
 /// The time budget of one request: clients such as Okta give up at 60 s. A role change is not started with less than
 /// [`LEAST`] of it left.
 const TIME_LIMIT: Duration = Duration::from_secs(50);
 const LEAST: Duration = Duration::from_secs(2);
-/// The most users of one request whose role changes run concurrently.
+/// The maximum number of users of one request whose role changes run concurrently.
 const AT_ONCE: usize = 32;
 /// The generic media type. It is accepted for one event and for a batch.
 const JSON: &str = "application/json";
@@ -67,7 +67,7 @@ pub async fn receive(
     let messages = events.into_iter().map(|event| message(event, &key.tenant_name, id));
     let messages: Vec<Message> =
         messages.collect::<Result<_, _>>().map_err(|_| Refusal::bug("failed to serialize an event"))?;
-    // When the client disconnects, the batch is still finished, and keeps its permits until then.
+    // If the client disconnects, the batch is still processed to the end, and holds its permits until then.
     let (people, held, passing) =
         (people.into_values().collect(), Held::default().and(permit).and(room), app.clone());
     let work = async move {
@@ -75,7 +75,7 @@ pub async fn receive(
         pass_on(&passing, people, messages).await
     };
     app.detached.run(work).await??;
-    // SCIM's media type although it is no SCIM resource: all responses of this server have one form.
+    // SCIM's media type, although this is not a SCIM resource: all responses of this server have the same form.
     Ok(scim_json(StatusCode::ACCEPTED, &json!({ "accepted": accepted })))
 }
 

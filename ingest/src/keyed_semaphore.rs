@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// A semaphore for each key.
 pub struct KeyedSemaphore<K> {
     at_once: usize,
-    /// A semaphore lives as long as it has a holder or a waiter.
+    /// A semaphore exists as long as it has a holder or a waiter.
     lines: Mutex<HashMap<K, Weak<Semaphore>>>,
 }
 

@@ -1,9 +1,9 @@
 //! The SCIM server: turns HTTP requests of an identity provider into commands, and outcomes into HTTP responses.
 //!
-//! A request passes [`router`] and [`http`] (request id, body, form of the response), [`admission`] (key, tenant, share), then
-//! [`endpoints`] or [`events`]. A read is answered from Postgres. A change becomes a command that [`dispatch`] dispatches to a
-//! worker; the response is its outcome, or 429 at the deadline. In the background, [`pull`] fetches from Okta the data
-//! that SCIM does not carry.
+//! A request passes [`router`] and [`http`] (request id, body, form of the response), [`admission`] (key, tenant,
+//! share), then [`endpoints`] or [`events`]. A read is answered from Postgres. A change becomes a command that
+//! [`dispatch`] sends to a worker; the response is its outcome, or 429 at the deadline. In the background, [`pull`]
+//! fetches from Okta the data that SCIM does not carry.
 
 pub mod admission;
 pub mod app;

@@ -68,7 +68,7 @@ async fn run() -> Result<(), Failure> {
     let roles = tokio::spawn(roles::run(app.clone(), link.clone(), stopping.stop.clone()));
     tokio::spawn(app.dispatcher.clone().watch_clocks(health.clone(), drained.clone()));
     let router = router::router(app.clone(), &health);
-    // Connections wait to be accepted meanwhile. That is better than a 429 because there is no queue yet.
+    // Until then, new connections wait to be accepted. That is better than a 429 because of a missing queue.
     let _ = timeout(START, link.clone().up()).await;
     let in_hand = tokio::spawn(end_of_grace(stopping.stop.clone()));
     platform::http::serve(listener, router, answer::unreadable, stopping, shutdown::GRACE).await;

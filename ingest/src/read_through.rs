@@ -23,10 +23,10 @@ const HONOURED: Duration = Duration::from_secs(600);
 /// How long a request waits for a read, counted from the read's start. This also bounds the age of the value.
 const WAIT: Duration = MAX_AGE;
 const _: () = assert!(FRESH.as_millis() <= MAX_AGE.as_millis(), "no fresh value is older than MAX_AGE");
-/// The most concurrent reads: requests must not pile up while Postgres hangs.
+/// The maximum number of concurrent reads: requests must not pile up while Postgres hangs.
 const MAX_READS: usize = 1_024;
 
-/// Values by key. Each read is a task of its own, so it refreshes the cache even if all its waiters are gone.
+/// Values by key. Each read is a task of its own, so it refreshes the cache even if nothing waits for it any more.
 pub struct ReadThrough<K, V> {
     /// What is cached, for the log.
     what: &'static str,

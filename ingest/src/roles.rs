@@ -109,7 +109,8 @@ impl Intake {
         let mut delays = Delays::reconnect();
         let mut waits = false;
         loop {
-            // When the channel is closed, the broker redelivers the message: another consumer may be past it already.
+            // When the channel is closed, the broker redelivers the message: another consumer may already have applied
+            // it and later ones.
             if !subscription.channel().status().connected() {
                 return Err(amqp::Error::Unavailable("the channel broke".to_owned()).into());
             }

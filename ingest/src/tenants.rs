@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::http::answer::Refusal;
 use crate::read_through::{Away, ReadThrough};
 
-/// The most cached tenants.
+/// The maximum number of cached tenants.
 const CAPACITY: usize = 10_000;
 
 /// The tenants.

@@ -28,7 +28,7 @@ create table api_keys (
 create index api_keys_tenant on api_keys (tenant_id);
 comment on table api_keys is 'API keys of identity providers and other clients. The key itself is not stored. Written by `rollcall`.';
 comment on column api_keys.id is 'UUIDv7; the actor of commands.';
-comment on column api_keys.tenant_id is 'The tenant whose data the key opens.';
+comment on column api_keys.tenant_id is 'The tenant whose data the key gives access to.';
 comment on column api_keys.prefix is 'The public part of the key, by which it is looked up.';
 comment on column api_keys.sha256 is 'SHA-256 of the whole key, lower-case hexadecimal.';
 comment on column api_keys.scopes is 'What the key permits: scim, events, reports, activity.';
@@ -60,7 +60,7 @@ comment on column schemas.id is 'The URN.';
 comment on column schemas.resource_type is 'User or Group.';
 comment on column schemas.definition is 'The schema in the form of RFC 7643 section 7.';
 comment on column schemas.created_at is 'When the schema was registered.';
-comment on column schemas.removed_at is 'When it was removed; null: in force. Stored values remain, so it can return only in a form that fits them.';
+comment on column schemas.removed_at is 'When it was removed; null: in force. Stored values remain, so the schema can be added again only with a definition that fits them.';
 
 -- The roster -----------------------------------------------------------------------------------------------------------
 
@@ -275,9 +275,9 @@ create table quarantine (
     ticket   uuid primary key,
     attempts jsonb not null
 );
-comment on table quarantine is 'Commands that may be poison messages: a worker applies each of them alone. A row remains only if the worker dies. Written by worker.';
+comment on table quarantine is 'Commands that may be poison messages: a worker applies each of them in isolation. A row remains only if the worker dies. Written by worker.';
 comment on column quarantine.ticket is 'The command.';
-comment on column quarantine.attempts is 'When and by which worker the command was attempted alone, the oldest first. The last attempt may be in progress.';
+comment on column quarantine.attempts is 'When and by which worker the command was attempted in isolation, the oldest first. The last attempt may be in progress.';
 
 create table outbox (
     position    bigint generated always as identity primary key,
@@ -289,7 +289,7 @@ comment on table outbox is 'Events that the broker has not confirmed, in order. 
 comment on column outbox.position is 'The order.';
 comment on column outbox.kind is 'The type of the event, which is its routing key.';
 comment on column outbox.event is 'The CloudEvent.';
-comment on column outbox.created_at is 'When the transaction began that wrote it.';
+comment on column outbox.created_at is 'When the transaction that wrote it began.';
 
 create table workers (
     id         uuid primary key,
@@ -336,10 +336,10 @@ comment on column assignments.content_kind is 'Lesson or Path.';
 comment on column assignments.content_title is 'The title, for mail and reports.';
 comment on column assignments.content_url is 'The link, for mail.';
 comment on column assignments.assigned_at is 'When it was assigned.';
-comment on column assignments.due_by is 'When it is due; null: never.';
+comment on column assignments.due_by is 'When it is due; null: there is no due date.';
 comment on column assignments.completed_at is 'When it was completed; null: it is open.';
 comment on column assignments.score is 'The score of the completion.';
-comment on column assignments.grade_pending is 'It is completed, and the score is to follow.';
+comment on column assignments.grade_pending is 'It is completed, but the score is still pending.';
 comment on index assignments_progress is 'What reporting.progress counts.';
 
 create table notifications (
@@ -374,22 +374,22 @@ comment on table notifications is 'The mail ledger: every decision to send or no
 comment on column notifications.id is 'Also the Message-ID: a resend has the same one.';
 comment on column notifications.tenant_id is 'The tenant.';
 comment on column notifications.user_id is 'The recipient.';
-comment on column notifications.kind is 'welcome; first_assignment; assignment: a later one, where assignment_mail is every; digest: those of a day, where it is digest.';
+comment on column notifications.kind is 'welcome; first_assignment; assignment: a later one, if assignment_mail is every; digest: the later ones of a day, if it is digest.';
 comment on column notifications.state is 'pending: to be sent at due_at; sending: leased to a notifier until due_at; sent; suppressed: not to be sent, see reason; failed: given up, see reason.';
 comment on column notifications.reason is 'Why it was suppressed or has failed.';
 comment on column notifications.event_source is 'The source of the event that caused the decision.';
 comment on column notifications.event_id is 'The id of that event.';
-comment on column notifications.context is 'What the mail says beside the user''s name: the assignments. What is completed before the first attempt is removed.';
+comment on column notifications.context is 'What the mail says beside the user''s name: the assignments. Assignments that are completed before the first attempt are removed.';
 comment on column notifications.attempts is 'How often sending was attempted.';
-comment on column notifications.decided_at is 'When it was decided.';
+comment on column notifications.decided_at is 'When the decision was made.';
 comment on column notifications.due_at is 'When it is to be sent, or sent again.';
-comment on column notifications.sent_at is 'When the mail server took it.';
+comment on column notifications.sent_at is 'When the mail server accepted it.';
 comment on column notifications.give_up_at is 'Retries end here, 72 hours after the first attempt; null: not attempted yet.';
 comment on column notifications.dated_at is 'The Date of the mail; null: decided_at.';
 comment on column notifications.in_doubt is 'An attempt may have reached the recipient: the mail server''s last answer, or the notifier, was lost.';
 comment on column notifications.last_attempt is 'The last attempt: at; ended: sent, refused (permanently), put_off (temporarily), unknown (it may have arrived) or unwritten (the mail could not be composed); why.';
 comment on index notifications_once is 'At most one welcome mail and one mail about a first assignment per user.';
-comment on index notifications_waiting is 'At most one mail of a kind gathers assignments.';
+comment on index notifications_waiting is 'At most one pending mail of each kind gathers a user''s assignments.';
 comment on index notifications_user is 'The mail of a user.';
 comment on index notifications_recent is '`rollcall mail list`.';
 comment on index notifications_due is 'Mail that is due.';
@@ -409,7 +409,7 @@ create table unsubscribed (
     since     timestamptz not null default now(),
     primary key (tenant_id, user_id)
 );
-comment on table unsubscribed is 'Users who want no mail about assignments after the first. Written by ingest.';
+comment on table unsubscribed is 'Users who unsubscribed from mail about assignments after the first. Written by ingest.';
 comment on column unsubscribed.tenant_id is 'The tenant.';
 comment on column unsubscribed.user_id is 'The user.';
 comment on column unsubscribed.since is 'When they unsubscribed.';
@@ -427,7 +427,7 @@ comment on column received_events.tenant_id is 'The tenant.';
 comment on column received_events.source is 'The source of the event.';
 comment on column received_events.id is 'The id of the event.';
 comment on column received_events.received_at is 'When it was processed.';
-comment on index received_events_age is 'Deletes old rows.';
+comment on index received_events_age is 'Finds old rows to delete.';
 
 create table parked_events (
     tenant_id  uuid not null references tenants,
@@ -442,17 +442,17 @@ create table parked_events (
 );
 create index parked_events_due on parked_events (due_at);
 create index parked_events_user on parked_events (user_id);
-comment on table parked_events is 'Events about users who do not exist yet. They are retried when the user appears, and at due_at. Written by notifier.';
+comment on table parked_events is 'Events about unknown users. They are retried when the user is created, and at due_at. Written by notifier.';
 comment on column parked_events.tenant_id is 'The tenant.';
 comment on column parked_events.source is 'The source of the event.';
 comment on column parked_events.id is 'The id of the event.';
-comment on column parked_events.user_id is 'The user who does not exist yet.';
+comment on column parked_events.user_id is 'The unknown user.';
 comment on column parked_events.event is 'The CloudEvent.';
 comment on column parked_events.attempts is 'How often it was retried.';
 comment on column parked_events.parked_at is 'When it was parked.';
 comment on column parked_events.due_at is 'When it is retried.';
 comment on index parked_events_due is 'Events to be retried.';
-comment on index parked_events_user is 'Events of a user who has appeared.';
+comment on index parked_events_user is 'Events of a user who was created.';
 
 -- The pull ---------------------------------------------------------------------------------------------------------------
 
@@ -483,7 +483,7 @@ create table pull_requests (
     requested_at timestamptz not null
 );
 create index pull_requests_age on pull_requests (requested_at);
-comment on table pull_requests is 'What operators requested: a run now, or to continue a run that waits for a confirmation. Written by `rollcall`.';
+comment on table pull_requests is 'Operators'' requests: to start a run now, or to continue one that awaits confirmation. Written by `rollcall`.';
 comment on column pull_requests.id is 'Also the id of the run that is requested.';
 comment on column pull_requests.tenant_id is 'The tenant.';
 comment on column pull_requests.confirms is 'The run that is confirmed; null: a run is requested.';
@@ -524,7 +524,7 @@ comment on table pull_runs is 'Runs of the pull: one per tenant and slot, whatev
 comment on column pull_runs.id is 'UUIDv7.';
 comment on column pull_runs.tenant_id is 'The tenant.';
 comment on column pull_runs.slot is 'The time at which the run was due, or the id of the request.';
-comment on column pull_runs.state is 'waiting: to be taken by an ingest; running; asks: it waits for `rollcall pull confirm`; done; failed: given up, see reason.';
+comment on column pull_runs.state is 'waiting: no ingest has started it; running; asks: it waits for `rollcall pull confirm`; done; failed: given up, see reason.';
 comment on column pull_runs.phase is 'read: the pages of the group; compare: the reconciliation; archive: commands are queued. A run resumes here after a crash.';
 comment on column pull_runs.holder is 'The ingest that holds the lease.';
 comment on column pull_runs.lease_until is 'When the lease ends; another ingest continues then.';
@@ -534,20 +534,20 @@ comment on column pull_runs.people is 'Members of Okta''s group.';
 comment on column pull_runs.strangers is 'Members without an account here.';
 comment on column pull_runs.changes is 'Commands queued.';
 comment on column pull_runs.unreadable is 'Values that could not be used, such as an invalid hire date.';
-comment on column pull_runs.ambiguous is 'Members whose external id several accounts have that the login does not tell apart. They are not changed.';
+comment on column pull_runs.ambiguous is 'Members whose external id several accounts share that the login does not tell apart. They are not changed.';
 comment on column pull_runs.roster is 'Users who were active at the reconciliation.';
 comment on column pull_runs.linked is 'Those of them who are linked to Okta or were created by SCIM.';
 comment on column pull_runs.gone is 'Those of them who are missing from the group.';
 comment on column pull_runs.archiving is 'Those of them for whom a command to archive was queued.';
 comment on column pull_runs.confirmed is 'Whether an operator confirmed the archiving.';
-comment on column pull_runs.reason is 'Why the run failed, or waits for a confirmation.';
-comment on column pull_runs.set_at is 'The pulls.set_at with which the run began. It ends if the pull is configured anew.';
-comment on column pull_runs.rests_until is 'Okta''s rate limit is used up until then.';
+comment on column pull_runs.reason is 'Why the run failed, or awaits confirmation.';
+comment on column pull_runs.set_at is 'The pulls.set_at with which the run began. The run fails if the pull is reconfigured.';
+comment on column pull_runs.rests_until is 'Until then no request is sent, because Okta''s rate limit is used up.';
 comment on column pull_runs.due_at is 'When the run is due.';
 comment on column pull_runs.started_at is 'When the run began.';
 comment on column pull_runs.finished_at is 'When the run ended.';
 comment on index pull_runs_one_at_a_time is 'At most one run per tenant.';
-comment on index pull_runs_open is 'Runs to be taken or continued.';
+comment on index pull_runs_open is 'Runs to be started or continued.';
 
 create table pull_seen (
     run_id        uuid not null references pull_runs on delete cascade,
@@ -562,9 +562,9 @@ create index pull_seen_names on pull_seen (run_id, user_name_key);
 comment on table pull_seen is 'Members of Okta''s group, while a run reads it. Written by ingest.';
 comment on column pull_seen.run_id is 'The run.';
 comment on column pull_seen.okta_id is 'Okta''s id.';
-comment on column pull_seen.external_id is 'The value that the attribute map names for externalId, else Okta''s id.';
+comment on column pull_seen.external_id is 'The value of the attribute that the map names as external_id, else Okta''s id.';
 comment on column pull_seen.user_name_key is 'The login, case-folded as users.user_name_key.';
-comment on column pull_seen.is_known is 'Whether Okta sent the external id, for this member alone.';
+comment on column pull_seen.is_known is 'Whether Okta sent an external id that no other member has.';
 comment on index pull_seen_external_ids is 'The reconciliation by externalId.';
 comment on index pull_seen_names is 'The reconciliation by login.';
 
@@ -611,9 +611,9 @@ comment on view reporting_source.learners is 'Behind reporting.learners.';
 comment on view reporting_source.assignments is 'Behind reporting.assignments.';
 comment on view reporting_source.unlinked is 'Behind reporting.unlinked.';
 
--- Members of rollcall_reporting read these. Without the barrier, a function of theirs in a condition could see archived users.
+-- Members of rollcall_reporting read these. Without the barrier, a reader's function in a condition could see archived users.
 create schema reporting;
-comment on schema reporting is 'Reports for SQL. Archived users are in none of them, from the same transaction on; a reactivated user is back with all history.';
+comment on schema reporting is 'Reports for SQL. Archived users are in none of them, from the same transaction on; a reactivated user reappears with all history.';
 create view reporting.learners with (security_barrier) as select * from reporting_source.learners;
 create view reporting.assignments with (security_barrier) as select * from reporting_source.assignments;
 create view reporting.unlinked with (security_barrier) as select * from reporting_source.unlinked;
@@ -638,9 +638,9 @@ comment on column reporting.learners.hire_date is 'From the pull.';
 comment on column reporting.learners.region is 'From the pull.';
 comment on column reporting.learners.custom_fields is 'From the pull.';
 comment on view reporting.assignments is 'Assignments of active users, and their status.';
-comment on column reporting.assignments.status is 'Completed, Grade Pending (completed, the score is to follow), Overdue or Incomplete.';
+comment on column reporting.assignments.status is 'Completed, Grade Pending (completed, the score is still pending), Overdue or Incomplete.';
 comment on view reporting.unlinked is 'Active accounts that no identity provider owns: deactivating the person there does not deactivate the account here.';
-comment on view reporting.progress is 'The numbers of assignments of each active user; the sum of them are the next two views.';
+comment on view reporting.progress is 'The number of assignments of each active user; the next two views add them up.';
 comment on view reporting.locations is 'The active users of each location, and their progress.';
 comment on view reporting.business_units is 'The active users of each business unit, and their progress.';
 

@@ -186,7 +186,7 @@ impl Note {
                 info!(kind = kind.as_str(), reason, %tenant, user.id = %user, event.id = event, request.id = request, "suppressed mail");
             }
             Effect::Park if !again => {
-                info!(%tenant, user.id = %user, event.id = event, request.id = request, "parked an event: its user is not known yet, or the tenant's settings cannot be read");
+                info!(%tenant, user.id = %user, event.id = event, request.id = request, "parked an event: its user is unknown, or the tenant's settings cannot be read");
             }
             effect => {
                 debug!(?effect, %tenant, user.id = %user, event.id = event, request.id = request, "applied an event");

@@ -7,7 +7,7 @@ use platform::retry::Delays;
 /// The maximum pause.
 pub const LONGEST: Duration = Duration::from_secs(3_600);
 
-/// The pause after so many attempts: grows from `first` up to [`LONGEST`], with jitter.
+/// The pause after this many attempts: grows from `first` up to [`LONGEST`], with jitter.
 #[must_use]
 pub fn pause(first: Duration, attempts: i32) -> Duration {
     let mut delays = Delays::new(first, LONGEST);

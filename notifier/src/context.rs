@@ -16,7 +16,7 @@ pub struct Context {
     pub clock: Clock,
     /// Notified when a mail becomes pending; wakes the sender.
     pub mail: Notify,
-    /// Notified when a user appears; wakes the retry of parked events.
+    /// Notified when a user is created or restored; wakes the retry of parked events.
     pub parked: Notify,
 }
 

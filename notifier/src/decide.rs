@@ -106,7 +106,7 @@ pub enum Effect {
     Complete,
     /// Cancel the user's pending mail, for this reason.
     Cancel(&'static str),
-    /// Park the event until the user is known.
+    /// Park the event until the user exists.
     Park,
     /// Retry the user's parked events at once.
     Unpark,
@@ -137,7 +137,7 @@ pub fn decide(what: &What, user: Option<&User>, mailed: &Mailed, chosen: Option<
         (What::Content(_), None) => vec![Effect::Park],
         (What::Content(ContentEvent::Assigned(_)), Some(_)) => {
             match (user, mailed.revivable()) {
-                // The user was restored, but the event has not arrived yet.
+                // The user was restored, but that event has not arrived yet.
                 (Some(User { archived: false, .. }), Some(id)) => {
                     vec![Effect::Assign, Effect::Revive(id), Effect::Gather(Kind::FirstAssignment, id)]
                 }

@@ -1,5 +1,5 @@
-//! Retries parked events: when they are due, and at once when their user appears. After seven days an event goes to the
-//! dead-letter queue.
+//! Retries parked events: when they are due, and at once when their user is created or restored. After seven days an
+//! event goes to the dead-letter queue.
 
 use std::sync::Arc;
 use std::time::Duration;

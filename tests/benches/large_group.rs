@@ -1,9 +1,10 @@
-//! A change of a few members costs the same whatever the size of the group: a group of 100,000 beside one of 100, in one run.
+//! Measures that a change of a few members costs the same in a group of 100,000 and in a group of 100.
 //!
-//! `cargo bench -p tests --bench large_group` prints how long each kind of change takes on both and the ratio, and how much
-//! memory the processes took; it fails where a ratio is not under 1.5, or a process needs more memory for the larger group.
+//! `cargo bench -p tests --bench large_group` prints how long each kind of change takes in both groups, the ratio, and
+//! the peak memory of the processes. It fails if a ratio is 1.5 or more, or if a process needs more memory for the
+//! larger group.
 
-#![expect(clippy::unwrap_used, reason = "what cannot go on panics")]
+#![expect(clippy::unwrap_used, reason = "errors panic")]
 
 use std::time::{Duration, Instant};
 
@@ -14,24 +15,24 @@ use tests::{Okta, Stack};
 
 const SMALL: usize = 100;
 const LARGE: usize = 100_000;
-/// As many as Okta names in one PATCH.
+/// The number of members that Okta sends in one PATCH.
 const PUSHED: usize = 256;
 /// How often each change is made on each group.
 const ROUNDS: usize = 60;
-/// How many of them come first and are not counted: statements are prepared, caches filled.
+/// The number of rounds before those, which are not measured: they prepare statements and fill caches.
 const WARM_UP: usize = 10;
 const MAX_RATIO: f64 = 1.5;
-/// What allocators may keep for themselves, in kB.
+/// The difference in memory that allocators may cause, in kB.
 const MAX_GROWTH: u64 = 8 * 1024;
 
-/// The changes, by name, in the order of a round; what one adds the next one removes.
+/// The names of the changes, in the order of a round. Each removal removes what the preceding change added.
 const CHANGES: [&str; 5] = ["add one", "remove one", "add 256", "remove 256", "read without members"];
 
 #[tokio::main]
 async fn main() {
     let stack = Stack::own().await;
     let okta = stack.tenant("guild").await.okta();
-    println!("making {LARGE} people");
+    println!("creating {LARGE} users");
     let people = people(&stack, &okta).await;
     println!("filling a group of {SMALL} and one of {LARGE}");
     let (joining, staying) = people.split_at(PUSHED);
@@ -60,14 +61,14 @@ async fn main() {
     assert_eq!(
         (listed.total(), listed.resources().len()),
         (2, 1),
-        "a page is shorter where groups are that large"
+        "a page with groups of this size is shorter"
     );
     let whole = tests::okta::group("Large", &strs(&staying[..LARGE]));
     let start = Instant::now();
     let put = okta.with_body("PUT", &format!("/Groups/{large}"), &whole).await.is(200);
     assert_eq!(put.body["members"].as_array().map(Vec::len), Some(LARGE));
     println!(
-        "\na PUT of all {LARGE}, as of an app from Okta's wizard: {:.1} s",
+        "\na PUT of all {LARGE} members, as an app from Okta's wizard sends it: {:.1} s",
         start.elapsed().as_secs_f64()
     );
     let is_slow = report_times(times);
@@ -77,7 +78,7 @@ async fn main() {
     }
 }
 
-/// So many people and some more: one is pushed, the others are copies of that row.
+/// Creates slightly more users than the large group has: one over SCIM, the others as copies of its row.
 async fn people(stack: &Stack, okta: &Okta) -> Vec<String> {
     const AT_ONCE: usize = 10_000;
     let id = okta.create(&person("model@guild.example", "Mo", "Del")).await.is(201).id();
@@ -100,7 +101,7 @@ async fn people(stack: &Stack, okta: &Okta) -> Vec<String> {
     ids.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// A group of these people, filled by PATCHes.
+/// Creates a group of these users, filled by PATCHes.
 async fn group(okta: &Okta, name: &str, people: &[String]) -> String {
     const AT_ONCE: usize = 5_000;
     let id = okta.push_group(name).await.is(201).id();
@@ -110,11 +111,11 @@ async fn group(okta: &Okta, name: &str, people: &[String]) -> String {
     }
     let filter = tests::okta::encode(&format!("members.value eq \"{}\"", people.last().unwrap()));
     let found = okta.get(&format!("/Groups?excludedAttributes=members&filter={filter}")).await.is(200);
-    assert!(found.resources().iter().any(|group| group["id"] == *id), "everybody is in it");
+    assert!(found.resources().iter().any(|group| group["id"] == *id), "the last user is in the group");
     id
 }
 
-/// All changes once; how long each took.
+/// Makes all changes once. Returns how long each took.
 async fn round(okta: &Okta, id: &str, people: &[String]) -> [Duration; CHANGES.len()] {
     let (one, many) = (&strs(&people[..1])[..], &strs(people)[..]);
     let remove = |ids: &[&str]| json!([{ "op": "remove", "path": "members", "value": members(ids) }]);
@@ -141,7 +142,7 @@ fn strs(ids: &[String]) -> Vec<&str> {
     ids.iter().map(String::as_str).collect()
 }
 
-/// Prints the medians; says whether one of the ratios is too large.
+/// Prints the medians. Returns whether one of the ratios is too large.
 fn report_times(times: Vec<(Vec<Duration>, Vec<Duration>)>) -> bool {
     let milliseconds = |mut times: Vec<Duration>| {
         times.sort();
@@ -157,7 +158,7 @@ fn report_times(times: Vec<(Vec<Duration>, Vec<Duration>)>) -> bool {
     is_slow
 }
 
-/// Prints the peaks; says whether one has grown with the group.
+/// Prints the peaks. Returns whether one has grown with the group.
 fn report_memory(services: &[&Service], peaks: &[[u64; 2]]) -> bool {
     println!("\n{:<22}{:>12}{:>12}", "peak of memory, in kB", SMALL, LARGE);
     let mut has_grown = false;
@@ -169,7 +170,7 @@ fn report_memory(services: &[&Service], peaks: &[[u64; 2]]) -> bool {
     has_grown
 }
 
-/// The most memory that a process has held since [`reset_peak`], in kB.
+/// The peak memory of a process since [`reset_peak`], in kB.
 fn peak(service: &Service) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

@@ -1,7 +1,9 @@
-//! A page of a list without a filter costs the same wherever it is: 100,000 people, by position and by cursor, in one run.
+//! Measures that a page of a list without a filter costs the same at every position: 100,000 users, by position and by
+//! cursor.
 //!
-//! `cargo bench -p tests --bench lists` prints how long the pages take; it fails where the last page by position takes more
-//! than three times as long as the first one, or one by cursor more than half as long again.
+//! `cargo bench -p tests --bench lists` prints how long the pages take. It fails if the last page by position takes
+//! more than three times as long as the first, or if a late page by cursor takes more than 1.5 times as long as an
+//! early one.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +11,14 @@ use tests::crowd::{self, LARGE as PEOPLE, MAX_BY_CURSOR, MAX_BY_POSITION};
 use tests::okta::encode;
 use tests::{Answer, Okta, Stack};
 
-/// Of another company, in the same table.
+/// The number of users of another tenant, in the same table.
 const OTHERS: usize = 50_000;
 /// How often each page is read.
 const ROUNDS: usize = 60;
-/// How many of them come first and are not counted.
+/// The number of rounds before those, which are not measured.
 const WARM_UP: usize = 10;
 
-/// The queries of which pages are timed: how they are called, and whether they are held to the bound.
+/// The queries whose pages are timed: their names, and whether the limits apply to them.
 const QUERIES: [(&str, &str, bool); 3] = [
     ("everybody", "/Users?count=100", true),
     ("200 a page", "/Users?count=200", true),
@@ -27,7 +29,7 @@ const QUERIES: [(&str, &str, bool); 3] = [
 async fn main() {
     let stack = Stack::own().await;
     let (tenant, other) = (stack.tenant("crowd").await, stack.tenant("beside").await);
-    println!("making {PEOPLE} people, and {OTHERS} of another company");
+    println!("creating {PEOPLE} users, and {OTHERS} of another tenant");
     crowd::settle(&stack.db(), &[(tenant.id, PEOPLE), (other.id, OTHERS)]).await;
     let okta = tenant.okta();
     let mut is_slow = false;
@@ -49,14 +51,15 @@ async fn main() {
     }
 }
 
-/// Prints what pages by position take; the ratio of the last one to the first.
+/// Prints the times of pages by position. Returns the ratio of the last to the first.
 async fn by_position(okta: &Okta, name: &str, query: &str) -> f64 {
     let at = |start: usize| format!("{query}&startIndex={start}");
     let times = median(okta, &[at(1), at(PEOPLE / 2), at(PEOPLE - 99)]).await;
     report(&format!("{name}, by position"), &times)
 }
 
-/// Prints what pages by cursor take: the second, which is the first that counts nobody, one in the middle and the last.
+/// Prints the times of pages by cursor: the second, which is the first that does not count the total, one in the
+/// middle, and the last. Returns the ratio of the last to the second.
 async fn by_cursor(okta: &Okta, name: &str, query: &str) -> f64 {
     let cursors = cursors(okta, query).await;
     let at = |cursor: &str| format!("{query}&cursor={}", encode(cursor));
@@ -65,7 +68,7 @@ async fn by_cursor(okta: &Okta, name: &str, query: &str) -> f64 {
     report(&format!("{name}, by cursor"), &times)
 }
 
-/// The cursors of all pages but the first.
+/// The cursors of all pages except the first.
 async fn cursors(okta: &Okta, query: &str) -> Vec<String> {
     let (mut cursors, mut next) = (Vec::new(), String::new());
     loop {
@@ -82,7 +85,7 @@ async fn read(okta: &Okta, path: &str) -> Answer {
     page
 }
 
-/// How long each of the pages takes, in ms: they are read in turns.
+/// The median time of each page in ms. The pages are read alternately.
 async fn median(okta: &Okta, paths: &[String]) -> Vec<f64> {
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); paths.len()];
     for round in 0..ROUNDS + WARM_UP {

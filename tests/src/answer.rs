@@ -74,7 +74,7 @@ impl Answer {
     /// The resource's id.
     ///
     /// # Panics
-    /// If there is none.
+    /// If it is missing.
     #[must_use]
     pub fn id(&self) -> String {
         self.body["id"].as_str().unwrap_or_else(|| panic!("no id in {}", self.text)).to_owned()

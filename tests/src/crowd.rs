@@ -14,7 +14,7 @@ pub const MAX_BY_POSITION: f64 = 3.0;
 pub const MAX_BY_CURSOR: f64 = 1.5;
 /// The number of rows per statement.
 const CHUNK: usize = 5_000;
-/// One in so many rows is a manual account that is not linked.
+/// One in this many rows is a manual account that is not linked.
 const UNLINKED: usize = 21;
 
 /// The median.

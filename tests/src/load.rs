@@ -31,7 +31,7 @@ pub fn somebody(company: &str, n: usize) -> Value {
     person(&format!("person-{n:05}@{company}.example"), "Pat", &format!("Number {n}"))
 }
 
-/// Creates `count` users over so many connections, with Okta's retries.
+/// Creates `count` users over this many connections, with Okta's retries.
 ///
 /// # Panics
 /// If there is no answer, or one that Okta does not understand.

@@ -47,7 +47,7 @@ pub struct Asked {
     pub after: usize,
     /// The status of the answer.
     pub status: u16,
-    /// Whether the client sent it although it had been told that the window's limit is used up.
+    /// Whether the client sent it although an earlier answer said that the window's limit was used up.
     pub too_early: bool,
 }
 
@@ -94,7 +94,7 @@ impl OktaApi {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Sets the rate limit: requests per window of so many seconds.
+    /// Sets the rate limit: requests per window of this many seconds.
     pub fn limit(&self, requests: u32, seconds: i64) {
         self.state().limit = (requests, seconds);
     }

@@ -5,7 +5,7 @@
 //! | block | meaning |
 //! |---|---|
 //! | `http headers` | headers for all following requests |
-//! | `http request` | a request: method, target, its own headers, a blank line, the body. Spaces and quotes in the target are percent-encoded before sending |
+//! | `http request` | a request: method, target (percent-encoded before sending), its own headers, a blank line, the body |
 //! | `http answer` | the answer to it: status, relevant headers (`show::HEADERS`), complete body |
 //! | `sql row` | a query, a blank line, and its rows as a table, or `no row`; retried for ten seconds |
 //! | `json event` | the tenant's events on `rollcall.events` since the last such block, in order, or `no event` |

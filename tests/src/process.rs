@@ -161,10 +161,10 @@ impl Service {
     }
 
     /// Waits until `/readyz` reports this dependency as unavailable; returns the reported state. The status must stay
-    /// 200: otherwise a balancer would take every ingest out.
+    /// 200: otherwise a balancer would remove every ingest.
     ///
-    /// If that takes too long, or it is not ready.
-    /// When it does not in time, or is not ready.
+    /// # Panics
+    /// If that takes too long, or if it is not ready.
     pub async fn misses(&self, dependency: &str) -> String {
         let what = format!("{} says that {dependency} is away", self.name);
         eventually(what, Duration::from_secs(20), async || {

@@ -1,4 +1,5 @@
-//! Rules that the compiler does not keep: which crate depends on which, which crate writes a table, no import cycles, short files.
+//! Rules that the compiler does not enforce: dependencies between crates, which crate writes a table, no import cycles,
+//! short files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use tests::programs::checkout;
 
 const LONGEST: usize = 400;
 
-/// The folder of each crate, and the crates of ours that it may depend on: those below it.
+/// The folder of each crate, and the workspace crates that it may depend on: those below it.
 const CRATES: [(&str, &[&str]); 12] = [
     ("shared/scim", &[]),
     ("shared/platform", &[]),
@@ -111,7 +112,7 @@ fn backoff_is_used_in_one_module() {
     for (folder, _) in CRATES.iter().filter(|(folder, _)| *folder != "shared/platform") {
         let manifest =
             std::fs::read_to_string(checkout().join(folder).join("Cargo.toml")).unwrap_or_default();
-        assert!(!manifest.contains("backoff"), "{folder} has it among its dependencies");
+        assert!(!manifest.contains("backoff"), "{folder} depends on it");
     }
 }
 
@@ -122,8 +123,9 @@ fn writers() -> BTreeMap<String, String> {
         let up = std::fs::read_to_string(folder.join("up.sql")).unwrap();
         for line in up.lines().filter_map(|line| line.strip_prefix("comment on table ")) {
             let (table, comment) = line.split_once(" is ").unwrap();
-            let (_, by) =
-                comment.split_once("Written by ").unwrap_or_else(|| panic!("{table}: written by whom?"));
+            let (_, by) = comment
+                .split_once("Written by ")
+                .unwrap_or_else(|| panic!("{table}: the comment does not name its writers"));
             writers.insert(table.to_owned(), by.to_owned());
         }
     }
@@ -155,7 +157,7 @@ fn a_table_is_written_by_the_crates_that_its_comment_names() {
                 "rollcall"
             }
             "shared" if source.path.starts_with("shared/operations/") => "rollcall",
-            // Reads, and what several services do to `commands`.
+            // It reads, and contains the changes to `commands` that several services share.
             "shared" => continue,
             folder => folder,
         };
@@ -182,7 +184,7 @@ fn migrations_can_be_reverted_and_name_compatible_versions() {
     for folder in migrations() {
         let up = std::fs::read_to_string(folder.join("up.sql")).unwrap();
         let name = folder.display();
-        assert!(up.contains("-- Runs beside:"), "{name}: compatible with which running version?");
+        assert!(up.contains("-- Runs beside:"), "{name}: no compatible version is named");
         assert!(folder.join("down.sql").is_file(), "{name} cannot be reverted");
     }
 }
@@ -204,7 +206,8 @@ fn modules(root: &str) -> BTreeMap<Module, String> {
     modules
 }
 
-/// The paths that code names, in `use` and elsewhere, with groups resolved: `use super::{a, b::c}` is `super::a` and `super::b::c`.
+/// The paths in the code, in `use` and elsewhere, with groups expanded: `use super::{a, b::c}` becomes `super::a` and
+/// `super::b::c`.
 fn named_paths(code: &str) -> Vec<Vec<String>> {
     let mut paths = Vec::new();
     let mut prefixes: Vec<Vec<String>> = Vec::new();
@@ -268,7 +271,7 @@ fn resolve(from: &Module, path: &[String], modules: &BTreeMap<Module, String>) -
     Some(module)
 }
 
-/// Among the children of each module: which imports from which, whatever stands deeper.
+/// For the children of each module: which imports from which, including their descendants.
 fn imports_among_siblings(
     modules: &BTreeMap<Module, String>,
 ) -> BTreeMap<Module, BTreeSet<(String, String)>> {
@@ -284,7 +287,7 @@ fn imports_among_siblings(
     imports
 }
 
-/// Takes away whatever nothing imports, until the cycles are left.
+/// Repeatedly removes edges that cannot be part of a cycle, until only the cycles are left.
 fn cycles(mut edges: BTreeSet<(String, String)>) -> BTreeSet<(String, String)> {
     loop {
         let importing: BTreeSet<String> = edges.iter().map(|(from, _)| from.clone()).collect();

@@ -1,5 +1,5 @@
-//! Backpressure: when services behind ingest are slow or full, clients are answered soon, memory stays bounded, and nothing
-//! is lost.
+//! Backpressure: when services behind ingest are slow or full, clients are answered quickly, memory stays bounded, and
+//! nothing is lost.
 
 use std::time::{Duration, Instant};
 

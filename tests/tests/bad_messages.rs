@@ -1,4 +1,4 @@
-//! Invalid messages in `rollcall.commands`: dead-lettered with a reason, while everything else goes on.
+//! Invalid messages in `rollcall.commands`: dead-lettered with a reason, while everything else keeps working.
 
 use std::time::Duration;
 
@@ -109,7 +109,7 @@ async fn invalid_messages_are_dead_lettered_and_everything_else_goes_on() {
 async fn a_redriven_message_that_is_valid_by_now_is_applied() {
     let stack = Stack::own().await;
     let broker = stack.broker().await;
-    // The message is dead-lettered because its tenant does not exist; then the tenant is created.
+    // The message is dead-lettered because its tenant is unknown; then the tenant is created.
     let early = stack.tenant("redrive").await;
     let message = envelope(&early, "late@redrive.example");
     let db = stack.db();
@@ -124,7 +124,7 @@ async fn a_redriven_message_that_is_valid_by_now_is_applied() {
     db.execute(&format!("insert into tenants (id, name) values ('{}', 'redrive')", early.id)).await;
 
     let listed = stack.rollcall_json(&["dead", "list"]).await;
-    let id = listed[0]["id"].as_str().expect("a letter has an id").to_owned();
+    let id = listed[0]["id"].as_str().expect("a dead letter has an id").to_owned();
     stack.rollcall(&["dead", "redrive", "--id", &id]).await.well();
     eventually("it is applied", Duration::from_secs(10), async || {
         (db.count("select 1 from users where user_name = 'late@redrive.example'").await == 1).then_some(())

@@ -264,7 +264,7 @@ async fn an_empty_manager_is_removed_and_so_are_listed_values_of_a_simple_list()
         assert_eq!(after.body[ACME]["tags"], tags, "{operation}");
         assert_eq!(okta.user(&id).await.body, after.body);
     }
-    // Adding existing values is no change, in any form.
+    // Adding existing values is not a change, in any form.
     let before = okta.user(&id).await.is(200);
     for operation in [
         json!({ "op": "add", "path": "tags", "value": [{ "value": "3" }, 1] }),

@@ -7,7 +7,7 @@ use tests::answer::Answer;
 use tests::okta::{encode, group, members, membership, person};
 use tests::{Okta, Stack, Tenant};
 
-/// The id of no user.
+/// An id that no user has.
 const NOBODY: &str = "0192f7a0-0000-7000-8000-000000000000";
 
 async fn tenant(name: &str) -> (impl std::ops::Deref<Target = Stack>, Tenant, Okta) {
@@ -17,7 +17,7 @@ async fn tenant(name: &str) -> (impl std::ops::Deref<Target = Stack>, Tenant, Ok
     (stack, tenant, okta)
 }
 
-/// Creates so many users; returns their ids.
+/// Creates this many users; returns their ids.
 async fn people(okta: &Okta, company: &str, count: usize) -> Vec<String> {
     let mut pushed = tests::load::push(okta, company, count, 16).await;
     pushed.sort_by(|a, b| a.user_name.cmp(&b.user_name));

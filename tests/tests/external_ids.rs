@@ -104,7 +104,7 @@ async fn an_external_id_restores_a_user_only_if_nobody_else_has_it() {
     okta.set_active(&id, false).await.is(200);
     let renamed = okta.create(&known_as("new@returns.example", "hers")).await.is(201);
     assert_eq!((renamed.id(), &renamed.body["userName"]), (id.clone(), &json!("new@returns.example")));
-    // While she is active, a user with the same externalId is somebody else; from then on it identifies nobody.
+    // While she is active, a user with the same externalId is a different person; from then on it identifies no user.
     let other = okta.create(&known_as("other@returns.example", "hers")).await.is(201).id();
     assert_ne!(other, id);
     okta.set_active(&id, false).await.is(200);
@@ -119,7 +119,7 @@ async fn an_external_id_restores_a_user_only_if_nobody_else_has_it() {
     assert_eq!(okta.create(&known_as("new@returns.example", "hers")).await.is(201).id(), id);
     assert_eq!(okta.create(&person("OTHER@returns.example", "Per", "Son")).await.is(201).id(), other);
 
-    // A new hire with the name of a former user is somebody else.
+    // A new hire with the name of a former user is a different person.
     let left = okta.create(&known_as("recycled@returns.example", "left")).await.is(201).id();
     okta.set_active(&left, false).await.is(200);
     let hired = okta.create(&known_as("recycled@returns.example", "hired")).await;
@@ -158,7 +158,8 @@ async fn a_tenant_can_require_uniqueness_for_post_put_and_patch() {
     assert_eq!(status, "409");
     assert_eq!(okta.user(&id).await.is(200).body["externalId"], "y", "nothing was changed");
 
-    // Other case is another value (caseExact); one's own value is no conflict; a deactivation never conflicts.
+    // A different case is a different value (caseExact); a user's own value is not a conflict; a deactivation never
+    // conflicts.
     okta.patch(&id, set_external_id("X")).await.is(200);
     okta.put(&id, &bob).await.is(200);
     okta.put(&id, &bob).await.is(200);

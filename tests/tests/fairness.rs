@@ -22,7 +22,7 @@ const SLOWEST: Duration = Duration::from_secs(if cfg!(debug_assertions) { 15 } e
 /// Builds the n-th request of a push.
 type Nth<'a> = &'a dyn Fn(usize) -> RequestBuilder;
 
-/// Sends requests over so many connections until `stop`; returns how many were accepted.
+/// Sends requests over this many connections until `stop`; returns how many were accepted.
 async fn push(
     okta: &Okta,
     connections: usize,
@@ -106,9 +106,11 @@ async fn one_tenants_push_does_not_delay_another_tenants_changes() {
         let taken = push(&loud, connections, &stop, nth).await;
         let took = day.await.unwrap();
         let (median, slowest) = (took[took.len() / 2], took[took.len() - 1]);
-        println!("{phase}: {taken} taken meanwhile, the quiet tenant waited {median:?}, at most {slowest:?}");
+        println!(
+            "{phase}: {taken} requests of the push accepted; the quiet tenant waited {median:?}, at most {slowest:?}"
+        );
         assert!(median < MEDIAN && slowest < SLOWEST, "{phase}: {median:?}, {slowest:?}");
-        assert!(taken > 0, "{phase}: nothing of the push was accepted");
+        assert!(taken > 0, "{phase}: no request of the push was accepted");
     }
     only_answers_okta_understands(&loud);
     only_answers_okta_understands(&quiet);

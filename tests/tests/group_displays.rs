@@ -114,7 +114,7 @@ async fn a_display_is_limited_to_its_group_tenant_and_length() {
         displays(&okta.patch_group(&first, add(json!(long))).await.is(200).body),
         ["The Countess", &long]
     );
-    // A value that is not a string is no display.
+    // A value that is not a string is not a display.
     okta.patch_group(&first, json!([{ "op": "remove", "path": format!("members[value eq \"{bob}\"]") }]))
         .await
         .is(200);

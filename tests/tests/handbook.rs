@@ -1,4 +1,4 @@
-//! The pages of `deploy/handbook/reference` are what the code says. `ROLLCALL_WRITE_HANDBOOK=1` writes them anew.
+//! The pages in `deploy/handbook/reference` are generated from the code. `ROLLCALL_WRITE_HANDBOOK=1` rewrites them.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ fn page(title: &str, text: &str) -> String {
     )
 }
 
-/// Compares a page with what the code says, or writes it.
+/// Compares a page with the text generated from the code, or writes it.
 fn check(name: &str, expected: &str) {
     let path: PathBuf = checkout().join("deploy/handbook/reference").join(name);
     if std::env::var_os("ROLLCALL_WRITE_HANDBOOK").is_some() {
@@ -32,7 +32,7 @@ fn check(name: &str, expected: &str) {
     );
 }
 
-/// A text in a cell of a table.
+/// Escapes a text for a table cell.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
@@ -111,7 +111,7 @@ fn sections(arguments: &[String], text: &mut String) {
 #[test]
 fn the_cli_is_documented() {
     let mut text =
-        "`rollcall` is the operator's command line. Each command has `--json` for scripts.\n".to_owned();
+        "`rollcall` is the operators' command line. Each command has `--json` for scripts.\n".to_owned();
     sections(&[], &mut text);
     assert!(text.contains("## rollcall tenant set") && text.contains("## rollcall top"), "{text}");
     check("cli.md", &page("Command line", text.trim_end()));
@@ -135,8 +135,8 @@ fn table(file: &str) -> String {
 #[test]
 fn the_scim_dialect_is_documented() {
     let text = format!(
-        "Rollcall implements RFC 7643 and RFC 7644. It also accepts what common clients send in other forms. What\n\
-         is stored and answered is always the RFCs' form.\n\n\
+        "Rollcall implements RFC 7643 and RFC 7644. It also accepts other forms that common clients send. It always\n\
+         stores and returns the form of the RFCs.\n\n\
          ## Syntax\n\n{}\n\n## Values\n\n{}",
         table("shared/scim/src/syntax/lenient.rs"),
         table("shared/scim/src/value/lenient.rs"),

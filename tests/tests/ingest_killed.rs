@@ -8,7 +8,7 @@ use tests::{Okta, Stack, check, eventually};
 
 const PEOPLE: usize = 600;
 
-/// Retries until there is an answer, like an admin who presses "retry"; a broken connection is no answer.
+/// Retries until there is an answer, like an admin who presses "retry"; a broken connection is not an answer.
 async fn insist(okta: &Okta, n: usize) -> Pushed {
     let user = somebody("door", n);
     let user_name = user["userName"].as_str().unwrap().to_owned();

@@ -109,7 +109,7 @@ async fn a_change_answered_429_never_overrides_a_later_acknowledged_one() {
     let user = okta.user(&id).await.is(200);
     assert_eq!(user.body["active"], json!(false), "the old change restored a user who was deactivated later");
     assert_eq!(user.body.get("title"), None);
-    // Its client repeats it: now it is a new change, later than the deactivation.
+    // Its client repeats the request: now it is a new change, later than the deactivation.
     assert_eq!(okta.once(old).await.is(200).body["active"], json!(true));
 }
 

@@ -1,5 +1,5 @@
 //! The leaver rule: a request that deactivates a user does not fail because of anything else in it, and reports what it
-//! ignored. A blank member removes nobody from a group.
+//! ignored. A blank member does not remove anyone from a group.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ fn operations() -> Vec<(Value, u16, &'static str)> {
         (json!({ "op": "replace", "value": { "userName": "taken@leave.example" } }), 409, "userName"),
         (json!({ "op": "remove" }), 400, "Operations"),
         (json!({ "op": "replace", "path": "title" }), 400, "title"),
-        // Ignored even alone.
+        // Ignored even without a deactivation.
         (json!({ "op": "replace", "path": "companyName", "value": "Acme" }), 200, "companyName"),
     ];
     let long = json!({ "op": "replace", "path": "displayName", "value": "x".repeat(5_000) });

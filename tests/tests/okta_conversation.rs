@@ -62,7 +62,7 @@ async fn a_user_is_assigned_updated_deactivated_and_reactivated() {
     .await;
     assert_eq!(reported["status"], 201);
 
-    // A GET immediately afterwards sees the user, by id, externalId, and name in any case.
+    // A GET immediately afterwards sees the user, by id, externalId, and userName (case-insensitive).
     assert_eq!(okta.user(&id).await.is(200).body, created.body);
     for filter in [
         "userName eq \"ADA@LIFE.EXAMPLE\"".to_owned(),
@@ -143,7 +143,7 @@ async fn a_renamed_user_keeps_the_id_and_frees_the_old_name() {
     let mut other = person("old@rename.example", "Other", "Person");
     other["externalId"] = json!("00u-other");
     okta.create(&other).await.is(201);
-    // A change of case is no conflict with oneself.
+    // A user's own name in another case is not a conflict.
     let recased = okta.update(&id, &json!({ "userName": "New@Rename.example" })).await.is(200);
     assert_eq!(recased.body["userName"], "New@Rename.example");
 }

@@ -105,7 +105,7 @@ async fn migrations_can_be_repeated_and_reverted() {
     stack.tenant("again").await.okta().create(&person("a@again.example", "A", "Gain")).await.is(201);
 }
 
-/// Rows as an earlier version leaves them: without the folded form for filters, and with an old name key.
+/// Rows as an earlier version leaves them: without a current search document, and with an old userName key.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_of_an_earlier_version_are_updated() {
     let stack = Stack::own().await;

@@ -14,7 +14,7 @@ use crate::bad_messages::envelope;
 /// The worker with the bug dies on commands that contain this word.
 const POISON: &str = "Plutonium";
 
-/// Restarts the worker whenever it dies, until there are so many dead letters; returns how often it died.
+/// Restarts the worker whenever it dies, until there are this many dead letters; returns how often it died.
 async fn until_dead(stack: &Stack, letters: u32) -> usize {
     let broker = stack.broker().await;
     let mut deaths = 0;
@@ -94,7 +94,7 @@ async fn dead_letters_of_every_kind_are_listed_and_redriven() {
     let listed = stack.rollcall_json(&["dead", "list"]).await;
     let of = |queue: &str| {
         let found = listed.as_array().unwrap().iter().find(|letter| letter["queue"] == queue);
-        found.unwrap_or_else(|| panic!("no letter of {queue}: {listed}")).clone()
+        found.unwrap_or_else(|| panic!("no dead letter of {queue}: {listed}")).clone()
     };
     assert_eq!(of(topology::BULK)["attempts"], 1);
     assert_eq!(of(topology::NOTIFIER)["attempts"], 1);

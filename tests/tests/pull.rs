@@ -47,7 +47,7 @@ async fn a_pull_of_5000_users_obeys_rate_limits_and_survives_a_429_a_broken_page
     api.break_page(400, &[Fault::BreaksOff]);
     api.break_page(800, &[Fault::Status(429)]);
     api.break_page(1_200, &[Fault::Status(503), Fault::BreaksOff]);
-    // Longer than the lease, which must be renewed meanwhile.
+    // Longer than the lease, which must be renewed during that time.
     api.break_page(1_600, &[Fault::Slow(Duration::from_secs(20))]);
 
     let run = stack.rollcall_json(&["pull", "run", "large"]).await;

@@ -1,5 +1,5 @@
-//! Reconciliation: users who are active here but gone at Okta are reported; they are archived only if the tenant wants
-//! it, and within a limit.
+//! Reconciliation: users who are active here but missing in Okta are reported; they are archived only if the tenant
+//! wants it, and within a limit.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -48,7 +48,7 @@ async fn users_gone_at_okta_are_reported_and_not_archived_by_default() {
     let (okta, api, ids) = company(&stack, "report").await;
     api.set(&stack, "report", &[]).await;
     api.change(|users| {
-        // One is no longer in the group, one is deprovisioned, one is suspended, which does not count.
+        // One is no longer in the group, one is deprovisioned, and one is suspended, who does not count as missing.
         users[1]["status"] = json!("DEPROVISIONED");
         users[2]["status"] = json!("SUSPENDED");
         users.remove(0);
@@ -87,7 +87,7 @@ async fn users_gone_at_okta_are_archived_if_the_tenant_wants_it_and_restored_by_
         assert_eq!(okta.user(id).await.is(200).body["active"], true);
     }
     let by_hand = stack.rollcall_json(&["user", "show", "opted", "by-hand@opted.example"]).await;
-    assert_eq!(by_hand["active"], true, "a manual user is not gone");
+    assert_eq!(by_hand["active"], true, "a manual user does not count as missing");
     // The same account is restored, and the next pull, which sees it again, leaves it unchanged.
     okta.set_active(&ids[0], true).await.is(200);
     api.change(|users| users.push(user("opted", 0)));

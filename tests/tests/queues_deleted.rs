@@ -1,5 +1,5 @@
 //! Queues, the exchange or a binding are deleted at the broker while everything runs: they are declared again within
-//! seconds, and clients are at worst told to retry.
+//! seconds, and clients get at worst a 429.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::postgres_away::only_answers_okta_understands;
 /// The timeout for recovery.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A tenant whose paths through the broker are all checked after each deletion.
+/// A tenant whose use of each queue is checked after each deletion.
 struct Roads<'a> {
     stack: &'a Stack,
     broker: Broker,

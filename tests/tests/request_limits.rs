@@ -36,7 +36,7 @@ async fn requests_beyond_a_tenants_limit_are_a_429_with_the_limit() {
     served.await;
 
     set("0").await.well();
-    eventually("the limit is gone", Duration::from_secs(10), async || {
+    eventually("the limit is removed", Duration::from_secs(10), async || {
         burst(&limited, 30).await.iter().all(|answer| answer.status == 200).then_some(())
     })
     .await;

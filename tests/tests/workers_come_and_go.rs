@@ -120,7 +120,7 @@ async fn workers_that_start_concurrently_on_an_empty_database_migrate_once() {
     let by_all = by_hand + migrated(&stack) - before;
     assert_eq!(i64::try_from(by_all).unwrap(), all, "each migration was applied once");
 
-    // A worker beside a schema of a later version.
+    // A worker with a schema of a later version.
     db.execute("insert into __diesel_schema_migrations (version) values ('20991231000099')").await;
     stack.workers[0].restart().await;
 }

@@ -45,7 +45,7 @@ pub type Verdict = Result<Decision, Vec<Attempt>>;
 enum Error {
     #[error(transparent)]
     Postgres(#[from] database::Error),
-    /// A bug of ours that one of the commands triggers.
+    /// A bug in the fold that one of the commands triggers.
     #[error("the fold panicked")]
     Panicked,
 }
@@ -116,8 +116,8 @@ impl Applier {
     }
 
     /// Applies a possible poison message in isolation, after recording the attempt in quarantine. If enough earlier
-    /// attempts are recorded, the command is dead-lettered instead; the attempts are kept until [`Applier::leave_quarantine`],
-    /// which runs once the dead letter is confirmed.
+    /// attempts are recorded, the command is dead-lettered instead; the attempts are kept until
+    /// [`Applier::leave_quarantine`], which runs once the dead letter is confirmed.
     ///
     /// # Errors
     /// [`Stopped`].
@@ -152,8 +152,8 @@ impl Applier {
         Attempt { at: self.clock.now(), worker: self.worker.to_string(), what }
     }
 
-    /// Releases a command from quarantine. A failure is harmless: what is left are attempts of this worker, which is
-    /// alive.
+    /// Releases a command from quarantine. A failure is harmless: the remaining attempts are those of this worker,
+    /// which is alive.
     pub async fn leave_quarantine(&self, ticket: Ticket) {
         let left = self.pool.bounded(async |connection| leave(connection, ticket).await).await;
         if let Err(error) = left {
@@ -334,7 +334,8 @@ impl Applier {
         }
     }
 
-    /// Whether Postgres accepts a write other than the command at hand. It does not when the disk is full, for example.
+    /// Whether Postgres accepts a write other than the current command. When the disk is full, for example, it does
+    /// not.
     async fn takes_writes(&self) -> bool {
         let probe = async |connection: &mut AsyncPgConnection| {
             diesel::sql_query("insert into outbox (kind, event) values ('probe', '{}')")

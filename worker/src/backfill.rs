@@ -27,7 +27,7 @@ use crate::fold::Row;
 const EVERY: Duration = Duration::from_secs(60);
 /// How long to wait after a failure.
 const AGAIN: Duration = Duration::from_secs(30);
-/// The most rows in one transaction.
+/// The maximum number of rows in one transaction.
 const LIMIT: i64 = 200;
 
 /// The columns that are written to a row.

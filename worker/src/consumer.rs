@@ -31,8 +31,8 @@ pub struct Consumer {
     pub applier: Applier,
     /// Wakes the relay when there may be new events.
     pub bell: Arc<Notify>,
-    /// The most commands in one transaction. Small for commands no client waits for, so that they do not lock for long
-    /// the rows that an interactive request needs.
+    /// The maximum number of commands in one transaction. It is small for commands that no client waits for, so that
+    /// they do not hold locks for long on rows that an interactive request needs.
     pub limit: u16,
     /// Stops the consumer.
     pub stop: CancellationToken,

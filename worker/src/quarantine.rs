@@ -11,8 +11,8 @@ use domain::outcome::Outcome;
 use domain::ticket::Ticket;
 use serde_json::{Value, json};
 
-/// A command with this many earlier deliveries is applied in isolation. One redelivery may follow from any worker's
-/// end.
+/// A command with this many earlier deliveries is applied in isolation. A single redelivery may be caused by any
+/// worker's exit.
 pub const MIN_DELIVERIES: u64 = 2;
 /// How many workers must die while applying a command in isolation before it is dead-lettered. A single death may be a
 /// coincidence: an operator's `kill -9`, or a pause longer than the broker's heartbeat timeout.

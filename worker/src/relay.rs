@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-/// The most events in one transaction.
+/// The maximum number of events in one transaction.
 const LIMIT: i64 = 500;
 /// How often to poll the outbox without a notification: another worker may have died with events in it.
 const POLL: Duration = Duration::from_secs(1);

@@ -24,7 +24,7 @@ use crate::{backfill, cleaner, relay};
 const ABOUT: &str = "The worker applies the commands in rollcall.commands and rollcall.commands.bulk to PostgreSQL in batches, and relays the events.\n\
     Start as many workers as you like; they share the load.";
 
-/// The most commands in one transaction of the bulk queue, where no client waits.
+/// The maximum number of commands in one transaction of the bulk queue, where no client waits.
 const BULK_BATCH: u16 = 10;
 
 struct Config {

@@ -58,7 +58,7 @@ impl Credentials {
         }
     }
 
-    /// The tenant's name, if the credentials carry one.
+    /// The tenant's name, if the credentials contain one.
     pub(super) fn user(&self) -> Option<&str> {
         match self {
             Self::Basic { user, .. } => Some(user),
@@ -78,7 +78,7 @@ impl Credentials {
 fn basic(encoded: &str) -> Option<Credentials> {
     let decoded = String::from_utf8(BASE64.decode(encoded).ok()?).ok()?;
     let (user, key) = decoded.split_once(':')?;
-    // Admins paste names with surrounding spaces.
+    // Admins sometimes paste names with surrounding spaces.
     Some(Credentials::Basic { user: user.trim().to_owned(), key: Masked(key.to_owned()) })
 }
 

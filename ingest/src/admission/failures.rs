@@ -16,15 +16,15 @@ use crate::rate_limit::{Rate, RateLimits};
 
 /// The rate limit for wrong keys outside the slow lane: a burst of 10, then one a second.
 const FREE: Rate = Rate { every: Duration::from_secs(1), burst: 10 };
-/// The most addresses and user names that are tracked.
+/// The maximum number of addresses and user names that are tracked.
 const CAPACITY: usize = 10_000;
-/// The most requests in progress in one slow lane.
+/// The maximum number of requests in progress in one slow lane.
 const ABREAST: usize = 2;
-/// The most requests in one slow lane, waiting or in progress.
+/// The maximum number of requests in one slow lane, waiting or in progress.
 const STANDING: usize = 16;
-/// The most requests in all slow lanes.
+/// The maximum number of requests in all slow lanes.
 const ALL_STANDING: usize = 256;
-/// The least time between two warnings about the same address or user name.
+/// The minimum time between two warnings about the same address or user name.
 const TOLD: Duration = Duration::from_secs(60);
 
 /// The delay for a wrong key in the slow lane.
@@ -33,7 +33,7 @@ pub(super) const SLOW: Duration = Duration::from_secs(1);
 /// The key by which wrong API keys are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Claim {
-    /// The client's address. For IPv6 it is the /64 network, since one client usually owns all of it.
+    /// The client's address. For IPv6 it is the /64 network, since one client usually has all of it.
     Address(IpAddr),
     /// The SHA-256 of a user name: the name itself may be as long as a header.
     User([u8; 32]),

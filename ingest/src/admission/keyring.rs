@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 
 use crate::read_through::{Found, ReadThrough};
 
-/// The most keys in the cache.
+/// The maximum number of keys in the cache.
 const CAPACITY: usize = 10_000;
 
 /// SHA-256 of a presented key: a wrong key never hits the cache entry of the right one.

@@ -1,4 +1,5 @@
-//! Admission: which key a request shows, which tenant it opens, and whether the tenant's share and rate limit allow it.
+//! Admission: which key a request presents, which tenant the key belongs to, and whether the tenant's share and rate
+//! limit allow the request.
 
 mod credentials;
 mod failures;
@@ -35,11 +36,11 @@ use crate::tenants::Tenants;
 
 pub use self::share::{Held, Permit};
 
-/// The most tenants whose request rates are tracked.
+/// The maximum number of tenants whose request rates are tracked.
 const MAX_RATES: usize = 100_000;
-/// The most requests in flight, over all tenants.
+/// The maximum number of requests in flight, over all tenants.
 const MAX_REQUESTS: usize = 1_024;
-/// The bodies of requests in hand, in KiB, of all tenants.
+/// The maximum total size of the bodies in flight, over all tenants, in KiB.
 const MAX_BODIES: usize = 256 << 10;
 /// The answer to a key that cannot be checked now.
 const NOT_CHECKED: &str = "the API key cannot be checked at the moment; try again";
@@ -50,7 +51,7 @@ const WRONG: &str = "the user name or the API key is wrong, or the key was revok
 pub struct Scim {
     /// The key.
     pub key: Arc<Key>,
-    /// The tenant that it opens.
+    /// The key's tenant.
     pub tenant: Arc<Tenant>,
     /// The request's permit.
     pub permit: Permit,
@@ -68,14 +69,14 @@ struct State {
     clock: Clock,
     tenants: Tenants,
     limits: RateLimits<Uuid>,
-    /// A unit for each request in hand whose tenant is known. The others are bounded by how keys are checked.
+    /// One unit for each request in flight whose tenant is known. The check of keys limits the others.
     requests: Shares,
-    /// A unit for each KiB of their bodies.
+    /// One unit for each KiB of their bodies.
     bodies: Shares,
 }
 
 impl Admission {
-    /// Knows no key yet. Call within a runtime.
+    /// Creates it without any cached key. Must be called within a Tokio runtime.
     #[must_use]
     pub fn new(pool: Pool, clock: Clock) -> Self {
         Self(Arc::new(State {
@@ -91,10 +92,10 @@ impl Admission {
         }))
     }
 
-    /// A permit for a body of so many bytes.
+    /// A permit for a body of this many bytes.
     ///
     /// # Errors
-    /// 429 if the tenant's bodies in hand leave no share for it.
+    /// 429 if the tenant's share of bytes is used up.
     pub fn admit_body(&self, tenant: Uuid, size: usize) -> Result<Permit, Error> {
         self.0.bodies.acquire(tenant, size.div_ceil(1 << 10)).ok_or_else(|| {
             Error::too_many_requests(
@@ -103,16 +104,17 @@ impl Admission {
         })
     }
 
-    /// Admits a caller whose key opens `scope`.
+    /// Admits a caller whose key has the scope `scope`.
     ///
     /// # Errors
-    /// 401 and 403; 429 beyond the tenant's share or rate limit, after too many wrong keys, and while a key cannot be checked.
+    /// 401 and 403; 429 if the tenant exceeds its share or rate limit, after too many wrong keys, and while a key
+    /// cannot be checked.
     pub async fn admit(&self, parts: &Parts, scope: &str) -> Result<Scim, Refusal> {
         let state = &self.0;
         let credentials = Credentials::of(&parts.headers).map_err(Error::unauthorized)?;
         let digest = digest(credentials.key());
         let (key, permit) = match state.keyring.known(&digest) {
-            // The tenant is known, so that its own share is used while the key is read again.
+            // The tenant is known, so the request counts against its share while the key is read again.
             Some(known) => {
                 let permit = state.enter(known.tenant)?;
                 (state.check(&credentials).await?, permit)
@@ -148,7 +150,7 @@ impl State {
         })
     }
 
-    /// Verifies a key that is not cached, unless too many wrong keys came in.
+    /// Verifies a key that is not cached, unless there were too many wrong keys.
     async fn check_unknown(&self, credentials: &Credentials, claims: &[Claim]) -> Checked {
         let way = self.failures.way(claims).await;
         if matches!(way, Way::Closed) {

@@ -1,5 +1,5 @@
-//! Shares of a fixed number of units by tenant, with dynamic thresholds (Choudhury and Hahne, 1998): a tenant may hold as
-//! many units as are free. One tenant alone gets half, two get a third each, and something is always free for a new one.
+//! Shares of a fixed number of units per tenant, with dynamic thresholds (Choudhury and Hahne, 1998): a tenant may hold
+//! as many units as are free. A single tenant gets half, two get a third each, and there is always room for a new one.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -30,8 +30,8 @@ impl fmt::Debug for Permit {
     }
 }
 
-/// The permits of a request: for itself and for its body. They move into work that continues when the client disconnects, so
-/// that it counts for its tenant until it ends.
+/// The permits of a request: for the request itself and for its body. They move into work that continues when the
+/// client disconnects, so that the work counts against the tenant's share until it ends.
 #[derive(Clone, Debug, Default)]
 pub struct Held(Vec<Arc<Permit>>);
 
@@ -45,13 +45,13 @@ impl Held {
 }
 
 impl Shares {
-    /// All units are free.
+    /// Creates the units, all of them free.
     #[must_use]
     pub fn new(units: usize) -> Self {
         Self(Arc::new(Mutex::new(Ledger { free: units, taken: HashMap::new() })))
     }
 
-    /// A permit for this many units; `None` if the tenant would hold more than would be left free.
+    /// A permit for this many units; `None` if the tenant would then hold more units than remain free.
     #[must_use]
     pub fn acquire(&self, tenant: Uuid, units: usize) -> Option<Permit> {
         let mut ledger = self.ledger();
@@ -86,7 +86,7 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
-    /// All units that the tenant gets.
+    /// Acquires units until the tenant gets no more.
     fn fill(shares: &Shares, tenant: u128) -> Vec<Permit> {
         std::iter::from_fn(|| shares.acquire(Uuid::from_u128(tenant), 1)).collect()
     }

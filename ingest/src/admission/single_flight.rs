@@ -1,5 +1,5 @@
 //! Single flight for checks of unknown keys: concurrent requests with the same key share one check, for instance when
-//! an identity provider opens all its connections right after a start.
+//! an identity provider opens all its connections right after this process has started.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

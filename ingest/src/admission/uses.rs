@@ -14,9 +14,10 @@ use tokio::sync::mpsc;
 use tracing::warn;
 use uuid::Uuid;
 
-/// The least time between two writes for one key.
+/// The minimum time between two writes for one key.
 const EVERY: Duration = Duration::from_secs(60);
-/// The most uses that wait to be written. Further ones are dropped and recorded again a minute later.
+/// The maximum number of uses that wait to be written. Further ones are dropped; the key's next use is recorded
+/// instead.
 const BACKLOG: usize = 1_024;
 
 /// The recently written keys, and the channel to the writer.
@@ -42,7 +43,7 @@ impl Uses {
             // Forget keys that are no longer used.
             written.retain(|_, last| now.duration_since(*last) < EVERY);
             written.insert(key, now);
-            // The backlog is full while Postgres is unavailable. The time of use is not worth waiting for.
+            // The backlog is full because Postgres is unavailable. The time of use is not worth waiting for.
             let _ = self.writer.try_send(key);
         }
     }

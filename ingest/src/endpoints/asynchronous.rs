@@ -67,7 +67,7 @@ pub async fn outcome(context: Context, txn: Result<Path<String>, PathRejection>)
 }
 
 /// The outcome as the claims of a security event (RFC 9967 §2.5, RFC 8417). Its data are one operation of a Bulk
-/// response, repeated beside the claims for clients that only poll. Every poll returns the same.
+/// response, and are repeated beside the claims for clients that only poll. Every poll returns the same.
 async fn completion(
     context: &Context,
     ticket: Ticket,

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::kind::Kind;
 
-/// The most members that the groups of one page have in total. A page with larger groups is shorter.
+/// The maximum total number of members of the groups on one page. A page with larger groups is shorter.
 pub(super) const MAX_MEMBERS: i64 = 100_000;
 
 /// A resource, and its computed attribute if it was requested.

@@ -14,14 +14,15 @@ use super::kind::{Kind, Method};
 use super::read::{self, Members, Seen};
 use crate::http::answer::scim_json;
 
-/// The most members of a group that a PATCH returns if the client did not request them.
+/// A PATCH of a group with more members than this returns it only if the client requests attributes.
 const MAX_UNASKED_MEMBERS: i64 = 1_000;
-/// How many members were skipped because there are no such users, if the tenant's settings allow that.
+/// The header with the number of members that were skipped because no such user exists, if the tenant's settings allow
+/// that.
 const SKIPPED_MEMBERS: HeaderName = HeaderName::from_static("rollcall-skipped-members");
 
-/// Which attributes of the request were ignored.
+/// The header with the names of the ignored attributes.
 const IGNORED: HeaderName = HeaderName::from_static("rollcall-ignored");
-/// The most bytes of that header: proxies limit the size of a response head.
+/// The maximum length of that header in bytes: proxies limit the size of a response head.
 const MAX_IGNORED: usize = 1_000;
 
 /// A response about one resource.
@@ -172,7 +173,7 @@ pub(super) fn operation_result(
     members
 }
 
-/// The names as a header value, as many as fit. Other characters than visible ASCII, and commas, become `?`.
+/// The names as a header value, as many as fit. Commas, and characters other than visible ASCII, become `?`.
 fn listed(names: &[String]) -> Option<String> {
     let plain = |c: char| if c.is_ascii_graphic() && c != ',' { c } else { '?' };
     let mut listed = String::new();

@@ -26,7 +26,7 @@ impl Query {
         pairs.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The parameter of that name in any case: an ignored `Filter` would return all users.
+    /// The parameter with this name, case-insensitive: an ignored `Filter` would return all users.
     ///
     /// # Errors
     /// 400 `invalidValue` if it is given twice.

@@ -1,5 +1,5 @@
-//! Streams rows page by page with bounded memory: a page is sent before the page after the next is read. A slow client
-//! holds no database connection.
+//! Streams rows page by page with bounded memory: a page is sent before the page after the next one is read. A slow
+//! client holds no database connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,14 +75,14 @@ pub struct RowReader {
 }
 
 impl RowReader {
-    /// Reads at most so many pages at a time, and leaves the other connections to SCIM.
+    /// Reads at most this many pages at a time, and leaves the other connections to SCIM.
     #[must_use]
     pub fn new(pool: Pool, pages: usize) -> Self {
         Self { pool, pages: Arc::new(Semaphore::new(pages)) }
     }
 
-    /// Answers with all rows, in the order of their key. `name` is what a browser calls the file. The `permit` is held until the last
-    /// row is sent.
+    /// Answers with all rows, in the order of their key. `name` is the file name for a browser. The `permit` is held
+    /// until the last row is sent.
     ///
     /// # Errors
     /// 429 if the first page cannot be read.

@@ -2,8 +2,8 @@
 //! users with the Okta group.
 //!
 //! [`schedule`] computes when pulls are due, [`store`] leases runs, [`run`] reads page after page from [`okta`] (with
-//! the retries of `retry`), [`person`] parses the users, [`roster`] matches them to accounts, and [`reconciliation`] finds
-//! missing users. Changes are commands in the bulk queue.
+//! the retries of `retry`), [`person`] parses the users, [`roster`] matches them to accounts, and [`reconciliation`]
+//! finds missing users. Changes are commands in the bulk queue.
 
 mod headers;
 pub mod okta;
@@ -39,7 +39,7 @@ use store::{Lease, Store};
 
 /// How often to check for due runs.
 const TICK: Duration = Duration::from_secs(1);
-/// The most concurrent runs.
+/// The maximum number of concurrent runs.
 const AT_ONCE: usize = 4;
 /// How often a lease is renewed. It lasts three times as long.
 const RENEW: Duration = Duration::from_secs(5);

@@ -47,7 +47,7 @@ pub struct Page {
     pub pause: Option<Duration>,
 }
 
-/// Why a page could not be read. Nothing of Okta's response body is repeated.
+/// Why a page could not be read. The text never quotes Okta's response body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// Permanent: a retry would fail too.

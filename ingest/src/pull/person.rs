@@ -20,7 +20,8 @@ pub struct Person {
     pub id: String,
     /// The pulled attributes.
     pub supplement: Supplement,
-    /// Whether the user has an `externalId` of their own. Without it, they match no account but count as in the group.
+    /// Whether the user has an `externalId` of their own. Without it, they match no account but count as members of the
+    /// group.
     pub is_known: bool,
     /// Whether others in the group have the same `externalId`. Then the user matches only an account with their name.
     pub is_shared: bool,

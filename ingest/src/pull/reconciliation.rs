@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::store::{Lease, Store, Unwritten, count, owned};
 
 /// Active users that are linked or were created by SCIM, and that the run has seen neither by external id nor by name.
-/// Users that have changed since the run began are excluded: they may have joined the group meanwhile.
+/// Users that have changed since the run began are excluded: they may have joined the group since.
 const COMPARE: &str = "insert into pull_missing (run_id, user_id, version) select $1, u.id, u.version from users u \
     where u.tenant_id = $2 and u.archived_at is null and (u.external_id is not null or u.linked_at is not null or u.origin = 'scim') \
     and u.modified_at < $3 \

@@ -32,8 +32,8 @@ pub struct Account {
     custom_fields: Option<Value>,
 }
 
-/// The candidate accounts of these Okta users: accounts with their external ids, and unlinked accounts with their names.
-/// Of accounts that share an external id, those with the users' names and enough others to detect ambiguity.
+/// The candidate accounts of these Okta users: accounts with their external ids, and unlinked accounts with their
+/// names. Of accounts that share an external id, those with the users' names and enough others to detect ambiguity.
 ///
 /// # Errors
 /// See [`Error`].
@@ -69,9 +69,9 @@ struct Id {
     id: Uuid,
 }
 
-/// Resolves external ids that several Okta users share: the first one seen keeps it. The others match no account, unless
-/// an account with that external id has their name. `seen` has external ids of earlier pages with their owners' Okta
-/// ids. Pure.
+/// Resolves external ids that several Okta users share: the first user seen keeps the id. The others match no account,
+/// unless an account with that external id has their name. `seen` has external ids of earlier pages with their owners'
+/// Okta ids. Pure.
 pub fn tell_apart(people: &mut [Person], seen: Vec<(String, String)>) {
     let mut owners: HashMap<String, String> = seen.into_iter().collect();
     let mut shared: HashSet<String> = HashSet::new();

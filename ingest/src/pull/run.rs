@@ -23,7 +23,7 @@ use super::reconciliation::{Verdict, check};
 use super::roster::{self, Commands};
 use super::store::{Lease, Seen, Store, Turned, Unwritten};
 
-/// A run that resumes after a longer time starts again, since the group has changed meanwhile.
+/// A run that is older than this when it resumes starts again, since the group may have changed.
 const STALE: time::Duration = time::Duration::hours(1);
 /// The users that are archived per step.
 const STEP: i64 = 200;
@@ -235,7 +235,7 @@ impl Run<'_> {
             if some.is_empty() {
                 return Ok(());
             }
-            // The pull may have been removed or reconfigured meanwhile.
+            // The pull may have been removed or reconfigured in the meantime.
             self.settings().await?;
             let commands = self.commands();
             let messages: Vec<Message> =

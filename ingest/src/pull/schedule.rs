@@ -35,7 +35,7 @@ impl Default for Times {
 }
 
 impl Times {
-    /// The last due time, now or before. A process that starts later catches up on it, but on no earlier one.
+    /// The last due time, now or before. A process that starts later catches up on this one, but not on earlier ones.
     #[must_use]
     pub fn last(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
         let on = |day: OffsetDateTime| self.0.iter().map(move |time| day.replace_time(*time));

@@ -15,7 +15,7 @@ use super::*;
 use crate::app::App;
 use crate::config::Config;
 
-/// Nothing listens on port 1.
+/// A router without its servers: nothing listens on port 1.
 fn alone() -> Router {
     let values = [("DATABASE_URL", "postgres://127.0.0.1:1/x"), ("AMQP_URL", "amqp://127.0.0.1:1")];
     let values: HashMap<_, _> = values.map(|(name, value)| (name.to_owned(), value.to_owned())).into();

@@ -132,7 +132,7 @@ impl Connections {
     /// Closes a connection in the background.
     pub fn close(mut connection: AsyncSmtpConnection) {
         tokio::spawn(async move {
-            // If the server is gone, the QUIT does not matter.
+            // If the server has disconnected, the QUIT does not matter.
             let _ = tokio::time::timeout(GOODBYE, connection.abort()).await;
         });
     }

@@ -1,7 +1,7 @@
 //! Sends mail by SMTP, with pooled connections and a timeout for each mail, and classifies failures.
 //!
-//! The SMTP dialogue is implemented here, command by command, because it matters where it broke off: before the final
-//! dot the server cannot have accepted the mail, after it the outcome is unknown.
+//! The SMTP dialogue is implemented here, command by command, because it matters where it is interrupted: before the
+//! final dot the server cannot have accepted the mail, after it the outcome is unknown.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

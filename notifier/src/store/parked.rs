@@ -1,4 +1,4 @@
-//! `parked_events`: events for users that are not known yet.
+//! `parked_events`: events about unknown users.
 
 use database::schema::parked_events as parked;
 use database::{Error, Rows};

@@ -65,7 +65,7 @@ pub async fn probe(connection: &mut AsyncPgConnection, tenant: Uuid) -> Result<(
 /// # Errors
 /// See [`Error`].
 pub async fn delete_old(connection: &mut AsyncPgConnection) -> Result<usize, Error> {
-    // In batches, because one long delete would hold its locks for as long.
+    // In batches, because one long delete would hold its locks for a long time.
     let old = diesel::sql_query(
         "delete from received_events where ctid = any(array(
            select ctid from received_events where received_at < now() - interval '30 days' limit 5000))",

@@ -13,7 +13,7 @@ use wording::Kind;
 
 use crate::decide::{Mailed, User, WITHDRAWN};
 
-/// Mail that reached its recipient, may have, or still will.
+/// Mail that has reached its recipient, may have reached them, or is still to be sent.
 const COUNTS: &str = "(notifications.state not in ('suppressed', 'failed') or notifications.sent_at is not null or notifications.in_doubt)";
 /// Mail that cannot have reached its recipient.
 const NOWHERE: &str = "(notifications.sent_at is null and not notifications.in_doubt)";
@@ -103,7 +103,7 @@ impl People {
         self.mailed.entry(id).or_default()
     }
 
-    /// A tenant's mail settings; `None` if the tenant does not exist.
+    /// A tenant's mail settings; `None` for an unknown tenant.
     pub fn chosen(&self, tenant: Uuid) -> Option<&Mail> {
         self.chosen.get(&tenant)
     }

@@ -17,7 +17,7 @@ pub const DIED_AT: &str = "x-rollcall-died-at";
 /// Header: the attempts, as a JSON array of [`Attempt`]s, oldest first. A redrive keeps it.
 pub const ATTEMPTS: &str = "x-rollcall-attempts";
 
-/// The most attempts that a dead letter records: the header must fit into a frame.
+/// The maximum number of attempts that a dead letter records: the header must fit into a frame.
 const HEADERS: usize = 50;
 
 /// One attempt to process a message.
@@ -32,8 +32,9 @@ pub struct Attempt {
     pub what: String,
 }
 
-/// The dead letter of a delivery. `attempts` are those on this delivery, oldest first; the result of the last one is
-/// the reason. Attempts from an earlier dead letter are kept. Publish it with confirms, then acknowledge the delivery.
+/// The dead letter of a delivery. `attempts` are the attempts at this delivery, oldest first; the result of the last
+/// one is the reason. Attempts from an earlier dead letter are kept. Publish it with confirms, then acknowledge the
+/// delivery.
 #[must_use]
 pub fn letter(delivery: &Delivery, queue: &str, attempts: &[Attempt]) -> Message {
     let id = match delivery.properties.message_id() {

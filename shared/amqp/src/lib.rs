@@ -26,7 +26,7 @@ pub enum Error {
     /// No queue is bound for the message.
     #[error("no queue is bound for the routing key {0}")]
     Unroutable(String),
-    /// A queue or an exchange with our name has other properties: something else declared it.
+    /// A queue or an exchange with one of our names has other properties: another program declared it.
     #[error(
         "{what} exists with other properties than Rollcall's ({said}): delete it at the broker, and Rollcall declares it again"
     )]

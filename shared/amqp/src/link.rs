@@ -17,8 +17,8 @@ use super::{Error, repair, topology};
 use platform::health::{AWAY, Health};
 use platform::retry::Delays;
 
-/// Seconds between heartbeats. A broker or a worker that hangs is given up after two, which leaves another worker time
-/// to apply the redelivered commands before the deadline.
+/// Seconds between heartbeats. A broker or a worker that hangs is considered dead after two, which leaves another
+/// worker time to apply the redelivered commands before the deadline.
 const HEARTBEAT: u16 = 5;
 /// Limit on connecting and declaring the topology.
 const CONNECT: Duration = Duration::from_secs(10);

@@ -1,8 +1,8 @@
 //! Declares queues, the exchange and bindings again if they are deleted at the broker while we are connected.
 //!
-//! A caller that misses one requests a check ([`super::Link::declare_again`]), which runs a second later. The broker
-//! does not report a deleted binding or a deleted queue that is not in use, so everything is also checked every few
-//! seconds.
+//! A caller that finds one missing requests a check ([`super::Link::declare_again`]), which runs a second later. The
+//! broker does not report a deleted binding or a deleted queue that is not in use, so everything is also checked every
+//! few seconds.
 
 use std::time::Duration;
 

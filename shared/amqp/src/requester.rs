@@ -49,8 +49,8 @@ impl Requester {
         Self { link, queue, live: tokio::sync::Mutex::default() }
     }
 
-    /// Publishes the request and waits for its reply without a limit: set one outside. If the call is cancelled, its
-    /// reply is dropped; the request may still be in the queue.
+    /// Publishes the request and waits for its reply without a time limit: the caller must set one. If the call is
+    /// cancelled, its reply is dropped; the request may still be in the queue.
     pub async fn ask(&self, id: &str, content_type: &str, body: Vec<u8>) -> Answer {
         self.ask_noting_confirm(id, content_type, body, &AtomicBool::new(false)).await
     }
@@ -88,7 +88,7 @@ impl Requester {
                 self.link.declare_again();
                 let id = returned.delivery.properties.message_id().clone().unwrap_or_else(|| "".into());
                 if let Some(waiter) = live.lock().remove(id.as_str()) {
-                    // Fails if the caller has given up; then the answer is not needed.
+                    // Fails if the caller has given up; then nobody needs the answer.
                     let _ = waiter.send(Answer::NotQueued(Error::Unroutable(self.queue.to_owned())));
                 }
             }

@@ -115,7 +115,7 @@ async fn handle_batches(
 /// How often the connection's state is checked.
 const WATCH: Duration = Duration::from_millis(200);
 
-/// How often a consumer that receives nothing checks that it still is one.
+/// How often a consumer that receives nothing checks that it still exists.
 const LOOK: Duration = Duration::from_secs(3);
 /// How many checks in a row must fail: a busy broker may report outdated counts.
 const LOOKS: u32 = 2;
@@ -124,9 +124,9 @@ const LOOKS: u32 = 2;
 /// the messages when the channel is dropped.
 const CLOSE: Duration = Duration::from_secs(5);
 
-/// Returns, with the reason, when an idle consumer of this queue has been lost. The broker reports it when it cancels
-/// a consumer. If a queue is deleted and declared again within milliseconds it may not, and the new queue has no
-/// consumer.
+/// Returns, with the reason, when an idle consumer of this queue has been lost. The broker normally reports when it
+/// cancels a consumer. If a queue is deleted and declared again within milliseconds, it may not do so, and the new
+/// queue has no consumer.
 async fn lost(connection: &Connection, queue: &str) -> Error {
     let mut missed = 0;
     loop {

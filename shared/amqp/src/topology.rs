@@ -26,12 +26,12 @@ pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// The event types that our queues are bound to.
 const BINDINGS: [(&str, &str); 3] =
     [(NOTIFIER, "user.#"), (NOTIFIER, "content.#"), (ROLES, domain::event::ROLE_CHANGED)];
-/// From RabbitMQ 4.0 a quorum queue drops a message after 20 deliveries by default. Rollcall gives a message up for a
-/// reason, not by a count.
+/// From RabbitMQ 4.0 a quorum queue drops a message after 20 deliveries by default. Rollcall gives up a message for a
+/// reason, not because of a count.
 const DELIVERY_LIMIT: i64 = 1_000_000;
 
 /// Whether one of our queues is bound to events of this type, so that an unroutable one is an error. Other events are
-/// for queues that the platform may bind.
+/// for queues that the platform may have bound.
 #[must_use]
 pub fn is_followed(kind: &str) -> bool {
     BINDINGS.iter().any(|(_, key)| match key.strip_suffix('#') {
@@ -46,8 +46,8 @@ pub fn has_single_consumer(queue: &str) -> bool {
     queue == ROLES
 }
 
-/// Declares what is missing and returns the names. Existing queues stay as they are, so that an operator can change a
-/// limit. Safe to call at any time, also from several services at once.
+/// Declares missing exchanges, queues and bindings, and returns their names. Existing queues stay as they are, so that
+/// an operator can change a limit. Safe to call at any time, also from several services at once.
 ///
 /// # Errors
 /// When the broker is unavailable or refuses a declaration; [`Error::Mismatch`] when the exchange has other
@@ -162,8 +162,8 @@ fn limited(queue_limit: u32) -> FieldTable {
     arguments
 }
 
-/// A queue with a single active consumer, so that the later of two roles of a user wins. (If a consumer stops with a
-/// message in hand, the broker may redeliver it too late for that.)
+/// A queue with a single active consumer, so that the later of two roles of a user wins. (If a consumer stops while it
+/// processes a message, the broker may redeliver the message too late for that.)
 fn one_after_the_other() -> FieldTable {
     let mut arguments = quorum();
     insert(&mut arguments, "x-single-active-consumer", AMQPValue::Boolean(true));

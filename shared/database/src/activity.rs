@@ -38,7 +38,7 @@ const COLUMNS: &[Column] = &[
     ("command", "c.id"),
 ];
 
-/// The most resources that are considered for one userName.
+/// The maximum number of resources that are considered for one userName.
 const RESOURCES: i64 = 1000;
 
 /// Which part of a tenant's log.
@@ -79,8 +79,8 @@ impl Paged for ActivityOf {
     }
 }
 
-/// The resources that the log may hold for a user. An id stands for itself. A userName, in any case, stands for the
-/// account that has it now and for those that had it or were to have it, also if that was rejected or the account was
+/// The resources that the log may hold for a user. An id is returned as it is. A userName (case-insensitive) yields the
+/// account that has it now, and those that had it or were to have it, even if that was rejected or the account was
 /// deleted. Empty if the userName was never used.
 ///
 /// # Errors

@@ -47,7 +47,7 @@ impl Connector {
     /// # Errors
     /// When the URL is not a valid PostgreSQL URL, or no TLS root certificate can be read.
     pub(super) fn new(url: &str, limits: Limits) -> Result<Self, String> {
-        // `verify-full` is libpq's name for what we do whenever TLS is requested.
+        // `verify-full` is libpq's name for our behaviour whenever TLS is requested.
         let url = url
             .replace("sslmode=verify-full", "sslmode=require")
             .replace("sslmode=verify-ca", "sslmode=require");

@@ -29,14 +29,14 @@ pub enum Error {
         /// The constraint's name.
         constraint: String,
     },
-    /// Postgres rejects the data, and always will.
+    /// Postgres will never accept the data.
     #[error("Postgres rejects the data: {0}")]
     Refused(String),
     /// The query exceeds the time limit of a list.
     #[error("the query is too broad")]
     TooBroad,
-    /// Postgres failed, and the error does not tell whether the data are the cause: an internal error, or an
-    /// operator's trigger.
+    /// Postgres failed, and the error does not show whether the data are the cause: an internal error, or an operator's
+    /// trigger.
     #[error("Postgres failed: {0}")]
     Unknown(String),
 }
@@ -116,7 +116,7 @@ const TABLE: &[(&str, What)] = &[
     ("54", What::Refuse),
     // A concurrent transaction was first.
     ("23505", What::Taken),
-    // A missing row is never referenced on purpose: it was deleted meanwhile.
+    // We never reference a missing row on purpose: it was deleted concurrently.
     ("23503", What::Again("a referenced row was deleted")),
     ("40", What::Again("the transaction was rolled back")),
     ("40001", What::Again("serialization failure")),
@@ -151,7 +151,7 @@ fn what(state: &str) -> What {
 
 fn from_database(kind: &DatabaseErrorKind, info: &dyn DatabaseErrorInformation) -> Error {
     let Some(state) = sqlstate::of(info) else {
-        // An error of the driver, which has only these.
+        // The driver's own errors, which have no SQLSTATE.
         return match kind {
             DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
                 Error::Unavailable("the connection broke".to_owned())

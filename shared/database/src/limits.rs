@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The limits of a session; zero means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// `statement_timeout`: Postgres itself ends a statement then, even if its client is gone.
+    /// `statement_timeout`: Postgres itself ends the statement, even if its client has disconnected.
     pub statement: Duration,
     /// `lock_timeout`: how long a statement waits for a row or for anything else that another transaction holds.
     pub lock: Duration,

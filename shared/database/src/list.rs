@@ -46,14 +46,14 @@ pub enum Slice {
     Index {
         /// How many are skipped.
         offset: i64,
-        /// The most results; 0 returns only the total.
+        /// The maximum number of results; 0 returns only the total.
         count: i64,
     },
     /// By cursor: those after a mark, in the order of the list.
     After {
         /// The last resource of the previous page; `None` for the first page.
         last: Option<Mark>,
-        /// The most results; 0 only tells whether there are any.
+        /// The maximum number of results; 0 only returns whether there are any.
         count: i64,
         /// Whether to count the total.
         is_counted: bool,
@@ -114,13 +114,13 @@ impl List {
     ) -> Result<Self, scim::Error> {
         let finder = Finder { resource_type, base_url };
         if let Some(filter) = filter {
-            // Matched against nothing, for its errors.
+            // Evaluated against an empty resource, to report errors.
             filter.matches(resource_type, &Value::Null)?;
         }
         let condition = match (filter, finder.table()) {
             (Some(filter), _) => Some(finder.condition(filter, &Scope::Resource)),
-            // Users flow from the identity provider to here, never back: it must not import users that it does not
-            // own. A filter finds every user, so that the identity provider can link the account.
+            // Users are provisioned from the identity provider to here, never back: it must not import users that it
+            // does not own. A filter finds every user, so that the identity provider can link the account.
             (None, Table::Users) => Some(LINKED.into()),
             (None, Table::Groups) => None,
         };

@@ -110,7 +110,7 @@ async fn locked<T: Send + 'static>(
     pool: &Pool,
     work: impl FnOnce(&mut Harness) -> Outcome<T> + Send + 'static,
 ) -> Result<T, Error> {
-    // Taken out of the pool: the harness owns the connection, and the lock ends with it in any case.
+    // Taken out of the pool: the harness owns the connection, and the lock is released with it in either case.
     let mut connection = diesel_async::pooled_connection::deadpool::Object::take(pool.get().await?);
     connection.batch_execute(&Limits::NONE.of_session()).await?;
     connection.batch_execute(LOCK).await?;

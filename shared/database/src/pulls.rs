@@ -109,8 +109,8 @@ const VERDICTS: &str = "select count(*) filter (where change = 'user.supplement'
     count(*) filter (where change = 'user.patch' and status >= 300) as kept \
     from commands where tenant_id = $1 and id >= $2 and request_id = $3 and decided_at is not null";
 
-/// The verdicts so far on the commands of a run, including those from before a restart. The commands are younger than
-/// the run, so the index on their ids is used.
+/// The verdicts so far on the commands of a run, including those from before a restart. The commands are newer than the
+/// run, so the index on their ids is used.
 ///
 /// # Errors
 /// See [`Error`].
@@ -118,7 +118,7 @@ pub async fn verdicts(connection: &mut AsyncPgConnection, run: &RunRow) -> Resul
     if run.started_at.is_none() {
         return Ok(Verdicts::default());
     }
-    // A minute earlier: an ingest with another clock may have started the run.
+    // A minute earlier, because an ingest with another clock may have started the run.
     let since = Ticket::least_at(run.due_at - time::Duration::MINUTE);
     let query = diesel::sql_query(VERDICTS).bind::<SqlUuid, _>(run.tenant_id);
     let query = query.bind::<SqlUuid, _>(since.0).bind::<SqlUuid, _>(run.id);

@@ -86,7 +86,7 @@ fn statement(report: Report, filter: &Filter, is_later: bool) -> String {
     let kind = if matches!(report, Report::Learners | Report::Unlinked) { "uuid" } else { "text" };
     let condition = |column: &str, nth: u8, value: &Option<String>| match value {
         Some(_) => format!("{column} = ${nth}"),
-        // Named anyway: a statement must have as many parameters as are bound.
+        // A statement must have as many parameters as are bound.
         None => format!("${nth}::text is null"),
     };
     let conditions = [

@@ -15,7 +15,7 @@ use domain::settings::Settings;
 use scim::Types;
 
 /// The maximum age of tenant data in ingest at the start of a request, as long as Postgres answers. Code that changes
-/// this data waits as long before it reports the change as in force.
+/// this data waits that long before it reports the change as in force.
 pub const MAX_AGE: Duration = Duration::from_secs(2);
 
 /// A tenant.
@@ -35,7 +35,7 @@ type Columns = (Uuid, String, Value);
 const COLUMNS: (tenants::id, tenants::name, tenants::settings) =
     (tenants::id, tenants::name, tenants::settings);
 
-/// The tenant with this name, in any case.
+/// The tenant with this name (case-insensitive).
 ///
 /// # Errors
 /// See [`Error`].

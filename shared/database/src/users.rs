@@ -74,8 +74,8 @@ pub async fn find(
     query.first::<Columns>(connection).await.optional()?.map(record).transpose()
 }
 
-/// The id of the tenant's user with this userName, in any case. An id is returned as it is, because the log also holds
-/// deleted users.
+/// The id of the tenant's user with this userName (case-insensitive). An id is returned as it is, because the log also
+/// contains deleted users.
 ///
 /// # Errors
 /// See [`Error`].

@@ -26,7 +26,7 @@ pub struct Verdict {
     pub change: String,
     /// The resource; for a create, the id that it was to have.
     pub resource: Option<Uuid>,
-    /// The outcome; `None` if there is none yet.
+    /// The outcome; `None` while it is pending.
     pub outcome: Option<Outcome>,
     /// When it was decided.
     pub decided_at: Option<OffsetDateTime>,
@@ -123,8 +123,7 @@ pub async fn mark_undelivered_if_replied(
     Ok(marked.into_iter().map(Ticket).collect())
 }
 
-/// Leaves these verdicts for a repeated request, if they took effect, even if they are recorded as delivered: they
-/// were not.
+/// Leaves these verdicts for a repeated request, if they took effect, even if they are wrongly recorded as delivered.
 ///
 /// # Errors
 /// See [`Error`].

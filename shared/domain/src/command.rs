@@ -1,4 +1,4 @@
-//! The command envelope: what `ingest` and the operator's CLI publish to `rollcall.commands` and `worker` applies.
+//! The command envelope, which `ingest` and the operators' CLI publish to `rollcall.commands` and `worker` applies.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -99,7 +99,8 @@ pub enum Change {
         /// The new role.
         role: Role,
     },
-    /// Sets what SCIM does not carry. Nothing else changes, except that an account without an `externalId` is linked.
+    /// Sets attributes that SCIM does not carry. Nothing else changes, except that an account without an `externalId`
+    /// is linked.
     SupplementUser {
         /// What the pull has read.
         supplement: Supplement,
@@ -250,7 +251,7 @@ pub enum Role {
     Admin,
     /// Manages people.
     Manager,
-    /// Makes content.
+    /// Creates content.
     Creator,
     /// Learns.
     #[default]
@@ -321,8 +322,8 @@ fn opaque(tag: &str) -> &str {
     tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"')
 }
 
-/// SHA-256 over tenant, method, path, body and `If-Match`. Requests with the same fingerprint are the same request, so
-/// that a repeated request can receive an outcome that was not delivered.
+/// SHA-256 over tenant, method, path, body and `If-Match`. Requests with the same fingerprint count as the same
+/// request, so that a repeated request can receive an outcome that was not delivered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(String);

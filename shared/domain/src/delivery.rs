@@ -10,8 +10,8 @@ pub enum Delivery {
     /// The verdict was sent to ingest in a reply, or is a late rejection, which no repeated request receives. Set by the
     /// worker. A receipt tells that the client of a create received it.
     Replied,
-    /// No client received the verdict: it is kept for the repeated request. Set by the worker, and by ingest when a client
-    /// disconnects or a command is settled after its deadline.
+    /// No client received the verdict, so it is kept for a repeated request. Set by the worker, and by ingest when a
+    /// client disconnects or a command is settled after its deadline.
     Undelivered,
     /// A client has the verdict or can fetch it, or a repeated request has taken its place. Set by the worker and by
     /// ingest.

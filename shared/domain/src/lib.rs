@@ -1,5 +1,5 @@
-//! What crosses the queue or is stored in rows: commands and their outcomes, events, tickets, tenant settings, and the terms of the
-//! pull and of reports.
+//! The data that crosses the queue or is stored in rows: commands and their outcomes, events, tickets, tenant settings,
+//! and the types of the pull and of reports.
 
 pub mod command;
 pub mod delivery;

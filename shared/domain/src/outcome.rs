@@ -6,7 +6,7 @@ use time::Duration;
 use crate::ticket::Ticket;
 
 /// How long after the verdict a client that did not receive it may repeat the request: longer than Okta retries. A
-/// repetition within this time may receive the first outcome; later, the same request is a new change.
+/// repeated request within this time may receive the first outcome; later, the same request is a new change.
 pub const REPEATABLE_FOR: Duration = Duration::hours(1);
 
 /// A verdict. A rejection is a verdict too; only a command that cannot be decided is an error of the worker.

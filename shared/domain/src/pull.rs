@@ -32,8 +32,8 @@ pub use iso::date;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttributeMap {
-    /// The attribute that SCIM's `externalId` is made of and users are matched by: Okta's own id unless the app maps
-    /// another.
+    /// The attribute that SCIM sends as `externalId`, by which users are matched: Okta's own id unless the app maps
+    /// another one.
     #[serde(default = "id")]
     pub external_id: String,
     /// The hire date's attribute.

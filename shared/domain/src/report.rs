@@ -157,8 +157,8 @@ impl Report {
     }
 }
 
-/// The statuses of an assignment, each with its condition on a row of `reporting_source.assignments`. They agree with the view's
-/// column `status`; conditions let Postgres estimate how many rows to expect.
+/// The statuses of an assignment, each with its condition on a row of `reporting_source.assignments`. They agree with
+/// the view's column `status`; conditions let Postgres estimate how many rows to expect.
 const STATUSES: [(&str, &str); 4] = [
     ("Completed", "completed_at is not null and not grade_pending"),
     ("Incomplete", "completed_at is null and (due_by is null or due_by >= now())"),

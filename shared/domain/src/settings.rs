@@ -56,7 +56,7 @@ pub enum UnknownMembers {
     /// Reject the whole request with 400 before anything changes.
     #[default]
     Reject,
-    /// Leave them out and report how many they were.
+    /// Skip them and report how many there were.
     Skip,
 }
 
@@ -75,18 +75,21 @@ pub const DESCRIBED: &[(&str, &str)] = &[
         "full or core: core omits securityEvents from /ServiceProviderConfig, for clients that reject unknown attributes",
     ),
     ("unknown_members", "reject or skip: how unknown members of a group are handled"),
-    ("requests_per_second", "a number: maximum requests per second of one ingest; 0 means no limit"),
+    ("requests_per_second", "a number: maximum requests per second at each ingest; 0 means no limit"),
     (
         "assignment_mail",
-        "first, every or digest: mail for a user's first assignment only, for every one, or one mail a day for all after the first",
+        "first, every or digest: mail for a user's first assignment only, for every assignment, or for the first and then once a day",
     ),
-    ("welcome", "manual or none: which accounts get a welcome mail; those of the identity provider never do"),
+    (
+        "welcome",
+        "manual or none: whether accounts that are created by hand get a welcome mail; others never do",
+    ),
     ("mail_sender", "a mail address, with or without a name; empty: the notifier's default"),
     ("mail_reply_to", "a mail address, with or without a name; empty: none"),
     ("brand_name", "the company's name as shown in mail; empty: none"),
     ("brand_logo", "the https URL of a picture; empty: none"),
-    ("brand_colour", "a colour such as #1f5fd6; empty: a blue"),
-    ("locale", "en, de, fr or es: the language for users whose locale is none of these"),
+    ("brand_colour", "a colour such as #1f5fd6; empty: blue"),
+    ("locale", "en, de, fr or es: the language for users whose own language is not one of these"),
     ("learning_url", "the learning platform's home page, http or https; empty: the notifier's default"),
     ("mails_per_minute", "a number: maximum mails per minute; 0 means no limit"),
 ];

@@ -26,14 +26,14 @@ impl Ticket {
         Self(Uuid::from_u128(high | low))
     }
 
-    /// The least ticket that can be issued at this time: a bound for ranges over the primary key.
+    /// The smallest ticket that can be issued at this time: a bound for ranges over the primary key.
     #[must_use]
     pub fn least_at(time: OffsetDateTime) -> Self {
         let millis = u64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         Self::new(Instant { millis, counter: 0 }, 0)
     }
 
-    /// The next greater ticket. A ticket issued later, or by another clock, is unlikely to be less.
+    /// The next greater ticket. A ticket that is issued later, or by another clock, is unlikely to be smaller.
     #[must_use]
     pub fn after(self) -> Self {
         let random = self.0.as_u128() & Self::RANDOM;
@@ -124,9 +124,8 @@ impl TicketClock {
         Self { clock, last: Mutex::default() }
     }
 
-    /// The next ticket. (If the machine's clock was set back by more than five minutes, it is less than the previous
-    /// ones: commands on resources that those changed become `Stale`, and other resources get no ticket that is
-    /// ahead.)
+    /// The next ticket. (If the machine's clock was set back by more than five minutes, it is smaller than the previous
+    /// ones: commands on resources that those changed become `Stale`, and other resources get no ticket that is ahead.)
     pub fn issue(&self) -> Ticket {
         let now = self.now();
         let mut last = self.last();

@@ -1,5 +1,5 @@
 //! The link that unsubscribes a user from mail about assignments (RFC 8058). It identifies the user, and is
-//! authenticated with a key. The notifier puts it into mail, ingest accepts it, and both have the same key.
+//! authenticated with a key. The notifier puts it into mail, and ingest accepts it; both have the same key.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -11,7 +11,7 @@ use lapin::types::FieldTable;
 pub use self::letter::{Listed, Shown};
 use crate::{Error, Operator};
 
-/// The most letters that are read to find the oldest ones.
+/// The maximum number of dead letters that are read to find the oldest ones.
 const LOOKED_AT: usize = 10_000;
 
 /// Selects dead letters.
@@ -44,14 +44,14 @@ pub struct Progress {
     pub read: u64,
     /// How many there are.
     pub all: u32,
-    /// How many of those that were read left the queue.
+    /// How many of those that were read were removed from the queue.
     pub taken: u64,
 }
 
 /// The result of a redrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Redriven {
-    /// How many letters were returned to their queues.
+    /// How many dead letters were returned to their queues.
     pub moved: u64,
     /// How many were left because their original queue is unknown.
     pub left: u64,
@@ -81,7 +81,7 @@ pub async fn list(operator: &Operator, limit: usize) -> Result<Vec<Listed>, Erro
 /// Shows a dead letter. Its body, which may contain personal data, is included only with `body`.
 ///
 /// # Errors
-/// [`Error::Refused`] if there is none with this id.
+/// [`Error::Refused`] if there is no dead letter with this id.
 pub async fn show(operator: &Operator, id: &str, body: bool) -> Result<Shown, Error> {
     let channel = operator.link().await?.channel(false).await?;
     let mut found = None;
@@ -96,7 +96,7 @@ pub async fn show(operator: &Operator, id: &str, body: bool) -> Result<Shown, Er
     Ok(Shown::of(&letter.delivery, body))
 }
 
-/// Returns dead letters to the queues they came from. `progress` is called after each letter that was read.
+/// Returns dead letters to the queues they came from. `progress` is called after each dead letter that was read.
 ///
 /// # Errors
 /// [`Error::Refused`] if none of the given ids was found.
@@ -115,7 +115,8 @@ pub async fn redrive(
     Ok(result)
 }
 
-/// Deletes dead letters permanently, and returns their number. `progress` is called after each letter that was read.
+/// Deletes dead letters permanently, and returns their number. `progress` is called after each dead letter that was
+/// read.
 ///
 /// # Errors
 /// [`Error::Refused`] if none of the given ids was found.
@@ -130,9 +131,9 @@ pub async fn remove(
     Ok(removed)
 }
 
-/// Removes the selected letters, after the publisher, if there is one, has returned each to its queue. Letters without
-/// a known queue are left. The count of letters is fixed at the start, so that a letter that dies again meanwhile is
-/// not processed twice.
+/// Removes the selected dead letters, after the publisher, if there is one, has returned each to its queue. Dead
+/// letters without a known queue are left. Their number is fixed at the start, so that a message that is dead-lettered
+/// again is not processed twice.
 async fn each(
     channel: &Channel,
     which: &Selection,
@@ -163,7 +164,8 @@ async fn each(
     Ok(result)
 }
 
-/// Whether the letter may leave the queue: without a publisher always, else once its original message is published.
+/// Whether the dead letter may leave the queue: always without a publisher, else once its original message is
+/// published.
 async fn is_free(letter: &BasicGetMessage, publisher: Option<&Publisher>) -> Result<bool, Error> {
     let Some(publisher) = publisher else { return Ok(true) };
     let Some(original) = letter::original(&letter.delivery) else { return Ok(false) };

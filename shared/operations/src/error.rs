@@ -31,7 +31,7 @@ pub enum Error {
     /// The broker failed.
     #[error(transparent)]
     Amqp(#[from] amqp::Error),
-    /// The outcome is not known yet.
+    /// The outcome is still unknown.
     #[error("{0}")]
     Late(String),
 }

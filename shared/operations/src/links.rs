@@ -24,7 +24,7 @@ pub use self::rows::{Line, read};
 use crate::commands::{Asking, command};
 use crate::{Error, Operator};
 
-/// The most commands in flight.
+/// The maximum number of commands in flight.
 const AT_ONCE: usize = 32;
 
 /// The results for a file.

@@ -28,7 +28,7 @@ pub struct Selection {
     pub user: Option<Uuid>,
     /// Only this delivery state, one of [`STATES`].
     pub state: Option<String>,
-    /// The most entries.
+    /// The maximum number of entries.
     pub limit: u16,
 }
 
@@ -175,7 +175,7 @@ pub async fn list(operator: &Operator, which: &Selection) -> Result<Vec<Entry>, 
 /// Shows an entry.
 ///
 /// # Errors
-/// [`Error::Refused`] if there is none with this id.
+/// [`Error::Refused`] if there is no entry with this id.
 pub async fn show(operator: &Operator, id: Uuid) -> Result<Shown, Error> {
     let mut connection = operator.pool.get().await?;
     let query = notifications::table
@@ -190,7 +190,7 @@ pub async fn show(operator: &Operator, id: Uuid) -> Result<Shown, Error> {
 /// Makes the notifier send a pending mail now, or a sent or failed one again, with the same Message-ID.
 ///
 /// # Errors
-/// [`Error::Refused`] if there is no such mail, or it is being sent, was suppressed, or its user gets no more mail.
+/// [`Error::Refused`] if there is no such mail, or it is being sent, was suppressed, or its user no longer gets mail.
 pub async fn resend(operator: &Operator, id: Uuid) -> Result<Resent, Error> {
     let mut connection = operator.pool.get().await?;
     let active = users::table

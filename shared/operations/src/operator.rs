@@ -45,7 +45,7 @@ impl Operator {
     /// The tenant of this name.
     ///
     /// # Errors
-    /// [`Error::Refused`] if there is none.
+    /// [`Error::Refused`] if there is no such tenant.
     pub async fn tenant(&self, name: &str) -> Result<Tenant, Error> {
         let connection = self.pool.get().await?;
         tenants::by_name(&connection, name)
@@ -66,7 +66,7 @@ impl Operator {
     /// The tenant of this name; without a name, the only tenant.
     ///
     /// # Errors
-    /// [`Error::Refused`] if there is none, [`Error::Invalid`] if there are several.
+    /// [`Error::Refused`] if there is no tenant, [`Error::Invalid`] if there are several.
     pub async fn tenant_or_only(&self, name: Option<&str>) -> Result<Tenant, Error> {
         if let Some(name) = name {
             return self.tenant(name).await;

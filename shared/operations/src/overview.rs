@@ -74,7 +74,7 @@ pub struct Worker {
     /// When it was started.
     #[serde(with = "moments")]
     pub started_at: OffsetDateTime,
-    /// Since when it has not reported, in seconds, if that is long.
+    /// For how many seconds it has not reported, if that is long.
     pub silent_s: Option<f64>,
     /// Commands that it decided, per second.
     pub per_s: f64,

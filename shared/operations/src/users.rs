@@ -84,7 +84,7 @@ pub struct Shown {
 /// Checks that a text looks like a mail address.
 ///
 /// # Errors
-/// What it must be.
+/// The expected form.
 pub fn address(text: &str) -> Result<String, String> {
     let parts = text.split_once('@').filter(|(local, domain)| !local.is_empty() && !domain.is_empty());
     let is_odd = |c: char| c.is_whitespace() || c.is_control();
@@ -104,7 +104,7 @@ pub async fn add(operator: &Operator, tenant: &Tenant, new: &New) -> Result<Chan
     changed(ask(operator, &command).await?, new.role)
 }
 
-/// Sets a user's role in the learning platform. The user is given by userName, in any case, or id.
+/// Sets a user's role in the learning platform. The user is given by userName (case-insensitive) or id.
 ///
 /// # Errors
 /// [`Error::Refused`] if there is no such user, [`Error::Late`] if no worker answers in time.
@@ -154,7 +154,7 @@ async fn ask(operator: &Operator, command: &Command) -> Result<Outcome, Error> {
     Asking::start(operator, topology::COMMANDS).await?.ask(operator, command).await
 }
 
-/// Shows a user, given by userName, in any case, or id.
+/// Shows a user, given by userName (case-insensitive) or id.
 ///
 /// # Errors
 /// [`Error::Refused`] if there is no such user.

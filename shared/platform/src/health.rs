@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::shutdown::Stopping;
 
-/// Why a dependency is unavailable. `/readyz` needs no credentials, so this is one of our own phrases, never a
-/// driver's message. Log the details.
+/// Why a dependency is unavailable. `/readyz` needs no credentials, so this is one of our own phrases, never a driver's
+/// message; the details belong in the log.
 pub type Reason = &'static str;
 
 /// The reason for a dependency that cannot be reached.
@@ -47,7 +47,7 @@ impl State {
 }
 
 impl Health {
-    /// All dependencies are down until [`Self::set`] reports them up.
+    /// All dependencies count as unavailable until [`Self::set`] reports otherwise.
     #[must_use]
     pub fn new(dependencies: &[&'static str]) -> Self {
         let starting = |name: &&'static str| (*name, Err("not reached yet"));

@@ -1,5 +1,5 @@
 //! An HTTP server with the limits that `axum::serve` lacks: on connections, on the time to send a header, and on
-//! stopping. Clients can read every answer, also one that is sent before the request's body was read.
+//! stopping. Clients can read every answer, even one that is sent before the request's body was read.
 
 mod linger;
 mod rest;
@@ -36,7 +36,7 @@ use crate::shutdown::Stopping;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 /// The same while there are many connections.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many connections are many.
+/// The number of connections that counts as many.
 const MANY: usize = 1_000;
 /// The maximum number of connections.
 const MAX_CONNECTIONS: usize = 20_000;
@@ -51,8 +51,8 @@ const SMALL_BUFFER: usize = 16 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
-/// Serves until it is to stop, then lets the pending requests finish. Connections that are stuck in a half-sent header
-/// are closed after `grace`. While the service is leaving, every answer asks its client to close the connection.
+/// Serves until the service stops, then lets the pending requests finish. Connections that are stuck in a half-sent
+/// header are closed after `grace`. While the service drains, every answer asks its client to close the connection.
 /// `unreadable` provides the answer to input that is not HTTP, or is too long.
 pub async fn serve(
     listener: TcpListener,
@@ -77,7 +77,7 @@ pub async fn serve(
                 }
             },
         };
-        // Closed at once: in the kernel's queue the client would wait without an error.
+        // The connection is closed at once: in the kernel's queue the client would wait without an error.
         let Ok(permit) = room.clone().try_acquire_owned() else { continue };
         let is_crowded = most - room.available_permits() > MANY;
         let service = service(router.clone(), Peer(peer), stopping.leaving.clone());

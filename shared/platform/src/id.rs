@@ -1,4 +1,4 @@
-//! New ids, for everything but commands: the id of a command is its ticket.
+//! New ids for everything except commands: the id of a command is its ticket.
 
 use uuid::Uuid;
 

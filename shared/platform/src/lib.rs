@@ -1,5 +1,5 @@
-//! What every service needs and that knows nothing of SCIM or of Rollcall's data: configuration, health, the HTTP server, the log,
-//! retries, secrets, shutdown, TLS.
+//! The parts that every service needs and that are independent of SCIM and of Rollcall's data: configuration, health,
+//! the HTTP server, logs, retries, secrets, shutdown, TLS.
 
 pub mod clock;
 pub mod config;

@@ -40,7 +40,7 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
 
 /// Starts logging to standard error. Call once; a second call has no effect.
 ///
-/// `lapin` is silenced whatever the filter says: it logs returned messages in full, with their personal data. A panic
+/// `lapin` is silenced regardless of the filter: it logs returned messages in full, with their personal data. A panic
 /// is logged with its location only: its message may quote a value.
 pub fn init(filter: &str, format: Format) {
     let filter = EnvFilter::try_new(filter)
@@ -56,7 +56,7 @@ pub fn init(filter: &str, format: Format) {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panicked");
     }));
-    // A second initialization fails, and the first one stays.
+    // A second initialization fails, and the first one stays in effect.
     let _ = if json {
         builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
     } else {

@@ -36,7 +36,7 @@ pub fn url(url: &str) -> String {
     }
 }
 
-/// An id of another system, as logs show it. If it consists of hexadecimal digits, as a UUID does, it is unchanged.
+/// An id from another system, as logs show it. If it consists of hexadecimal digits, as a UUID does, it is unchanged.
 /// Otherwise it may contain a name or an address, and a part of its SHA-256 is shown.
 #[must_use]
 pub fn id(id: &str) -> String {

@@ -47,7 +47,7 @@ pub fn on_signal_after(drain: Duration) -> std::io::Result<Stopping> {
         let signal = next().await;
         leaving.cancel();
         if !drain.is_zero() {
-            info!(signal, drain_s = drain.as_secs(), "leaving: clients should use another instance");
+            info!(signal, drain_s = drain.as_secs(), "draining: clients should use another instance");
             // A second signal ends the wait.
             let _ = tokio::time::timeout(drain, next()).await;
         }

@@ -11,7 +11,7 @@ pub fn client() -> Result<rustls::ClientConfig, String> {
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         return Err(
-            "asks for TLS, but this machine has no root certificates: install ca-certificates".to_owned()
+            "requires TLS, but this machine has no root certificates: install ca-certificates".to_owned()
         );
     }
     trusting(roots)

@@ -26,7 +26,7 @@ use self::order::attribute_of;
 pub(super) use finish::{excessive_size, is_blank, lacking, missing, tidy};
 pub(super) use order::in_order;
 
-/// How to treat a readOnly or unknown attribute. Unknown attributes are ignored where RFC 7644 §3.5.2 has
+/// How to treat a readOnly or unknown attribute. Unknown attributes are ignored where RFC 7644 §3.5.2 requires
 /// `invalidPath`: Entra ID sends each attribute that an admin has mapped in a separate operation, and the others must
 /// not fail with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub(super) struct Draft<'a> {
     resource_type: &'a ResourceType,
     members: Map<String, Value>,
     work: usize,
-    /// The paths that name attributes which the schema does not have.
+    /// The paths that name unknown attributes.
     ignored: Vec<String>,
 }
 

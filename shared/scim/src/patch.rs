@@ -54,7 +54,7 @@ pub enum Op {
     Replace,
 }
 
-/// The maximum number of attributes of a PATCH that are reported.
+/// The maximum number of attributes of a PATCH that are listed.
 const MAX_REPORTED: usize = 50;
 
 impl Patch {
@@ -124,8 +124,7 @@ impl Patch {
         self.operations.iter().all(|operation| operation.check().is_ok())
     }
 
-    /// What the resource becomes by all operations in sequence, or none (RFC 7644 §3.5.2), without the leaver's rule
-    /// (`leaver::patched`).
+    /// Applies all operations in sequence, or none (RFC 7644 §3.5.2), without the leaver rule (`leaver::patched`).
     ///
     /// # Errors
     /// As `leaver::patched`.

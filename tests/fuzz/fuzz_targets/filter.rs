@@ -1,4 +1,5 @@
-//! Any text is a filter or a refusal. A filter prints as what it is, and can be asked of any resource.
+//! Any text parses to a filter or an error. A filter's printed form parses to the same filter, and it can be evaluated
+//! for any resource.
 
 #![no_main]
 
@@ -10,8 +11,8 @@ fuzz_target!(|text: &str| {
     let printed = filter.to_string();
     match Filter::parse(&printed) {
         Ok(again) => assert_eq!(again, filter),
-        // Printed, it may be too long.
-        Err(_) => assert!(printed.len() > text.len(), "{printed:?} is refused"),
+        // The printed form may be too long.
+        Err(_) => assert!(printed.len() > text.len(), "{printed:?} is rejected"),
     }
     for resource_type in [ResourceType::user(), ResourceType::group()] {
         let answer = filter.matches(resource_type, &fuzz::SHOWN);

@@ -1,5 +1,5 @@
-//! Any bytes are a PATCH or a refusal. A patch is the same after its travel over the queue, and what it makes of a
-//! resource is what would be kept if that were sent whole.
+//! Any bytes parse to a PATCH or an error. A patch is unchanged by serialization for the queue, and its result is
+//! canonical: parsing the result as a body yields the same resource.
 
 #![no_main]
 
@@ -25,15 +25,15 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// As it arrives at a worker.
+/// The message as it arrives at a worker.
 fn travelled<T: Serialize + DeserializeOwned>(message: &T) -> T {
     let text = serde_json::to_vec(message).expect("a message is JSON");
-    serde_json::from_slice(&text).expect("what was sent can be read")
+    serde_json::from_slice(&text).expect("a serialized message can be parsed")
 }
 
-/// Read as a body, it is what it is.
+/// Asserts that the resource, parsed as a body, stays the same.
 fn assert_canonical(user: &Resource) {
     let body = Value::Object(user.members().clone());
-    let again = Resource::parse(ResourceType::user(), &body).expect("what is kept can be sent");
+    let again = Resource::parse(ResourceType::user(), &body).expect("a stored resource is a valid body");
     assert_eq!(&again, user);
 }

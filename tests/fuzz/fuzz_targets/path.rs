@@ -1,4 +1,5 @@
-//! Any text is a path or a refusal. A path prints as what it is, and can be used on any resource.
+//! Any text parses to a path or an error. A path's printed form parses to the same path, and it can be applied to any
+//! resource.
 
 #![no_main]
 
@@ -12,8 +13,8 @@ fuzz_target!(|text: &str| {
     let printed = path.to_string();
     match Path::parse(&printed) {
         Ok(again) => assert_eq!(again, path),
-        // Printed, it may be too long.
-        Err(_) => assert!(printed.len() > text.len(), "{printed:?} is refused"),
+        // The printed form may be too long.
+        Err(_) => assert!(printed.len() > text.len(), "{printed:?} is rejected"),
     }
     for (op, value) in [
         ("add", json!("work")),
@@ -22,7 +23,7 @@ fuzz_target!(|text: &str| {
     ] {
         let body = json!({ "Operations": [{ "op": op, "path": text, "value": value }] });
         if let Ok(patch) = Patch::parse(&body) {
-            // What comes of it is looked at by the target `patch`.
+            // The target `patch` checks the results.
             let _ = patch.apply(ResourceType::user(), &fuzz::USER);
         }
     }

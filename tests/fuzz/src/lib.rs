@@ -1,11 +1,11 @@
-//! The user that the targets hold their input against: something of every kind of attribute.
+//! The user that the targets apply their input to. It has attributes of every type.
 
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use scim::{Resource, ResourceType};
 
-/// A user as it is shown.
+/// The user's representation.
 pub static SHOWN: LazyLock<Value> = LazyLock::new(|| {
     let mut shown = body();
     shown["id"] = json!("0192f7a0-0000-7000-8000-000000000001");
@@ -21,7 +21,7 @@ pub static SHOWN: LazyLock<Value> = LazyLock::new(|| {
     shown
 });
 
-/// The same user as it is kept.
+/// The same user as it is stored.
 pub static USER: LazyLock<Resource> =
     LazyLock::new(|| Resource::parse(ResourceType::user(), &body()).expect("the user below fits the schema"));
 

@@ -1,4 +1,4 @@
-//! Counts of faults and of the answers that clients received meanwhile, and the violations.
+//! Counts of faults, of the answers that clients received during each, and the violations.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -43,7 +43,7 @@ impl Tally {
 #[derive(Default)]
 struct State {
     total: Tally,
-    /// For each fault, how often it was injected, and the answers meanwhile.
+    /// For each fault, how often it was injected, and the answers during it.
     faults: BTreeMap<&'static str, (u64, Tally)>,
     active: Vec<&'static str>,
     killed: Vec<(usize, Instant)>,

@@ -228,7 +228,7 @@ impl Saboteur {
                 self.links[link].proxy.mend();
             }
             Kind::CloseConnections => {
-                // If the broker is down there is nothing to close.
+                // If the broker is down, it has no connections to close.
                 let close = r#"[rabbit_networking:close_connection(P, "sabotage") || P <- rabbit_networking:connections()], ok."#;
                 self.stack.servers.try_rabbitmq_eval(close).await;
             }

@@ -101,7 +101,7 @@ pub async fn events_match(stack: &Stack, witness: &Witness) -> Vec<String> {
         (!is_fine).then(|| format!("the events of user {id}, whose version is {version}: {reported:?}"))
     });
     let mut wrong: Vec<String> = wrong.collect();
-    wrong.extend(by_user.keys().map(|id| format!("events of a user that does not exist: {id}")));
+    wrong.extend(by_user.keys().map(|id| format!("events of an unknown user: {id}")));
     wrong
 }
 

@@ -82,15 +82,15 @@ impl Plan {
             ],
             // Another worker decides the redelivered command before the paused one wakes up.
             "no-ticket-check" => &["worker paused"],
-            // Clients that are told to retry do not.
+            // With these faults, clients give up a POST that is answered 429.
             "no-active-check" => &["worker paused", "worker killed", "worker to PostgreSQL: slow"],
             _ => &[],
         };
         Self { time, seed, only, sabotage: Some(sabotage.to_owned()) }
     }
 
-    /// The timeout for commands that workers hold after the last fault: several times the longest lock of a paused worker.
-    /// With a bug, a verdict may be missing for good.
+    /// The timeout for commands that workers hold after the last fault: several times the longest lock of a paused
+    /// worker. With a bug, a verdict may be missing for good.
     fn in_hand(&self) -> Duration {
         Duration::from_secs(if self.sabotage.is_some() { 30 } else { 90 })
     }

@@ -185,7 +185,7 @@ impl Roster {
         (shown_users, shown_groups.collect())
     }
 
-    /// The row with its folded form, as the worker stores it.
+    /// The row with its search document, as the worker stores it.
     fn stored(&self, kind: Kind, record: Record, mut row: Value) -> Value {
         row["search"] = Value::Object(search_document(kind.resource_type(&self.types), &record.resource));
         row
@@ -242,7 +242,7 @@ fn group_name(group: &GroupRow) -> String {
     group.resource["displayName"].as_str().unwrap_or_default().to_owned()
 }
 
-/// A time so many milliseconds after the start of 2026.
+/// A time this many milliseconds after the start of 2026.
 fn instant(milliseconds: i64) -> OffsetDateTime {
     time::macros::datetime!(2026-01-01 0:00 UTC) + Duration::milliseconds(milliseconds)
 }

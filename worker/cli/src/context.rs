@@ -43,7 +43,7 @@ impl Failure {
         Self::Operation(Error::Invalid(text.into()))
     }
 
-    /// The outcome is not known yet.
+    /// The outcome is still unknown.
     pub fn late(text: impl Into<String>) -> Self {
         Self::Operation(Error::Late(text.into()))
     }

@@ -14,7 +14,7 @@ use crate::output;
 pub enum Command {
     /// List dead letters with their reasons, oldest first.
     List {
-        /// The most dead letters to list.
+        /// The maximum number of dead letters to list.
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },

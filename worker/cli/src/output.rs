@@ -45,13 +45,13 @@ pub fn table(headings: &[&str], rows: Vec<Vec<String>>, empty: &str) {
     line(&table.trim_fmt());
 }
 
-/// A time in UTC for people; `-` if there is none.
+/// A time in UTC for people; `-` if it is absent.
 pub fn moment(at: Option<OffsetDateTime>) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
     at.and_then(|at| at.format(format).ok()).unwrap_or_else(|| "-".to_owned())
 }
 
-/// A time in RFC 3339 for scripts; null if there is none.
+/// A time in RFC 3339 for scripts; null if it is absent.
 pub fn rfc3339(at: Option<OffsetDateTime>) -> Value {
     at.map_or(Value::Null, |at| Value::String(scim::timestamp(at)))
 }

@@ -47,7 +47,7 @@ pub struct Unlinked {
 pub struct Activity {
     /// The tenant's name.
     tenant: String,
-    /// Only changes to this user: the userName, in any case (also of a rejected create), or the SCIM id.
+    /// Only changes to this user: the userName (case-insensitive; also of a rejected create) or the SCIM id.
     #[arg(long)]
     user: Option<String>,
     /// The start: 2026-01-31T06:00:00Z, 2026-01-31 (midnight UTC), or an age (30m, 12h, 7d). The log is kept for 30

@@ -68,7 +68,7 @@ pub struct New {
 pub struct Registered {
     /// The tenant's name. Optional if there is only one tenant.
     tenant: Option<String>,
-    /// The schema's URN, in any case.
+    /// The schema's URN (case-insensitive).
     #[arg(required = true)]
     urn: String,
 }
@@ -250,7 +250,7 @@ fn check(schema: &Schema, extended: &str, old: Option<&Row>, others: &[Row]) -> 
     Ok(())
 }
 
-/// The tenant's schema with this URN, in any case.
+/// The tenant's schema with this URN (case-insensitive).
 async fn find(
     connection: &mut AsyncPgConnection,
     tenant: &Tenant,

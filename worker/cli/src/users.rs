@@ -46,7 +46,7 @@ pub enum Command {
     Role {
         /// The tenant's name.
         tenant: String,
-        /// The userName, in any case, or the SCIM id.
+        /// The userName (case-insensitive) or the SCIM id.
         user: String,
         /// One of: admin, manager, creator, learner.
         role: Role,
@@ -55,7 +55,7 @@ pub enum Command {
     Show {
         /// The tenant's name.
         tenant: String,
-        /// The userName, in any case, or the SCIM id.
+        /// The userName (case-insensitive) or the SCIM id.
         user: String,
     },
 }

@@ -11,7 +11,7 @@ use super::State;
 
 /// The largest group whose members can be searched by anything but their ids.
 pub const MAX_SEARCHED: i64 = 10_000;
-/// The most positions that an error names.
+/// The maximum number of positions that an error names.
 const MAX_NAMED: usize = 10;
 
 /// The known members of a group, and the changes to them.

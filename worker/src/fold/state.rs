@@ -58,7 +58,7 @@ pub struct State {
 /// A row as it was loaded and as it is now.
 #[derive(Debug, Clone)]
 pub struct Slot<R> {
-    /// The row in the database; `None` if there is none.
+    /// The row in the database; `None` if it has no row.
     pub stored: Option<R>,
     /// The row after the fold; `None` if it is deleted.
     pub current: Option<R>,
@@ -142,7 +142,7 @@ impl State {
         self.users_of(tenant).any(|row| row.user_name_key == key && row.id != id)
     }
 
-    /// The display name of a user of the tenant; `None` if the user does not exist.
+    /// The display name of a user of the tenant; `None` for an unknown user.
     #[must_use]
     pub fn display(&self, tenant: Uuid, id: Uuid) -> Option<&str> {
         match self.users.get(&id) {

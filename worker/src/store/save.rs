@@ -43,7 +43,7 @@ const INSERT_EVENTS: &str =
 ///
 /// # Errors
 /// [`Error::Taken`] if a concurrent transaction took a name or decided a command first, [`Error::Contention`] if a
-/// referenced row is gone. In both cases load and fold again.
+/// referenced row was deleted. In both cases the caller must load and fold again.
 pub async fn save(connection: &AsyncPgConnection, state: &State) -> Result<(), Error> {
     let (users, groups) = (difference::<UserRow>(state)?, difference::<GroupRow>(state)?);
     let members = members::changes(state);

@@ -14,7 +14,7 @@ pub const PEOPLE: [Uuid; 4] =
 /// The one resource of a history, reduced to what its clients observe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Thing {
-    /// It does not exist.
+    /// The resource does not exist.
     Nothing,
     /// A user with two fields, active or not.
     User(u32, u32, bool),

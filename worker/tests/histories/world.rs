@@ -23,7 +23,7 @@ const CALLS_EACH: usize = 4;
 const STEPS: usize = 600;
 const SKEW: i64 = 5;
 const DEADLINE: i64 = 10;
-/// The most times that an hour passes.
+/// The maximum number of times that an hour passes.
 const HOURS: u32 = 2;
 
 /// A rule that can be disabled.
@@ -45,7 +45,8 @@ pub enum Rule {
     CommitFirst,
     /// The outcome of a create whose answer is not confirmed is returned to a retry.
     Told,
-    /// At the deadline the verdict is read before it is recorded as delivered, and returned even if recording that fails.
+    /// At the deadline the verdict is read before it is recorded as delivered, and returned even if recording that
+    /// fails.
     ReadFirst,
 }
 

@@ -10,14 +10,14 @@ pub(super) enum Paging {
     Index {
         /// The first result, counted from 1.
         start_index: i64,
-        /// The most results; 0 requests only the total.
+        /// The maximum number of results; 0 requests only the total.
         count: i64,
     },
     /// By cursor.
     Cursor {
         /// The cursor from the previous page; empty for the first page.
         cursor: String,
-        /// The most results, at least 1.
+        /// The maximum number of results, at least 1.
         count: i64,
     },
 }

@@ -61,11 +61,11 @@ pub(super) enum Scope<'a> {
 
 /// The values of an attribute.
 pub(super) enum Field {
-    /// There are never any.
+    /// The attribute never has a value.
     Nothing,
-    /// There is always one, which is not compared as a whole.
+    /// The attribute always has a value, which is not compared as a whole.
     Always,
-    /// At most one text; null if there is none.
+    /// At most one text; null if the attribute is absent.
     Text(Column),
     /// One instant.
     Instant(&'static str),

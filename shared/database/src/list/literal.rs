@@ -41,7 +41,7 @@ impl Literal {
 pub(super) fn in_microseconds(op: CompareOp, instant: OffsetDateTime) -> Option<(CompareOp, OffsetDateTime)> {
     let nanoseconds = instant.unix_timestamp_nanos();
     let whole = nanoseconds.div_euclid(1000) * 1000;
-    // An offset can reach beyond the ends of the calendar, where nothing is stored.
+    // An offset can move the instant outside the calendar, where no value is stored.
     let latest = time::macros::datetime!(9999-12-31 23:59:59.999999 UTC);
     let floor = OffsetDateTime::from_unix_timestamp_nanos(whole).unwrap_or(match nanoseconds {
         ..0 => time::macros::datetime!(0000-01-01 00:00 UTC),
@@ -57,7 +57,7 @@ pub(super) fn in_microseconds(op: CompareOp, instant: OffsetDateTime) -> Option<
     }
 }
 
-/// The least text that is greater than every text with this prefix, by code points; `None` if there is none.
+/// The smallest text that is greater than every text with this prefix, by code points; `None` if no such text exists.
 pub(super) fn after_prefix(prefix: &str) -> Option<String> {
     let mut letters: Vec<char> = prefix.chars().collect();
     while let Some(last) = letters.pop() {

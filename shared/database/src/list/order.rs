@@ -74,7 +74,7 @@ impl Order {
         match (self.descending, self.has_gaps) {
             (false, _) => "asc",
             (true, true) => "desc nulls first",
-            // So that an index can be read backwards.
+            // This lets an index be read backwards.
             (true, false) => "desc",
         }
     }

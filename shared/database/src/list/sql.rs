@@ -145,7 +145,7 @@ pub(super) struct Statement<T> {
 }
 
 impl<T> Statement<T> {
-    /// `is_kept` prepares it once for each connection: for a few texts that are used often.
+    /// If `is_kept`, it is prepared once for each connection: for a few texts that are used often.
     pub(super) fn new(sql: Sql, is_kept: bool) -> Self {
         Self { sql, is_kept, rows: PhantomData }
     }

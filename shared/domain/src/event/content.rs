@@ -57,7 +57,7 @@ pub struct UserRef {
 pub struct Assignment {
     /// The content service's id.
     pub id: String,
-    /// When it was made.
+    /// When the content was assigned.
     pub assigned_at: OffsetDateTime,
     /// When it is due.
     pub due_by: Option<OffsetDateTime>,
@@ -70,7 +70,7 @@ pub struct Completion {
     pub id: String,
     /// When it was completed.
     pub completed_at: OffsetDateTime,
-    /// On the content service's scale.
+    /// The score, on the content service's scale.
     pub score: Option<f64>,
     /// Whether the score follows later, with another completion of the assignment.
     pub grade_pending: bool,

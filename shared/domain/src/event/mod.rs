@@ -17,7 +17,7 @@ pub use content::{
 pub const MEDIA_TYPE: &str = "application/cloudevents+json";
 /// The media type of a batch.
 pub const BATCH_MEDIA_TYPE: &str = "application/cloudevents-batch+json";
-/// `source` of the events that Rollcall itself makes.
+/// `source` of the events that Rollcall itself publishes.
 pub const SOURCE: &str = "urn:rollcall";
 
 /// One event in the JSON form of CloudEvents 1.0.
@@ -38,7 +38,7 @@ pub struct Event {
     /// When it happened.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
     pub time: Option<OffsetDateTime>,
-    /// `application/json` where given.
+    /// `application/json`, if it is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datacontenttype: Option<String>,
     /// Extension: the tenant's name. Set by ingest over HTTP, by the sender over AMQP.

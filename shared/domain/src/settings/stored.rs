@@ -15,8 +15,8 @@ use super::Settings;
 static WARNED: LazyLock<Mutex<HashMap<Uuid, u64>>> = LazyLock::new(Mutex::default);
 
 impl Settings {
-    /// A tenant's stored settings. A setting that this version cannot read has its default and is logged once per
-    /// change.
+    /// A tenant's stored settings. A setting that this version cannot read falls back to its default, and is logged
+    /// once per change.
     #[must_use]
     pub fn stored(tenant: Uuid, stored: &Value) -> Self {
         let (settings, unreadable) = read(stored);

@@ -1,5 +1,5 @@
-//! A dead letter: one of ours, with our headers, or one of RabbitMQ's (`x-death`). Formats it, and restores the
-//! original message.
+//! A dead letter: published by Rollcall, with its headers, or by RabbitMQ itself (`x-death`). Formats it, and restores
+//! the original message.
 
 use amqp::dead::{self, Attempt, header};
 use amqp::{Message, topology};
@@ -40,7 +40,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// The fields that a list shows of a letter.
+    /// The fields that a list shows of a dead letter.
     pub(super) fn of(letter: &Delivery) -> Self {
         Self {
             id: id(letter),
@@ -79,13 +79,13 @@ pub struct Shown {
     pub headers: Map<String, Value>,
     /// The fields of the body that identify a command or an event; null if it is not JSON.
     pub envelope: Value,
-    /// The body, if it was asked for.
+    /// The body, if it was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
 }
 
 impl Shown {
-    /// All fields of a letter. Its body is included only with `body`.
+    /// All fields of a dead letter. Its body is included only with `body`.
     pub(super) fn of(letter: &Delivery, body: bool) -> Self {
         let Listed { id, queue, reason, died_at, bytes, .. } = Listed::of(letter);
         let ours = [dead::REASON, dead::QUEUE, dead::DIED_AT, dead::ATTEMPTS];

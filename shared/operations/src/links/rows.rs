@@ -1,7 +1,7 @@
 //! Parses the CSV file of links: which user gets which externalId.
 //!
-//! Headings match in any case, with or without `_`, `-` and spaces. Other columns are ignored. A malformed line gives
-//! an error for that line, not for the whole file.
+//! Headings are case-insensitive, and match with or without `_`, `-` and spaces. Other columns are ignored. A malformed
+//! line gives an error for that line, not for the whole file.
 
 use csv::{Position, ReaderBuilder, StringRecord, Trim};
 

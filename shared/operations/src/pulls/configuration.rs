@@ -75,7 +75,7 @@ pub fn okta_url(text: &str) -> Result<String, Error> {
 /// Checks that a text looks like the id of an Okta group.
 ///
 /// # Errors
-/// What it must be.
+/// The expected form.
 pub fn group_id(text: &str) -> Result<String, String> {
     let is_id = !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric());
     if is_id {

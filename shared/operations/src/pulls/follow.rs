@@ -55,7 +55,7 @@ pub enum Progress {
 }
 
 /// Waits until a run has ended and the workers have decided its commands, or make no progress. `progress` is called at
-/// each look, also if nothing has changed.
+/// each poll, even if nothing has changed.
 ///
 /// # Errors
 /// [`Error::Late`] if no ingest starts the run, [`Error::Refused`] if it cannot be confirmed any more.

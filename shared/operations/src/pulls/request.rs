@@ -48,7 +48,8 @@ pub async fn request(operator: &Operator, tenant: &Tenant) -> Result<Requested, 
     Ok(Requested::new(tenant, id, false))
 }
 
-/// Allows the tenant's last run to archive the users that are missing in Okta. With an id, only if that is the run.
+/// Allows the tenant's last run to archive the users that are missing in Okta. With an id, only if that is the last
+/// run.
 ///
 /// # Errors
 /// [`Error::Refused`] if the last run is another one, or does not await confirmation.

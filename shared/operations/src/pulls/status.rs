@@ -128,7 +128,10 @@ pub async fn status(operator: &Operator, tenant: Option<&Tenant>) -> Result<Vec<
     if let Some(tenant) = tenant {
         configured.retain(|(_, row)| row.tenant_id == tenant.id);
         if configured.is_empty() {
-            return Err(Error::Refused(format!("{0} has no pull: rollcall pull set {0}", tenant.name)));
+            return Err(Error::Refused(format!(
+                "{0} has no pull; add one with `rollcall pull set {0}`",
+                tenant.name
+            )));
         }
     }
     let mut pulls = Vec::new();

@@ -98,14 +98,14 @@ pub static VARIABLES: &[Variable] = &[
         name: "ROLLCALL_DEADLINE",
         unit: "seconds, 2 to 50",
         default: Some("20"),
-        what: "How long a request may take before it is answered with 429 (try again). Okta gives up at 60 s.",
+        what: "How long a request may take before it is answered with 429 (try again). Okta gives up after 60 s.",
         used_by: &[Ingest, Cli],
     },
     Variable {
         name: "ROLLCALL_DRAIN",
         unit: "seconds, 0 to 60",
         default: Some("2"),
-        what: "How long requests are still accepted after SIGTERM while /readyz returns 503, so that load balancers use other instances. A second signal ends it.",
+        what: "How long requests are still accepted after SIGTERM while /readyz returns 503, so that load balancers use other instances. A second signal ends this period.",
         used_by: &[Ingest],
     },
     Variable {

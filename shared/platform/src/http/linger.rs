@@ -1,6 +1,6 @@
 //! Lingering close (nginx's `lingering_close`), so that the client can read its last answer. If a socket is closed
-//! while data of the client is unread or still arrives, the kernel resets the connection, and the client loses what it
-//! has not read yet. So we shut down our side and read until the client has closed too.
+//! while data from the client is unread or still arriving, the kernel resets the connection, and the client loses what
+//! it has not read yet. So we shut down our side and read until the client has closed too.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ const SHORT_SILENCE: Duration = Duration::from_secs(1);
 const TOTAL: Duration = Duration::from_secs(30);
 /// The same while there are many connections.
 const SHORT_TOTAL: Duration = Duration::from_secs(5);
-/// The most that a client may still send, in bytes.
+/// The maximum that a client may still send, in bytes.
 const MAX_BYTES: usize = 1 << 30;
-/// How much is discarded at a time, in bytes.
+/// The size of the buffer for discarded data, in bytes.
 const PIECE: usize = 16 << 10;
 
 /// Ends a connection whose last answer has been sent. It allocates nothing for the discarded data.
 pub(super) async fn linger(mut stream: TcpStream, is_crowded: bool, stop: &CancellationToken) {
-    // This ends the answer for the client. If it fails, the client is gone.
+    // This ends the answer for the client. If it fails, the client has disconnected.
     if stream.shutdown().await.is_err() {
         return;
     }

@@ -1,6 +1,6 @@
-//! Drains a request's body once its answer is ready. Most rejections come before the body was read: the rest is
-//! discarded, so that the next request on the connection can be read. hyper itself reads no more than its buffer
-//! holds, and closes without announcing it.
+//! Drains a request's body once its answer is ready. Most rejections are sent before the body was read: the rest is
+//! discarded, so that the next request on the connection can be read. hyper itself reads no more than its buffer holds,
+//! and closes without announcing it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,8 +11,8 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::sync::oneshot::{self, Receiver, Sender};
 use tokio::time::timeout;
 
-/// The most that is discarded before the answer, in bytes. Beyond it the answer is sent first and the connection
-/// closes.
+/// The maximum that is discarded before the answer, in bytes. If the body is larger, the answer is sent first and the
+/// connection is closed.
 const MAX_BYTES: u64 = 2 << 20;
 /// How long the answer waits for the rest of the body.
 const TIMEOUT: Duration = Duration::from_secs(2);

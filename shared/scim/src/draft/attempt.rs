@@ -37,7 +37,7 @@ impl<'a> Draft<'a> {
         self.members.get(name)
     }
 
-    /// Takes the paths that name attributes which the schema does not have.
+    /// Takes the paths that name unknown attributes.
     pub(crate) fn take_ignored(&mut self) -> Vec<String> {
         std::mem::take(&mut self.ignored)
     }

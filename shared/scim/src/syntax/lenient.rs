@@ -1,5 +1,5 @@
-//! Tolerances in syntax, for clients that deviate from RFC 7643 and RFC 7644. Each names the client that needs it and the clause
-//! that it relaxes. The rest of the engine calls these functions and contains no client names.
+//! Tolerances in syntax, for clients that deviate from RFC 7643 and RFC 7644. Each one names the client that needs it
+//! and the clause that it relaxes. The rest of the engine calls these functions and contains no client names.
 //!
 //! | tolerance | client | clause relaxed |
 //! |---|---|---|
@@ -12,10 +12,10 @@
 //! | `urn`: URNs of SCIM drafts and SCIM 1.1 in `schemas` and paths | OneLogin, SCIM 1.1 clients | RFC 7643 §10.3 |
 //! | `urn::after_urn`: `URN.attr` beside `URN:attr` | Entra ID | RFC 7644 §3.10 |
 //! | `schema::resolve`: an extension's attribute without its URN, `department` | Entra ID, others | RFC 7644 §3.10 |
-//! | [`is_method`]: the method of a bulk operation in any case | HTTP libraries' names copied | RFC 7644 §3.7 |
-//! | [`below_base`]: the path of a bulk operation with the base URL in front | full URLs copied | RFC 7644 §3.7 |
+//! | [`is_method`]: the method of a bulk operation in lower case | names from HTTP libraries | RFC 7644 §3.7 |
+//! | [`below_base`]: the path of a bulk operation with the base URL in front | copied full URLs | RFC 7644 §3.7 |
 //! | [`holds_ids`]: `bulkId:x` as a bare manager or member | Entra ID's notation | RFC 7644 §3.7.2 |
-//! | [`names`], [`integer`]: lists and numbers as strings in a SearchRequest | query strings reused | RFC 7644 §3.4.3 |
+//! | [`names`], [`integer`]: lists, numbers as strings in a SearchRequest | reused query strings | RFC 7644 §3.4.3 |
 //!
 //! `value::lenient` lists the tolerances for values.
 //!

@@ -30,7 +30,7 @@ impl Filter {
     /// Whether the resource, in its canonical form, satisfies the filter.
     ///
     /// # Errors
-    /// 400 `invalidFilter` for attributes that do not exist or cannot be read, and for comparisons that the attribute's
+    /// 400 `invalidFilter` for attributes that are unknown or cannot be read, and for comparisons that the attribute's
     /// type does not support.
     pub fn matches(&self, resource_type: &ResourceType, resource: &Value) -> Result<bool, Error> {
         self.holds(Scope::Resource(resource_type), resource)

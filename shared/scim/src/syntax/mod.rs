@@ -1,8 +1,8 @@
-//! Filters (RFC 7644 §3.4.2.2), attribute paths (§3.10) and the paths of PATCH operations (§3.5.2, figure 7): the syntax
-//! trees, and their text form, which parses to the same tree.
+//! Filters (RFC 7644 §3.4.2.2), attribute paths (§3.10) and the paths of PATCH operations (§3.5.2, figure 7): the
+//! syntax trees, and their text form, which parses to the same tree.
 //!
-//! `grammar` parses them, with the tolerances of `lenient`. `matches` evaluates a filter in memory, and database queries
-//! must give the same results. `root` specializes a filter for one of several resource types.
+//! `grammar` parses them, with the tolerances of `lenient`. `matches` evaluates a filter in memory, and database
+//! queries must give the same results. `root` specializes a filter for one of several resource types.
 
 mod grammar;
 pub(super) mod lenient;

@@ -86,7 +86,7 @@ fn both_accept(text: &str) -> Result<bool, TestCaseError> {
     Ok(true)
 }
 
-/// A filter as a user might type it: keywords in any case, redundant brackets, extra spaces.
+/// A filter as a user might type it: keywords in upper and lower case, redundant brackets, extra spaces.
 fn typed(filter: &Filter, whims: &mut impl Iterator<Item = u8>) -> String {
     let mut whim = |choices: u8| whims.next().unwrap_or_default() % choices;
     let cased = |word: &str, whim: u8| match whim {

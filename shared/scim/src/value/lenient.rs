@@ -38,7 +38,7 @@ pub(crate) fn alone(value: &Value) -> &Value {
 }
 
 /// Unwraps a simple value that was sent as an object with a `value`: Entra ID writes `[{"value": "1"}]` for a list of
-/// strings, and `{"$ref": null, "value": "x"}` for a string. Other members are unknown, and ignored as usual.
+/// strings, and `{"$ref": null, "value": "x"}` for a string. Other members are unknown, and are ignored as usual.
 pub(crate) fn plain<'v>(attribute: &Attribute, value: &'v Value) -> &'v Value {
     match value {
         Value::Object(members) if attribute.data_type != DataType::Complex => {

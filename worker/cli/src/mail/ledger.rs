@@ -22,7 +22,7 @@ pub struct Which {
     /// Only this delivery state.
     #[arg(long, value_parser = PossibleValuesParser::new(STATES))]
     state: Option<String>,
-    /// The most entries to list.
+    /// The maximum number of entries to list.
     #[arg(long, default_value_t = 50)]
     limit: u16,
 }

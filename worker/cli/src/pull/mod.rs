@@ -13,7 +13,7 @@ use crate::context::{Context, Failure};
 /// The commands of `rollcall pull`.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Configure a tenant's pull. Options that are not given keep their value. Pulls run at the times in
+    /// Configure a tenant's pull. Options that are not given keep their values. Pulls run at the times in
     /// ROLLCALL_PULL_AT.
     Set(set::Set),
     /// Remove a tenant's pull with its token. Pulled data is kept.
@@ -23,12 +23,12 @@ pub enum Command {
     },
     /// Pull a tenant's users now, and wait until the changes are applied.
     Run(run::Now),
-    /// Show pulls and the result of each one's last run.
+    /// Show pulls and the result of the last run of each.
     Status {
         /// The tenant's name. The default is all tenants with a pull.
         tenant: Option<String>,
     },
-    /// Allow a pull that awaits confirmation to archive the users that are missing in Okta.
+    /// Allow a pull that awaits confirmation to archive the users who are missing in Okta.
     Confirm(run::Confirmation),
 }
 

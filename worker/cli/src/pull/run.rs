@@ -24,7 +24,7 @@ pub struct Now {
 pub struct Confirmation {
     #[command(flatten)]
     now: Now,
-    /// The id of the run to confirm, from its output. Makes sure that only the run you have reviewed is confirmed.
+    /// The id of the run to confirm, from its output. Ensures that only the run you have reviewed is confirmed.
     #[arg(value_parser = context::id)]
     run: Option<Uuid>,
 }

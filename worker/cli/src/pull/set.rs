@@ -28,10 +28,10 @@ pub struct Set {
     /// A JSON file that maps Okta attributes to hire_date, region, custom_fields and external_id.
     #[arg(long, value_name = "FILE")]
     map: Option<PathBuf>,
-    /// Archive active users that are linked to Okta but missing from the group. The default is false.
+    /// Archive active users who are linked to Okta but missing from the group. The default is false.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     archive_missing: Option<bool>,
-    /// Ask for confirmation before archiving more than this percentage of the users. The default is 20.
+    /// Ask for confirmation before archiving more than this percentage of the active users. The default is 20.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(i16).range(0..=100))]
     limit_percent: Option<i16>,
 }

@@ -54,7 +54,7 @@ fn a_known_inactive_user_is_restored_under_the_same_id() {
             json!({ "userName": "ada", "externalId": "y" }),
             None,
         ),
-        // A shared externalId is no evidence, whether it is the account's own or the posted one.
+        // A shared externalId is not evidence, whether it is the account's own or the posted one.
         (
             &[(7, "ada", Some("x")), (8, "bob", Some("x"))],
             json!({ "userName": "ada", "externalId": "y" }),

@@ -122,7 +122,7 @@ fn members_are_removed_by_their_own_names() {
     assert_eq!(
         status(&mut state, &members(3, &[matching("display sw \"ada\"")])),
         200,
-        "no match is no error"
+        "no match is not an error"
     );
     assert_eq!(readers(&state), (1, 2, vec![BOB]));
     assert_eq!(status(&mut state, &members(4, &[matching("type eq \"User\"")])), 200);

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::fold::Row;
 use crate::fold::State;
 
-/// The account that a POST is about, if any: the one with its userName, unless that account belongs to another person.
+/// The account that a POST refers to, if any: the one with its userName, unless that account belongs to another person.
 /// If no account has the userName, the only archived account with its externalId. If externalIds are unique, also the
 /// active account that holds it.
 pub(super) fn find<'a>(state: &'a State, tenant: Uuid, user: &Resource) -> Option<&'a UserRow> {
@@ -33,9 +33,9 @@ pub(super) fn find<'a>(state: &'a State, tenant: Uuid, user: &Resource) -> Optio
 }
 
 /// Whether the account with the posted userName belongs to another person, judging by two different externalIds. A new
-/// hire who receives the userName of a leaver must not receive their role and history. An externalId that is not one
-/// user's alone is no evidence: a stored one that others share, or a posted one that an active account or several
-/// accounts hold.
+/// hire who receives the userName of a leaver must not receive their role and history. An externalId that does not
+/// identify a single user is not evidence: a stored one that others share, or a posted one that an active account or
+/// several accounts hold.
 fn is_somebody_else(state: &State, named: &UserRow, posted: Option<&str>) -> bool {
     let (Some(stored), Some(posted)) = (named.external_id.as_deref(), posted) else { return false };
     let holders = |id| holders(state, named.tenant_id, Some(id));
