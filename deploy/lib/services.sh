@@ -42,7 +42,7 @@ stop_named() {
     postgres) stop_postgres ;;
     rabbitmq) stop_rabbitmq ;;
     # The longest time to stop: the drain, the grace period, and a margin.
-    ingest) stop_process ingest TERM $((${ROLLCALL_DRAIN:-2} + 35)) && rm -f "$RUN/health/ingest" ;;
+    ingest) stop_process ingest TERM $((${ROLLCALL_DRAIN:-2} + 43)) && rm -f "$RUN/health/ingest" ;;
     *) stop_process "$1" TERM 30 && rm -f "$RUN/health/$1" ;;
   esac
 }

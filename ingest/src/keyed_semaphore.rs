@@ -24,12 +24,12 @@ impl<K: Eq + Hash> KeyedSemaphore<K> {
     }
 
     /// Waits for a permit.
-    pub async fn turn(&self, key: K) -> KeyedPermit {
+    pub async fn acquire(&self, key: K) -> KeyedPermit {
         acquire(self.line(key)).await
     }
 
     /// Waits for a permit; `None` if the key already has `standing` holders and waiters.
-    pub async fn turn_unless(&self, key: K, standing: usize) -> Option<KeyedPermit> {
+    pub async fn acquire_unless(&self, key: K, standing: usize) -> Option<KeyedPermit> {
         let line = self.line(key);
         if Arc::strong_count(&line) > standing {
             return None;
@@ -61,11 +61,11 @@ mod tests {
 
     #[tokio::test]
     async fn waiters_of_one_key_are_served_in_order() {
-        let turns = KeyedSemaphore::new(1);
-        let first = turns.turn(1).await;
-        let (mut second, mut third) = (Box::pin(turns.turn(1)), Box::pin(turns.turn(1)));
+        let semaphore = KeyedSemaphore::new(1);
+        let first = semaphore.acquire(1).await;
+        let (mut second, mut third) = (Box::pin(semaphore.acquire(1)), Box::pin(semaphore.acquire(1)));
         assert!((&mut second).now_or_never().is_none() && (&mut third).now_or_never().is_none());
-        assert!(turns.turn(2).now_or_never().is_some(), "another key");
+        assert!(semaphore.acquire(2).now_or_never().is_some(), "another key");
         drop(first);
         assert!((&mut third).now_or_never().is_none(), "the second waiter comes first");
         assert!((&mut second).now_or_never().is_some());
@@ -74,19 +74,19 @@ mod tests {
 
     #[tokio::test]
     async fn full_queue_is_refused() {
-        let turns = KeyedSemaphore::new(1);
-        let _first = turns.turn_unless(1, 2).await;
-        let mut second = Box::pin(turns.turn_unless(1, 2));
+        let semaphore = KeyedSemaphore::new(1);
+        let _first = semaphore.acquire_unless(1, 2).await;
+        let mut second = Box::pin(semaphore.acquire_unless(1, 2));
         assert!((&mut second).now_or_never().is_none());
-        assert!(matches!(turns.turn_unless(1, 2).now_or_never(), Some(None)));
+        assert!(matches!(semaphore.acquire_unless(1, 2).now_or_never(), Some(None)));
     }
 
     #[tokio::test]
     async fn unused_semaphores_are_removed() {
-        let turns = KeyedSemaphore::new(1);
+        let semaphore = KeyedSemaphore::new(1);
         for key in 0..100 {
-            turns.turn(key).await;
+            semaphore.acquire(key).await;
         }
-        assert_eq!(turns.lines.lock().unwrap().len(), 1);
+        assert_eq!(semaphore.lines.lock().unwrap().len(), 1);
     }
 }

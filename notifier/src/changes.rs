@@ -13,9 +13,9 @@ use wording::Kind;
 use wording::calendar::next_morning;
 
 use crate::addressed::Addressed;
-use crate::backoff::pause;
 use crate::decide::{Effect, GATHERED, User};
 use crate::intake::What;
+use crate::retry_pause::pause;
 use crate::store::assignments::{self, AssignedRow, CompletedRow};
 use crate::store::ledger::{self, Cancelled, Gathered, Verdict};
 use crate::store::parked::{self, Awaited};

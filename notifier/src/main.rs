@@ -3,7 +3,6 @@
 
 mod addressed;
 mod apply;
-mod backoff;
 mod changes;
 mod cleaner;
 mod config;
@@ -13,6 +12,7 @@ mod decide;
 mod intake;
 mod mail;
 mod parking;
+mod retry_pause;
 mod sender;
 mod store;
 

@@ -15,11 +15,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::backoff;
 use crate::context::Context;
 use crate::mail::failure::Failure;
 use crate::mail::message::Writer;
 use crate::mail::transport::Transport;
+use crate::retry_pause;
 use crate::store::queue::{self, Attempt, Claim, Settlement};
 
 /// The maximum number of mails that are sent concurrently.
@@ -181,10 +181,10 @@ fn settlement(
         Err(Trouble::Failure(Failure::Refused(reason))) => Settlement::Failed(reason.clone()),
         Err(_) if is_last => Settlement::Failed(GIVEN_UP.to_owned()),
         Err(Trouble::Unready(_) | Trouble::Failure(Failure::Again(_))) => {
-            Settlement::Again(backoff::pause(FIRST_PAUSE, step))
+            Settlement::Again(retry_pause::pause(FIRST_PAUSE, step))
         }
         Err(Trouble::Failure(Failure::Unknown(_))) => {
-            Settlement::Unknown(backoff::pause(UNKNOWN_PAUSE, step))
+            Settlement::Unknown(retry_pause::pause(UNKNOWN_PAUSE, step))
         }
     }
 }
@@ -242,7 +242,7 @@ mod tests {
         let Settlement::Again(pause) = settlement(&again(), now, false, 1) else { panic!("again") };
         assert!(pause < FIRST_PAUSE * 2);
         let Settlement::Unknown(pause) = settlement(&unknown(), now, false, 60) else { panic!("unknown") };
-        assert!(pause > backoff::LONGEST / 2);
+        assert!(pause > retry_pause::LONGEST / 2);
         for (outcome, ended) in [
             (Ok(()), "sent"),
             (no, "refused"),

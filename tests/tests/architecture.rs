@@ -153,9 +153,7 @@ fn a_table_is_written_by_the_crates_that_its_comment_names() {
     let mut wrong = Vec::new();
     for source in sources().iter().filter(|source| !source.is_test()) {
         let writer = match source.path.split('/').next().unwrap() {
-            "worker" if source.path.contains("/rollcall/") || source.path.contains("worker/cli") => {
-                "rollcall"
-            }
+            "worker" if source.path.starts_with("worker/cli/") => "rollcall",
             "shared" if source.path.starts_with("shared/operations/") => "rollcall",
             // It reads, and contains the changes to `commands` that several services share.
             "shared" => continue,

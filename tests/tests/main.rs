@@ -26,7 +26,7 @@ mod lists;
 mod odd_but_allowed;
 mod okta_conversation;
 mod pull;
-mod pull_gone;
+mod pull_reconciliation;
 mod pull_safety;
 mod reports;
 mod reports_by_sql;

@@ -130,6 +130,15 @@ async fn two_ingests_run_the_pull_at_six_once() {
     let clock = Clock::manual(six - time::Duration::SECOND);
     let text = scim::timestamp(clock.now());
     stack.db().execute(&format!("update pulls set set_at = '{text}'")).await;
+    // Runs of a tenant that has no pull any more.
+    let left = stack.tenant("left").await.id;
+    for (slot, age) in [("kept", "20 days"), ("old", "40 days")] {
+        let insert = format!(
+            "insert into pull_runs (id, tenant_id, slot, state, due_at) \
+             values (gen_random_uuid(), '{left}', '{slot}', 'done', now() - interval '{age}')"
+        );
+        stack.db().execute(&insert).await;
+    }
     let stop = CancellationToken::new();
     let ingests = [1, 2].map(|_| {
         let pool = Pool::new(&stack.database_url, 4).unwrap();
@@ -141,7 +150,7 @@ async fn two_ingests_run_the_pull_at_six_once() {
     let quiet = tests::holds_for(Duration::from_secs(3), async || api.asked().is_empty()).await;
     assert!(quiet, "a second before the scheduled time: {:?}", api.asked());
     clock.advance(time::Duration::SECOND);
-    let done = "select slot from pull_runs where state = 'done'";
+    let done = "select slot from pull_runs where state = 'done' and slot not in ('kept', 'old')";
     let slot =
         eventually("the pull is done", Duration::from_secs(30), async || stack.db().rows(done).await.pop())
             .await;
@@ -151,7 +160,8 @@ async fn two_ingests_run_the_pull_at_six_once() {
     clock.advance(time::Duration::hours(8));
     let still = tests::holds_for(Duration::from_secs(3), async || pages(&api) == [0, 200, 400]).await;
     assert!(still, "pulled {:?}", pages(&api));
-    assert_eq!(stack.db().count("select 1 from pull_runs").await, 1);
+    let slots = stack.db().rows("select slot from pull_runs order by slot desc").await;
+    assert_eq!(slots, [json!({ "slot": "kept" }), slot], "runs are kept for 30 days");
     stop.cancel();
     for ingest in ingests {
         ingest.await.unwrap();

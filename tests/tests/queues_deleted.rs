@@ -18,7 +18,7 @@ use crate::postgres_away::only_answers_okta_understands;
 const SOON: Duration = Duration::from_secs(30);
 
 /// A tenant whose use of each queue is checked after each deletion.
-struct Roads<'a> {
+struct Paths<'a> {
     stack: &'a Stack,
     broker: Broker,
     tenant: Tenant,
@@ -26,9 +26,9 @@ struct Roads<'a> {
     count: usize,
 }
 
-impl Roads<'_> {
+impl Paths<'_> {
     /// Checks that a change is applied, that a content event finds the user, and so on.
-    async fn are_open(&mut self, after: &str) {
+    async fn all_work(&mut self, after: &str) {
         let began = Instant::now();
         self.count += 1;
         let name = format!("person-{}@deleted.example", self.count);
@@ -108,37 +108,37 @@ async fn deleted_queues_exchanges_and_bindings_are_declared_again() {
     let stack = Stack::own().await;
     let tenant = stack.tenant("deleted").await;
     let okta = tenant.okta();
-    let mut roads =
-        Roads { stack: &stack, broker: stack.broker().await, tenant, okta: okta.clone(), count: 0 };
-    roads.are_open("nothing").await;
+    let mut paths =
+        Paths { stack: &stack, broker: stack.broker().await, tenant, okta: okta.clone(), count: 0 };
+    paths.all_work("nothing").await;
     for queue in [topology::COMMANDS, topology::BULK, topology::NOTIFIER, topology::ROLES, topology::DEAD] {
-        roads.broker.delete_queue(queue).await;
-        roads.are_open(queue).await;
+        paths.broker.delete_queue(queue).await;
+        paths.all_work(queue).await;
         if queue != topology::DEAD {
             eventually(format!("{queue} is consumed"), SOON, async || {
-                roads.broker.consumers(queue).await.filter(|consumers| *consumers > 0)
+                paths.broker.consumers(queue).await.filter(|consumers| *consumers > 0)
             })
             .await;
         }
     }
-    roads.broker.delete_exchange(topology::EVENTS).await;
-    roads.are_open("the exchange").await;
+    paths.broker.delete_exchange(topology::EVENTS).await;
+    paths.all_work("the exchange").await;
     for (queue, key) in
         [(topology::NOTIFIER, "user.#"), (topology::NOTIFIER, "content.#"), (topology::ROLES, "role.changed")]
     {
-        roads.broker.unbind(queue, key).await;
-        roads.are_open(key).await;
+        paths.broker.unbind(queue, key).await;
+        paths.all_work(key).await;
     }
     // Everything at once.
     for queue in [topology::COMMANDS, topology::BULK, topology::NOTIFIER, topology::ROLES, topology::DEAD] {
-        roads.broker.delete_queue(queue).await;
+        paths.broker.delete_queue(queue).await;
     }
-    roads.broker.delete_exchange(topology::EVENTS).await;
-    roads.are_open("everything").await;
+    paths.broker.delete_exchange(topology::EVENTS).await;
+    paths.all_work("everything").await;
 
     only_answers_okta_understands(&okta);
     for queue in [topology::COMMANDS, topology::BULK] {
-        assert!(roads.broker.has_arguments(queue, &limited()).await, "{queue} has lost its arguments");
+        assert!(paths.broker.has_arguments(queue, &limited()).await, "{queue} has lost its arguments");
     }
     for service in stack.services() {
         service.whole().await;

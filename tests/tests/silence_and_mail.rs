@@ -106,11 +106,11 @@ async fn invalid_events_over_amqp_are_dead_lettered() {
     let id = okta.create(&person("a@straight.example", "Al", "Bert")).await.is(201).id();
     let mut unknown = content.assigned(&id, "Nobody's");
     unknown["tenant"] = json!("no-such-tenant");
-    let mut untold = content.assigned(&id, "Nobody's");
-    untold.as_object_mut().unwrap().remove("tenant");
+    let mut without_tenant = content.assigned(&id, "Nobody's");
+    without_tenant.as_object_mut().unwrap().remove("tenant");
     let mut broken = content.assigned(&id, "x");
     broken["data"]["content"]["kind"] = json!("Film");
-    for event in [&unknown, &untold, &broken] {
+    for event in [&unknown, &without_tenant, &broken] {
         broker.event(event).await;
     }
     broker.publish("rollcall.events", "content.assigned", b"no JSON").await;

@@ -66,7 +66,7 @@ pub struct Applier {
     pub clock: Clock,
     /// Batches of all queues hold this for reading, a quarantined command for writing. A worker that dies while it
     /// applies a quarantined command therefore held no other work.
-    pub hands: Arc<RwLock<()>>,
+    pub in_progress: Arc<RwLock<()>>,
     /// Records when Postgres is unavailable.
     pub progress: Progress,
     /// Stops retries at shutdown.
@@ -83,7 +83,7 @@ impl Applier {
     /// # Errors
     /// [`Stopped`].
     pub async fn apply(&self, batch: &[&Command]) -> Result<Vec<Verdict>, Stopped> {
-        let _beside_others = self.hands.read().await;
+        let _shared = self.in_progress.read().await;
         match self.together(batch, FOLDS).await? {
             Ok(verdicts) => Ok(verdicts),
             Err(error) => {
@@ -122,7 +122,7 @@ impl Applier {
     /// # Errors
     /// [`Stopped`].
     pub async fn apply_in_isolation(&self, command: &Command, deliveries: u64) -> Result<Verdict, Stopped> {
-        let _alone = self.hands.write().await;
+        let _exclusive = self.in_progress.write().await;
         let what = format!(
             "the worker died while applying this command in isolation (after {deliveries} earlier deliveries)"
         );
@@ -130,7 +130,7 @@ impl Applier {
             Quarantine::Attempt(earlier) => earlier,
             Quarantine::Decided(outcome) => {
                 self.leave_quarantine(command.ticket).await;
-                return Ok(Ok(Decision::Repeated(outcome)));
+                return Ok(Ok(Decision::Redelivered(outcome)));
             }
             Quarantine::Poison(mut attempts) => {
                 attempts.push(self.attempt_now(POISON.to_owned()));

@@ -30,7 +30,7 @@ pub struct Consumer {
     /// Applies the commands.
     pub applier: Applier,
     /// Wakes the relay when there may be new events.
-    pub bell: Arc<Notify>,
+    pub wake_relay: Arc<Notify>,
     /// The maximum number of commands in one transaction. It is small for commands that no client waits for, so that
     /// they do not hold locks for long on rows that an interactive request needs.
     pub limit: u16,
@@ -72,7 +72,7 @@ impl Consumer {
             sabotage::linger().await;
         }
         let verdicts = self.applier.apply(&asked).await.map_err(|Stopped| Unfinished::Stopped)?;
-        self.bell.notify_one();
+        self.wake_relay.notify_one();
         self.applier
             .progress
             .decided(verdicts.iter().filter(|v| v.is_ok()).count(), self.applier.clock.now());
@@ -94,7 +94,7 @@ impl Consumer {
     ) -> Result<bool, Unfinished> {
         let deliveries = decode::earlier_deliveries(incoming.delivery);
         let verdict = self.applier.apply_in_isolation(&incoming.command, deliveries).await;
-        self.bell.notify_one();
+        self.wake_relay.notify_one();
         match verdict.map_err(|Stopped| Unfinished::Stopped)? {
             Ok(decision) => {
                 self.applier.progress.decided(1, self.applier.clock.now());
@@ -136,7 +136,7 @@ impl Consumer {
     }
 
     /// Commits, replies and acknowledges, in this order.
-    async fn deal(
+    async fn process_batch(
         &self,
         subscription: &Subscription,
         batch: &Batch,
@@ -177,7 +177,7 @@ impl Handle for Consumer {
         let mut sorted = self.sort(batch);
         let oldest = sorted.commands.iter().chain(&sorted.quarantined).map(|i| i.command.issued_at).min();
         self.applier.progress.begin(batch.len(), oldest, self.applier.clock.now());
-        let done = self.deal(subscription, batch, &mut sorted).await;
+        let done = self.process_batch(subscription, batch, &mut sorted).await;
         let (dead, quarantined) = (sorted.dead.len(), sorted.quarantined.len());
         self.applier.progress.end(dead, self.applier.clock.now());
         done?;
@@ -197,11 +197,11 @@ async fn answer(channel: &Channel, incoming: &Incoming<'_>, decision: &Decision)
         resource.id = %command.resource,
         verdict = decision.outcome().name(),
         status = decision.outcome().status(),
-        heard = !matches!(decision, Decision::Undelivered(_)),
+        is_delivered = !matches!(decision, Decision::Undelivered(_)),
         "command decided"
     );
     let Some(reply_to) = incoming.delivery.properties.reply_to() else { return Ok(()) };
-    let (Decision::Reply(outcome) | Decision::Repeated(outcome)) = decision else { return Ok(()) };
+    let (Decision::Reply(outcome) | Decision::Redelivered(outcome)) = decision else { return Ok(()) };
     let properties = BasicProperties::default().with_content_type("application/json".into());
     let properties = match incoming.delivery.properties.correlation_id() {
         Some(id) => properties.with_correlation_id(id.clone()),

@@ -29,7 +29,7 @@ const RETRY: Duration = Duration::from_millis(50);
 const LOCK: &str = "select pg_try_advisory_xact_lock(7241990418) as is_ours";
 
 #[derive(QueryableByName)]
-struct Turn {
+struct Lock {
     #[diesel(sql_type = diesel::sql_types::Bool)]
     is_ours: bool,
 }
@@ -50,8 +50,8 @@ impl From<diesel::result::Error> for Error {
     }
 }
 
-/// Relays until `stop`, then drains the outbox. `bell` signals that a batch with events was committed.
-pub async fn run(pool: Pool, publisher: Publisher, bell: Arc<Notify>, stop: CancellationToken) {
+/// Relays until `stop`, then drains the outbox. `wake_relay` signals that a batch with events was committed.
+pub async fn run(pool: Pool, publisher: Publisher, wake_relay: Arc<Notify>, stop: CancellationToken) {
     let mut delays = Delays::reconnect();
     let mut waiting = false;
     loop {
@@ -62,7 +62,7 @@ pub async fn run(pool: Pool, publisher: Publisher, bell: Arc<Notify>, stop: Canc
                 match relayed {
                     Some(0) if stop.is_cancelled() => return,
                     Some(0) => tokio::select! {
-                        () = bell.notified() => {}
+                        () = wake_relay.notified() => {}
                         () = tokio::time::sleep(POLL) => {}
                         () = stop.cancelled() => {}
                     },
@@ -89,8 +89,8 @@ async fn relay(pool: &Pool, publisher: &Publisher) -> Result<Option<usize>, Erro
     let connection: &mut AsyncPgConnection = &mut connection;
     connection
         .transaction(async |connection: &mut AsyncPgConnection| {
-            let turn: Turn = diesel::sql_query(LOCK).get_result(connection).await?;
-            if !turn.is_ours {
+            let lock: Lock = diesel::sql_query(LOCK).get_result(connection).await?;
+            if !lock.is_ours {
                 return Ok(None);
             }
             let query = outbox::table.order(outbox::position).limit(LIMIT);

@@ -137,7 +137,7 @@ async fn work(
     tokio::spawn(cleaner::run(pool.clone(), clock.clone(), stop.clone()));
     tokio::spawn(backfill::run(pool.clone(), stop.clone()));
 
-    let (bell, hands) = (Arc::new(Notify::new()), Arc::new(RwLock::new(())));
+    let (wake_relay, in_progress) = (Arc::new(Notify::new()), Arc::new(RwLock::new(())));
     let consumer = |queue, limit| Consumer {
         queue,
         link: link.clone(),
@@ -146,11 +146,11 @@ async fn work(
             worker,
             pool: pool.clone(),
             clock: clock.clone(),
-            hands: hands.clone(),
+            in_progress: in_progress.clone(),
             progress: Progress::new(queue),
             stop: stop.clone(),
         },
-        bell: bell.clone(),
+        wake_relay: wake_relay.clone(),
         limit,
         stop: stop.clone(),
     };
@@ -161,7 +161,7 @@ async fn work(
     let status = tokio::spawn(status::run(worker, pool.clone(), queues, last_batch.clone()));
     let mut prompt = tokio::spawn(prompt.run());
     let mut bulk = tokio::spawn(bulk.run());
-    let mut relay = tokio::spawn(relay::run(pool, Publisher::new(link), bell, last_batch.clone()));
+    let mut relay = tokio::spawn(relay::run(pool, Publisher::new(link), wake_relay, last_batch.clone()));
     info!(worker = %worker, "worker started");
     tokio::select! {
         // A stop is checked first: tasks that end because of it have not panicked.

@@ -25,7 +25,7 @@ const STANDING: usize = 16;
 /// The maximum number of requests in all slow lanes.
 const ALL_STANDING: usize = 256;
 /// The minimum time between two warnings about the same address or user name.
-const TOLD: Duration = Duration::from_secs(60);
+const REPORT_AGAIN: Duration = Duration::from_secs(60);
 
 /// The delay for a wrong key in the slow lane.
 pub(super) const SLOW: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ impl Failures {
         let Some(over) = self.count(claims, Instant::now()) else { return Way::Free };
         self.warn(over, Instant::now());
         let Ok(permit) = self.standing.try_acquire() else { return Way::Closed };
-        match self.lanes.turn_unless(over, STANDING).await {
+        match self.lanes.acquire_unless(over, STANDING).await {
             Some(turn) => Way::Slow((turn, permit)),
             None => Way::Closed,
         }
@@ -106,10 +106,10 @@ impl Failures {
 
     fn warn(&self, claim: Claim, now: Instant) {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        if reported.get(&claim).is_some_and(|at| now.saturating_duration_since(*at) < TOLD) {
+        if reported.get(&claim).is_some_and(|at| now.saturating_duration_since(*at) < REPORT_AGAIN) {
             return;
         }
-        reported.retain(|_, at| now.saturating_duration_since(*at) < TOLD);
+        reported.retain(|_, at| now.saturating_duration_since(*at) < REPORT_AGAIN);
         if reported.len() >= CAPACITY {
             return;
         }

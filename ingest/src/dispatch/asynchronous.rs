@@ -64,7 +64,7 @@ impl Dispatcher {
     ) -> Result<AsyncResponse, Unanswered> {
         let began = Instant::now();
         let until = began + self.deadline;
-        let _turn = self.turn(change_request.tenant, until, client).await?;
+        let _permit = self.acquire_permit(change_request.tenant, until, client).await?;
         let wait = wait.saturating_sub(began.elapsed());
         let left = until.saturating_duration_since(Instant::now());
         let command = Command { asynchronous: true, ..self.command(change_request, left) };

@@ -78,18 +78,18 @@ mod tests {
         let health = Health::new(&[]);
         let tomorrow = Ticket::least_at(start + time::Duration::DAY);
         // Whether `/readyz` reports the skew: setting the same reason again changes nothing then.
-        let is_told = |later: Duration| {
+        let is_reported = |later: Duration| {
             clocks.report(&tickets, &health, Instant::now() + later);
             !health.set(NAME, Err(APART))
         };
         clocks.follow(&tickets, Ticket::least_at(start + time::Duration::MINUTE)).unwrap();
-        assert!(!is_told(Duration::ZERO), "a clock that is a minute ahead is followed");
+        assert!(!is_reported(Duration::ZERO), "a clock that is a minute ahead is followed");
         assert_eq!(clocks.follow(&tickets, tomorrow), Err(TooFarAhead { seconds: 86_400 }));
-        assert!(is_told(Duration::ZERO));
-        assert!(!is_told(COUNTS), "the ticket was not seen for a while");
+        assert!(is_reported(Duration::ZERO));
+        assert!(!is_reported(COUNTS), "the ticket was not seen for a while");
         assert!(clocks.follow(&tickets, tomorrow).is_err());
-        assert!(is_told(Duration::ZERO), "the ticket was seen again");
+        assert!(is_reported(Duration::ZERO), "the ticket was seen again");
         clock.advance(time::Duration::DAY);
-        assert!(!is_told(Duration::ZERO), "this machine's clock was set right");
+        assert!(!is_reported(Duration::ZERO), "this machine's clock was set right");
     }
 }

@@ -138,7 +138,7 @@ pub struct Dispatcher {
     tickets: TicketClock,
     clocks: Clocks,
     deadline: Duration,
-    turns: KeyedSemaphore<Uuid>,
+    permits: KeyedSemaphore<Uuid>,
     receipts: Arc<Receipts>,
     under_way: TaskTracker,
 }
@@ -157,7 +157,7 @@ impl Dispatcher {
             clocks: Clocks::default(),
             clock,
             deadline,
-            turns: KeyedSemaphore::new(AT_ONCE),
+            permits: KeyedSemaphore::new(AT_ONCE),
             under_way: TaskTracker::new(),
         }
     }
@@ -239,7 +239,7 @@ impl Dispatcher {
     ) -> Result<(Ticket, Outcome), Unanswered> {
         let time_limit = time_limit.min(self.deadline);
         let until = Instant::now() + time_limit;
-        let _turn = self.turn(change_request.tenant, until, client).await?;
+        let _permit = self.acquire_permit(change_request.tenant, until, client).await?;
         // Issue the ticket only now, so that tickets are in queue order.
         let mut command = self.command(change_request, until.saturating_duration_since(Instant::now()));
         let is_queued = AtomicBool::new(false);
@@ -265,7 +265,7 @@ impl Dispatcher {
 
     /// Waits for the tenant's semaphore. Gives up when too little time is left for the change, or when the client
     /// disconnects.
-    async fn turn<T>(
+    async fn acquire_permit<T>(
         &self,
         tenant: Uuid,
         until: Instant,
@@ -275,7 +275,7 @@ impl Dispatcher {
         let latest = until - LEAST.min(time * 3 / 4);
         tokio::select! {
             biased;
-            turn = self.turns.turn(tenant) => Ok(turn),
+            permit = self.permits.acquire(tenant) => Ok(permit),
             () = client.closed() => Err(Unanswered::NotStarted),
             () = sleep_until(latest) => Err(Unanswered::NotStarted),
         }

@@ -23,13 +23,13 @@ const FINISH: Duration = Duration::from_secs(2);
 pub(super) struct Receipts {
     pool: Pool,
     tickets: Mutex<Vec<Ticket>>,
-    bell: Notify,
+    wake: Notify,
 }
 
 impl Receipts {
     /// Starts the writer.
     pub(super) fn start(pool: Pool) -> Arc<Self> {
-        let receipts = Arc::new(Self { pool, tickets: Mutex::default(), bell: Notify::new() });
+        let receipts = Arc::new(Self { pool, tickets: Mutex::default(), wake: Notify::new() });
         tokio::spawn(run(receipts.clone()));
         receipts
     }
@@ -37,7 +37,7 @@ impl Receipts {
     /// Records that the client of this command received its outcome. Never blocks.
     pub(super) fn note(&self, ticket: Ticket) {
         self.lock().push(ticket);
-        self.bell.notify_one();
+        self.wake.notify_one();
     }
 
     /// Writes the remaining receipts, within bounds.
@@ -74,7 +74,7 @@ impl Receipts {
 
 async fn run(receipts: Arc<Receipts>) {
     loop {
-        receipts.bell.notified().await;
+        receipts.wake.notified().await;
         sleep(GATHER).await;
         let mut delays = Delays::reconnect();
         while !receipts.write().await {

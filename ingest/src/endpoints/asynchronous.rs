@@ -6,7 +6,7 @@ use axum::extract::rejection::PathRejection;
 use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use database::verdicts::{self, Verdict};
+use database::verdicts::{self, StoredVerdict};
 use domain::outcome::Outcome;
 use domain::ticket::Ticket;
 use scim::{Error, Projection};
@@ -72,7 +72,7 @@ async fn completion(
     context: &Context,
     ticket: Ticket,
     (kind, method): (Kind, Method),
-    found: &Verdict,
+    found: &StoredVerdict,
     outcome: &Outcome,
 ) -> Value {
     let operation = with_skipped(operation(context, kind, method, found, outcome).await, Some(outcome));
@@ -95,7 +95,7 @@ async fn operation(
     context: &Context,
     kind: Kind,
     method: Method,
-    found: &Verdict,
+    found: &StoredVerdict,
     outcome: &Outcome,
 ) -> Map<String, Value> {
     let at = |id| format!("{}{}/{id}", context.base, kind.endpoint());

@@ -63,7 +63,7 @@ pub async fn patch(context: Context, Named(kind, id): Named, request: Request) -
 /// Any SCIM error.
 pub async fn delete(context: Context, Named(kind, id): Named, headers: HeaderMap) -> Answer {
     let sent = Received { headers, body: Bytes::new(), held: context.held.clone() };
-    let change_request = change_request(&context, Method::Delete, kind, id, &sent, &Value::Null)?;
+    let change_request = parse_change_request(&context, Method::Delete, kind, id, &sent, &Value::Null)?;
     let headers = sent.headers;
     answer(&context, Method::Delete, kind, &headers, change_request, &Projection::all()).await
 }
@@ -73,15 +73,15 @@ async fn written(context: Context, method: Method, kind: Kind, id: Uuid, request
     let projection = context.query.projection()?;
     let (received, permit) = context.receive_resource(kind, request).await?;
     let parsed = parse_json(&received.body)?;
-    let change_request = change_request(&context, method, kind, id, &received, &parsed)?;
+    let change_request = parse_change_request(&context, method, kind, id, &received, &parsed)?;
     let headers = received.headers;
     // Release the large buffers before waiting.
     drop((permit, received.body, parsed));
     answer(&context, method, kind, &headers, change_request, &projection).await
 }
 
-/// Builds the change request.
-fn change_request(
+/// Parses the change and the preconditions.
+fn parse_change_request(
     context: &Context,
     method: Method,
     kind: Kind,

@@ -169,7 +169,7 @@ async fn keep(
     let settled = match &end {
         Ok((state, reason)) => {
             info!(run = %lease.run, tenant.id = %tenant, state, "pull ended");
-            dependencies.store.finish(lease, tenant, state, reason.as_deref(), now).await
+            dependencies.store.finish(lease, state, reason.as_deref(), now).await
         }
         Err(StopReason::Released) => dependencies.store.release(lease).await.map(drop).map_err(Into::into),
         Err(end @ (StopReason::Undecryptable | StopReason::DatabaseFailed(_))) if left.leave(lease.run) => {
@@ -179,7 +179,7 @@ async fn keep(
         Err(end) => {
             let reason = end.to_string();
             error!(run = %lease.run, tenant.id = %tenant, reason, "pull failed");
-            dependencies.store.finish(lease, tenant, "failed", Some(&reason), now).await
+            dependencies.store.finish(lease, "failed", Some(&reason), now).await
         }
     };
     if let Err(error) = settled {

@@ -54,7 +54,7 @@ pub struct Compared {
 
 /// The decision about the missing users.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Decision {
     /// Only report: no user is missing, or the tenant has not enabled archiving.
     Report,
     /// Ask an operator for confirmation, for this reason.
@@ -65,24 +65,24 @@ pub enum Verdict {
 
 /// Decides about the missing users. Pure.
 #[must_use]
-pub fn check(pull: &PullRow, compared: Compared, confirmed: bool) -> Verdict {
+pub fn check(pull: &PullRow, compared: Compared, confirmed: bool) -> Decision {
     let Compared { roster, linked, gone, people, unidentified } = compared;
     if !pull.archive_missing || gone == 0 {
-        return Verdict::Report;
+        return Decision::Report;
     }
     let finding = format!("{gone} of {roster} active users ({linked} of them linked) are missing in Okta");
     let limit = pull.limit_percent;
     if confirmed {
-        Verdict::Archive
+        Decision::Archive
     } else if people == 0 {
-        Verdict::Ask(format!("{finding}; the group is empty"))
+        Decision::Ask(format!("{finding}; the group is empty"))
     } else if gone.saturating_mul(100) > roster.saturating_mul(limit.into()) {
-        Verdict::Ask(format!("{finding}, more than {limit} %"))
+        Decision::Ask(format!("{finding}, more than {limit} %"))
     } else if unidentified > 0 {
         let why = "have no unique external id and may be among them";
-        Verdict::Ask(format!("{finding}, but {unidentified} users in the group {why}"))
+        Decision::Ask(format!("{finding}, but {unidentified} users in the group {why}"))
     } else {
-        Verdict::Archive
+        Decision::Archive
     }
 }
 
@@ -203,18 +203,20 @@ mod tests {
             (Compared { people: 0, ..sound }, "empty"),
             (Compared { unidentified: 1, ..sound }, "external id"),
         ] {
-            let Verdict::Ask(said) = check(&pull(true, 100), compared, false) else { panic!("{compared:?}") };
+            let Decision::Ask(said) = check(&pull(true, 100), compared, false) else {
+                panic!("{compared:?}")
+            };
             assert!(said.contains(why), "{said}");
-            assert_eq!(check(&pull(true, 100), compared, true), Verdict::Archive, "{compared:?}");
-            assert_eq!(check(&pull(false, 100), compared, false), Verdict::Report, "{compared:?}");
+            assert_eq!(check(&pull(true, 100), compared, true), Decision::Archive, "{compared:?}");
+            assert_eq!(check(&pull(false, 100), compared, false), Decision::Report, "{compared:?}");
         }
     }
 
-    fn word(verdict: &Verdict) -> &'static str {
+    fn word(verdict: &Decision) -> &'static str {
         match verdict {
-            Verdict::Report => "report",
-            Verdict::Ask(_) => "ask",
-            Verdict::Archive => "archive",
+            Decision::Report => "report",
+            Decision::Ask(_) => "ask",
+            Decision::Archive => "archive",
         }
     }
 }

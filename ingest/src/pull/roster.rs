@@ -72,7 +72,7 @@ struct Id {
 /// Resolves external ids that several Okta users share: the first user seen keeps the id. The others match no account,
 /// unless an account with that external id has their name. `seen` has external ids of earlier pages with their owners'
 /// Okta ids. Pure.
-pub fn tell_apart(people: &mut [Person], seen: Vec<(String, String)>) {
+pub fn resolve_shared_ids(people: &mut [Person], seen: Vec<(String, String)>) {
     let mut owners: HashMap<String, String> = seen.into_iter().collect();
     let mut shared: HashSet<String> = HashSet::new();
     for person in people.iter_mut().filter(|person| person.is_known) {
@@ -269,7 +269,7 @@ mod tests {
         let known = |seen: &[(&str, &str)]| {
             let mut people = people.clone();
             let seen = seen.iter().map(|(id, who)| ((*id).to_owned(), (*who).to_owned()));
-            tell_apart(&mut people, seen.collect());
+            resolve_shared_ids(&mut people, seen.collect());
             people.map(|person| (person.is_known, person.unreadable))
         };
         assert_eq!(known(&[]), [(true, 0), (false, 1), (false, 1)]);
@@ -301,7 +301,7 @@ mod tests {
         }
         // Two Okta users in the group share the external id.
         let mut both = [of("ada"), of("bob")];
-        tell_apart(&mut both, Vec::new());
+        resolve_shared_ids(&mut both, Vec::new());
         assert_eq!(found(&[ada(), bob.clone()], &both), (vec![1, 2], 0, 0));
         assert_eq!(
             found(std::slice::from_ref(&bob), &both),

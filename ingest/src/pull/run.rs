@@ -19,9 +19,9 @@ use tracing::{info, warn};
 
 use super::okta::{Okta, Page};
 use super::person::{NoUser, Person};
-use super::reconciliation::{Verdict, check};
+use super::reconciliation::{Decision, check};
 use super::roster::{self, Commands};
-use super::store::{Lease, Seen, Store, Turned, Unwritten};
+use super::store::{Lease, PageResult, Seen, Store, Unwritten};
 
 /// A run that is older than this when it resumes starts again, since the group may have changed.
 const STALE: time::Duration = time::Duration::hours(1);
@@ -130,9 +130,9 @@ impl Run<'_> {
             _ => self.dependencies.store.compare(self.lease, &self.row).await?,
         };
         match check(&self.settings().await?, compared, self.row.confirmed) {
-            Verdict::Report => Ok(("done", None)),
-            Verdict::Ask(why) => Ok(("asks", Some(why))),
-            Verdict::Archive => self.archive().await.map(|()| ("done", None)),
+            Decision::Report => Ok(("done", None)),
+            Decision::Ask(why) => Ok(("asks", Some(why))),
+            Decision::Archive => self.archive().await.map(|()| ("done", None)),
         }
     }
 
@@ -172,14 +172,14 @@ impl Run<'_> {
         for number in self.row.pages + 1.. {
             let page = self.page(&okta, link.as_deref()).await?;
             self.settings().await?;
-            let turned = self.deal(&map, &page, all).await?;
-            let new = self.dependencies.store.turn(self.lease, &turned).await?;
-            info!(run = %self.lease.run, page = number, people = turned.seen.len(), changes = turned.changes, "page read");
+            let result = self.process_page(&map, &page, all).await?;
+            let new = self.dependencies.store.store_page(self.lease, &result).await?;
+            info!(run = %self.lease.run, page = number, people = result.seen.len(), changes = result.changes, "page read");
             if page.next.is_none() {
                 return Ok(());
             }
             asked.insert(std::mem::replace(&mut link, page.next));
-            if asked.contains(&link) || new == 0 && !turned.seen.is_empty() {
+            if asked.contains(&link) || new == 0 && !result.seen.is_empty() {
                 return Err(StopReason::Failed("Okta's links to the next page form a circle".to_owned()));
             }
             if let Some(pause) = page.pause {
@@ -199,7 +199,12 @@ impl Run<'_> {
     }
 
     /// Queues commands for the differences on a page, or for all of its users.
-    async fn deal(&self, map: &AttributeMap, page: &Page, all: bool) -> Result<Turned, StopReason> {
+    async fn process_page(
+        &self,
+        map: &AttributeMap,
+        page: &Page,
+        all: bool,
+    ) -> Result<PageResult, StopReason> {
         let people: Result<Vec<_>, NoUser> = page.users.iter().map(|user| Person::read(user, map)).collect();
         let people = people.map_err(|NoUser| {
             StopReason::Failed("Okta's response contains a value that is not a user".to_owned())
@@ -207,7 +212,7 @@ impl Run<'_> {
         let mut people: Vec<Person> = people.into_iter().flatten().collect();
         let ids = people.iter().map(|person| &*person.supplement.external_id).collect();
         let seen = self.dependencies.store.seen(self.lease.run, ids).await?;
-        roster::tell_apart(&mut people, seen);
+        roster::resolve_shared_ids(&mut people, seen);
         let tenant = self.row.tenant_id;
         let accounts =
             self.dependencies.pool.bounded(async |c| roster::accounts(c, tenant, &people).await).await?;
@@ -226,7 +231,7 @@ impl Run<'_> {
         });
         let (seen, next) = (seen.collect(), page.next.clone());
         let (strangers, ambiguous) = (found.strangers, found.ambiguous);
-        Ok(Turned { seen, strangers, changes: messages.len(), unreadable, ambiguous, next })
+        Ok(PageResult { seen, strangers, changes: messages.len(), unreadable, ambiguous, next })
     }
 
     async fn archive(&self) -> Result<(), StopReason> {

@@ -46,13 +46,13 @@ const BEGIN_ANEW: &str = "update pull_runs set phase = 'read', next_link = null,
     where id = $1 and holder = $2 and state = 'running'";
 const SEE: &str = "insert into pull_seen (run_id, okta_id, external_id, user_name_key, is_known) \
     select $1, * from unnest($2, $3, $4, $5) on conflict do nothing";
-const TURN_PAGE: &str = "update pull_runs set next_link = $3, phase = case when $3 is null then 'compare' else phase end, \
+const STORE_PAGE: &str = "update pull_runs set next_link = $3, phase = case when $3 is null then 'compare' else phase end, \
     pages = pages + 1, reason = null, people = people + $4, strangers = strangers + $5, changes = changes + $6, \
     unreadable = unreadable + $7, ambiguous = ambiguous + $8 where id = $1 and holder = $2 and state = 'running'";
 const FINISH: &str = "update pull_runs set state = $3, reason = $4, finished_at = $5, holder = null, \
     lease_until = null where id = $1 and holder = $2 and state = 'running'";
-const FORGET: &str = "delete from pull_runs where tenant_id = $1 and state <> 'running' \
-    and due_at < now() - interval '30 days'";
+const DELETE_OLD: &str =
+    "delete from pull_runs where state <> 'running' and due_at < now() - interval '30 days'";
 
 /// The runs.
 #[derive(Clone)]
@@ -69,7 +69,7 @@ pub struct Lease {
 
 /// The result of a page.
 #[derive(Debug, Default)]
-pub struct Turned {
+pub struct PageResult {
     /// The users on it.
     pub seen: Vec<Seen>,
     /// How many of them have no account.
@@ -121,7 +121,8 @@ struct Id {
 }
 
 impl Store {
-    /// Inserts the due runs: those of the slot, once for each tenant, and those that operators requested.
+    /// Inserts the due runs: those of the slot, once for each tenant, and those that operators requested. Deletes old
+    /// runs, also those of tenants that have no pull any more.
     ///
     /// # Errors
     /// See [`Error`].
@@ -131,6 +132,7 @@ impl Store {
             plan.execute(c).await?;
             diesel::sql_query(OBEY).execute(c).await?;
             diesel::sql_query(CONFIRM).execute(c).await?;
+            diesel::sql_query(DELETE_OLD).execute(c).await?;
             Ok(())
         };
         self.0.bounded(work).await
@@ -235,25 +237,25 @@ impl Store {
     ///
     /// # Errors
     /// [`Unwritten`].
-    pub async fn turn(&self, lease: Lease, page: &Turned) -> Result<usize, Unwritten> {
+    pub async fn store_page(&self, lease: Lease, page: &PageResult) -> Result<usize, Unwritten> {
         let texts = |of: fn(&Seen) -> &str| page.seen.iter().map(of).collect::<Vec<&str>>();
         let known: Vec<bool> = page.seen.iter().map(|seen| seen.is_known).collect();
         let see = diesel::sql_query(SEE).bind::<SqlUuid, _>(lease.run);
         let see = see.bind::<Array<Text>, _>(texts(|seen| &seen.okta_id));
         let see = see.bind::<Array<Text>, _>(texts(|seen| &seen.external_id));
         let see = see.bind::<Array<Text>, _>(texts(|seen| &seen.user_name_key)).bind::<Array<Bool>, _>(known);
-        let turn = lease.own(TURN_PAGE).bind::<Nullable<Text>, _>(page.next.as_deref());
+        let update = lease.own(STORE_PAGE).bind::<Nullable<Text>, _>(page.next.as_deref());
         let mut connection = self.0.get().await?;
         let connection: &mut AsyncPgConnection = &mut connection;
         connection
             .transaction(async |c: &mut AsyncPgConnection| {
                 // Users are not counted again when a page is read again.
                 let people = see.execute(c).await?;
-                let turn = turn.bind::<BigInt, _>(count(people)).bind::<BigInt, _>(count(page.strangers));
-                let turn =
-                    turn.bind::<BigInt, _>(count(page.changes)).bind::<BigInt, _>(count(page.unreadable));
-                let turn = turn.bind::<BigInt, _>(count(page.ambiguous));
-                owned(turn.execute(c).await?)?;
+                let update = update.bind::<BigInt, _>(count(people)).bind::<BigInt, _>(count(page.strangers));
+                let update =
+                    update.bind::<BigInt, _>(count(page.changes)).bind::<BigInt, _>(count(page.unreadable));
+                let update = update.bind::<BigInt, _>(count(page.ambiguous));
+                owned(update.execute(c).await?)?;
                 Ok(people)
             })
             .await
@@ -266,14 +268,12 @@ impl Store {
     pub async fn finish(
         &self,
         lease: Lease,
-        tenant: Uuid,
         state: &str,
         reason: Option<&str>,
         now: OffsetDateTime,
     ) -> Result<(), Unwritten> {
         let finish = lease.own(FINISH).bind::<Text, _>(state).bind::<Nullable<Text>, _>(reason);
         let finish = finish.bind::<Timestamptz, _>(now);
-        let forget = diesel::sql_query(FORGET).bind::<SqlUuid, _>(tenant);
         let seen = diesel::delete(pull_seen::table.filter(pull_seen::run_id.eq(lease.run)));
         let mut connection = self.0.get().await?;
         let connection: &mut AsyncPgConnection = &mut connection;
@@ -281,7 +281,6 @@ impl Store {
             .transaction(async |c: &mut AsyncPgConnection| {
                 owned(finish.execute(c).await?)?;
                 seen.execute(c).await?;
-                forget.execute(c).await?;
                 Ok(())
             })
             .await

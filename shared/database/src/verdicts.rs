@@ -21,7 +21,7 @@ use domain::ticket::Ticket;
 
 /// The stored state of a command.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Verdict {
+pub struct StoredVerdict {
     /// The name of its `Change`.
     pub change: String,
     /// The resource; for a create, the id that it was to have.
@@ -87,7 +87,7 @@ pub async fn asynchronous(
     connection: &mut AsyncPgConnection,
     tenant: Uuid,
     ticket: Ticket,
-) -> Result<Option<Verdict>, Error> {
+) -> Result<Option<StoredVerdict>, Error> {
     let query = commands::table
         .filter(commands::id.eq(ticket.0))
         .filter(commands::tenant_id.eq(tenant))
@@ -96,7 +96,7 @@ pub async fn asynchronous(
     type Columns = (String, Option<Uuid>, Option<Value>, Option<OffsetDateTime>);
     let stored: Option<Columns> = query.first(connection).await.optional()?;
     let verdict = stored.map(|(change, resource, outcome, decided_at)| {
-        Ok(Verdict { change, resource, outcome: outcome.map(decode).transpose()?, decided_at })
+        Ok(StoredVerdict { change, resource, outcome: outcome.map(decode).transpose()?, decided_at })
     });
     verdict.transpose()
 }

@@ -39,8 +39,8 @@ pub struct Command {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_match: Option<IfMatch>,
     /// Whether this is an asynchronous request (RFC 9967). The sender has accepted it and waits for no verdict, so it
-    /// is applied whenever it is delivered and is never stale. Its outcome is fetched, not returned to a repeated
-    /// request.
+    /// is applied whenever it is delivered. It is stale only if it would reactivate somebody, or by the pull's own ticket.
+    /// Its outcome is fetched, not returned to a repeated request.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asynchronous: bool,
     /// The change.

@@ -190,8 +190,8 @@ impl Rates<'_> {
         let inward = out.zip(growth).map(|(out, growth)| (out + growth).max(0.0));
         // The commands of a silent worker are redelivered to others.
         let workers = self.workers.into_iter().flat_map(|(_, now)| now);
-        let heard = workers.filter(|worker| worker.row.silent_s <= SILENT);
-        let held = heard.flat_map(|worker| worker.queues);
+        let live = workers.filter(|worker| worker.row.silent_s <= SILENT);
+        let held = live.flat_map(|worker| worker.queues);
         let held = held.filter(|state| state["queue"] == queue.name);
         let held = held.filter_map(|state| OffsetDateTime::parse(state["oldest"].as_str()?, &Rfc3339).ok());
         let oldest = held.chain(queue.first).min();

@@ -73,14 +73,14 @@ async fn about(operator: &Operator, tenant: &Tenant, user: &str) -> Result<Vec<U
     Ok(known)
 }
 
-/// Passes the pages to `deal` one by one, until the last page or until `deal` returns `false`.
+/// Passes the pages to `each` one by one, until the last page or until `each` returns `false`.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn pages(
     operator: &Operator,
     what: &impl Paged,
-    mut deal: impl FnMut(&[Row]) -> bool,
+    mut each: impl FnMut(&[Row]) -> bool,
 ) -> Result<(), Error> {
     let mut after = None;
     loop {
@@ -88,7 +88,7 @@ pub async fn pages(
         let page = what.page(&mut connection, after.as_deref()).await?;
         drop(connection);
         after = goes_on(&page).map(str::to_owned);
-        if !deal(&page) || after.is_none() {
+        if !each(&page) || after.is_none() {
             return Ok(());
         }
     }

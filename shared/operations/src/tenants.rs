@@ -108,7 +108,7 @@ pub fn show(tenant: &Tenant) -> Shown {
     Shown { id: tenant.id, name: tenant.name.clone(), settings: settings::shown(&tenant.settings) }
 }
 
-/// Changes settings, each given as `KEY=VALUE`. They are in force within a second.
+/// Changes settings, each given as `KEY=VALUE`. They are in force within two seconds.
 ///
 /// # Errors
 /// [`Error::Invalid`] if a setting is unknown or its value invalid.

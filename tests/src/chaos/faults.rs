@@ -130,29 +130,31 @@ impl Saboteur {
     /// The names of all faults in use.
     #[must_use]
     pub fn kinds(&self) -> Vec<&'static str> {
-        self.hands().iter().flatten().map(|kind| kind.name(&self.links)).collect()
+        self.groups().iter().flatten().map(|kind| kind.name(&self.links)).collect()
     }
 
-    fn hands(&self) -> [Vec<Kind>; 3] {
+    fn groups(&self) -> [Vec<Kind>; 3] {
         let links = (0..self.links.len()).flat_map(|link| [Kind::Cut(link), Kind::Slow(link)]);
-        let mut hands = [SERVICES.to_vec(), links.chain(DATABASE).collect(), BROKER.to_vec()];
+        let mut groups = [SERVICES.to_vec(), links.chain(DATABASE).collect(), BROKER.to_vec()];
         if !self.only.is_empty() {
-            hands.iter_mut().for_each(|hand| hand.retain(|kind| self.only.contains(&kind.name(&self.links))));
+            groups
+                .iter_mut()
+                .for_each(|group| group.retain(|kind| self.only.contains(&kind.name(&self.links))));
         }
-        hands
+        groups
     }
 
     /// Injects faults until `until`; afterwards everything runs again.
     pub async fn run(&self, seed: u64, until: Instant) {
-        let [services, links, broker] = self.hands();
+        let [services, links, broker] = self.groups();
         tokio::join!(
-            self.hand(services, seed, until, REST),
-            self.hand(links, seed ^ 1 << 32, until, REST),
-            self.hand(broker, seed ^ 2 << 32, until, BROKER_REST),
+            self.group(services, seed, until, REST),
+            self.group(links, seed ^ 1 << 32, until, REST),
+            self.group(broker, seed ^ 2 << 32, until, BROKER_REST),
         );
     }
 
-    async fn hand(&self, mut deck: Vec<Kind>, seed: u64, until: Instant, rest: std::ops::Range<u64>) {
+    async fn group(&self, mut deck: Vec<Kind>, seed: u64, until: Instant, rest: std::ops::Range<u64>) {
         if deck.is_empty() {
             return;
         }

@@ -26,7 +26,7 @@ pub enum Command {
         /// The tenant's name.
         tenant: String,
     },
-    /// Revoke a key. Every service rejects it within a second.
+    /// Revoke a key. Every service rejects it within two seconds.
     Revoke {
         /// The tenant's name.
         tenant: String,

@@ -118,7 +118,7 @@ pub async fn activity(context: &Context, arguments: Activity) -> Result<(), Fail
 async fn write(operator: &Operator, what: &impl Paged, format: Format) -> Result<(), Failure> {
     let columns = what.columns();
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let (mut written, mut is_told) = (0, false);
+    let (mut written, mut is_announced) = (0, false);
     let mut state = out.write_all(format.begin(columns).as_bytes());
     pages(operator, what, |page| {
         for row in page {
@@ -129,12 +129,12 @@ async fn write(operator: &Operator, what: &impl Paged, format: Format) -> Result
         }
         if goes_on(page).is_some() && std::io::stderr().is_terminal() {
             eprint!("\r{written} rows");
-            is_told = true;
+            is_announced = true;
         }
         state.is_ok()
     })
     .await?;
-    if is_told {
+    if is_announced {
         eprintln!("\r{written} rows");
     }
     match state.and_then(|()| out.write_all(format.end().as_bytes())).and_then(|()| out.flush()) {

@@ -22,7 +22,7 @@ pub enum Command {
         /// The tenant's name.
         name: String,
     },
-    /// Change settings. They are in force within a second.
+    /// Change settings. They are in force within two seconds.
     #[command(after_help = settings())]
     Set {
         /// The tenant's name.

@@ -11,9 +11,8 @@ use scim::{Error, Group, Misfit, Resource, ResourceType, Types};
 use time::{Duration, OffsetDateTime};
 
 use super::State;
-use super::row::{self, Refused};
-use super::state::made_by_repetition;
-use super::{group, user};
+use super::row::Refused;
+use super::{group, repeated, user};
 use crate::sabotage;
 use domain::delivery::Delivery;
 
@@ -29,7 +28,7 @@ pub enum Decision {
     /// The command was late: the verdict is stored, and the client has been asked to retry.
     Undelivered(Outcome),
     /// The command was decided before and redelivered: reply with the same verdict, even if it was delivered before.
-    Repeated(Outcome),
+    Redelivered(Outcome),
 }
 
 impl Decision {
@@ -37,7 +36,7 @@ impl Decision {
     #[must_use]
     pub fn outcome(&self) -> &Outcome {
         match self {
-            Self::Reply(outcome) | Self::Undelivered(outcome) | Self::Repeated(outcome) => outcome,
+            Self::Reply(outcome) | Self::Undelivered(outcome) | Self::Redelivered(outcome) => outcome,
         }
     }
 }
@@ -62,7 +61,7 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> 
         entry.and_then(|entry| entry.outcome.clone()).filter(|_| !sabotage::ignores_stored_verdicts());
     if let Some(outcome) = decided {
         // Redelivery after a crash between the commit and the acknowledgement.
-        return Ok(Decision::Repeated(shown(state, command, outcome)));
+        return Ok(Decision::Redelivered(shown(state, command, outcome)));
     }
     let change = match validated(&tenant.types, &command.change) {
         Ok(change) => Ok(change),
@@ -71,25 +70,25 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> 
     };
     // A row without a verdict: the deadline passed and ingest recorded that, or ingest queued an asynchronous request.
     let late = !command.asynchronous && entry.is_some() || is_late(command, state.now);
-    if let Some(outcome) = repeat_outcome(state, command, late) {
+    if let Some(outcome) = repeated::outcome(state, command, late) {
         return Ok(if late { Decision::Undelivered(outcome) } else { Decision::Reply(outcome) });
     }
     let outcome = match change {
-        Ok(_) if late && is_made_by_repetition(state, command) => {
-            Outcome::Rejected { error: made_by_repetition() }
+        Ok(_) if late && repeated::has_created(state, command) => {
+            Outcome::Rejected { error: repeated::created() }
         }
         Ok(change) => apply(state, command, &change, late).unwrap_or_else(Outcome::from),
         Err(error) => Outcome::Rejected { error },
     };
     let delivery = match &outcome {
         _ if command.asynchronous => Delivery::Delivered,
-        outcome if late && outcome.is_applied() => Delivery::Undelivered,
+        // A deletion is not repeated: the second request finds nothing.
+        outcome if late && outcome.record().is_some() => Delivery::Undelivered,
         _ => Delivery::Replied,
     };
     if !late && !command.asynchronous && !matches!(outcome, Outcome::Stale { .. }) {
-        // The outcomes of its earlier attempts no longer hold, and must not be returned if they happen to hold again
-        // later.
-        state.deliver_earlier_attempts(command);
+        // The outcomes of earlier requests no longer hold, and must not be returned if they happen to hold again later.
+        repeated::deliver_earlier(state, command);
     }
     state.settle(command, outcome.clone(), delivery);
     Ok(if late { Decision::Undelivered(outcome) } else { Decision::Reply(outcome) })
@@ -106,13 +105,6 @@ fn shown(state: &State, command: &Command, outcome: Outcome) -> Outcome {
         state.row::<GroupRow>(command.tenant, id).map(GroupRow::record)
     };
     outcome.showing(now.and_then(Result::ok))
-}
-
-/// Whether a later attempt of the same request has created the group. An earlier one must not create a second group. (A
-/// user is found by userName instead.)
-fn is_made_by_repetition(state: &State, command: &Command) -> bool {
-    let made = state.made.get(&(command.tenant, command.fingerprint.clone()));
-    matches!(command.change, Change::CreateGroup { .. }) && made.is_some_and(|made| *made > command.ticket)
 }
 
 /// Why a resource does not match the tenant's schemas.
@@ -186,22 +178,6 @@ fn parsed(own: &ResourceType, plain: &ResourceType, resource: &Resource) -> Resu
         Ok(_) => Invalid::Misfit(error),
         Err(error) => no_command(&error.detail),
     })
-}
-
-/// The outcome of an earlier attempt of the same request, if the command may receive it.
-fn repeat_outcome(state: &mut State, command: &Command, late: bool) -> Option<Outcome> {
-    match &command.change {
-        _ if command.asynchronous => None,
-        Change::CreateUser { .. }
-        | Change::ReplaceUser { .. }
-        | Change::LeaveUser { .. }
-        | Change::PatchUser { .. }
-        | Change::SetRole { .. } => row::repeat_outcome::<UserRow>(state, command, late),
-        Change::CreateGroup { .. } | Change::ReplaceGroup { .. } | Change::PatchGroup { .. } => {
-            row::repeat_outcome::<GroupRow>(state, command, late)
-        }
-        Change::DeleteUser | Change::DeleteGroup | Change::SupplementUser { .. } => None,
-    }
 }
 
 /// Applies a command that was not applied before.

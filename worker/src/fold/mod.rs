@@ -4,6 +4,7 @@
 mod decide;
 mod group;
 mod members;
+mod repeated;
 mod row;
 mod state;
 #[cfg(test)]
@@ -12,4 +13,4 @@ mod user;
 
 pub use decide::{Decision, decide, is_late};
 pub use members::{MAX_SEARCHED, Members};
-pub use state::{EarlierAttempts, Entry, Person, Row, Slot, State};
+pub use state::{EarlierRequests, Entry, Person, Row, Slot, State};

@@ -8,7 +8,7 @@ use database::users::UserRow;
 use domain::command::{Change, Command, Fingerprint};
 use domain::delivery::Delivery;
 use domain::event::{Cause, Event};
-use domain::outcome::{Outcome, REPEATABLE_FOR};
+use domain::outcome::Outcome;
 use domain::ticket::Ticket;
 use scim::{Record, ResourceType, Types};
 use serde_json::{Map, Value};
@@ -17,13 +17,8 @@ use uuid::Uuid;
 
 use super::members::Members;
 
-/// How soon after deciding a create ingest confirms that it answered the client. A retry issued later, while this is
-/// unconfirmed, comes from a client that was asked to retry: a create is decided at least a second before its deadline,
-/// or it counts as late.
-const CONFIRMED_WITHIN: Duration = Duration::seconds(1);
-
-/// Attempts of a request by tenant and fingerprint (the idempotency key), with the time of their verdict.
-pub type EarlierAttempts = HashMap<(Uuid, Fingerprint), BTreeMap<Ticket, OffsetDateTime>>;
+/// Commands of the same request by tenant and fingerprint (the idempotency key), with the time of their verdict.
+pub type EarlierRequests = HashMap<(Uuid, Fingerprint), BTreeMap<Ticket, OffsetDateTime>>;
 
 /// The rows of one batch.
 #[derive(Debug, Clone)]
@@ -43,9 +38,9 @@ pub struct State {
     /// The rows of `commands`, by ticket.
     pub verdicts: BTreeMap<Ticket, Entry>,
     /// Attempts whose outcome was not delivered.
-    pub undelivered: EarlierAttempts,
+    pub undelivered: EarlierRequests,
     /// Applied creates whose answer ingest has not confirmed.
-    pub unconfirmed: EarlierAttempts,
+    pub without_receipt: EarlierRequests,
     /// Which command created a group for a request. Only one attempt of a request creates it.
     pub made: HashMap<(Uuid, Fingerprint), Ticket>,
     /// The unique externalIds that the fold assigned to active users. Their holders are known only if the store loaded
@@ -109,7 +104,7 @@ impl State {
             people: HashMap::new(),
             verdicts: BTreeMap::new(),
             undelivered: HashMap::new(),
-            unconfirmed: HashMap::new(),
+            without_receipt: HashMap::new(),
             made: HashMap::new(),
             assigned_external_ids: BTreeSet::new(),
             events: Vec::new(),
@@ -190,52 +185,6 @@ impl State {
             Entry { stored, changed: true, outcome: Some(outcome), delivery, command: Some(command.clone()) };
         self.verdicts.insert(command.ticket, entry);
     }
-
-    /// The earlier attempts of a request whose outcome this command may receive. They are not older than the hour in
-    /// which retries are expected. Each was not delivered, or cannot have been delivered before the deadline that
-    /// preceded the retry.
-    fn earlier_attempts(&self, command: &Command) -> impl Iterator<Item = Ticket> {
-        let request = (command.tenant, command.fingerprint.clone());
-        let undelivered = self.undelivered.get(&request).into_iter().flatten();
-        let unconfirmed = self.unconfirmed.get(&request).into_iter().flatten();
-        let unconfirmed =
-            unconfirmed.filter(|(_, decided_at)| command.issued_at >= **decided_at + CONFIRMED_WITHIN);
-        let expected =
-            |(_, decided_at): &(&Ticket, &OffsetDateTime)| self.now - **decided_at < REPEATABLE_FOR;
-        undelivered.chain(unconfirmed).filter(expected).map(|(ticket, _)| *ticket)
-    }
-
-    /// The latest earlier attempt, whose outcome the command may receive.
-    pub(super) fn undelivered(&self, command: &Command) -> Option<Ticket> {
-        self.earlier_attempts(command).max()
-    }
-
-    /// Marks all earlier attempts as delivered, because the request is answered now.
-    pub(super) fn deliver_earlier_attempts(&mut self, command: &Command) {
-        let request = (command.tenant, command.fingerprint.clone());
-        let attempts: Vec<Ticket> = self.earlier_attempts(command).collect();
-        for ticket in attempts {
-            for attempts in [&mut self.undelivered, &mut self.unconfirmed] {
-                attempts.get_mut(&request).and_then(|attempts| attempts.remove(&ticket));
-            }
-            if let Some(entry) = self.verdicts.get_mut(&ticket) {
-                (entry.delivery, entry.changed) = (Delivery::Delivered, true);
-            }
-        }
-    }
-
-    /// Passes the result of a create on to its retry. The first attempt becomes a 409, so that only one attempt reports
-    /// 201.
-    pub(super) fn give_away(&mut self, create: Ticket) {
-        if let Some(entry) = self.verdicts.get_mut(&create) {
-            (entry.outcome, entry.changed) = (Some(Outcome::Rejected { error: made_by_repetition() }), true);
-        }
-    }
-}
-
-/// 409 for an attempt whose retry created the resource.
-pub(super) fn made_by_repetition() -> scim::Error {
-    scim::Error::uniqueness("a retry of this request has created the resource")
 }
 
 /// A row that commands change one after the other.

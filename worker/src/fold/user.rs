@@ -121,7 +121,7 @@ fn restore(
             existing::external_id_taken().into()
         });
     }
-    let ticket = row::turn(&row, command)?;
+    let ticket = row::ticket_for(&row, command)?;
     let stored = row::record(&row)?;
     row.set_ticket(ticket);
     let sent = user.clone().with_active(user.active().unwrap_or(true));

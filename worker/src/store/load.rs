@@ -23,10 +23,10 @@ use uuid::Uuid;
 
 use self::holders::Holders;
 use super::{Keys, locks};
-use crate::fold::{EarlierAttempts, Entry, Person, Slot, State};
+use crate::fold::{EarlierRequests, Entry, Person, Slot, State};
 use domain::delivery::Delivery;
 
-/// Applied creates that were replied to. Those without a receipt are unconfirmed.
+/// Applied creates that were replied to.
 const CREATES: &str = "commands.delivery = 'replied' and commands.status < 300 \
     and commands.change in ('user.create', 'group.create')";
 
@@ -64,8 +64,8 @@ pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTi
     state.tenants = tenants?.into_iter().map(|tenant| (tenant.id, tenant)).collect();
     state.users = users?.into_iter().map(|row| (row.id, Slot::loaded(row))).collect();
     state.people = people?;
-    let StoredVerdicts { entries, undelivered, unconfirmed } = entries?;
-    (state.verdicts, state.undelivered, state.unconfirmed) = (entries, undelivered, unconfirmed);
+    let StoredVerdicts { entries, undelivered, without_receipt } = entries?;
+    (state.verdicts, state.undelivered, state.without_receipt) = (entries, undelivered, without_receipt);
     state.made = made?;
     let shown = shown_resources(&state);
     load_shown_users(connection, &shown, &mut state).await?;
@@ -157,8 +157,8 @@ async fn load_made(
 #[derive(Default)]
 struct StoredVerdicts {
     entries: BTreeMap<Ticket, Entry>,
-    undelivered: EarlierAttempts,
-    unconfirmed: EarlierAttempts,
+    undelivered: EarlierRequests,
+    without_receipt: EarlierRequests,
 }
 
 async fn load_verdicts(
@@ -173,7 +173,7 @@ async fn load_verdicts(
     let own = commands::id.eq_any(ids(&keys.tickets));
     let repeated = same_request.and(commands::decided_at.gt(now - REPEATABLE_FOR));
     let undelivered = Constant("commands.delivery = 'undelivered'").and(repeated.clone());
-    let unconfirmed = Constant(CREATES).and(repeated).and(Constant(verdicts::NO_RECEIPT));
+    let without_receipt = Constant(CREATES).and(repeated).and(Constant(verdicts::NO_RECEIPT));
     let columns = (
         commands::id,
         commands::tenant_id,
@@ -183,7 +183,7 @@ async fn load_verdicts(
         commands::decided_at,
     );
     let query =
-        commands::table.filter(own.or(undelivered).or(unconfirmed)).order(commands::id).select(columns);
+        commands::table.filter(own.or(undelivered).or(without_receipt)).order(commands::id).select(columns);
     let rows: Vec<Columns> = query.for_update().load(&mut connection).await?;
     let mut stored = StoredVerdicts::default();
     for (id, tenant, fingerprint, delivery, outcome, decided_at) in rows {
@@ -196,7 +196,7 @@ async fn load_verdicts(
                 stored.undelivered.entry(request).or_default().insert(ticket, at);
             }
             (Delivery::Replied, Some(Outcome::Created { .. }), Some(at)) => {
-                stored.unconfirmed.entry(request).or_default().insert(ticket, at);
+                stored.without_receipt.entry(request).or_default().insert(ticket, at);
             }
             _ => {}
         }

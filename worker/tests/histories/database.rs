@@ -95,15 +95,15 @@ impl Database {
     }
 
     /// Whether the command is a create whose answer is not confirmed.
-    pub fn is_untold(&self, command: &Command) -> bool {
-        self.verdicts.get(&command.ticket).is_some_and(is_untold)
+    pub fn has_no_receipt(&self, command: &Command) -> bool {
+        self.verdicts.get(&command.ticket).is_some_and(has_no_receipt)
     }
 
     /// All creates whose answer is not confirmed.
-    fn unconfirmed(&self) -> impl Iterator<Item = (Fingerprint, Ticket)> {
+    fn without_receipt(&self) -> impl Iterator<Item = (Fingerprint, Ticket)> {
         self.verdicts
             .iter()
-            .filter(|(_, entry)| is_untold(entry))
+            .filter(|(_, entry)| has_no_receipt(entry))
             .filter_map(|(ticket, entry)| Some((entry.command.as_ref()?.fingerprint.clone(), *ticket)))
     }
 
@@ -131,9 +131,9 @@ impl Database {
                 attempts.insert(*ticket, decided_at(ticket));
             }
         }
-        for (fingerprint, ticket) in self.unconfirmed().filter(|_| without != Some(Rule::Told)) {
+        for (fingerprint, ticket) in self.without_receipt().filter(|_| without != Some(Rule::Receipts)) {
             state.verdicts.insert(ticket, self.seen(ticket, without));
-            let attempts = state.unconfirmed.entry((TENANT, fingerprint)).or_default();
+            let attempts = state.without_receipt.entry((TENANT, fingerprint)).or_default();
             attempts.insert(ticket, decided_at(&ticket));
         }
         let latest =
@@ -200,12 +200,12 @@ impl Database {
     fn is_passed_over(&self, ticket: Ticket, entry: &Entry) -> bool {
         let is_claimed = entry.changed && entry.delivery == Delivery::Delivered;
         let stored = self.verdicts.get(&ticket).filter(|_| is_claimed);
-        let could_be = |stored: &Entry| stored.delivery == Delivery::Undelivered || is_untold(stored);
+        let could_be = |stored: &Entry| stored.delivery == Delivery::Undelivered || has_no_receipt(stored);
         stored.is_some_and(could_be) && matches!(entry.outcome, Some(Outcome::Created { .. }))
     }
 }
 
-fn is_untold(entry: &Entry) -> bool {
+fn has_no_receipt(entry: &Entry) -> bool {
     entry.delivery == Delivery::Replied && matches!(entry.outcome, Some(Outcome::Created { .. }))
 }
 

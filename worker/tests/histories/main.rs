@@ -51,7 +51,7 @@ fn without_a_rule_a_violation_is_found() {
         Rule::Hour,
         Rule::Answered,
         Rule::CommitFirst,
-        Rule::Told,
+        Rule::Receipts,
         Rule::ReadFirst,
     ];
     for rule in rules {

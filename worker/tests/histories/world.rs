@@ -44,7 +44,7 @@ pub enum Rule {
     /// The reply follows the commit.
     CommitFirst,
     /// The outcome of a create whose answer is not confirmed is returned to a retry.
-    Told,
+    Receipts,
     /// At the deadline the verdict is read before it is recorded as delivered, and returned even if recording that
     /// fails.
     ReadFirst,
@@ -310,7 +310,7 @@ impl World {
                 };
                 self.answer(waiting.call, answer);
                 // Sometimes ingest dies before it confirms its answer.
-                if self.database.is_untold(&waiting.command) && self.random.random_bool(0.2) {
+                if self.database.has_no_receipt(&waiting.command) && self.random.random_bool(0.2) {
                     self.history[waiting.call].unmarked = true;
                 } else {
                     self.database.reported(&waiting.command);

@@ -16,7 +16,7 @@ fn queued(state: &mut State, n: u128) {
 }
 
 #[test]
-fn a_queued_command_is_applied_even_when_late_and_is_never_unclaimed() {
+fn a_queued_command_is_applied_even_when_late_and_is_never_undelivered() {
     let mut state = state();
     queued(&mut state, 1);
     let command = asynchronous(late(create(1, ADA, "ada@acme.example")));
@@ -75,5 +75,5 @@ fn a_redelivered_asynchronous_command_repeats_its_outcome() {
     queued(&mut state, 1);
     let command = asynchronous(create(1, ADA, "ada@acme.example"));
     let first = outcome(&mut state, &command);
-    assert_eq!(decide(&mut state, &command).unwrap(), Decision::Repeated(first));
+    assert_eq!(decide(&mut state, &command).unwrap(), Decision::Redelivered(first));
 }

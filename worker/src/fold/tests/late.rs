@@ -25,7 +25,7 @@ fn an_abandoned_create_is_applied_and_returned_to_the_retry() {
 }
 
 #[test]
-fn a_late_retry_leaves_the_outcome_unclaimed() {
+fn a_late_retry_leaves_the_outcome_undelivered() {
     let mut state = state();
     decide(&mut state, &late(create(1, ADA, "ada@acme.example"))).unwrap();
     let repeat = decide(&mut state, &late(create(2, Uuid::from_u128(2), "ada@acme.example"))).unwrap();
@@ -57,7 +57,7 @@ fn an_undelivered_update_is_returned_only_while_it_still_holds() {
 }
 
 #[test]
-fn a_late_retry_of_an_update_leaves_it_unclaimed_too() {
+fn a_late_retry_of_an_update_leaves_it_undelivered_too() {
     let mut state = state();
     outcome(&mut state, &create(1, ADA, "ada@acme.example"));
     let etag = state.user(TENANT, ADA).unwrap().record().unwrap().etag();
@@ -102,7 +102,7 @@ fn undelivered(state: &mut State, command: &Command) {
 fn unmarked(state: &mut State, command: &Command) {
     assert_eq!(status(state, command), 201);
     let request = (command.tenant, command.fingerprint.clone());
-    state.unconfirmed.entry(request).or_default().insert(command.ticket, state.now);
+    state.without_receipt.entry(request).or_default().insert(command.ticket, state.now);
 }
 
 fn is_active(state: &State) -> bool {

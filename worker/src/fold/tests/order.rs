@@ -31,7 +31,7 @@ fn a_redelivered_command_has_its_first_verdict_and_shows_the_resource_as_it_is_n
     outcome(&mut state, &create(1, ADA, "ada@acme.example"));
     outcome(&mut state, &put(2, "x"));
     let again = decide(&mut state, &create(1, ADA, "ada@acme.example")).unwrap();
-    let Decision::Repeated(Outcome::Created { record, .. }) = again else { panic!("{again:?}") };
+    let Decision::Redelivered(Outcome::Created { record, .. }) = again else { panic!("{again:?}") };
     assert_eq!(record, state.user(TENANT, ADA).unwrap().record().unwrap());
     assert_eq!(record.resource.title(), Some("x"));
     assert_eq!(kinds(&state), ["user.created", "user.updated"]);
@@ -43,7 +43,7 @@ fn a_redelivered_change_of_a_deleted_resource_is_a_404() {
     outcome(&mut state, &create(1, ADA, "ada@acme.example"));
     outcome(&mut state, &Command { change: Change::DeleteUser, ..put(2, "x") });
     let again = decide(&mut state, &create(1, ADA, "ada@acme.example")).unwrap();
-    let Decision::Repeated(Outcome::Rejected { error }) = again else { panic!("{again:?}") };
+    let Decision::Redelivered(Outcome::Rejected { error }) = again else { panic!("{again:?}") };
     assert_eq!(error.status, 404);
 }
 

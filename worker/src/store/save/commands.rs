@@ -26,14 +26,14 @@ pub(super) const UPDATE: &str = "update commands c set delivery = i.delivery, st
 /// The rows that a batch writes.
 pub(super) struct Changes {
     /// Rows that ingest inserted first, and rows whose outcome was passed on to a retry.
-    pub changed: Vec<Verdict>,
+    pub changed: Vec<VerdictColumns>,
     /// All other rows.
-    pub new: Vec<Decided>,
+    pub new: Vec<NewRow>,
 }
 
 /// A new row.
 #[derive(Serialize)]
-pub(super) struct Decided {
+pub(super) struct NewRow {
     tenant_id: Uuid,
     change: &'static str,
     actor: String,
@@ -42,12 +42,12 @@ pub(super) struct Decided {
     #[serde(with = "time::serde::rfc3339")]
     issued_at: OffsetDateTime,
     #[serde(flatten)]
-    verdict: Verdict,
+    verdict: VerdictColumns,
 }
 
 /// The columns that a verdict fills.
 #[derive(Serialize)]
-pub(super) struct Verdict {
+pub(super) struct VerdictColumns {
     id: Uuid,
     /// The affected resource. For a create that reactivated a user this is not the id that the command proposed.
     resource_id: Option<Uuid>,
@@ -68,7 +68,7 @@ pub(super) fn changes(state: &State) -> Changes {
         if entry.stored {
             changes.changed.push(verdict);
         } else if let Some(command) = &entry.command {
-            changes.new.push(Decided {
+            changes.new.push(NewRow {
                 tenant_id: command.tenant,
                 change: command.change.name(),
                 actor: command.actor.to_string(),
@@ -82,12 +82,12 @@ pub(super) fn changes(state: &State) -> Changes {
     changes
 }
 
-fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> Verdict {
+fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> VerdictColumns {
     let answered = match &entry.outcome {
         Some(Outcome::Created { record, .. } | Outcome::Updated { record, .. }) => Some(record.id),
         _ => None,
     };
-    Verdict {
+    VerdictColumns {
         id: ticket.0,
         resource_id: answered.or(entry.command.as_ref().map(|command| command.resource)),
         delivery: entry.delivery.as_str(),
