@@ -18,6 +18,7 @@ use crate::intake::What;
 use crate::retry_pause::pause;
 use crate::store::assignments::{self, AssignedRow, CompletedRow};
 use crate::store::ledger::{self, Cancelled, Gathered, Verdict};
+use crate::store::mail_content::MailContent;
 use crate::store::parked::{self, Awaited};
 
 /// The first pause of a parked event before it is tried again.
@@ -111,7 +112,7 @@ impl<'a> Changes<'a> {
 
     /// Adds the assignment to a mail that is pending, from this batch or an earlier one.
     fn gather(&mut self, event: &Addressed, mail: Uuid) {
-        let Some(item) = ledger::Context::of(&event.incoming).assigned else { return };
+        let Some(item) = MailContent::of(&event.incoming).assigned else { return };
         match self.decisions.iter_mut().find(|row| row.id == mail) {
             Some(row) => row.gather(item),
             None => self.gathered.entry(mail).or_default().push(item),

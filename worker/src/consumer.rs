@@ -107,18 +107,7 @@ impl Consumer {
             }
         }
     }
-}
 
-/// A batch, sorted by treatment.
-#[derive(Default)]
-struct Sorted<'a> {
-    commands: Vec<Incoming<'a>>,
-    /// Possible poison messages, which are applied in isolation.
-    quarantined: Vec<Incoming<'a>>,
-    dead: Vec<Message>,
-}
-
-impl Consumer {
     fn sort<'a>(&self, batch: &'a Batch) -> Sorted<'a> {
         let mut sorted = Sorted::default();
         for delivery in batch {
@@ -169,6 +158,15 @@ impl Consumer {
         }
         Ok(())
     }
+}
+
+/// A batch, sorted by treatment.
+#[derive(Default)]
+struct Sorted<'a> {
+    commands: Vec<Incoming<'a>>,
+    /// Possible poison messages, which are applied in isolation.
+    quarantined: Vec<Incoming<'a>>,
+    dead: Vec<Message>,
 }
 
 impl Handle for Consumer {

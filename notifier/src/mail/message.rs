@@ -16,7 +16,7 @@ use wording::{Kind, Letter, Templates, templates};
 
 use super::dkim::Signer;
 use super::server::is_loopback;
-use crate::store::ledger::Context;
+use crate::store::mail_content::MailContent;
 use crate::store::queue::{Claim, Person};
 
 /// The maximum length of a display name, in characters.
@@ -94,7 +94,7 @@ pub struct Draft<'a> {
     /// The recipient.
     pub person: &'a Person,
     /// The content of the mail.
-    pub said: &'a Context,
+    pub said: &'a MailContent,
 }
 
 /// Builds mail from the templates and the default sender.
@@ -126,7 +126,7 @@ impl Writer {
     /// See [`Error`].
     pub fn write(&self, claim: &Claim) -> Result<Mail, Error> {
         let kind = Kind::stored(&claim.kind).ok_or(Error::Kind)?;
-        let said: Context = serde_json::from_value(claim.context.clone()).map_err(Error::Context)?;
+        let said: MailContent = serde_json::from_value(claim.context.clone()).map_err(Error::Context)?;
         let settings = Settings::stored(claim.tenant_id, &claim.settings);
         let draft = Draft {
             id: claim.id,

@@ -44,6 +44,14 @@ impl<S> Marked<S> {
         Self::new(stream, |_| ChannelBinding::none())
     }
 
+    /// Wraps a stream with TLS.
+    pub(super) fn tls(stream: S) -> Self
+    where
+        S: TlsStream,
+    {
+        Self::new(stream, S::channel_binding)
+    }
+
     fn new(stream: S, binding: fn(&S) -> ChannelBinding) -> Self {
         Self { stream, binding, scan: Scan::Tag, held: Vec::new(), ready: Vec::new() }
     }
@@ -63,13 +71,6 @@ impl<S> Marked<S> {
             let passed = self.scan.before_error(&self.held);
             self.ready.extend(self.held.drain(..passed));
         }
-    }
-}
-
-impl<S: TlsStream> Marked<S> {
-    /// Wraps a stream with TLS.
-    pub(super) fn tls(stream: S) -> Self {
-        Self::new(stream, S::channel_binding)
     }
 }
 

@@ -1,13 +1,19 @@
 //! The command envelope, which `ingest` and the operators' CLI publish to `rollcall.commands` and `worker` applies.
 
+mod actor;
+mod fingerprint;
+mod if_match;
+
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use self::actor::{Actor, Origin, Role};
+pub use self::fingerprint::{Fingerprint, name_digest};
+pub use self::if_match::IfMatch;
 use crate::pull::Supplement;
 use crate::ticket::Ticket;
-use scim::{Group, GroupPatch, Misfit, Patch, Resource, user_name_key};
+use scim::{Group, GroupPatch, Misfit, Patch, Resource};
 
 /// The newest version of the envelope. A worker dead-letters versions that it does not support.
 pub const VERSION: u8 = 3;
@@ -183,186 +189,6 @@ impl Change {
             Self::DeleteGroup => "group.delete",
         }
     }
-}
-
-/// Who requested a change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Actor {
-    /// A client with this API key.
-    Key(Uuid),
-    /// An operator at the CLI.
-    Operator,
-    /// The pull from Okta's API.
-    Pull,
-    /// The learning platform, by an event over AMQP.
-    Platform,
-}
-
-impl Actor {
-    /// The lowest version of the envelope that can express this actor and the changes that only it requests.
-    #[must_use]
-    pub fn version(&self) -> u8 {
-        match self {
-            Self::Key(_) | Self::Operator => 1,
-            Self::Pull | Self::Platform => 2,
-        }
-    }
-}
-
-impl std::fmt::Display for Actor {
-    /// As it is stored: the key's id, or a word.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Key(id) => id.fmt(f),
-            Self::Operator => f.write_str("operator"),
-            Self::Pull => f.write_str("pull"),
-            Self::Platform => f.write_str("platform"),
-        }
-    }
-}
-
-/// Where an account comes from. Decides whether a welcome mail is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Origin {
-    /// Provisioned by an identity provider, without mail.
-    Scim,
-    /// Created by hand.
-    Manual,
-}
-
-impl Origin {
-    /// As it is stored.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Scim => "scim",
-            Self::Manual => "manual",
-        }
-    }
-}
-
-/// A user's role in the learning platform. SCIM neither sets nor returns it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Administers the platform.
-    Admin,
-    /// Manages people.
-    Manager,
-    /// Creates content.
-    Creator,
-    /// Learns.
-    #[default]
-    Learner,
-}
-
-impl Role {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Admin, Self::Manager, Self::Creator, Self::Learner];
-
-    /// As it is stored.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Manager => "manager",
-            Self::Creator => "creator",
-            Self::Learner => "learner",
-        }
-    }
-}
-
-impl std::str::FromStr for Role {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|role| role.as_str() == s)
-            .ok_or_else(|| "must be admin, manager, creator or learner".to_owned())
-    }
-}
-
-/// The `If-Match` header of a request (RFC 9110 §13.1.1): the versions that the resource may have.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum IfMatch {
-    /// `*`: any version, but the resource must exist.
-    Any,
-    /// One of these entity tags, as sent.
-    Tags(Vec<String>),
-}
-
-impl IfMatch {
-    /// Whether a resource with this entity tag may be changed. Comparison is weak: all our tags are weak (RFC 7644
-    /// §3.14).
-    #[must_use]
-    pub fn allows(&self, etag: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Tags(tags) => tags.iter().any(|tag| opaque(tag) == opaque(etag)),
-        }
-    }
-}
-
-impl std::str::FromStr for IfMatch {
-    type Err = std::convert::Infallible;
-
-    fn from_str(header: &str) -> Result<Self, Self::Err> {
-        if header.trim() == "*" {
-            return Ok(Self::Any);
-        }
-        Ok(Self::Tags(header.split(',').map(|tag| tag.trim().to_owned()).collect()))
-    }
-}
-
-fn opaque(tag: &str) -> &str {
-    tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"')
-}
-
-/// SHA-256 over tenant, method, path, body and `If-Match`. Requests with the same fingerprint count as the same
-/// request, so that a repeated request can receive an outcome that was not delivered.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Fingerprint(String);
-
-impl Fingerprint {
-    /// The fingerprint of a request.
-    #[must_use]
-    pub fn of(tenant: Uuid, method: &str, path: &str, body: &[u8], if_match: Option<&str>) -> Self {
-        let if_match = if_match.unwrap_or("").as_bytes();
-        Self(sha256([tenant.as_bytes(), method.as_bytes(), path.as_bytes(), if_match, body]))
-    }
-
-    /// From storage.
-    #[must_use]
-    pub fn stored(hex: String) -> Self {
-        Self(hex)
-    }
-
-    /// As lower-case hexadecimal.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// SHA-256 over tenant and userName (case-insensitive), in lower-case hexadecimal. The activity log finds changes of a
-/// userName by it without storing the userName.
-#[must_use]
-pub fn name_digest(tenant: Uuid, user_name: &str) -> String {
-    sha256([tenant.as_bytes(), user_name_key(user_name).as_bytes()])
-}
-
-fn sha256<const N: usize>(parts: [&[u8]; N]) -> String {
-    let mut sha = Sha256::new();
-    for part in parts {
-        sha.update((part.len() as u64).to_be_bytes());
-        sha.update(part);
-    }
-    hex::encode(sha.finalize())
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! A resource that is being changed: the engine shared by POST, PUT and PATCH.
 //!
-//! The rules for changing attributes are in RFC 7644 §3.5.2.1 to §3.5.2.3. `draft/elements.rs` changes lists of values,
-//! and `finish` yields the canonical resource.
+//! The rules for changing attributes are in RFC 7644 §3.5.2.1 to §3.5.2.3. `draft/elements.rs` assigns to lists of
+//! values, `draft/remove.rs` removes, and `finish` yields the canonical resource.
 
 mod attempt;
 mod elements;
+mod equality;
 mod finish;
 mod order;
 mod plain;
+mod remove;
 mod unite;
 
 use std::fmt::Display;
@@ -127,40 +129,6 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Removes the target of a path, or only the listed values of it (RFC 7644 §3.5.2.2). Removing a value that does
-    /// not exist changes nothing.
-    pub(super) fn remove(&mut self, path: &Path, listed: Option<&Value>) -> Result<(), Error> {
-        let Some(target) = self.resolve(path)? else {
-            self.ignored.push(path.shown());
-            return Ok(());
-        };
-        let target = match target {
-            Resolved::Schema(schema) if schema.id == self.resource_type.schema.id => {
-                return Err(Error::mutability(format!(
-                    "{} cannot be removed: it has required attributes",
-                    schema.id
-                )));
-            }
-            Resolved::Schema(schema) => {
-                self.members.remove(&*schema.id);
-                return Ok(());
-            }
-            Resolved::Attribute(target) if is_read_only(&target) => {
-                return Err(Error::mutability(format!("{target} is readOnly")));
-            }
-            Resolved::Attribute(target) if !target.attribute.stored => return Ok(()),
-            Resolved::Attribute(target) if is_fixed_part(&target) => {
-                return Err(Error::mutability(format!("{target} is immutable")));
-            }
-            Resolved::Attribute(target) => target,
-        };
-        match (&path.filter, super::value::lenient::listed(listed)) {
-            (Some(filter), _) => self.remove_selected(&target, filter),
-            (None, Some(listed)) if target.leaf().multi_valued => self.remove_listed(&target, listed),
-            (None, _) => self.clear(&target),
-        }
-    }
-
     /// Resolves a path to a schema or attribute; the name after a value filter is the sub-attribute. `None` if the
     /// schema has no such attribute.
     fn resolve(&self, path: &Path) -> Result<Option<Resolved<'a>>, Error> {
@@ -274,29 +242,6 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Unassigns an attribute or sub-attribute.
-    fn clear(&mut self, target: &Target<'a>) -> Result<(), Error> {
-        if target.leaf().default.is_some() {
-            return Err(Error::mutability(format!("{target} cannot be removed: it always has a value")));
-        }
-        let container = self.container(target.extension);
-        match (target.sub, container.get_mut(&*target.attribute.name)) {
-            (None, _) => {
-                container.remove(&*target.attribute.name);
-            }
-            (Some(sub), Some(Value::Object(members))) => {
-                members.remove(&*sub.name);
-            }
-            (Some(sub), Some(Value::Array(elements))) => {
-                for members in elements.iter_mut().filter_map(Value::as_object_mut) {
-                    members.remove(&*sub.name);
-                }
-            }
-            (Some(_), _) => {}
-        }
-        Ok(())
-    }
-
     /// The object that contains an attribute: the resource or its extension.
     fn container(&mut self, extension: Option<&Schema>) -> &mut Map<String, Value> {
         let Some(schema) = extension else {
@@ -312,12 +257,6 @@ impl<'a> Draft<'a> {
 
 fn is_read_only(target: &Target<'_>) -> bool {
     target.attribute.mutability == Mutability::ReadOnly || target.leaf().mutability == Mutability::ReadOnly
-}
-
-/// Whether the target is an immutable sub-attribute of a multi-valued attribute.
-fn is_fixed_part(target: &Target<'_>) -> bool {
-    let is_immutable = |sub: &Attribute| sub.mutability == Mutability::Immutable;
-    target.attribute.multi_valued && target.sub.is_some_and(is_immutable)
 }
 
 /// Assigns one sub-attribute; an empty value removes it. An immutable sub-attribute can be assigned only once.

@@ -77,7 +77,7 @@ struct Reader<'a, 't> {
     literals: &'a mut Literals<'t>,
 }
 
-impl Reader<'_, '_> {
+impl<'t> Reader<'_, 't> {
     fn refuse<E: de::Error>(&mut self, scim_type: ScimType, detail: String) -> E {
         self.found.get_or_insert(Error::bad_request(scim_type, detail));
         E::custom("rejected")
@@ -98,9 +98,7 @@ impl Reader<'_, '_> {
         let detail = format!("the body is nested more than {MAX_DEPTH} levels deep");
         Err(self.refuse(ScimType::InvalidSyntax, detail))
     }
-}
 
-impl<'t> Reader<'_, 't> {
     /// A reader for a nested value.
     fn below<'b>(&'b mut self, place: &'b Place<'b>, depth: usize) -> Reader<'b, 't> {
         Reader { place, depth, found: &mut *self.found, literals: &mut *self.literals }

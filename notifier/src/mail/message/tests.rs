@@ -29,14 +29,14 @@ fn person() -> Person {
     }
 }
 
-fn said(title: &str) -> Context {
+fn said(title: &str) -> MailContent {
     let url = "https://learn.example/c1".to_owned();
     let due_by = Some(datetime!(2026-12-04 12:00 UTC));
     let assigned = Some(Item { assignment: None, path: false, title: title.to_owned(), url, due_by });
-    Context { assigned, ..Context::default() }
+    MailContent { assigned, ..MailContent::default() }
 }
 
-fn draft<'a>(person: &'a Person, mail: &'a settings::Mail, said: &'a Context) -> Draft<'a> {
+fn draft<'a>(person: &'a Person, mail: &'a settings::Mail, said: &'a MailContent) -> Draft<'a> {
     let (tenant_id, user) = (Uuid::from_u128(1), Uuid::from_u128(2));
     Draft { id: ID, dated_at: AT, tenant_id, user, tenant: "acme", mail, person, said }
 }
@@ -140,7 +140,7 @@ fn an_invalid_address_is_rejected_and_not_quoted() {
         "ada@acme.example,eve@acme.example",
     ] {
         let person = Person { email: email.to_owned(), ..person() };
-        let (mail, said) = (settings::Mail::default(), Context::default());
+        let (mail, said) = (settings::Mail::default(), MailContent::default());
         let draft = draft(&person, &mail, &said);
         let error = writer().compose(Kind::Welcome, &draft).unwrap_err();
         assert_eq!(error.reason(), "the address is not a valid mail address", "{email:?}");

@@ -26,25 +26,3 @@ fn fields_that_a_pull_clears_survive_the_queue() {
     let queued = serde_json::to_vec(&change).unwrap();
     assert_eq!(serde_json::from_slice::<Change>(&queued).unwrap(), change);
 }
-
-#[test]
-fn if_match_compares_weakly_and_takes_lists() {
-    let some: IfMatch = r#""1", W/"3""#.parse().unwrap();
-    assert!(some.allows(r#"W/"3""#) && some.allows(r#"W/"1""#) && !some.allows(r#"W/"2""#));
-    assert!("*".parse::<IfMatch>().unwrap().allows(r#"W/"2""#));
-}
-
-#[test]
-fn fingerprints_differ_when_any_part_of_the_request_differs() {
-    let tenant = Uuid::nil();
-    let base = Fingerprint::of(tenant, "PUT", "/Users/1", b"{}", None);
-    assert_eq!(base, Fingerprint::of(tenant, "PUT", "/Users/1", b"{}", None));
-    for other in [
-        Fingerprint::of(Uuid::max(), "PUT", "/Users/1", b"{}", None),
-        Fingerprint::of(tenant, "PATCH", "/Users/1", b"{}", None),
-        Fingerprint::of(tenant, "PUT", "/Users/1{", b"}", None),
-        Fingerprint::of(tenant, "PUT", "/Users/1", b"{}", Some("*")),
-    ] {
-        assert_ne!(base, other);
-    }
-}

@@ -1,18 +1,13 @@
 //! The content service's events. Validation is the same over HTTP and AMQP.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use time::format_description::well_known::Rfc3339;
-use time::{OffsetDateTime, UtcOffset};
+use serde_json::Value;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Event;
-use crate::command::Role;
+use super::fields::{MAX_TEXT, Object, envelope};
+use super::{Event, ROLE_CHANGED};
 
-/// The type of an event that reports a changed role.
-pub const ROLE_CHANGED: &str = "role.changed";
-/// The maximum length of `id`, `source`, title and similar texts, in bytes: ids are index keys.
-const MAX_TEXT: usize = 1_000;
 /// The maximum length of a link, in bytes.
 const MAX_URL: usize = 2_000;
 
@@ -130,55 +125,6 @@ pub fn decode(value: &Value) -> Result<(Event, ContentEvent), String> {
     Ok((event, content))
 }
 
-/// A role change from the learning platform.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoleChanged {
-    /// The event's source, within which its id is unique.
-    pub source: String,
-    /// The event's id.
-    pub id: String,
-    /// The user.
-    pub user: Uuid,
-    /// The new role.
-    pub role: Role,
-}
-
-/// Checks an event that reports a changed role.
-///
-/// # Errors
-/// As [`decode`].
-pub fn decode_role(value: &Value) -> Result<RoleChanged, String> {
-    let envelope = envelope(value)?;
-    let data = envelope.object("data")?;
-    let role = data.text("role", MAX_TEXT)?.parse().map_err(|must: String| data.wrong("role", &must))?;
-    Ok(RoleChanged {
-        source: envelope.text("source", MAX_TEXT)?.to_owned(),
-        id: envelope.text("id", MAX_TEXT)?.to_owned(),
-        user: user(&data)?.id,
-        role,
-    })
-}
-
-/// Checks the attributes that every event has.
-fn envelope(value: &Value) -> Result<Object<'_>, String> {
-    let Value::Object(envelope) = value else { return Err("the event must be a JSON object".to_owned()) };
-    let envelope = Object { at: String::new(), fields: envelope };
-    if envelope.text("specversion", 10)? != "1.0" {
-        return Err("specversion must be \"1.0\"".to_owned());
-    }
-    for field in ["id", "source"] {
-        envelope.text(field, MAX_TEXT)?;
-    }
-    for field in ["subject", "datacontenttype", "tenant", "dataschema"] {
-        envelope.optional(field, |e, f| e.text(f, MAX_TEXT))?;
-    }
-    envelope.optional("time", Object::time)?;
-    if envelope.fields.contains_key("data_base64") {
-        return Err("data must be JSON in the field data, not data_base64".to_owned());
-    }
-    Ok(envelope)
-}
-
 fn assigned(data: &Object<'_>) -> Result<Assigned, String> {
     let assignment = data.object("assignment")?;
     let content = data.object("content")?;
@@ -215,7 +161,8 @@ fn completed(data: &Object<'_>) -> Result<Completed, String> {
     })
 }
 
-fn user(data: &Object<'_>) -> Result<UserRef, String> {
+/// The user that the event concerns.
+pub(super) fn user(data: &Object<'_>) -> Result<UserRef, String> {
     let user = data.object("user")?;
     let id = user.text("id", MAX_TEXT)?;
     Ok(UserRef { id: id.parse().map_err(|_| user.wrong("id", "must be the SCIM id of a user (a UUID)"))? })
@@ -226,75 +173,6 @@ fn link(content: &Object<'_>) -> Result<String, String> {
     match url::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url.into()),
         _ => Err(content.wrong("url", "must be an http or https URL")),
-    }
-}
-
-/// A JSON object with its path, so that errors name the field.
-struct Object<'a> {
-    at: String,
-    fields: &'a Map<String, Value>,
-}
-
-impl<'a> Object<'a> {
-    fn wrong(&self, field: &str, what: &str) -> String {
-        format!("{}{field} {what}", self.at)
-    }
-
-    fn required(&self, field: &str) -> Result<&'a Value, String> {
-        match self.fields.get(field) {
-            None | Some(Value::Null) => Err(self.wrong(field, "is required")),
-            Some(value) => Ok(value),
-        }
-    }
-
-    fn optional<T>(
-        &self,
-        field: &str,
-        get: impl Fn(&Self, &str) -> Result<T, String>,
-    ) -> Result<Option<T>, String> {
-        match self.fields.get(field) {
-            None | Some(Value::Null) => Ok(None),
-            Some(_) => get(self, field).map(Some),
-        }
-    }
-
-    fn text(&self, field: &str, max: usize) -> Result<&'a str, String> {
-        let text = self.required(field)?.as_str().ok_or_else(|| self.wrong(field, "must be a string"))?;
-        if text.trim().is_empty() {
-            return Err(self.wrong(field, "must not be empty"));
-        }
-        if text.contains('\0') {
-            return Err(self.wrong(field, "must not contain U+0000"));
-        }
-        if text.len() > max {
-            return Err(self.wrong(field, &format!("must have at most {max} bytes")));
-        }
-        Ok(text)
-    }
-
-    fn time(&self, field: &str) -> Result<OffsetDateTime, String> {
-        OffsetDateTime::parse(self.text(field, MAX_TEXT)?, &Rfc3339)
-            .ok()
-            .filter(|time| {
-                time.checked_to_offset(UtcOffset::UTC).is_some_and(|utc| (1..=9999).contains(&utc.year()))
-            })
-            .ok_or_else(|| {
-                self.wrong(field, "must be a date and time as in RFC 3339, between the years 1 and 9999")
-            })
-    }
-
-    fn number(&self, field: &str) -> Result<f64, String> {
-        self.required(field)?.as_f64().ok_or_else(|| self.wrong(field, "must be a number"))
-    }
-
-    fn boolean(&self, field: &str) -> Result<bool, String> {
-        self.required(field)?.as_bool().ok_or_else(|| self.wrong(field, "must be true or false"))
-    }
-
-    fn object(&self, field: &str) -> Result<Object<'a>, String> {
-        let fields =
-            self.required(field)?.as_object().ok_or_else(|| self.wrong(field, "must be an object"))?;
-        Ok(Object { at: format!("{}{field}.", self.at), fields })
     }
 }
 

@@ -1,21 +1,21 @@
-//! Changes to multi-valued attributes (RFC 7644 §3.5.2; RFC 7643 §2.4): by a value filter, by a list of values, or by
-//! adding. At most one value of a list is `primary`: setting it on a new value clears it on the old one (RFC 7644
+//! Assigns to multi-valued attributes (RFC 7644 §3.5.2; RFC 7643 §2.4): by a value filter, to every value, or by adding
+//! values. At most one value of a list is `primary`: setting it on a new value clears it on the old one (RFC 7644
 //! §3.5.2).
 
 use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
+use super::equality::{contains, is_same};
 use super::finish::{lacks_part, says_something};
 use super::unite::{is_primary, united};
 use super::{Draft, How, Target, assign_sub};
-use crate::case::folded;
 use crate::error::Error;
 use crate::json::{is_empty, size};
 use crate::schema::Attribute;
 use crate::syntax::Filter;
 use crate::syntax::lenient;
-use crate::value::{alone, as_complex, check_count, coerce_elements, coerce_one, sub_values};
+use crate::value::{alone, as_complex, check_count, coerce_one, sub_values};
 
 impl<'a> Draft<'a> {
     /// `emails[type eq "work"]` and `emails[type eq "work"].value`.
@@ -77,33 +77,6 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    pub(super) fn remove_selected(&mut self, target: &Target<'a>, filter: &Filter) -> Result<(), Error> {
-        let mut elements = self.take_elements(target);
-        let chosen = self.select(target.attribute, &elements, filter)?;
-        for &position in chosen.iter().rev() {
-            match target.sub {
-                Some(sub) => {
-                    members_of(&mut elements[position]).remove(&*sub.name);
-                }
-                None => {
-                    elements.remove(position);
-                }
-            }
-        }
-        self.put_elements(target, elements);
-        Ok(())
-    }
-
-    /// Removes only the listed values. They are matched by `value` (and `type`, if given), or by all listed parts.
-    pub(super) fn remove_listed(&mut self, target: &Target<'a>, listed: &Value) -> Result<(), Error> {
-        let listed = coerce_elements(target.attribute, target, listed)?;
-        let mut elements = self.take_elements(target);
-        self.spend(elements.len() * listed.len())?;
-        elements.retain(|element| !listed.iter().any(|listed| is_meant(target.attribute, element, listed)));
-        self.put_elements(target, elements);
-        Ok(())
-    }
-
     /// The values of a list, and the positions of those that satisfy the filter and will be written.
     pub(super) fn take_selected(
         &mut self,
@@ -118,7 +91,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The positions of the values that satisfy the filter.
-    fn select(
+    pub(super) fn select(
         &mut self,
         attribute: &Attribute,
         elements: &[Value],
@@ -270,7 +243,7 @@ fn merge_element(
 }
 
 /// The members of a value of a list. Stored values of complex attributes are always objects.
-fn members_of(element: &mut Value) -> &mut Map<String, Value> {
+pub(super) fn members_of(element: &mut Value) -> &mut Map<String, Value> {
     if !element.is_object() {
         *element = Value::Object(Map::new());
     }
@@ -288,50 +261,5 @@ fn unseat(attribute: &Attribute, elements: &mut [Value], winners: &[usize]) {
         if is_primary(element) && !winners.contains(&position) {
             members_of(element).insert("primary".to_owned(), Value::Bool(false));
         }
-    }
-}
-
-/// Whether the existing value has all parts of the element, with equal values.
-fn contains(attribute: &Attribute, existing: &Value, element: &Value) -> bool {
-    match (existing, element) {
-        (Value::Object(existing), Value::Object(element)) => element.iter().all(|(name, value)| {
-            let sub = attribute.sub_attribute(name).unwrap_or(attribute);
-            existing.get(name).is_some_and(|existing| is_equal(sub, existing, value))
-        }),
-        (existing, element) => is_equal(attribute, existing, element),
-    }
-}
-
-/// Whether the two have the same `value` and `type`.
-fn is_same(attribute: &Attribute, existing: &Value, element: &Value) -> bool {
-    element.get("value").is_some()
-        && is_equal_part(attribute, "value", existing, element)
-        && is_equal_part(attribute, "type", existing, element)
-}
-
-fn is_meant(attribute: &Attribute, existing: &Value, listed: &Value) -> bool {
-    match listed.get("value") {
-        Some(_) => {
-            is_equal_part(attribute, "value", existing, listed)
-                && (listed.get("type").is_none() || is_equal_part(attribute, "type", existing, listed))
-        }
-        None => contains(attribute, existing, listed),
-    }
-}
-
-fn is_equal_part(attribute: &Attribute, name: &str, one: &Value, other: &Value) -> bool {
-    match (one.get(name), other.get(name)) {
-        (Some(one), Some(other)) => is_equal(attribute.sub_attribute(name).unwrap_or(attribute), one, other),
-        (one, other) => one.is_none() && other.is_none(),
-    }
-}
-
-/// Whether the two values are equal, by the attribute's caseExact.
-fn is_equal(attribute: &Attribute, one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::String(one), Value::String(other)) if !attribute.case_exact => {
-            one == other || folded(one) == folded(other)
-        }
-        (one, other) => one == other,
     }
 }

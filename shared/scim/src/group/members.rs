@@ -1,22 +1,24 @@
 //! Separates the changes of a group's members from the changes of its attributes, which `Resource` and `Patch` handle.
 //! Members bypass `draft`: only the size of the body limits them, and it is read once.
 
+mod filters;
+mod ids;
+
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use self::filters::{has_reference, selected_ids};
+use self::ids::{ids, lists_nobody, names_somebody};
 use super::MemberChange;
 use super::displays::{self, Displays};
-use crate::draft::How;
-use crate::draft::Names;
+use crate::draft::{How, Names};
 use crate::error::Error;
-use crate::json::is_empty;
 use crate::patch::{Op, Operation};
 use crate::schema::{Attribute, Resolved, ResourceType};
 use crate::syntax::lenient;
-use crate::syntax::{AttrPath, Path};
-use crate::syntax::{CompareOp, Filter, ValuePath};
+use crate::syntax::{AttrPath, Filter, Path};
 use crate::value::alone;
 use crate::value::lenient::elements;
 
@@ -286,105 +288,4 @@ fn fixed(sub: &Attribute) -> Error {
 
 fn is_display(sub: &Attribute) -> bool {
     sub.name == "display"
-}
-
-/// The ids that the filter selects, if it selects by id only: `value eq`, joined by `or` or `and`, and the `type` that
-/// all members have.
-fn selected_ids(filter: &Filter) -> Option<Vec<Uuid>> {
-    match filter {
-        Filter::Compare { path, op: CompareOp::Equal, value: Value::String(text) }
-            if path.as_str().eq_ignore_ascii_case("value") =>
-        {
-            Some(vec![id(text)])
-        }
-        Filter::Or(items) => items.iter().try_fold(Vec::new(), |mut ids, item| {
-            ids.extend(selected_ids(item)?);
-            Some(ids)
-        }),
-        Filter::And(items) => {
-            let mut selected: Option<Vec<Uuid>> = None;
-            for item in items.iter().filter(|item| !says_user(item)) {
-                let ids = selected_ids(item)?;
-                match &mut selected {
-                    Some(selected) => selected.retain(|id| ids.contains(id)),
-                    None => selected = Some(ids),
-                }
-            }
-            selected
-        }
-        _ => None,
-    }
-}
-
-/// Whether the filter is `type eq "User"`, which matches every member.
-fn says_user(filter: &Filter) -> bool {
-    match filter {
-        Filter::Compare { path, op: CompareOp::Equal, value: Value::String(text) } => {
-            path.as_str().eq_ignore_ascii_case("type") && text.eq_ignore_ascii_case(KIND)
-        }
-        _ => false,
-    }
-}
-
-/// Whether the filter contains `$ref`. It depends on the base URL of the request, which the worker does not have.
-fn has_reference(filter: &Filter) -> bool {
-    match filter {
-        Filter::And(items) | Filter::Or(items) => items.iter().any(has_reference),
-        Filter::Not(inner) => has_reference(inner),
-        Filter::Compare { path, .. } | Filter::Present(path) => path.as_str().eq_ignore_ascii_case("$ref"),
-        Filter::ValuePath(ValuePath { filter, .. }) => has_reference(filter),
-    }
-}
-
-/// Whether the value means "no members": only null and `[]` do.
-fn lists_nobody(value: &Value) -> bool {
-    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
-}
-
-/// Whether the element should identify a member. Otherwise it only has sub-attributes that are derived from the user.
-fn names_somebody(element: &Value) -> bool {
-    element.as_object().is_none_or(|members| members.is_empty() || members.keys().any(|name| is_value(name)))
-}
-
-fn is_value(name: &str) -> bool {
-    name.eq_ignore_ascii_case("value")
-}
-
-/// The ids in the value: objects with a `value`, or bare ids. A blank id is an error: the client failed to look up an
-/// id, and members must not be removed because of that.
-fn ids(value: &Value) -> Result<Vec<Uuid>, Error> {
-    if lists_nobody(value) {
-        return Ok(Vec::new());
-    }
-    elements(value).iter().enumerate().map(|(position, element)| id_of(position, element)).collect()
-}
-
-fn id_of(position: usize, element: &Value) -> Result<Uuid, Error> {
-    let wrong = |what: &str| Err(Error::invalid_value(format!("members[{position}]{what}")));
-    let given = match element {
-        Value::Object(members) => {
-            let mut values = members.iter().filter(|(name, _)| is_value(name)).map(|(_, value)| value);
-            match (values.next(), values.next()) {
-                (_, Some(_)) => {
-                    let detail = format!("members[{position}].value is given twice");
-                    return Err(Error::invalid_syntax(detail));
-                }
-                (Some(value), None) if !(value.is_string() || is_empty(value)) => {
-                    return wrong(".value must be a string");
-                }
-                (value, None) => value.unwrap_or(&Value::Null),
-            }
-        }
-        bare if bare.is_string() || is_empty(bare) => bare,
-        _ => return wrong(" must be an object with a value"),
-    };
-    match given.as_str().map(str::trim) {
-        None | Some("") => wrong(".value is required"),
-        Some(_) => Ok(id(given.as_str().unwrap_or_default())),
-    }
-}
-
-/// Parses an id; any other text becomes nil.
-fn id(text: &str) -> Uuid {
-    crate::parse_id(text).unwrap_or_default()
 }

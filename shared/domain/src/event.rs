@@ -2,6 +2,8 @@
 //! exchange `rollcall.events` carries both, routed by type.
 
 mod content;
+mod fields;
+mod role;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -9,9 +11,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use content::{
-    Assigned, Assignment, Completed, Completion, Content, ContentEvent, ContentKind, ROLE_CHANGED,
-    RoleChanged, UserRef, decode, decode_role,
+    Assigned, Assignment, Completed, Completion, Content, ContentEvent, ContentKind, UserRef, decode,
 };
+pub use role::{RoleChanged, decode_role};
 
 /// The media type of one event in structured mode.
 pub const MEDIA_TYPE: &str = "application/cloudevents+json";
@@ -19,6 +21,8 @@ pub const MEDIA_TYPE: &str = "application/cloudevents+json";
 pub const BATCH_MEDIA_TYPE: &str = "application/cloudevents-batch+json";
 /// `source` of the events that Rollcall itself publishes.
 pub const SOURCE: &str = "urn:rollcall";
+/// The type of an event that reports a changed role.
+pub const ROLE_CHANGED: &str = "role.changed";
 
 /// One event in the JSON form of CloudEvents 1.0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 pub mod assignments;
 pub mod ledger;
+pub mod mail_content;
 pub mod parked;
 pub mod queue;
 pub mod received;

@@ -1,0 +1,184 @@
+//! Claims the mail that is due.
+
+use std::time::Duration;
+
+use database::Error;
+use database::schema::notifications;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Jsonb, Nullable, Text, Timestamptz};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use serde::Deserialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::sql::{CLAIM, GIVE_BACK, LIMITED, RATE_LIMIT};
+use crate::decide::{COMPLETED, DELETED, UNSUBSCRIBED, WITHDRAWN};
+use crate::store::assignments;
+use crate::store::mail_content::MailContent;
+
+/// A mail of a rate-limited tenant.
+#[derive(QueryableByName)]
+struct Chosen {
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    id: Uuid,
+}
+
+/// A mail claimed by this notifier, or suppressed while claiming.
+#[derive(Clone, QueryableByName)]
+pub struct Claim {
+    /// The row's id.
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    pub id: Uuid,
+    /// Whose.
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    pub tenant_id: Uuid,
+    /// The recipient's id.
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    pub user_id: Uuid,
+    /// Its kind.
+    #[diesel(sql_type = Text)]
+    pub kind: String,
+    /// Why it was suppressed, if it was.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub reason: Option<String>,
+    /// The id of the event that caused it.
+    #[diesel(sql_type = Text)]
+    pub event_id: String,
+    /// Its content, see [`MailContent`].
+    #[diesel(sql_type = Jsonb)]
+    pub context: Value,
+    /// The number of attempts, including this one.
+    #[diesel(sql_type = Integer)]
+    pub attempts: i32,
+    /// The original due time, used as the Date header.
+    #[diesel(sql_type = Timestamptz)]
+    pub dated_at: OffsetDateTime,
+    /// Whether this is the last attempt, because the time for retries is over.
+    #[diesel(sql_type = Bool)]
+    pub is_last: bool,
+    /// The tenant's name.
+    #[diesel(sql_type = Text)]
+    pub tenant: String,
+    /// What the tenant chose, see [`domain::settings::Settings`].
+    #[diesel(sql_type = Jsonb)]
+    pub settings: Value,
+    #[diesel(sql_type = Nullable<Text>)]
+    locale: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    timezone: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    given_name: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    family_name: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    display_name: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    user_name: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    email: Option<String>,
+}
+
+/// The user's attributes. Not `Debug`, because they are personal data.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Person {
+    /// SCIM's `name.givenName`.
+    pub given_name: String,
+    /// SCIM's `name.familyName`.
+    pub family_name: String,
+    /// SCIM's `displayName`.
+    pub display_name: Option<String>,
+    /// SCIM's `userName`.
+    pub user_name: String,
+    /// SCIM's primary email.
+    pub email: String,
+    /// SCIM's `locale`.
+    pub locale: Option<String>,
+    /// SCIM's `timezone`.
+    pub timezone: Option<String>,
+}
+
+impl Claim {
+    /// The recipient.
+    #[must_use]
+    pub fn person(&self) -> Person {
+        Person {
+            given_name: self.given_name.clone().unwrap_or_default(),
+            family_name: self.family_name.clone().unwrap_or_default(),
+            display_name: self.display_name.clone(),
+            user_name: self.user_name.clone().unwrap_or_default(),
+            email: self.email.clone().unwrap_or_default(),
+            locale: self.locale.clone(),
+            timezone: self.timezone.clone(),
+        }
+    }
+}
+
+/// Claims at most `limit` mails that are due, for the duration of `lease`, within the tenants' rate limits. Assignments
+/// completed before the first attempt are removed.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn claim(
+    connection: &mut AsyncPgConnection,
+    limit: i64,
+    lease: Duration,
+) -> Result<Vec<Claim>, Error> {
+    let claim = async |connection: &mut AsyncPgConnection| {
+        diesel::sql_query(RATE_LIMIT).execute(connection).await?;
+        let limited = diesel::sql_query(LIMITED).bind::<BigInt, _>(limit);
+        let limited: Vec<Uuid> =
+            limited.get_results::<Chosen>(connection).await?.into_iter().map(|chosen| chosen.id).collect();
+        // `limited` has at most `limit` rows.
+        let free = limit - i64::try_from(limited.len()).unwrap_or(limit);
+        let claim = diesel::sql_query(CLAIM)
+            .bind::<Text, _>(DELETED)
+            .bind::<Text, _>(WITHDRAWN)
+            .bind::<BigInt, _>(free)
+            .bind::<Double, _>(lease.as_secs_f64())
+            .bind::<Text, _>(UNSUBSCRIBED)
+            .bind::<Array<diesel::sql_types::Uuid>, _>(&limited);
+        let mut claims = claim.get_results(connection).await?;
+        leave_out_completed(connection, &mut claims).await?;
+        let unsent = claims.iter().filter(|claim| claim.reason.is_some() && limited.contains(&claim.id));
+        let unsent: Vec<Uuid> = unsent.map(|claim| claim.tenant_id).collect();
+        if !unsent.is_empty() {
+            let give_back = diesel::sql_query(GIVE_BACK).bind::<Array<diesel::sql_types::Uuid>, _>(unsent);
+            give_back.execute(connection).await?;
+        }
+        Ok(claims)
+    };
+    connection.transaction(claim).await
+}
+
+/// Removes completed assignments from mails that have not been tried yet, and suppresses those that become empty.
+async fn leave_out_completed(connection: &mut AsyncPgConnection, claims: &mut [Claim]) -> Result<(), Error> {
+    let new = |claim: &&mut Claim| claim.attempts == 1 && claim.reason.is_none();
+    let mut said: Vec<(&mut Claim, MailContent)> = claims
+        .iter_mut()
+        .filter(new)
+        // An invalid context is reported when the mail is built.
+        .filter_map(|claim| MailContent::deserialize(&claim.context).ok().map(|context| (claim, context)))
+        .collect();
+    let tenants: Vec<Uuid> = said.iter().map(|(claim, _)| claim.tenant_id).collect();
+    let ids: Vec<String> = said.iter().flat_map(|(_, context)| context.assignments()).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let completed = assignments::completed(connection, &tenants, &ids).await?;
+    for (claim, context) in &mut said {
+        if !context.leave_out(|id| completed.contains(&(claim.tenant_id, id.to_owned()))) {
+            continue;
+        }
+        let row = notifications::table.find(claim.id);
+        if context.items().is_empty() {
+            let set = (notifications::state.eq("suppressed"), notifications::reason.eq(COMPLETED));
+            diesel::update(row).set((set, notifications::attempts.eq(0))).execute(connection).await?;
+            claim.reason = Some(COMPLETED.to_owned());
+        } else {
+            claim.context = serde_json::to_value(&*context).unwrap_or_default();
+            diesel::update(row).set(notifications::context.eq(&claim.context)).execute(connection).await?;
+        }
+    }
+    Ok(())
+}

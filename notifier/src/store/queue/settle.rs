@@ -1,0 +1,85 @@
+//! Records the outcome of a claim.
+
+use std::time::Duration;
+
+use database::Error;
+use database::schema::notifications;
+use diesel::prelude::*;
+use diesel::sql_types::{Bool, Double, Timestamptz};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::claim::Claim;
+
+/// The outcome of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// Sent.
+    Sent(OffsetDateTime),
+    /// Not sent; retry after this pause.
+    Again(Duration),
+    /// Outcome unknown; retry after this pause.
+    Unknown(Duration),
+    /// Given up, for this reason.
+    Failed(String),
+}
+
+/// How an attempt ended, as stored in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Attempt {
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// How: `sent`, `refused`, `put_off`, `unknown` or `unwritten`.
+    pub ended: &'static str,
+    /// Why, without personal data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// Records the outcome of a claim. If the lease has expired and another notifier has claimed the row, only success is
+/// recorded.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn settle(
+    connection: &mut AsyncPgConnection,
+    claim: &Claim,
+    settlement: &Settlement,
+    attempt: &Attempt,
+) -> Result<(), Error> {
+    let row = notifications::table.find(claim.id).filter(notifications::state.eq("sending"));
+    let ours = row.filter(notifications::attempts.eq(claim.attempts));
+    let last = notifications::last_attempt.eq(serde_json::to_value(attempt).ok());
+    let due = |pause: &Duration| {
+        let seconds = pause.as_secs_f64().into_sql::<Double>();
+        notifications::due_at
+            .eq(diesel::dsl::sql::<Timestamptz>("now() + interval '1 second' * ").bind::<Double, _>(seconds))
+    };
+    match settlement {
+        Settlement::Sent(at) => {
+            let sent = (notifications::state.eq("sent"), notifications::sent_at.eq(at), last);
+            diesel::update(row).set(sent).execute(connection).await?
+        }
+        Settlement::Again(pause) => {
+            let again = (notifications::state.eq("pending"), due(pause), last);
+            diesel::update(ours).set(again).execute(connection).await?
+        }
+        Settlement::Unknown(pause) => {
+            let doubtful = (notifications::state.eq("pending"), notifications::in_doubt.eq(true));
+            diesel::update(ours).set((doubtful, due(pause), last)).execute(connection).await?
+        }
+        Settlement::Failed(reason) => {
+            let is_doubtful = notifications::in_doubt.or((attempt.ended == "unknown").into_sql::<Bool>());
+            let failed = (notifications::state.eq("failed"), notifications::reason.eq(reason));
+            let failed = (failed, notifications::in_doubt.eq(is_doubtful), last.clone());
+            let anew = ours.filter(notifications::sent_at.is_null());
+            diesel::update(anew).set(failed).execute(connection).await?;
+            // Mail that was sent before keeps the state `sent`.
+            let sent = ours.filter(notifications::sent_at.is_not_null());
+            diesel::update(sent).set((notifications::state.eq("sent"), last)).execute(connection).await?
+        }
+    };
+    Ok(())
+}
