@@ -242,21 +242,21 @@ create index commands_undelivered on commands (fingerprint) where delivery = 'un
 create index commands_once on commands (fingerprint)
     where change in ('user.create', 'group.create', 'user.role') and status < 300;
 create index commands_fetchable on commands (decided_at) where outcome -> 'record' -> 'resource' <> '{}' and delivery = 'delivered';
-comment on table commands is 'Verdicts of commands (the idempotency record) and activity log in one, kept for 30 days. A row is written once, unless its delivery fails. Written by worker; ingest inserts queued and expired rows, and notes which verdicts were not delivered.';
+comment on table commands is 'Verdicts of commands (the idempotency record) and activity log in one, kept for 30 days. A row is written once, unless its delivery fails. Written by worker; ingest inserts queued and expired rows, and records which verdicts were not delivered.';
 comment on column commands.id is 'The ticket, UUIDv7.';
 comment on column commands.tenant_id is 'The tenant.';
-comment on column commands.change is 'What was to change, such as user.create.';
+comment on column commands.change is 'The requested change, such as user.create.';
 comment on column commands.resource_id is 'The resource that the command is about.';
 comment on column commands.actor is 'The id of the API key, or operator, pull or platform.';
 comment on column commands.request_id is 'The request that the command came with.';
 comment on column commands.fingerprint is 'SHA-256 over tenant, method, path, body and If-Match. A repeated request has the same fingerprint.';
 comment on column commands.delivery is 'queued: an asynchronous request without a verdict; expired: the deadline passed before there was a verdict; replied: the verdict was sent to ingest, or is a late rejection; undelivered: there is a verdict that no client received; delivered: a client has the verdict or can fetch it, or a repeated request has taken its place.';
 comment on column commands.status is 'The HTTP status of the verdict.';
-comment on column commands.outcome is 'The verdict. It holds the resource only for asynchronous requests, whose clients can fetch it for a day.';
+comment on column commands.outcome is 'The verdict. It holds the resource only for asynchronous requests, whose clients can fetch it for a day; that of others is in recent_resources.';
 comment on column commands.attributes is 'The attributes that a PATCH names; the role that was set.';
 comment on column commands.ignored is 'The attributes that the request names and that were left unchanged.';
 comment on column commands.name_digest is 'SHA-256 over tenant and case-folded userName, of changes that give a userName. The log is searched by it and contains no names.';
-comment on column commands.issued_at is 'When ingest took the request.';
+comment on column commands.issued_at is 'When ingest accepted the request.';
 comment on column commands.decided_at is 'When the verdict was reached.';
 comment on index commands_activity is 'The activity log.';
 comment on index commands_resource is 'The activity log of one user.';
@@ -264,6 +264,14 @@ comment on index commands_name_digest is 'The activity log of a userName.';
 comment on index commands_undelivered is 'Verdicts for repeated requests.';
 comment on index commands_once is 'The result of an earlier attempt of a request that must take effect once: a create, or an event that sets a role.';
 comment on index commands_fetchable is 'Outcomes that hold a resource, which is personal data to be removed.';
+
+create table recent_resources (
+    command  uuid primary key,
+    resource jsonb not null
+);
+comment on table recent_resources is 'Resources as commands left them, for ten minutes: a client may still wait for a verdict whose reply was lost. They are apart from commands, so that its rows stay narrow and need no second write to forget them. Written by worker.';
+comment on column recent_resources.command is 'The ticket of the command.';
+comment on column recent_resources.resource is 'The SCIM resource, without a group''s members.';
 
 create table receipts (
     command uuid primary key

@@ -17,7 +17,7 @@ use crate::decide::{Effect, GATHERED, User};
 use crate::intake::What;
 use crate::retry_pause::pause;
 use crate::store::assignments::{self, AssignedRow, CompletedRow};
-use crate::store::ledger::{self, Cancelled, Gathered, Verdict};
+use crate::store::ledger::{self, Cancelled, Decision, Gathered};
 use crate::store::mail_content::MailContent;
 use crate::store::parked::{self, Awaited};
 
@@ -62,18 +62,18 @@ impl<'a> Changes<'a> {
         match effect {
             Effect::Send(kind) => {
                 let due = self.due(kind, user);
-                return Some(self.decided(event, kind, Verdict::Send(due)));
+                return Some(self.decided(event, kind, Decision::Send(due)));
             }
             Effect::Gather(kind, mail) => {
                 self.gather(event, mail);
-                self.decided(event, kind, Verdict::Suppress(GATHERED));
+                self.decided(event, kind, Decision::Suppress(GATHERED));
             }
             Effect::Revive(mail) => {
                 self.revived.push(mail);
                 return Some(mail);
             }
             Effect::Suppress(kind, reason) => {
-                self.decided(event, kind, Verdict::Suppress(reason));
+                self.decided(event, kind, Decision::Suppress(reason));
             }
             Effect::Assign | Effect::Complete => match &event.incoming.what {
                 What::Content(ContentEvent::Assigned(a)) => {
@@ -95,7 +95,7 @@ impl<'a> Changes<'a> {
         None
     }
 
-    fn decided(&mut self, event: &'a Addressed, kind: Kind, verdict: Verdict) -> Uuid {
+    fn decided(&mut self, event: &'a Addressed, kind: Kind, verdict: Decision) -> Uuid {
         let row = ledger::Row::new(event.tenant, &event.incoming, kind, verdict, self.now);
         let id = row.id;
         self.decisions.push(row);

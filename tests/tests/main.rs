@@ -88,4 +88,5 @@ mod workers_come_and_go;
 
 // Conventions and operation.
 mod architecture;
+mod migrations;
 mod operations;

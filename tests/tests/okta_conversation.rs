@@ -55,12 +55,17 @@ async fn a_user_is_assigned_updated_deactivated_and_reactivated() {
         (&json!("scim"), &json!("learner"), &Value::Null)
     );
     assert!(!row.to_string().contains(PASSWORD), "the password is stored");
-    let command = format!("select * from commands where id = '{}'", row["created_ticket"].as_str().unwrap());
-    let reported = eventually("the command is marked as delivered", Duration::from_secs(10), async || {
-        Some(stack.db().one(&command).await).filter(|row| row["delivery"] == "delivered")
+    let ticket = row["created_ticket"].as_str().unwrap();
+    let command = stack.db().one(&format!("select * from commands where id = '{ticket}'")).await;
+    assert_eq!((&command["delivery"], &command["status"]), (&json!("replied"), &json!(201)));
+    assert_eq!(command["outcome"]["record"]["resource"], json!({}), "it is stored apart");
+    let recent = stack.db().one(&format!("select * from recent_resources where command = '{ticket}'")).await;
+    assert_eq!(recent["resource"], row["resource"]);
+    let receipt = format!("select 1 from receipts where command = '{ticket}'");
+    eventually("there is a receipt", Duration::from_secs(10), async || {
+        (stack.db().count(&receipt).await == 1).then_some(())
     })
     .await;
-    assert_eq!(reported["status"], 201);
 
     // A GET immediately afterwards sees the user, by id, externalId, and userName (case-insensitive).
     assert_eq!(okta.user(&id).await.is(200).body, created.body);

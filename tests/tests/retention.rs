@@ -54,7 +54,7 @@ async fn unstripped(db: &Db) -> Vec<(String, i64, i64)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resource_in_an_outcome_is_kept_for_a_day_and_a_receipt_for_two_hours() {
+async fn resources_in_outcomes_and_receipts_are_kept_only_while_somebody_may_ask() {
     let stack = Stack::own().await;
     let tenant = stack.tenant("retention").await.id.to_string();
     let db = stack.db();
@@ -67,9 +67,15 @@ async fn a_resource_in_an_outcome_is_kept_for_a_day_and_a_receipt_for_two_hours(
         decided(&db, &tenant, state, ago, 3).await;
     }
     decided(&db, &tenant, "delivered", "3 hours", 20_000).await;
-    for (ago, count) in [("110 minutes", 2), ("130 minutes", 5)] {
-        let insert = format!("insert into receipts select {} from generate_series(1, {count})", ticket(ago));
-        db.execute(&insert).await;
+    for (table, ago, count) in [
+        ("receipts", "110 minutes", 2),
+        ("receipts", "130 minutes", 5),
+        ("recent_resources", "8 minutes", 3),
+        ("recent_resources", "12 minutes", 4),
+    ] {
+        let resource = if table == "receipts" { "" } else { ", '{}'" };
+        let rows = format!("select {}{resource} from generate_series(1, {count})", ticket(ago));
+        db.execute(&format!("insert into {table} {rows}")).await;
     }
     db.execute("analyze commands").await;
 
@@ -91,10 +97,11 @@ async fn a_resource_in_an_outcome_is_kept_for_a_day_and_a_receipt_for_two_hours(
     other.batch_execute("begin; select pg_advisory_xact_lock(7241990421)").await.unwrap();
     assert_eq!(clean(&pool, Clock::System.now(), &stop).await, Ok(0));
     other.batch_execute("commit").await.unwrap();
-    assert_eq!(clean(&pool, Clock::System.now(), &stop).await, Ok(8));
+    assert_eq!(clean(&pool, Clock::System.now(), &stop).await, Ok(12));
     let left = [("delivered", 3, 20_000), ("delivered", 23, 3)];
     assert_eq!(unstripped(&db).await, left.map(|(state, hours, n)| (state.to_owned(), hours, n)));
     assert_eq!(db.count("select 1 from receipts").await, 2);
+    assert_eq!(db.count("select 1 from recent_resources").await, 3);
     assert_eq!(clean(&pool, Clock::System.now(), &stop).await, Ok(0));
 }
 

@@ -38,7 +38,7 @@ const FOLDS: u32 = 4;
 const ATTEMPT: Duration = Limits::WORKER.statement.saturating_mul(2);
 
 /// A verdict, or the failed attempts, oldest first. The last attempt holds the reason for the dead letter.
-pub type Verdict = Result<Decision, Vec<Attempt>>;
+pub type Decided = Result<Decision, Vec<Attempt>>;
 
 /// Why an attempt produced no verdicts.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +82,7 @@ impl Applier {
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn apply(&self, batch: &[&Command]) -> Result<Vec<Verdict>, Stopped> {
+    pub async fn apply(&self, batch: &[&Command]) -> Result<Vec<Decided>, Stopped> {
         let _shared = self.in_progress.read().await;
         match self.together(batch, FOLDS).await? {
             Ok(verdicts) => Ok(verdicts),
@@ -96,7 +96,7 @@ impl Applier {
 
     /// Applies each command in its own transaction. A command blocked by another transaction is retried after the
     /// others.
-    async fn one_by_one(&self, batch: &[&Command]) -> Result<Vec<Verdict>, Stopped> {
+    async fn one_by_one(&self, batch: &[&Command]) -> Result<Vec<Decided>, Stopped> {
         let mut first = Vec::with_capacity(batch.len());
         for command in batch {
             first.push(match self.together(&[command], 1).await? {
@@ -121,7 +121,7 @@ impl Applier {
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn apply_in_isolation(&self, command: &Command, deliveries: u64) -> Result<Verdict, Stopped> {
+    pub async fn apply_in_isolation(&self, command: &Command, deliveries: u64) -> Result<Decided, Stopped> {
         let _exclusive = self.in_progress.write().await;
         let what = format!(
             "the worker died while applying this command in isolation (after {deliveries} earlier deliveries)"
@@ -175,7 +175,7 @@ impl Applier {
 
     /// Applies one command in isolation and retries while other transactions block it. The command is dead-lettered if
     /// Postgres rejects it, or if Postgres repeatedly fails on it for an unknown reason while it accepts other writes.
-    async fn alone(&self, command: &Command) -> Result<Verdict, Stopped> {
+    async fn alone(&self, command: &Command) -> Result<Decided, Stopped> {
         let (mut delays, mut waits) = (Delays::reconnect(), false);
         let mut attempts = Vec::new();
         loop {
@@ -210,7 +210,7 @@ impl Applier {
 
     /// Applies the batch in one transaction. Retries without limit while Postgres is unavailable, and up to `folds`
     /// times after conflicts with other transactions.
-    async fn together(&self, batch: &[&Command], folds: u32) -> Result<Result<Vec<Verdict>, Error>, Stopped> {
+    async fn together(&self, batch: &[&Command], folds: u32) -> Result<Result<Vec<Decided>, Error>, Stopped> {
         let mut keys = Keys::of(batch.iter().copied());
         let (mut delays, mut pauses) = (Delays::reconnect(), Delays::collision());
         let (mut away, mut taken, mut collisions) = (false, 0, 0);
@@ -251,7 +251,7 @@ impl Applier {
         }
     }
 
-    async fn attempt(&self, batch: &[&Command], keys: &mut Keys) -> Result<Vec<Verdict>, Error> {
+    async fn attempt(&self, batch: &[&Command], keys: &mut Keys) -> Result<Vec<Decided>, Error> {
         let now = self.clock.now();
         let mut folded = None;
         let transaction = async |connection: &mut AsyncPgConnection| {
@@ -276,12 +276,12 @@ impl Applier {
 
     /// Catches panics of the fold. The fold is pure: a panic corrupts only the state, which is dropped with the
     /// transaction.
-    fn fold(&self, state: &mut State, batch: &[&Command]) -> Result<Vec<Verdict>, Error> {
+    fn fold(&self, state: &mut State, batch: &[&Command]) -> Result<Vec<Decided>, Error> {
         let decide_all = || batch.iter().map(|command| self.decide(state, command)).collect();
         catch_unwind(AssertUnwindSafe(decide_all)).map_err(|_| Error::Panicked)
     }
 
-    fn decide(&self, state: &mut State, command: &Command) -> Verdict {
+    fn decide(&self, state: &mut State, command: &Command) -> Decided {
         if sabotage::dies_on(command) {
             std::process::abort();
         }
@@ -290,7 +290,7 @@ impl Applier {
 
     /// The verdicts of a batch before anything is committed.
     #[cfg(feature = "sabotage")]
-    pub async fn foretell(&self, batch: &[&Command]) -> Vec<Verdict> {
+    pub async fn foretell(&self, batch: &[&Command]) -> Vec<Decided> {
         let Ok(mut connection) = self.pool.get().await else { return Vec::new() };
         let connection: &mut AsyncPgConnection = &mut connection;
         let (keys, mut foretold) = (Keys::of(batch.iter().copied()), Vec::new());
@@ -306,9 +306,9 @@ impl Applier {
 
     /// Marks verdicts that were committed too late as undelivered: a commit may hang until the reply would miss the
     /// deadline.
-    async fn mark_undelivered(&self, batch: &[&Command], verdicts: &mut [Verdict]) {
+    async fn mark_undelivered(&self, batch: &[&Command], verdicts: &mut [Decided]) {
         let now = self.clock.now();
-        let late = |(command, verdict): &(&&Command, &mut Verdict)| {
+        let late = |(command, verdict): &(&&Command, &mut Decided)| {
             is_late(command, now) && matches!(verdict, Ok(Decision::Reply(outcome)) if outcome.is_applied())
         };
         let late: Vec<_> = batch.iter().zip(verdicts).filter(late).collect();

@@ -1,5 +1,5 @@
-//! Retention. The activity log is kept for 30 days. The resources in the verdicts of asynchronous requests are kept for
-//! one day: they serve only to be fetched, and they hold personal data.
+//! Retention. The activity log is kept for 30 days. Resources in verdicts are personal data, and are kept only as long as
+//! somebody may ask for them: a day if they can be fetched, else ten minutes.
 
 use database::{Error, Pool};
 use diesel::sql_types::{Timestamptz, Uuid as SqlUuid};
@@ -17,8 +17,10 @@ use tracing::{info, warn};
 const EVERY: std::time::Duration = std::time::Duration::from_secs(600);
 /// How long a verdict is kept.
 const VERDICT: Duration = Duration::days(30);
-/// How long the resource in a verdict is kept.
+/// How long the resource in a verdict that can be fetched is kept.
 const RESOURCE: Duration = Duration::days(1);
+/// How long the resource of any other verdict is kept: longer than any client waits.
+const RECENT_RESOURCE: Duration = Duration::minutes(10);
 /// How long a receipt is kept: as long as the create can be repeated, and another hour, because the clocks of ingest and
 /// workers differ.
 const RECEIPT: Duration = REPEATABLE_FOR.saturating_add(Duration::HOUR);
@@ -32,6 +34,8 @@ const DELETE: &str = "delete from commands where id in (select id from commands 
 pub const STRIP: &str = "update commands set outcome = jsonb_set(outcome, '{record,resource}', '{}') where id in \
     (select id from commands where delivery = 'delivered' and decided_at < $1 \
      and outcome -> 'record' -> 'resource' <> '{}' limit 5000)";
+const DELETE_RESOURCES: &str = "delete from recent_resources where command in \
+    (select command from recent_resources where command < $1 limit 5000)";
 const DELETE_RECEIPTS: &str =
     "delete from receipts where command in (select command from receipts where command < $1 limit 5000)";
 /// Quarantined commands whose message was removed from the queue.
@@ -40,9 +44,10 @@ const DELETE_QUARANTINED: &str = "delete from quarantine where ticket < $1";
 const DELETE_WORKERS: &str = "delete from workers where seen_at < $1";
 
 /// The statements and the age of the rows they clean.
-const TASKS: [(&str, Until, Duration); 5] = [
+const TASKS: [(&str, Until, Duration); 6] = [
     (DELETE, Until::Ticket, VERDICT),
     (STRIP, Until::Time, RESOURCE),
+    (DELETE_RESOURCES, Until::Ticket, RECENT_RESOURCE),
     (DELETE_RECEIPTS, Until::Ticket, RECEIPT),
     (DELETE_QUARANTINED, Until::Ticket, VERDICT),
     (DELETE_WORKERS, Until::Time, Duration::HOUR),

@@ -1,5 +1,6 @@
-//! Settles in Postgres whether the deadline or the worker came first. Ingest inserts rows of `commands` without a verdict
-//! (`queued`, `expired`) and deletes `queued` ones that it takes back; of rows with a verdict it changes the delivery state.
+//! Settles in Postgres whether the deadline or the worker came first. Ingest inserts rows of `commands` without a
+//! verdict (`queued`, `expired`), and deletes `queued` rows of commands that were not queued. In rows with a verdict it
+//! changes only the delivery state.
 
 use std::time::Duration;
 
@@ -132,9 +133,9 @@ async fn insert(pool: &Pool, row: Row) -> Result<bool, Error> {
 /// The command's verdict, if there is one. If the change took effect, this records all undelivered outcomes of the
 /// request as delivered, from whichever attempt: a later, intentional request must not receive one of them.
 ///
-/// The verdict is read before it is recorded as delivered. If it were recorded first and Postgres's response were lost, no request
-/// would receive it, and a repeated request would create a second resource. Once read, it is returned even if
-/// recording that fails.
+/// The verdict is read before it is recorded as delivered. If it were recorded first and Postgres's response were lost,
+/// no request would receive it, and a repeated request would create a second resource. Once read, it is returned even
+/// if recording that fails.
 ///
 /// # Errors
 /// If Postgres does not respond in time. Nothing was recorded.
@@ -157,7 +158,8 @@ pub(super) async fn deliver(
     Ok(delivered.ok().and_then(Result::ok).flatten().or(Some(verdict)))
 }
 
-/// Records that a verdict was delivered, and reads it again: if a repeated request received it first, the row has what is left for this one.
+/// Records that a verdict was delivered, and reads it again: if a repeated request received it first, the row then holds
+/// the outcome that this request receives.
 async fn deliver_read(pool: Pool, ticket: Ticket, tenant: Uuid, fingerprint: String) -> Option<Outcome> {
     let deliver = async |c: &mut AsyncPgConnection| {
         // The worker must see that a verdict stored after the deadline was read here.

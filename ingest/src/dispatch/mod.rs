@@ -6,6 +6,7 @@ mod asynchronous;
 mod clocks;
 mod deadline;
 mod receipts;
+mod unanswered;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use amqp::{self, Link, Publisher, Requester, topology};
 use database::{self, Pool, verdicts};
 use domain::command::{Actor, Change, Command, Fingerprint, IfMatch};
 use domain::outcome::Outcome;
-use domain::ticket::{Ticket, TicketClock, TooFarAhead};
+use domain::ticket::{Ticket, TicketClock};
 use platform::clock::Clock;
 use platform::health::Health;
 use platform::retry::Delays;
@@ -27,18 +28,18 @@ use tracing::{Instrument, Span, error, warn};
 use uuid::Uuid;
 
 use crate::admission::Held;
-use crate::http::answer::Refusal;
 use crate::http::observe::note;
 use crate::keyed_semaphore::{KeyedPermit, KeyedSemaphore};
 use clocks::Clocks;
 use receipts::Receipts;
 
 pub use asynchronous::AsyncResponse;
+pub use unanswered::Unanswered;
 
-/// The most changes of one tenant in flight; further ones wait in order. It is the size of a worker's batch, so it does
+/// The maximum number of changes of one tenant in flight; further ones wait in order. It is the size of a worker's batch, so it does
 /// not limit throughput, but it keeps the queue short for other tenants.
 const AT_ONCE: usize = 128;
-/// The least time that a change must have left when it gets its permit.
+/// The minimum time that a change must have left when it gets its permit.
 const LEAST: Duration = Duration::from_secs(5);
 
 /// The attempts to record that verdicts were not received.
@@ -69,60 +70,6 @@ pub struct ChangeRequest {
     pub change: Change,
     /// The request's permits, held until the dispatch ends.
     pub held: Held,
-}
-
-/// Why a dispatch ended without a verdict.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unanswered {
-    /// The command was not queued.
-    #[error("the command was not queued: {0}")]
-    NotQueued(amqp::Error),
-    /// The change waited too long for a permit.
-    #[error("earlier changes of the tenant took too long")]
-    NotStarted,
-    /// The deadline passed before there was a verdict.
-    #[error("no verdict by the deadline")]
-    Late {
-        /// Whether the broker has confirmed the command. If so, it will get a verdict.
-        is_queued: bool,
-    },
-    /// The asynchronous request could not be recorded.
-    #[error("failed to record the asynchronous request: {0}")]
-    NotRecorded(database::Error),
-    /// A later change was applied first, and there is no time or client for another attempt.
-    #[error("a later change was applied first")]
-    Overtaken,
-    /// The resource carries a ticket of a service whose clock is too far ahead of this one's.
-    #[error("clock skew: the ticket of the resource's last change is too far ahead: {0}")]
-    Unordered(TooFarAhead),
-    /// A bug.
-    #[error("the dispatch failed: {0}")]
-    Broken(&'static str),
-}
-
-impl From<Unanswered> for Refusal {
-    fn from(unanswered: Unanswered) -> Self {
-        match unanswered {
-            Unanswered::NotQueued(error) => Self::not_queued(&error),
-            Unanswered::NotRecorded(error) => Self::not_recorded(&error),
-            Unanswered::NotStarted => Self::try_again(
-                "other changes of this tenant took too long; nothing was queued and nothing was changed; try again",
-            ),
-            Unanswered::Late { is_queued: true } => Self::try_again(
-                "the change is queued but was not applied in time; send the same request again to get its outcome",
-            ),
-            Unanswered::Late { is_queued: false } => Self::try_again(
-                "the change was not applied in time and may be queued or not; send the same request again to get its outcome",
-            ),
-            Unanswered::Overtaken => Self::try_again(
-                "another change of the same resource was applied first; this one was not applied; try again",
-            ),
-            Unanswered::Unordered(_) => Self::try_again(
-                "the last change of the resource is dated ahead of this server's clock; nothing was changed; try again",
-            ),
-            Unanswered::Broken(cause) => Self::bug(cause),
-        }
-    }
 }
 
 /// The waiting handler. The channel is closed when its client disconnects.
@@ -377,6 +324,6 @@ fn end<T>(client: Client<T>, reached: Result<T, Unanswered>, name: impl Fn(&T) -
         Err(Unanswered::Broken(_)) => "broken",
     };
     note("outcome", name);
-    // Fails if the client has disconnected. The command is settled all the same.
+    // Fails if the client has disconnected. The command is settled nevertheless.
     client.send(reached).is_ok()
 }

@@ -14,7 +14,7 @@ use tracing::warn;
 /// How long tickets are collected: well below the second after which a worker assumes that the outcome was not
 /// received.
 const GATHER: Duration = Duration::from_millis(100);
-/// The most rows of one statement.
+/// The maximum number of rows of one statement.
 const MAX_ROWS: usize = 2_000;
 /// How long shutdown waits for Postgres.
 const FINISH: Duration = Duration::from_secs(2);

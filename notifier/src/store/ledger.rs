@@ -64,7 +64,7 @@ pub struct Row<'a> {
 
 /// Whether to send a mail.
 #[derive(Clone, Copy, Debug)]
-pub enum Verdict {
+pub enum Decision {
     /// Send it at this time, by the notifier's clock.
     Send(OffsetDateTime),
     /// Suppress it, for this reason.
@@ -78,12 +78,12 @@ impl<'a> Row<'a> {
         tenant_id: Uuid,
         incoming: &'a Incoming,
         kind: Kind,
-        verdict: Verdict,
+        verdict: Decision,
         at: OffsetDateTime,
     ) -> Self {
         let (state, reason, due_at) = match verdict {
-            Verdict::Send(due_at) => ("pending", None, due_at),
-            Verdict::Suppress(reason) => ("suppressed", Some(reason), at),
+            Decision::Send(due_at) => ("pending", None, due_at),
+            Decision::Suppress(reason) => ("suppressed", Some(reason), at),
         };
         Self {
             id: platform::id::new(),

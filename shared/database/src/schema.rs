@@ -122,6 +122,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    recent_resources (command) {
+        command -> Uuid,
+        resource -> Jsonb,
+    }
+}
+
+diesel::table! {
     outbox (position) {
         position -> BigInt,
         kind -> Text,
@@ -289,6 +296,8 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(recent_resources -> commands (command));
+
 diesel::allow_tables_to_appear_in_same_query!(
     tenants,
     api_keys,
@@ -300,6 +309,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     commands,
     outbox,
     quarantine,
+    recent_resources,
     workers,
     assignments,
     notifications,

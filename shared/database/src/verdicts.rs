@@ -11,9 +11,9 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::schema::commands;
+use super::Error;
+use super::schema::{commands, recent_resources};
 use super::statement::Constant;
-use super::{Error, groups, users};
 use domain::command::Fingerprint;
 use domain::delivery::Delivery;
 use domain::outcome::Outcome;
@@ -32,26 +32,19 @@ pub struct StoredVerdict {
     pub decided_at: Option<OffsetDateTime>,
 }
 
-/// The verdict of a command, if it has one, with the resource as it is now. (That of an asynchronous request shows it
-/// as the change left it.)
+/// The verdict of a command, if it has one. For as long as a client may wait for it, it holds the resource as the change
+/// left it.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn find(connection: &mut AsyncPgConnection, ticket: Ticket) -> Result<Option<Outcome>, Error> {
-    let columns = (commands::tenant_id, commands::change, commands::outcome);
-    let query = commands::table.filter(commands::id.eq(ticket.0)).select(columns);
-    let stored: Option<(Uuid, String, Option<Value>)> = query.first(connection).await.optional()?;
-    let Some((tenant, change, Some(outcome))) = stored else { return Ok(None) };
-    let is_asynchronous = outcome.get(IS_ASYNCHRONOUS) == Some(&Value::Bool(true));
-    let outcome = decode(outcome)?;
-    let id = outcome.record().map(|record| record.id).filter(|_| !is_asynchronous);
-    let Some(id) = id else { return Ok(Some(outcome)) };
-    let now = if change.starts_with("group.") {
-        groups::find(connection, tenant, id).await?.map(|row| row.record()).transpose()?
-    } else {
-        users::find(connection, tenant, id).await?
-    };
-    Ok(Some(outcome.showing(now)))
+    let query = commands::table
+        .left_join(recent_resources::table)
+        .filter(commands::id.eq(ticket.0))
+        .select((commands::outcome, recent_resources::resource.nullable()));
+    let stored: Option<(Option<Value>, Option<Value>)> = query.first(connection).await.optional()?;
+    let Some((Some(outcome), resource)) = stored else { return Ok(None) };
+    decode(outcome, resource).map(Some)
 }
 
 /// Whether a request with this fingerprint has set a role.
@@ -96,7 +89,12 @@ pub async fn asynchronous(
     type Columns = (String, Option<Uuid>, Option<Value>, Option<OffsetDateTime>);
     let stored: Option<Columns> = query.first(connection).await.optional()?;
     let verdict = stored.map(|(change, resource, outcome, decided_at)| {
-        Ok(StoredVerdict { change, resource, outcome: outcome.map(decode).transpose()?, decided_at })
+        Ok(StoredVerdict {
+            change,
+            resource,
+            outcome: outcome.map(|outcome| decode(outcome, None)).transpose()?,
+            decided_at,
+        })
     });
     verdict.transpose()
 }
@@ -171,11 +169,16 @@ pub async fn write_receipts(connection: &mut AsyncPgConnection, tickets: &[Ticke
 /// Selects the commands without a receipt.
 pub const NO_RECEIPT: &str = "not exists (select from receipts where receipts.command = commands.id)";
 
-/// Decodes a stored verdict.
+/// Decodes a stored verdict, and the resource that is stored apart from it.
 ///
 /// # Errors
-/// [`Error::Refused`] if the stored value is not a verdict.
-pub fn decode(stored: Value) -> Result<Outcome, Error> {
-    serde_json::from_value(stored)
-        .map_err(|_| Error::Refused("a stored verdict has an unexpected shape".to_owned()))
+/// [`Error::Refused`] if a stored value has an unexpected shape.
+pub fn decode(outcome: Value, resource: Option<Value>) -> Result<Outcome, Error> {
+    let unexpected = |_| Error::Refused("a stored verdict has an unexpected shape".to_owned());
+    let outcome: Outcome = serde_json::from_value(outcome).map_err(unexpected)?;
+    let resource = resource.map(serde_json::from_value).transpose().map_err(unexpected)?;
+    Ok(match resource {
+        Some(resource) => outcome.with_resource(resource),
+        None => outcome,
+    })
 }

@@ -71,8 +71,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome as it is stored when nobody can fetch it later: of the resource, only an `active` of false remains,
-    /// which a repeated create must know. Whoever reads it shows the resource as it is then: see [`Outcome::showing`].
+    /// The outcome with nothing of the resource but an `active` of false, which a repeated create must know.
     #[must_use]
     pub fn without_resource(&self) -> Self {
         let bare = |record: &scim::Record| record.map_resource(scim::Resource::only_inactive);
@@ -91,17 +90,11 @@ impl Outcome {
         }
     }
 
-    /// The outcome with the resource as it is now, in place of what is stored. If the resource has been deleted since,
-    /// it is a 404.
+    /// The outcome with this resource.
     #[must_use]
-    pub fn showing(mut self, now: Option<scim::Record>) -> Self {
-        match (&mut self, now) {
-            (Self::Created { record, .. } | Self::Updated { record, .. }, Some(now)) => *record = now,
-            (Self::Created { .. } | Self::Updated { .. }, None) => {
-                let detail = "the change was applied, but the resource has been deleted since";
-                return Self::Rejected { error: scim::Error::not_found(detail) };
-            }
-            _ => {}
+    pub fn with_resource(mut self, resource: scim::Resource) -> Self {
+        if let Self::Created { record, .. } | Self::Updated { record, .. } = &mut self {
+            record.resource = resource;
         }
         self
     }

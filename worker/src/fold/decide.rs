@@ -3,8 +3,6 @@
 
 use std::borrow::Cow;
 
-use database::groups::GroupRow;
-use database::users::UserRow;
 use domain::command::{Change, Command, Origin};
 use domain::outcome::Outcome;
 use scim::{Error, Group, Misfit, Resource, ResourceType, Types};
@@ -61,7 +59,7 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> 
         entry.and_then(|entry| entry.outcome.clone()).filter(|_| !sabotage::ignores_stored_verdicts());
     if let Some(outcome) = decided {
         // Redelivery after a crash between the commit and the acknowledgement.
-        return Ok(Decision::Redelivered(shown(state, command, outcome)));
+        return Ok(Decision::Redelivered(outcome));
     }
     let change = match validated(&tenant.types, &command.change) {
         Ok(change) => Ok(change),
@@ -92,19 +90,6 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> 
     }
     state.settle(command, outcome.clone(), delivery);
     Ok(if late { Decision::Undelivered(outcome) } else { Decision::Reply(outcome) })
-}
-
-/// The stored outcome with the resource as it is now. That of an asynchronous command stays as it is.
-fn shown(state: &State, command: &Command, outcome: Outcome) -> Outcome {
-    let Some(id) = outcome.record().map(|record| record.id).filter(|_| !command.asynchronous) else {
-        return outcome;
-    };
-    let now = if command.change.is_about_user() {
-        state.row::<UserRow>(command.tenant, id).map(UserRow::record)
-    } else {
-        state.row::<GroupRow>(command.tenant, id).map(GroupRow::record)
-    };
-    outcome.showing(now.and_then(Result::ok))
 }
 
 /// Why a resource does not match the tenant's schemas.

@@ -9,7 +9,7 @@ mod holders;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use database::schema::{commands, users};
+use database::schema::{commands, recent_resources, users};
 use database::users::UserRow;
 use database::{Constant, Error, tenants, verdicts};
 use diesel::prelude::*;
@@ -67,25 +67,27 @@ pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTi
     let StoredVerdicts { entries, undelivered, without_receipt } = entries?;
     (state.verdicts, state.undelivered, state.without_receipt) = (entries, undelivered, without_receipt);
     state.made = made?;
-    let shown = shown_resources(&state);
-    load_shown_users(connection, &shown, &mut state).await?;
-    groups::load(connection, keys, &shown, &mut state).await?;
+    let undelivered = undelivered_resources(&state);
+    load_undelivered_users(connection, &undelivered, &mut state).await?;
+    groups::load(connection, keys, &undelivered, &mut state).await?;
     Ok(state)
 }
 
-/// The resources of stored verdicts. A redelivered command and a retry are answered with them.
-fn shown_resources(state: &State) -> BTreeSet<Uuid> {
-    state.verdicts.values().filter_map(|entry| Some(entry.outcome.as_ref()?.record()?.id)).collect()
+/// Resources whose create or last change may not have been delivered. A retry receives them as its answer.
+fn undelivered_resources(state: &State) -> BTreeSet<Uuid> {
+    let requests = state.undelivered.values().chain(state.without_receipt.values()).flat_map(BTreeMap::keys);
+    let outcomes = requests.filter_map(|ticket| state.verdicts.get(ticket));
+    outcomes.filter_map(|entry| Some(entry.outcome.as_ref()?.record()?.id)).collect()
 }
 
 /// The users among them that were not found by userName, because they may have been renamed. (This breaks the lock
 /// order. It is rare; if two workers deadlock here, one of them retries.)
-async fn load_shown_users(
+async fn load_undelivered_users(
     mut connection: &AsyncPgConnection,
-    shown: &BTreeSet<Uuid>,
+    undelivered: &BTreeSet<Uuid>,
     state: &mut State,
 ) -> Result<(), Error> {
-    let missing: Vec<Uuid> = shown.iter().filter(|id| !state.users.contains_key(id)).copied().collect();
+    let missing: Vec<Uuid> = undelivered.iter().filter(|id| !state.users.contains_key(id)).copied().collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -166,7 +168,7 @@ async fn load_verdicts(
     keys: &Keys,
     now: OffsetDateTime,
 ) -> Result<StoredVerdicts, Error> {
-    type Columns = (Uuid, Uuid, String, String, Option<Value>, Option<OffsetDateTime>);
+    type Columns = (Uuid, Uuid, String, String, Option<Value>, Option<OffsetDateTime>, Option<Value>);
     let fingerprints: Vec<&str> = keys.fingerprints.iter().map(String::as_str).collect();
     let same_request =
         commands::tenant_id.eq_any(ids(&keys.tenants)).and(commands::fingerprint.eq_any(fingerprints));
@@ -181,16 +183,21 @@ async fn load_verdicts(
         commands::delivery,
         commands::outcome,
         commands::decided_at,
+        // A subquery, since only the rows of `commands` are locked.
+        recent_resources::table
+            .filter(recent_resources::command.eq(commands::id))
+            .select(recent_resources::resource)
+            .single_value(),
     );
     let query =
         commands::table.filter(own.or(undelivered).or(without_receipt)).order(commands::id).select(columns);
     let rows: Vec<Columns> = query.for_update().load(&mut connection).await?;
     let mut stored = StoredVerdicts::default();
-    for (id, tenant, fingerprint, delivery, outcome, decided_at) in rows {
+    for (id, tenant, fingerprint, delivery, outcome, decided_at, resource) in rows {
         let (ticket, request) = (Ticket(id), (tenant, Fingerprint::stored(fingerprint)));
         let delivery = Delivery::parse(&delivery)
             .ok_or_else(|| Error::Refused("a command has an unknown delivery state".to_owned()))?;
-        let outcome = outcome.map(verdicts::decode).transpose()?;
+        let outcome = outcome.map(|outcome| verdicts::decode(outcome, resource)).transpose()?;
         match (delivery, &outcome, decided_at) {
             (Delivery::Undelivered, _, Some(at)) => {
                 stored.undelivered.entry(request).or_default().insert(ticket, at);

@@ -61,8 +61,8 @@ pub async fn save(connection: &AsyncPgConnection, state: &State) -> Result<(), E
         execute(connection, "group_members", &members.left, members::KEEP),
         execute(connection, "group_members", &members.removed, members::DELETE),
         call_and_add(connection, &members),
-        execute(connection, "commands", &commands.new, commands::INSERT),
-        execute(connection, "commands", &commands.changed, commands::UPDATE),
+        insert_and_update(connection, &commands),
+        execute(connection, "recent_resources", &commands.resources, commands::INSERT_RESOURCES),
         execute(connection, "outbox", &events, INSERT_EVENTS),
     );
     let done: [Result<(), Error>; 12] = done.into();
@@ -124,6 +124,15 @@ async fn delete_groups(mut connection: &AsyncPgConnection, ids: Vec<Uuid>) -> Re
 async fn call_and_add(connection: &AsyncPgConnection, members: &members::Changes) -> Result<(), Error> {
     execute(connection, "group_members", &members.recalled, members::CALL).await?;
     execute(connection, "group_members", &members.added, members::INSERT).await
+}
+
+/// One after the other: a batch rarely contains both.
+async fn insert_and_update(
+    connection: &AsyncPgConnection,
+    commands: &commands::Changes<'_>,
+) -> Result<(), Error> {
+    execute(connection, "commands", &commands.new, commands::INSERT).await?;
+    execute(connection, "commands", &commands.changed, commands::UPDATE).await
 }
 
 async fn execute<T: Serialize>(

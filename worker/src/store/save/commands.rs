@@ -23,12 +23,24 @@ pub(super) const UPDATE: &str = "update commands c set delivery = i.delivery, st
     name_digest = coalesce(i.name_digest, c.name_digest), decided_at = coalesce(c.decided_at, i.decided_at) \
     from input i where c.id = i.id";
 
+pub(super) const INSERT_RESOURCES: &str = "insert into recent_resources (command, resource) \
+    select command, resource from input order by command on conflict do nothing";
+
 /// The rows that a batch writes.
-pub(super) struct Changes {
+pub(super) struct Changes<'a> {
     /// Rows that ingest inserted first, and rows whose outcome was passed on to a retry.
     pub changed: Vec<VerdictColumns>,
     /// All other rows.
     pub new: Vec<NewRow>,
+    /// The resources as the commands left them.
+    pub resources: Vec<RecentResource<'a>>,
+}
+
+/// A row of `recent_resources`.
+#[derive(Serialize)]
+pub(super) struct RecentResource<'a> {
+    command: Uuid,
+    resource: &'a scim::Resource,
 }
 
 /// A new row.
@@ -61,9 +73,14 @@ pub(super) struct VerdictColumns {
     decided_at: OffsetDateTime,
 }
 
-pub(super) fn changes(state: &State) -> Changes {
-    let mut changes = Changes { changed: Vec::new(), new: Vec::new() };
+pub(super) fn changes(state: &State) -> Changes<'_> {
+    let mut changes = Changes { changed: Vec::new(), new: Vec::new(), resources: Vec::new() };
     for (ticket, entry) in state.verdicts.iter().filter(|(_, entry)| entry.changed) {
+        let synchronous = entry.command.as_ref().filter(|command| !command.asynchronous);
+        let record = synchronous.and(entry.outcome.as_ref()).and_then(Outcome::record);
+        changes
+            .resources
+            .extend(record.map(|record| RecentResource { command: ticket.0, resource: &record.resource }));
         let verdict = verdict(*ticket, entry, state.now);
         if entry.stored {
             changes.changed.push(verdict);
@@ -109,15 +126,17 @@ fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> VerdictColumns
 }
 
 /// The outcome, with a flag that tells whether it can be fetched (see `verdicts::asynchronous`). Only then it holds the
-/// resource: all others who need it read the resource as it is then.
+/// resource; that of all others is in `recent_resources`.
 fn stored(outcome: &Outcome, command: Option<&Command>) -> Option<Value> {
-    let Some(command) = command else { return serde_json::to_value(outcome).ok() };
-    let mut stored = match command.asynchronous {
+    let is_asynchronous = command.is_some_and(|command| command.asynchronous);
+    let mut stored = match is_asynchronous {
         true => serde_json::to_value(outcome),
         false => serde_json::to_value(outcome.without_resource()),
     }
     .ok()?;
-    let is_asynchronous = Value::Bool(command.asynchronous);
-    stored.as_object_mut()?.insert(verdicts::IS_ASYNCHRONOUS.to_owned(), is_asynchronous);
+    if command.is_some() {
+        let members = stored.as_object_mut()?;
+        members.insert(verdicts::IS_ASYNCHRONOUS.to_owned(), Value::Bool(is_asynchronous));
+    }
     Some(stored)
 }
