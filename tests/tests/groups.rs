@@ -216,7 +216,7 @@ async fn a_patch_of_a_large_group_is_answered_without_its_members() {
         })
         .collect();
     let mut ids: Vec<String> = Vec::new();
-    for operations in operations.chunks(500) {
+    for operations in operations.chunks(200) {
         let body = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"], "Operations": operations });
         let answer = scene.okta.with_body("POST", "/Bulk", &body).await.is(200);
         let made = answer.body["Operations"].as_array().unwrap().clone();

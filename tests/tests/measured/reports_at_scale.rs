@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 /// Every fifth is archived.
 const EVERYBODY: usize = 100_000;
-const LIVING: usize = EVERYBODY / 5 * 4;
+const ACTIVE: usize = EVERYBODY / 5 * 4;
 /// Every twentieth is manual and not linked.
 const UNLINKED: usize = EVERYBODY / 20;
 /// Each active user has two assignments: one completed, one overdue.
-const ASSIGNMENTS: usize = 2 * LIVING;
+const ASSIGNMENTS: usize = 2 * ACTIVE;
 /// The number of rows per statement.
 const CHUNK: usize = 5_000;
 /// The additional memory that reports may use, in MiB. They send several times as much.
@@ -123,7 +123,7 @@ async fn each_report_over_100000_users_starts_within_a_second_in_constant_memory
     let before = ingest.memory();
     ingest.forget_peak();
     for (report, rows) in [
-        ("learners?", LIVING),
+        ("learners?", ACTIVE),
         ("assignments?", ASSIGNMENTS),
         ("locations?", 401),
         ("business_units?", 32),
@@ -150,7 +150,7 @@ async fn each_report_over_100000_users_starts_within_a_second_in_constant_memory
         .db()
         .one("select sum(learners) as all, sum(assigned) as assigned from reporting.locations")
         .await;
-    assert_eq!((&learners["all"], &learners["assigned"]), (&LIVING.into(), &ASSIGNMENTS.into()));
+    assert_eq!((&learners["all"], &learners["assigned"]), (&ACTIVE.into(), &ASSIGNMENTS.into()));
 
     // Clients that read the first rows and then stop reading.
     let mut slow = Vec::new();
