@@ -122,6 +122,12 @@ diesel::table! {
 }
 
 diesel::table! {
+    receipts (command) {
+        command -> Uuid,
+    }
+}
+
+diesel::table! {
     recent_resources (command) {
         command -> Uuid,
         resource -> Jsonb,
@@ -309,6 +315,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     commands,
     outbox,
     quarantine,
+    receipts,
     recent_resources,
     workers,
     assignments,

@@ -9,7 +9,7 @@ mod holders;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use database::schema::{commands, recent_resources, users};
+use database::schema::{commands, receipts, recent_resources, users};
 use database::users::UserRow;
 use database::{Constant, Error, tenants, verdicts};
 use diesel::prelude::*;
@@ -168,14 +168,15 @@ async fn load_verdicts(
     keys: &Keys,
     now: OffsetDateTime,
 ) -> Result<StoredVerdicts, Error> {
-    type Columns = (Uuid, Uuid, String, String, Option<Value>, Option<OffsetDateTime>, Option<Value>);
+    type Columns =
+        (Uuid, Uuid, String, String, Option<Value>, Option<OffsetDateTime>, (Option<Value>, Option<Uuid>));
     let fingerprints: Vec<&str> = keys.fingerprints.iter().map(String::as_str).collect();
     let same_request =
         commands::tenant_id.eq_any(ids(&keys.tenants)).and(commands::fingerprint.eq_any(fingerprints));
     let own = commands::id.eq_any(ids(&keys.tickets));
     let repeated = same_request.and(commands::decided_at.gt(now - REPEATABLE_FOR));
     let undelivered = Constant("commands.delivery = 'undelivered'").and(repeated.clone());
-    let without_receipt = Constant(CREATES).and(repeated).and(Constant(verdicts::NO_RECEIPT));
+    let creates = Constant(CREATES).and(repeated);
     let columns = (
         commands::id,
         commands::tenant_id,
@@ -183,17 +184,22 @@ async fn load_verdicts(
         commands::delivery,
         commands::outcome,
         commands::decided_at,
-        // A subquery, since only the rows of `commands` are locked.
-        recent_resources::table
-            .filter(recent_resources::command.eq(commands::id))
-            .select(recent_resources::resource)
-            .single_value(),
+        // Subqueries, since only the rows of `commands` are locked, and a join could read all of the other table.
+        (
+            recent_resources::table
+                .filter(recent_resources::command.eq(commands::id))
+                .select(recent_resources::resource)
+                .single_value(),
+            receipts::table
+                .filter(receipts::command.eq(commands::id))
+                .select(receipts::command)
+                .single_value(),
+        ),
     );
-    let query =
-        commands::table.filter(own.or(undelivered).or(without_receipt)).order(commands::id).select(columns);
+    let query = commands::table.filter(own.or(undelivered).or(creates)).order(commands::id).select(columns);
     let rows: Vec<Columns> = query.for_update().load(&mut connection).await?;
     let mut stored = StoredVerdicts::default();
-    for (id, tenant, fingerprint, delivery, outcome, decided_at, resource) in rows {
+    for (id, tenant, fingerprint, delivery, outcome, decided_at, (resource, receipt)) in rows {
         let (ticket, request) = (Ticket(id), (tenant, Fingerprint::stored(fingerprint)));
         let delivery = Delivery::parse(&delivery)
             .ok_or_else(|| Error::Refused("a command has an unknown delivery state".to_owned()))?;
@@ -202,7 +208,7 @@ async fn load_verdicts(
             (Delivery::Undelivered, _, Some(at)) => {
                 stored.undelivered.entry(request).or_default().insert(ticket, at);
             }
-            (Delivery::Replied, Some(Outcome::Created { .. }), Some(at)) => {
+            (Delivery::Replied, Some(Outcome::Created { .. }), Some(at)) if receipt.is_none() => {
                 stored.without_receipt.entry(request).or_default().insert(ticket, at);
             }
             _ => {}
