@@ -26,7 +26,7 @@ async fn a_key_works_with_basic_and_bearer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_keys_work_at_once_and_a_revoked_one_is_rejected_everywhere_within_a_second() {
+async fn two_keys_work_at_once_and_a_revoked_one_is_rejected_everywhere_within_two_seconds() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("rotation").await;
     let new = Key::add(&stack, "rotation", "scim").await;
@@ -45,7 +45,7 @@ async fn two_keys_work_at_once_and_a_revoked_one_is_rejected_everywhere_within_a
         })
         .await;
     }
-    assert!(revoked.elapsed() < Duration::from_millis(1_200), "{:?}", revoked.elapsed());
+    assert!(revoked.elapsed() < Duration::from_secs(2), "{:?}", revoked.elapsed());
     for client in &old_clients {
         client.get("/Users").await.is_error(401);
     }

@@ -55,7 +55,6 @@ mod silence_and_mail;
 mod unsubscribe;
 
 // Load, misuse and restart.
-mod back_pressure;
 mod behind_a_balancer;
 mod early_answers;
 mod events;
@@ -77,12 +76,10 @@ mod ingest_killed;
 mod late_answers;
 mod poison;
 mod postgres_away;
-mod queue_full;
 mod queues_deleted;
 mod repeated_requests;
 mod servers_crash;
 mod worker_killed;
-mod workers_come_and_go;
 
 // Conventions and operation.
 mod architecture;

@@ -1,5 +1,5 @@
 //! Looks up API keys through a read-through cache. While Postgres is unavailable, a cached key stays valid for ten
-//! minutes. A revoked key is rejected within a second.
+//! minutes. A revoked key is rejected within two seconds.
 
 use std::sync::Arc;
 
