@@ -55,7 +55,6 @@ mod silence_and_mail;
 mod unsubscribe;
 
 // Load, misuse and restart.
-mod behind_a_balancer;
 mod early_answers;
 mod events;
 mod handbook;
