@@ -17,10 +17,11 @@ need_cargo() {
 
 # Builds the services, always in the checkout's target directory.
 build_services() {
-  local group optimised=()
-  [[ $DEPLOY_PROFILE != release ]] || optimised=(--release)
+  local group what=(--release -p ingest -p worker -p notifier -p rollcall)
+  # As deploy/test builds them. With another selection cargo would compile many dependencies again.
+  [[ $DEPLOY_PROFILE == release ]] || what=(--workspace --bins)
   need_space "$([[ -x $PROGRAMS/ingest ]] && echo 1024 || echo 3072)" "$CHECKOUT/target" "the build"
-  (cd "$CHECKOUT" && CARGO_TARGET_DIR=$CHECKOUT/target exec setsid cargo build "${optimised[@]}" --locked -p ingest -p worker -p notifier -p rollcall) </dev/null 9>&- &
+  (cd "$CHECKOUT" && CARGO_TARGET_DIR=$CHECKOUT/target exec setsid cargo build --locked "${what[@]}") </dev/null 9>&- &
   group=$!
   while pid_lives "$group"; do
     if [[ -n ${STOP-} ]]; then kill -s TERM -- "-$group" 2>/dev/null || true; fi

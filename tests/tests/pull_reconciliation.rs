@@ -48,7 +48,7 @@ async fn users_gone_at_okta_are_reported_and_not_archived_by_default() {
     let (okta, api, ids) = company(&stack, "report").await;
     api.set(&stack, "report", &[]).await;
     api.change(|users| {
-        // One is no longer in the group, one is deprovisioned, and one is suspended, who does not count as missing.
+        // One is no longer in the group, one is deprovisioned, and one is suspended. A suspended user is not missing.
         users[1]["status"] = json!("DEPROVISIONED");
         users[2]["status"] = json!("SUSPENDED");
         users.remove(0);

@@ -304,12 +304,12 @@ impl Applier {
         foretold
     }
 
-    /// Marks verdicts that were committed too late as undelivered: a commit may hang until the reply would miss the
-    /// deadline.
+    /// Marks verdicts that were committed too late as undelivered, as `decide` does with those that were decided too
+    /// late: a commit may hang until the reply would miss the deadline.
     async fn mark_undelivered(&self, batch: &[&Command], verdicts: &mut [Decided]) {
         let now = self.clock.now();
         let late = |(command, verdict): &(&&Command, &mut Decided)| {
-            is_late(command, now) && matches!(verdict, Ok(Decision::Reply(outcome)) if outcome.is_applied())
+            is_late(command, now) && matches!(verdict, Ok(Decision::Reply(outcome)) if outcome.record().is_some())
         };
         let late: Vec<_> = batch.iter().zip(verdicts).filter(late).collect();
         if late.is_empty() {
