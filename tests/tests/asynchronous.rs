@@ -129,7 +129,7 @@ async fn a_request_that_takes_longer_than_the_client_waits_becomes_asynchronous(
     for path in [&waited, &at_once] {
         assert_eq!(outcome(&okta, path).await["status"], "201");
     }
-    tests::check::settled(&stack).await;
+    tests::check::wait_until_idle(&stack).await;
     assert_eq!(stack.db().count("select 1 from users").await, 2, "each took effect once");
     assert_eq!(stack.db().count("select 1 from commands where delivery <> 'delivered'").await, 0);
 }

@@ -229,7 +229,7 @@ async fn a_repeated_request_gets_the_undelivered_outcomes() {
     let late = bulk(&okta, operations.clone()).await.is(200);
     assert_eq!(statuses(&late), ["429", "409"], "{}", late.text);
     stack.workers[0].thaw();
-    tests::check::settled(&stack).await;
+    tests::check::wait_until_idle(&stack).await;
     let again = bulk(&okta, operations).await.is(200);
     assert_eq!(statuses(&again), ["201", "201"], "{}", again.text);
     assert_eq!(stack.db().count("select 1 from users").await, 1);

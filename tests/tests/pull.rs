@@ -32,7 +32,7 @@ async fn supplemented(stack: &Stack, people: usize) {
         (db.count("select 1 from users where region is not null").await == people).then_some(())
     })
     .await;
-    check::settled(stack).await;
+    check::wait_until_idle(stack).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +81,7 @@ async fn a_pull_of_5000_users_obeys_rate_limits_and_survives_a_429_a_broken_page
     api.limit(u32::MAX, 5);
     let again = stack.rollcall_json(&["pull", "run", "large"]).await;
     assert_eq!((&again["state"], &again["changes"]), (&json!("done"), &json!(0)));
-    check::settled(&stack).await;
+    check::wait_until_idle(&stack).await;
     assert_eq!(witness.events(&stack.broker().await).await, [] as [Value; 0]);
     for service in stack.services() {
         let log = service.log();

@@ -19,7 +19,7 @@ const MAIL: Duration = Duration::from_secs(400);
 
 /// Waits until the system is quiescent.
 pub async fn quiet(stack: &Stack) {
-    check::settled(stack).await;
+    check::wait_until_idle(stack).await;
     let db = stack.db();
     eventually("all mail is settled and no event is parked", MAIL, async || {
         let open = "select 1 from notifications where state in ('pending', 'sending')";
