@@ -166,7 +166,7 @@ async fn keep(
     // A panic has been logged already.
     let _ = renewing.await;
     let now = dependencies.clock.now();
-    let settled = match &end {
+    let recorded = match &end {
         Ok((state, reason)) => {
             info!(run = %lease.run, tenant.id = %tenant, state, "pull ended");
             dependencies.store.finish(lease, state, reason.as_deref(), now).await
@@ -182,7 +182,7 @@ async fn keep(
             dependencies.store.finish(lease, "failed", Some(&reason), now).await
         }
     };
-    if let Err(error) = settled {
+    if let Err(error) = recorded {
         warn!(run = %lease.run, %error, "failed to record the end of a pull; it resumes when its lease expires");
     }
 }
