@@ -1,7 +1,7 @@
-//! Sends the mail that is due in the ledger: claim, send, settle.
+//! Sends the mail that is due in the ledger: claim, send, record the attempt.
 //!
-//! Sending exactly once is impossible (RFC 1047). A row is claimed with a lease. If the notifier dies before settling,
-//! the mail is sent again after the lease, with the same content and the same Message-ID.
+//! Sending exactly once is impossible (RFC 1047). A row is claimed with a lease. If the notifier dies before it has recorded
+//! the attempt, the mail is sent again after the lease, with the same content and the same Message-ID.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,12 +20,12 @@ use crate::mail::failure::Failure;
 use crate::mail::message::Writer;
 use crate::mail::transport::Transport;
 use crate::retry_pause;
-use crate::store::queue::{self, Attempt, Claim, Settlement};
+use crate::store::queue::{self, Attempt, AttemptResult, Claim};
 
 /// The maximum number of mails that are sent concurrently.
 pub const AT_ONCE: u32 = 8;
-/// How much longer the lease is than the send timeout, for settling.
-const TO_SETTLE: Duration = Duration::from_secs(30);
+/// How much longer the lease is than the send timeout, to record the attempt.
+const TO_RECORD: Duration = Duration::from_secs(30);
 /// The polling interval for mail that is due.
 const LOOK: Duration = Duration::from_secs(1);
 /// The pause after the first failed attempt.
@@ -100,7 +100,7 @@ impl Sender {
 
     async fn claim(&self, free: usize) -> Result<Vec<Claim>, Error> {
         let Some(limit) = i64::try_from(free).ok().filter(|free| *free > 0) else { return Ok(Vec::new()) };
-        let lease = self.timeout + TO_SETTLE;
+        let lease = self.timeout + TO_RECORD;
         let claim = async |connection: &mut _| queue::claim(connection, limit, lease).await;
         let claims = self.context.pool.bounded(claim).await?;
         if !claims.is_empty() {
@@ -122,10 +122,10 @@ impl Sender {
         let tried = tokio::spawn(async move { sender.attempt(&ours).await });
         let outcome = tried.await.unwrap_or(Err(Trouble::Failure(Failure::Unknown(PANICKED))));
         let now = self.context.clock.now();
-        let settlement = settlement(&outcome, now, claim.is_last, claim.attempts);
+        let result = result_of(&outcome, now, claim.is_last, claim.attempts);
         let attempt = attempt(&outcome, now);
-        claim.log_settlement(&settlement, &attempt, started.elapsed());
-        self.settle(&claim, &settlement, &attempt).await;
+        claim.log_attempt(&result, &attempt, started.elapsed());
+        self.record_attempt(&claim, &result, &attempt).await;
     }
 
     async fn attempt(&self, claim: &Claim) -> Result<(), Trouble> {
@@ -136,15 +136,15 @@ impl Sender {
     }
 
     /// Records the outcome of a claim, retrying until it succeeds: otherwise the mail would be sent again.
-    async fn settle(&self, claim: &Claim, settlement: &Settlement, attempt: &Attempt) {
+    async fn record_attempt(&self, claim: &Claim, result: &AttemptResult, attempt: &Attempt) {
         let mut delays = Delays::reconnect();
         let mut waits = false;
         loop {
-            let settled = self
+            let recorded = self
                 .context
                 .pool
-                .bounded(async |connection| queue::settle(connection, claim, settlement, attempt).await);
-            match settled.await {
+                .bounded(async |connection| queue::record_attempt(connection, claim, result, attempt).await);
+            match recorded.await {
                 Ok(()) => return,
                 Err(error) if !waits => {
                     warn!(notification.id = %claim.id, %error, "failed to settle a mail: retrying until it succeeds");
@@ -167,24 +167,24 @@ enum Trouble {
     Failure(Failure),
 }
 
-fn settlement(
+fn result_of(
     outcome: &Result<(), Trouble>,
     now: OffsetDateTime,
     is_last: bool,
     attempts: i32,
-) -> Settlement {
+) -> AttemptResult {
     // Attempts count from 1, the backoff from 0.
     let step = attempts.saturating_sub(1);
     match outcome {
-        Ok(()) => Settlement::Sent(now),
-        Err(Trouble::Words(reason)) => Settlement::Failed((*reason).to_owned()),
-        Err(Trouble::Failure(Failure::Refused(reason))) => Settlement::Failed(reason.clone()),
-        Err(_) if is_last => Settlement::Failed(GIVEN_UP.to_owned()),
+        Ok(()) => AttemptResult::Sent(now),
+        Err(Trouble::Words(reason)) => AttemptResult::Failed((*reason).to_owned()),
+        Err(Trouble::Failure(Failure::Refused(reason))) => AttemptResult::Failed(reason.clone()),
+        Err(_) if is_last => AttemptResult::Failed(GIVEN_UP.to_owned()),
         Err(Trouble::Unready(_) | Trouble::Failure(Failure::Again(_))) => {
-            Settlement::Again(retry_pause::pause(FIRST_PAUSE, step))
+            AttemptResult::Again(retry_pause::pause(FIRST_PAUSE, step))
         }
         Err(Trouble::Failure(Failure::Unknown(_))) => {
-            Settlement::Unknown(retry_pause::pause(UNKNOWN_PAUSE, step))
+            AttemptResult::Unknown(retry_pause::pause(UNKNOWN_PAUSE, step))
         }
     }
 }
@@ -201,11 +201,11 @@ fn attempt(outcome: &Result<(), Trouble>, at: OffsetDateTime) -> Attempt {
 }
 
 impl Claim {
-    fn log_settlement(&self, settlement: &Settlement, attempt: &Attempt, took: Duration) {
-        let sentence = match settlement {
-            Settlement::Sent(_) => "sent mail",
-            Settlement::Again(_) | Settlement::Unknown(_) => "failed to send mail: retrying later",
-            Settlement::Failed(_) => "gave up on a mail",
+    fn log_attempt(&self, result: &AttemptResult, attempt: &Attempt, took: Duration) {
+        let sentence = match result {
+            AttemptResult::Sent(_) => "sent mail",
+            AttemptResult::Again(_) | AttemptResult::Unknown(_) => "failed to send mail: retrying later",
+            AttemptResult::Failed(_) => "gave up on a mail",
         };
         self.log(sentence, attempt.why.as_deref(), Some(took));
     }
@@ -225,23 +225,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_outcome_of_an_attempt_is_settled_correctly() {
+    fn every_outcome_of_an_attempt_is_recorded_correctly() {
         let now = OffsetDateTime::UNIX_EPOCH;
-        let given_up = Settlement::Failed(GIVEN_UP.to_owned());
+        let given_up = AttemptResult::Failed(GIVEN_UP.to_owned());
         let again = || Err(Trouble::Failure(Failure::Again("away".to_owned())));
         let unknown = || Err(Trouble::Failure(Failure::Unknown("silence")));
-        assert_eq!(settlement(&Ok(()), now, true, 9), Settlement::Sent(now));
-        assert_eq!(settlement(&Err(Trouble::Words("x")), now, false, 1), Settlement::Failed("x".to_owned()));
+        assert_eq!(result_of(&Ok(()), now, true, 9), AttemptResult::Sent(now));
+        assert_eq!(
+            result_of(&Err(Trouble::Words("x")), now, false, 1),
+            AttemptResult::Failed("x".to_owned())
+        );
         let no = Err(Trouble::Failure(Failure::Refused("no".to_owned())));
-        assert_eq!(settlement(&no, now, false, 1), Settlement::Failed("no".to_owned()));
+        assert_eq!(result_of(&no, now, false, 1), AttemptResult::Failed("no".to_owned()));
         let unready = Err(Trouble::Unready("the template"));
-        assert!(matches!(settlement(&unready, now, false, 1), Settlement::Again(_)));
-        assert_eq!(settlement(&unready, now, true, 90), given_up);
-        assert_eq!(settlement(&again(), now, true, 90), given_up);
-        assert_eq!(settlement(&unknown(), now, true, 90), given_up);
-        let Settlement::Again(pause) = settlement(&again(), now, false, 1) else { panic!("again") };
+        assert!(matches!(result_of(&unready, now, false, 1), AttemptResult::Again(_)));
+        assert_eq!(result_of(&unready, now, true, 90), given_up);
+        assert_eq!(result_of(&again(), now, true, 90), given_up);
+        assert_eq!(result_of(&unknown(), now, true, 90), given_up);
+        let AttemptResult::Again(pause) = result_of(&again(), now, false, 1) else { panic!("again") };
         assert!(pause < FIRST_PAUSE * 2);
-        let Settlement::Unknown(pause) = settlement(&unknown(), now, false, 60) else { panic!("unknown") };
+        let AttemptResult::Unknown(pause) = result_of(&unknown(), now, false, 60) else { panic!("unknown") };
         assert!(pause > retry_pause::LONGEST / 2);
         for (outcome, ended) in [
             (Ok(()), "sent"),

@@ -14,7 +14,7 @@ use super::claim::Claim;
 
 /// The outcome of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settlement {
+pub enum AttemptResult {
     /// Sent.
     Sent(OffsetDateTime),
     /// Not sent; retry after this pause.
@@ -43,10 +43,10 @@ pub struct Attempt {
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn settle(
+pub async fn record_attempt(
     connection: &mut AsyncPgConnection,
     claim: &Claim,
-    settlement: &Settlement,
+    result: &AttemptResult,
     attempt: &Attempt,
 ) -> Result<(), Error> {
     let row = notifications::table.find(claim.id).filter(notifications::state.eq("sending"));
@@ -57,20 +57,20 @@ pub async fn settle(
         notifications::due_at
             .eq(diesel::dsl::sql::<Timestamptz>("now() + interval '1 second' * ").bind::<Double, _>(seconds))
     };
-    match settlement {
-        Settlement::Sent(at) => {
+    match result {
+        AttemptResult::Sent(at) => {
             let sent = (notifications::state.eq("sent"), notifications::sent_at.eq(at), last);
             diesel::update(row).set(sent).execute(connection).await?
         }
-        Settlement::Again(pause) => {
+        AttemptResult::Again(pause) => {
             let again = (notifications::state.eq("pending"), due(pause), last);
             diesel::update(ours).set(again).execute(connection).await?
         }
-        Settlement::Unknown(pause) => {
+        AttemptResult::Unknown(pause) => {
             let doubtful = (notifications::state.eq("pending"), notifications::in_doubt.eq(true));
             diesel::update(ours).set((doubtful, due(pause), last)).execute(connection).await?
         }
-        Settlement::Failed(reason) => {
+        AttemptResult::Failed(reason) => {
             let is_doubtful = notifications::in_doubt.or((attempt.ended == "unknown").into_sql::<Bool>());
             let failed = (notifications::state.eq("failed"), notifications::reason.eq(reason));
             let failed = (failed, notifications::in_doubt.eq(is_doubtful), last.clone());
