@@ -1,7 +1,7 @@
-//! Sends the mail that is due in the ledger: claim, send, record the attempt.
+//! Sends the mail that is due in the ledger: lease, send, record the attempt.
 //!
-//! Sending exactly once is impossible (RFC 1047). A row is claimed with a lease. If the notifier dies before it has recorded
-//! the attempt, the mail is sent again after the lease, with the same content and the same Message-ID.
+//! Sending exactly once is impossible (RFC 1047). A row is leased. If the notifier dies before it records the attempt,
+//! the mail is sent again after the lease, with the same content and the same Message-ID.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use crate::mail::failure::Failure;
 use crate::mail::message::Writer;
 use crate::mail::transport::Transport;
 use crate::retry_pause;
-use crate::store::queue::{self, Attempt, AttemptResult, Claim};
+use crate::store::queue::{self, Attempt, AttemptResult, LeasedMail};
 
 /// The maximum number of mails that are sent concurrently.
 pub const AT_ONCE: u32 = 8;
@@ -60,20 +60,20 @@ impl Sender {
         Self { context, writer, transport, timeout, stop }
     }
 
-    /// Claims and sends mail, at most [`AT_ONCE`] concurrently. After the stop signal it finishes what it has claimed.
+    /// Leases and sends mail, at most [`AT_ONCE`] concurrently. After the stop signal it finishes what it has leased.
     pub async fn run(self) {
         let sender = Arc::new(self);
         let mut sending = JoinSet::new();
         let (mut delays, mut complained) = (Delays::reconnect(), false);
         while !sender.stop.is_cancelled() {
             let free = (AT_ONCE as usize).saturating_sub(sending.len());
-            let wait = match sender.claim(free).await {
-                Ok(claims) => {
+            let wait = match sender.lease_due(free).await {
+                Ok(leased) => {
                     delays.reset();
                     complained = false;
-                    for claim in claims {
+                    for mail in leased {
                         let sender = sender.clone();
-                        sending.spawn(sender.deliver(claim));
+                        sending.spawn(sender.deliver(mail));
                     }
                     LOOK
                 }
@@ -86,7 +86,7 @@ impl Sender {
                     delays.next_delay()
                 }
             };
-            // At full concurrency there is nothing to claim until a mail is done.
+            // At full concurrency there is nothing to lease until a mail is done.
             let idle = sending.len() < AT_ONCE as usize;
             tokio::select! {
                 Some(_) = sending.join_next() => {}
@@ -98,56 +98,56 @@ impl Sender {
         while sending.join_next().await.is_some() {}
     }
 
-    async fn claim(&self, free: usize) -> Result<Vec<Claim>, Error> {
+    async fn lease_due(&self, free: usize) -> Result<Vec<LeasedMail>, Error> {
         let Some(limit) = i64::try_from(free).ok().filter(|free| *free > 0) else { return Ok(Vec::new()) };
         let lease = self.timeout + TO_RECORD;
-        let claim = async |connection: &mut _| queue::claim(connection, limit, lease).await;
-        let claims = self.context.pool.bounded(claim).await?;
-        if !claims.is_empty() {
+        let work = async |connection: &mut _| queue::lease_due(connection, limit, lease).await;
+        let mails = self.context.pool.bounded(work).await?;
+        if !mails.is_empty() {
             // More may be due: a further mail of a rate-limited tenant, or one behind those just suppressed.
             self.context.mail.notify_one();
         }
-        let (suppressed, claimed): (Vec<_>, Vec<_>) =
-            claims.into_iter().partition(|claim| claim.reason.is_some());
-        for claim in &suppressed {
-            claim.log("suppressed pending mail", claim.reason.as_deref(), None);
+        let (suppressed, leased): (Vec<_>, Vec<_>) =
+            mails.into_iter().partition(|mail| mail.reason.is_some());
+        for mail in &suppressed {
+            mail.log("suppressed pending mail", mail.reason.as_deref(), None);
         }
-        Ok(claimed)
+        Ok(leased)
     }
 
-    async fn deliver(self: Arc<Self>, claim: Claim) {
+    async fn deliver(self: Arc<Self>, leased: LeasedMail) {
         let started = Instant::now();
-        let (sender, ours) = (self.clone(), claim.clone());
+        let (sender, ours) = (self.clone(), leased.clone());
         // In its own task, so that a mail that causes a panic is retried and finally given up like any other.
         let tried = tokio::spawn(async move { sender.attempt(&ours).await });
         let outcome = tried.await.unwrap_or(Err(Trouble::Failure(Failure::Unknown(PANICKED))));
         let now = self.context.clock.now();
-        let result = result_of(&outcome, now, claim.is_last, claim.attempts);
+        let result = result_of(&outcome, now, leased.is_last, leased.attempts);
         let attempt = attempt(&outcome, now);
-        claim.log_attempt(&result, &attempt, started.elapsed());
-        self.record_attempt(&claim, &result, &attempt).await;
+        leased.log_attempt(&result, &attempt, started.elapsed());
+        self.record_attempt(&leased, &result, &attempt).await;
     }
 
-    async fn attempt(&self, claim: &Claim) -> Result<(), Trouble> {
-        let mail = self.writer.write(claim).map_err(|error| {
+    async fn attempt(&self, leased: &LeasedMail) -> Result<(), Trouble> {
+        let mail = self.writer.write(leased).map_err(|error| {
             if error.is_final() { Trouble::Words(error.reason()) } else { Trouble::Unready(error.reason()) }
         })?;
         self.transport.send(&mail).await.map_err(Trouble::Failure)
     }
 
-    /// Records the outcome of a claim, retrying until it succeeds: otherwise the mail would be sent again.
-    async fn record_attempt(&self, claim: &Claim, result: &AttemptResult, attempt: &Attempt) {
+    /// Records an attempt, retrying until it succeeds: otherwise the mail would be sent again.
+    async fn record_attempt(&self, leased: &LeasedMail, result: &AttemptResult, attempt: &Attempt) {
         let mut delays = Delays::reconnect();
         let mut waits = false;
         loop {
             let recorded = self
                 .context
                 .pool
-                .bounded(async |connection| queue::record_attempt(connection, claim, result, attempt).await);
+                .bounded(async |connection| queue::record_attempt(connection, leased, result, attempt).await);
             match recorded.await {
                 Ok(()) => return,
                 Err(error) if !waits => {
-                    warn!(notification.id = %claim.id, %error, "failed to settle a mail: retrying until it succeeds");
+                    warn!(notification.id = %leased.id, %error, "failed to settle a mail: retrying until it succeeds");
                     waits = true;
                 }
                 Err(_) => {}
@@ -200,7 +200,7 @@ fn attempt(outcome: &Result<(), Trouble>, at: OffsetDateTime) -> Attempt {
     Attempt { at, ended, why }
 }
 
-impl Claim {
+impl LeasedMail {
     fn log_attempt(&self, result: &AttemptResult, attempt: &Attempt, took: Duration) {
         let sentence = match result {
             AttemptResult::Sent(_) => "sent mail",

@@ -1,4 +1,4 @@
-//! Records the outcome of a claim.
+//! Records the attempts to send mail.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::claim::Claim;
+use super::lease::LeasedMail;
 
-/// The outcome of a claim.
+/// What follows from an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptResult {
     /// Sent.
@@ -38,19 +38,18 @@ pub struct Attempt {
     pub why: Option<String>,
 }
 
-/// Records the outcome of a claim. If the lease has expired and another notifier has claimed the row, only success is
-/// recorded.
+/// Records an attempt. If the lease has expired and another notifier has leased the row, only success is recorded.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn record_attempt(
     connection: &mut AsyncPgConnection,
-    claim: &Claim,
+    leased: &LeasedMail,
     result: &AttemptResult,
     attempt: &Attempt,
 ) -> Result<(), Error> {
-    let row = notifications::table.find(claim.id).filter(notifications::state.eq("sending"));
-    let ours = row.filter(notifications::attempts.eq(claim.attempts));
+    let row = notifications::table.find(leased.id).filter(notifications::state.eq("sending"));
+    let ours = row.filter(notifications::attempts.eq(leased.attempts));
     let last = notifications::last_attempt.eq(serde_json::to_value(attempt).ok());
     let due = |pause: &Duration| {
         let seconds = pause.as_secs_f64().into_sql::<Double>();
