@@ -257,7 +257,7 @@ impl Applier {
         let transaction = async |connection: &mut AsyncPgConnection| {
             let mut state = load(connection, keys, now).await?;
             let verdicts = self.fold(&mut state, batch)?;
-            if keys.claim(&state) {
+            if keys.add_external_ids(&state) {
                 // Holders of an externalId are loaded under its lock, and these locks are taken before all others.
                 let unlocked = "the fold assigned an externalId that was not locked";
                 return Err(database::Error::Contention(unlocked).into());
@@ -309,7 +309,8 @@ impl Applier {
     async fn mark_undelivered(&self, batch: &[&Command], verdicts: &mut [Decided]) {
         let now = self.clock.now();
         let late = |(command, verdict): &(&&Command, &mut Decided)| {
-            is_late(command, now) && matches!(verdict, Ok(Decision::Reply(outcome)) if outcome.record().is_some())
+            is_late(command, now)
+                && matches!(verdict, Ok(Decision::Reply(outcome)) if outcome.record().is_some())
         };
         let late: Vec<_> = batch.iter().zip(verdicts).filter(late).collect();
         if late.is_empty() {

@@ -116,7 +116,7 @@ impl Keys {
 
     /// Adds the unique externalIds that a fold assigned. Returns whether any of them was not locked and loaded. (A
     /// PUT's externalId is not locked in advance: whether it matters depends on the tenant's setting.)
-    pub fn claim(&mut self, state: &State) -> bool {
+    pub fn add_external_ids(&mut self, state: &State) -> bool {
         let before = self.external_ids.len();
         self.external_ids.extend(state.assigned_external_ids.iter().cloned());
         self.external_ids.len() > before

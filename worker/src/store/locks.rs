@@ -35,7 +35,7 @@ pub async fn hold_alone(connection: &AsyncPgConnection, tenant: Uuid) -> Result<
     acquire(connection, TENANTS_ALONE, vec![tenant.to_string()]).await
 }
 
-/// Serializes, across batches, POSTs with the same externalId, changes that claim a unique externalId, and attempts of
+/// Serializes, across batches, POSTs with the same externalId, changes that assign a unique externalId, and attempts of
 /// the same POST of a group. (A constraint protects userNames. Several users may share an externalId, and several
 /// groups a displayName.)
 ///
