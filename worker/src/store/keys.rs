@@ -10,7 +10,7 @@ use crate::fold::State;
 
 /// The keys of a batch, sorted: all workers take locks in the same order.
 #[derive(Debug, Clone, Default)]
-pub struct Keys {
+pub struct RowKeys {
     pub(super) tickets: BTreeSet<Uuid>,
     pub(super) tenants: BTreeSet<Uuid>,
     pub(super) fingerprints: BTreeSet<String>,
@@ -34,7 +34,7 @@ pub struct Keys {
     pub(super) searched: BTreeSet<Uuid>,
 }
 
-impl Keys {
+impl RowKeys {
     /// The keys of these commands.
     #[must_use]
     pub fn of<'a>(batch: impl IntoIterator<Item = &'a Command>) -> Self {
