@@ -6,7 +6,7 @@ mod request;
 mod status;
 
 pub use self::configuration::{
-    Changes, Configured, Draft, MAX_TOKEN, draft, group_id, okta_url, token, unset,
+    ConfigurationChanges, Configured, Draft, MAX_TOKEN, draft, group_id, okta_url, token, unset,
 };
 pub use self::follow::{Progress, follow};
 pub use self::request::{Requested, confirm, request};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use domain::pull::AttributeMap;
-use operations::pulls::{self, Changes, group_id};
+use operations::pulls::{self, ConfigurationChanges, group_id};
 use serde_json::json;
 
 use super::token;
@@ -45,7 +45,7 @@ pub async fn set(context: &Context, set: Set) -> Result<(), Failure> {
     let map = set.map.as_deref().map(map).transpose()?;
     let Set { group, token_file, archive_missing, limit_percent, .. } = set;
     let new_token = token_file.is_some();
-    let changes = Changes { okta_url, group, map, archive_missing, limit_percent, new_token };
+    let changes = ConfigurationChanges { okta_url, group, map, archive_missing, limit_percent, new_token };
     let draft = pulls::draft(operator, &tenant, changes).await?;
     let token = if draft.needs_token() { Some(token::read(token_file.as_deref())?) } else { None };
     let configured = draft.save(operator, token.as_deref()).await?;
