@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::context::Context;
 use super::kind::{Kind, Method};
-use super::shown::{operation_result, with_skipped};
+use super::resource_response::{operation_result, with_skipped};
 use crate::http::answer::{Answer, Refusal, scim_json};
 use crate::http::prefer::RESPOND_ASYNC;
 

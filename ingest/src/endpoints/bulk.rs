@@ -23,7 +23,7 @@ use self::references::{Maker, Makers, order};
 use self::step::{Step, Target};
 use super::context::{Asked, Context, Received};
 use super::kind::Method;
-use super::shown::{operation_result, with_skipped};
+use super::resource_response::{operation_result, with_skipped};
 use crate::http::answer::{Answer, Refusal, scim_json};
 
 /// The time budget of a request: clients such as Okta give up at 60 s.

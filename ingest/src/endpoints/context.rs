@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::kind::{Kind, Method};
-use super::shown::View;
+use super::resource_response::View;
 use crate::admission::Held;
 use crate::admission::Scim;
 use crate::app::Shared;

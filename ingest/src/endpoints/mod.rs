@@ -7,8 +7,8 @@ pub mod discovery;
 pub mod kind;
 pub mod list;
 mod read;
+mod resource_response;
 pub mod resources;
-mod shown;
 
 use scim::Error;
 

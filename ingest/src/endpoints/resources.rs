@@ -13,7 +13,7 @@ use super::asynchronous;
 use super::context::{Asked, Context, Named, Received};
 use super::kind::{Kind, Method};
 use super::read;
-use super::shown::Shown;
+use super::resource_response::ResourceResponse;
 use crate::dispatch::{AsyncResponse, ChangeRequest};
 use crate::http::answer::{Answer, Refusal};
 use crate::http::{preconditions, prefer};
@@ -28,7 +28,7 @@ pub async fn read(context: Context, Named(kind, id): Named, headers: HeaderMap) 
     let found = read::one(&context.app.pool, kind, tenant, id, &projection, types).await;
     let found = found.map_err(|error| Refusal::unread(&error))?.ok_or_else(|| kind.not_found())?;
     if preconditions::is_known(&headers, &found.0.etag())? {
-        return Ok(Shown::not_modified(&found.0).into_response());
+        return Ok(ResourceResponse::not_modified(&found.0).into_response());
     }
     Ok(context.view(kind, &projection).found(found).into_response())
 }

@@ -24,7 +24,7 @@ pub(super) struct Wanted {
 
 /// A page of a ListResponse.
 #[derive(Debug, Default)]
-pub(super) struct Shown {
+pub(super) struct ListPage {
     pub(super) resources: Vec<Value>,
     /// The total number of results.
     pub(super) total: i64,
@@ -78,8 +78,8 @@ fn part<'a>(context: &'a Context, kind: Kind, is_alone: bool, wanted: &'a Wanted
 ///
 /// # Errors
 /// 400 `tooMany`, 429 while Postgres is unavailable.
-pub(super) async fn by_index(parts: &[Part<'_>], offset: i64, count: i64) -> Result<Shown, Refusal> {
-    let (mut shown, mut offset, mut count) = (Shown::default(), offset, count);
+pub(super) async fn by_index(parts: &[Part<'_>], offset: i64, count: i64) -> Result<ListPage, Refusal> {
+    let (mut shown, mut offset, mut count) = (ListPage::default(), offset, count);
     for part in parts {
         let page = part.show(Slice::Index { offset, count }, &mut shown).await?;
         offset = offset.saturating_sub(page.total).max(0);
@@ -93,9 +93,9 @@ pub(super) async fn by_index(parts: &[Part<'_>], offset: i64, count: i64) -> Res
 ///
 /// # Errors
 /// 400 `tooMany`, 429 while Postgres is unavailable.
-pub(super) async fn by_cursor(parts: &[Part<'_>], from: Place, count: i64) -> Result<Shown, Refusal> {
+pub(super) async fn by_cursor(parts: &[Part<'_>], from: Place, count: i64) -> Result<ListPage, Refusal> {
     const TOTAL_ALONE: Slice = Slice::Index { offset: 0, count: 0 };
-    let (mut shown, mut count) = (Shown::default(), count);
+    let (mut shown, mut count) = (ListPage::default(), count);
     let is_counted = from.total.is_none();
     for part in parts {
         let kind = part.kind;
@@ -127,7 +127,7 @@ struct Receipts {
 type Relations = HashMap<Uuid, Vec<Related>>;
 
 impl Part<'_> {
-    async fn show(&self, slice: Slice, shown: &mut Shown) -> Result<Receipts, Refusal> {
+    async fn show(&self, slice: Slice, shown: &mut ListPage) -> Result<Receipts, Refusal> {
         let Some(list) = &self.list else {
             return Ok(Receipts { total: 0, length: 0, last: None, has_more: false });
         };
