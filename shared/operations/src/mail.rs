@@ -68,7 +68,7 @@ pub struct Entry {
 
 /// An entry with everything that the ledger holds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Shown {
+pub struct MailDetails {
     /// The entry.
     #[serde(flatten)]
     pub entry: Entry,
@@ -121,7 +121,7 @@ struct Row {
 }
 
 impl Row {
-    fn shown(self, tenant: String) -> Shown {
+    fn shown(self, tenant: String) -> MailDetails {
         let last = || Some(self.last_attempt.as_ref()?.get("why")?.as_str()?.to_owned());
         let why = self.reason.or_else(last);
         let next_at = matches!(self.state.as_str(), "pending" | "sending").then_some(self.due_at);
@@ -137,7 +137,7 @@ impl Row {
             next_at,
             sent_at: self.sent_at,
         };
-        Shown {
+        MailDetails {
             entry,
             in_doubt: self.in_doubt,
             last_attempt: self.last_attempt.unwrap_or_default(),
@@ -176,7 +176,7 @@ pub async fn list(operator: &Operator, which: &Selection) -> Result<Vec<Entry>, 
 ///
 /// # Errors
 /// [`Error::Refused`] if there is no entry with this id.
-pub async fn show(operator: &Operator, id: Uuid) -> Result<Shown, Error> {
+pub async fn show(operator: &Operator, id: Uuid) -> Result<MailDetails, Error> {
     let mut connection = operator.pool.get().await?;
     let query = notifications::table
         .inner_join(tenants::table.on(tenants::id.eq(notifications::tenant_id)))

@@ -10,4 +10,4 @@ pub use self::configuration::{
 };
 pub use self::follow::{Progress, follow};
 pub use self::request::{Requested, confirm, request};
-pub use self::status::{Missing, Run, Shown, status};
+pub use self::status::{Missing, PullStatus, Run, status};

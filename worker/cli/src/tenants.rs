@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use domain::settings::DESCRIBED;
-use operations::tenants::{self, Listed, Shown};
+use operations::tenants::{self, Listed, TenantDetails};
 
 use crate::context::{Context, Failure};
 use crate::output;
@@ -77,7 +77,7 @@ fn list(context: &Context, all: &[Listed]) {
     output::table(&["name", "active users", "added (UTC)", "id"], all.iter().map(row).collect(), empty);
 }
 
-fn show(context: &Context, tenant: &Shown) {
+fn show(context: &Context, tenant: &TenantDetails) {
     if context.json {
         output::json(tenant);
         return;
