@@ -19,7 +19,7 @@ use crate::addressed::Addressed;
 use crate::apply::{self, Done};
 use crate::context::Context;
 use crate::intake;
-use crate::store::parked::{self, Row};
+use crate::store::parked::{self, ParkedRow};
 use crate::store::received;
 
 /// The polling interval.
@@ -146,7 +146,7 @@ async fn try_due(
     Ok(Outcome::Tried)
 }
 
-fn letter(row: &Row, reason: &str, now: time::OffsetDateTime) -> Message {
+fn letter(row: &ParkedRow, reason: &str, now: time::OffsetDateTime) -> Message {
     let id = platform::id::new().to_string();
     let body = row.event.to_string().into_bytes();
     let letter = Message::json("", topology::DEAD, &id, MEDIA_TYPE, body);

@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use database::reports::{Paged, Row, goes_on};
+use database::reports::{Paged, ReportRow, goes_on};
 use database::{Error, Limits, Pool};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use domain::report::Format;
@@ -100,7 +100,7 @@ impl RowReader {
     }
 
     /// Reads a page as soon as there is a permit.
-    async fn read<P: Paged>(&self, what: &P, after: Option<&str>) -> Result<Vec<Row>, Error> {
+    async fn read<P: Paged>(&self, what: &P, after: Option<&str>) -> Result<Vec<ReportRow>, Error> {
         let permit = timeout(PERMIT_WAIT, self.pages.acquire()).await;
         let _permit = permit.map_err(|_| Error::Unavailable("too many reports are being read".to_owned()))?;
         self.pool
@@ -117,7 +117,7 @@ impl RowReader {
     }
 
     /// Reads a page in the middle, with retries: the client would lose all that it has.
-    async fn read_again<P: Paged>(&self, what: &P, after: &str) -> Result<Vec<Row>, Error> {
+    async fn read_again<P: Paged>(&self, what: &P, after: &str) -> Result<Vec<ReportRow>, Error> {
         let mut delays = Delays::reconnect();
         let mut tries = 1;
         loop {
@@ -165,7 +165,7 @@ async fn write<P: Paged>(
     _permit: impl Send,
     what: P,
     format: Format,
-    mut page: Vec<Row>,
+    mut page: Vec<ReportRow>,
     sender: Sender<Piece>,
 ) {
     let columns = what.columns();
