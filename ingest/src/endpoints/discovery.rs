@@ -10,14 +10,14 @@ use axum::http::request::Parts;
 use scim::{Error, discovery};
 use serde_json::Value;
 
-use super::context::Context;
+use super::context::RequestContext;
 use crate::app::Shared;
 use crate::http::answer::{Answer, Refusal, scim_json};
 use crate::http::base_url::BaseUrl;
 use crate::http::query::Query;
 
 /// `None` if the request has no credentials. Wrong credentials are rejected.
-impl OptionalFromRequestParts<Shared> for Context {
+impl OptionalFromRequestParts<Shared> for RequestContext {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Option<Self>, Refusal> {
@@ -33,7 +33,7 @@ impl OptionalFromRequestParts<Shared> for Context {
 /// # Errors
 /// 403 for a filter.
 pub async fn service_provider_config(
-    caller: Option<Context>,
+    caller: Option<RequestContext>,
     State(app): State<Shared>,
     BaseUrl(base): BaseUrl,
     query: Query,
@@ -47,7 +47,7 @@ pub async fn service_provider_config(
 ///
 /// # Errors
 /// 403 for a filter.
-pub async fn resource_types(context: Context) -> Answer {
+pub async fn resource_types(context: RequestContext) -> Answer {
     answer(&context, Some(discovery::resource_types(&context.base, &context.tenant.types)))
 }
 
@@ -55,7 +55,7 @@ pub async fn resource_types(context: Context) -> Answer {
 ///
 /// # Errors
 /// 404 for an unknown name.
-pub async fn resource_type(context: Context, id: Name) -> Answer {
+pub async fn resource_type(context: RequestContext, id: Name) -> Answer {
     answer(
         &context,
         id.ok().and_then(|Path(id)| discovery::resource_type(&context.base, &context.tenant.types, &id)),
@@ -66,7 +66,7 @@ pub async fn resource_type(context: Context, id: Name) -> Answer {
 ///
 /// # Errors
 /// 403 for a filter.
-pub async fn schemas(context: Context) -> Answer {
+pub async fn schemas(context: RequestContext) -> Answer {
     answer(&context, Some(discovery::schemas(&context.base, &context.tenant.types)))
 }
 
@@ -74,7 +74,7 @@ pub async fn schemas(context: Context) -> Answer {
 ///
 /// # Errors
 /// 404 for an unknown URN.
-pub async fn schema(context: Context, id: Name) -> Answer {
+pub async fn schema(context: RequestContext, id: Name) -> Answer {
     answer(
         &context,
         id.ok().and_then(|Path(id)| discovery::schema(&context.base, &context.tenant.types, &id)),
@@ -83,7 +83,7 @@ pub async fn schema(context: Context, id: Name) -> Answer {
 
 type Name = Result<Path<String>, PathRejection>;
 
-fn answer(context: &Context, found: Option<Value>) -> Answer {
+fn answer(context: &RequestContext, found: Option<Value>) -> Answer {
     answer_to(&context.query, found)
 }
 

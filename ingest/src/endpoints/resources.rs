@@ -10,7 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::asynchronous;
-use super::context::{Asked, Context, Named, Received};
+use super::context::{Asked, Named, Received, RequestContext};
 use super::kind::{Kind, Method};
 use super::read;
 use super::resource_response::ResourceResponse;
@@ -22,7 +22,7 @@ use crate::http::{preconditions, prefer};
 ///
 /// # Errors
 /// 404 for an id that the tenant does not have, 429 while Postgres is unavailable.
-pub async fn read(context: Context, Named(kind, id): Named, headers: HeaderMap) -> Answer {
+pub async fn read(context: RequestContext, Named(kind, id): Named, headers: HeaderMap) -> Answer {
     let projection = context.query.projection()?;
     let (tenant, types) = (context.tenant.id, &context.tenant.types);
     let found = read::one(&context.app.pool, kind, tenant, id, &projection, types).await;
@@ -37,7 +37,7 @@ pub async fn read(context: Context, Named(kind, id): Named, headers: HeaderMap) 
 ///
 /// # Errors
 /// Any SCIM error.
-pub async fn create(context: Context, Extension(kind): Extension<Kind>, request: Request) -> Answer {
+pub async fn create(context: RequestContext, Extension(kind): Extension<Kind>, request: Request) -> Answer {
     written(context, Method::Post, kind, platform::id::new(), request).await
 }
 
@@ -45,7 +45,7 @@ pub async fn create(context: Context, Extension(kind): Extension<Kind>, request:
 ///
 /// # Errors
 /// Any SCIM error.
-pub async fn replace(context: Context, Named(kind, id): Named, request: Request) -> Answer {
+pub async fn replace(context: RequestContext, Named(kind, id): Named, request: Request) -> Answer {
     written(context, Method::Put, kind, id, request).await
 }
 
@@ -53,7 +53,7 @@ pub async fn replace(context: Context, Named(kind, id): Named, request: Request)
 ///
 /// # Errors
 /// Any SCIM error.
-pub async fn patch(context: Context, Named(kind, id): Named, request: Request) -> Answer {
+pub async fn patch(context: RequestContext, Named(kind, id): Named, request: Request) -> Answer {
     written(context, Method::Patch, kind, id, request).await
 }
 
@@ -61,7 +61,7 @@ pub async fn patch(context: Context, Named(kind, id): Named, request: Request) -
 ///
 /// # Errors
 /// Any SCIM error.
-pub async fn delete(context: Context, Named(kind, id): Named, headers: HeaderMap) -> Answer {
+pub async fn delete(context: RequestContext, Named(kind, id): Named, headers: HeaderMap) -> Answer {
     let sent = Received { headers, body: Bytes::new(), held: context.held.clone() };
     let change_request = parse_change_request(&context, Method::Delete, kind, id, &sent, &Value::Null)?;
     let headers = sent.headers;
@@ -69,7 +69,7 @@ pub async fn delete(context: Context, Named(kind, id): Named, headers: HeaderMap
 }
 
 /// A change with a body.
-async fn written(context: Context, method: Method, kind: Kind, id: Uuid, request: Request) -> Answer {
+async fn written(context: RequestContext, method: Method, kind: Kind, id: Uuid, request: Request) -> Answer {
     let projection = context.query.projection()?;
     let (received, permit) = context.receive_resource(kind, request).await?;
     let parsed = parse_json(&received.body)?;
@@ -82,7 +82,7 @@ async fn written(context: Context, method: Method, kind: Kind, id: Uuid, request
 
 /// Parses the change and the preconditions.
 fn parse_change_request(
-    context: &Context,
+    context: &RequestContext,
     method: Method,
     kind: Kind,
     id: Uuid,
@@ -97,7 +97,7 @@ fn parse_change_request(
 
 /// Dispatches a change. Responds with its outcome, or with the URL of its outcome.
 async fn answer(
-    context: &Context,
+    context: &RequestContext,
     method: Method,
     kind: Kind,
     headers: &HeaderMap,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::cursor::Place;
-use crate::endpoints::context::Context;
+use crate::endpoints::context::RequestContext;
 use crate::endpoints::kind::Kind;
 use crate::endpoints::read;
 use crate::http::answer::Refusal;
@@ -34,7 +34,7 @@ pub(super) struct ListPage {
 
 /// The part of a query that selects resources of one kind.
 pub(super) struct Part<'a> {
-    context: &'a Context,
+    context: &'a RequestContext,
     projection: &'a Projection,
     kind: Kind,
     /// `None` if the query cannot match this kind.
@@ -46,14 +46,19 @@ pub(super) struct Part<'a> {
 /// # Errors
 /// 400 for an invalid filter or sort attribute.
 pub(super) fn parts<'a>(
-    context: &'a Context,
+    context: &'a RequestContext,
     kinds: &[Kind],
     wanted: &'a Wanted,
 ) -> Result<Vec<Part<'a>>, Error> {
     kinds.iter().map(|kind| part(context, *kind, kinds.len() == 1, wanted)).collect()
 }
 
-fn part<'a>(context: &'a Context, kind: Kind, is_alone: bool, wanted: &'a Wanted) -> Result<Part<'a>, Error> {
+fn part<'a>(
+    context: &'a RequestContext,
+    kind: Kind,
+    is_alone: bool,
+    wanted: &'a Wanted,
+) -> Result<Part<'a>, Error> {
     let types = &context.tenant.types;
     let own = kind.resource_type(types);
     let selection = match &wanted.filter {
