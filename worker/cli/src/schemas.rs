@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use worker::backfill;
 use worker::store::locks;
 
-use crate::context::{Context, Failure};
+use crate::context::{CliContext, Failure};
 use crate::output;
 
 /// The commands of `rollcall schema`.
@@ -104,7 +104,7 @@ struct SchemaRow {
 }
 
 /// Runs the command.
-pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+pub async fn run(context: &CliContext, command: Command) -> Result<(), Failure> {
     match command {
         Command::Add(new) => add(context, &new).await,
         Command::List { tenant } => list(context, tenant.as_deref()).await,
@@ -113,7 +113,7 @@ pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     }
 }
 
-async fn add(context: &Context, new: &New) -> Result<(), Failure> {
+async fn add(context: &CliContext, new: &New) -> Result<(), Failure> {
     let tenant = context.operator.tenant_or_only(new.tenant.as_deref().or(new.named.as_deref())).await?;
     let schema = read(&new.file)?;
     let extended = new.resource_type.as_str();
@@ -136,7 +136,7 @@ async fn add(context: &Context, new: &New) -> Result<(), Failure> {
 
 /// Waits until a committed change is in force. A worker reads the schemas for each batch, and every ingest rereads them
 /// before the wait ends: a request that begins afterwards is parsed with them.
-async fn in_force(context: &Context) -> Result<(), Failure> {
+async fn in_force(context: &CliContext) -> Result<(), Failure> {
     let until = Instant::now() + MAX_AGE;
     catch_up(context).await?;
     sleep_until(until).await;
@@ -144,7 +144,7 @@ async fn in_force(context: &Context) -> Result<(), Failure> {
 }
 
 /// Rewrites the search documents, so that filters see the values under the schema, or no longer see them.
-async fn catch_up(context: &Context) -> Result<(), Failure> {
+async fn catch_up(context: &CliContext) -> Result<(), Failure> {
     const STEP: usize = 10_000;
     let reported = AtomicUsize::new(0);
     let progress = |rows: usize| {
@@ -277,7 +277,7 @@ async fn every(connection: &mut AsyncPgConnection, tenant: &Tenant) -> Result<Ve
     Ok(own.order((schemas::created_at, schemas::id)).load(connection).await?)
 }
 
-async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
+async fn list(context: &CliContext, tenant: Option<&str>) -> Result<(), Failure> {
     let tenant = context.operator.tenant_or_only(tenant).await?;
     let rows = all(&mut *context.operator.pool.get().await?, &tenant).await?;
     if context.json {
@@ -304,14 +304,14 @@ fn attributes(row: &SchemaRow) -> Vec<&str> {
     all.filter_map(|attribute| attribute["name"].as_str()).collect()
 }
 
-async fn show(context: &Context, which: &Registered) -> Result<(), Failure> {
+async fn show(context: &CliContext, which: &Registered) -> Result<(), Failure> {
     let tenant = context.operator.tenant_or_only(which.tenant.as_deref()).await?;
     let row = find(&mut *context.operator.pool.get().await?, &tenant, &which.urn).await?;
     output::json(&row.ok_or_else(|| unknown(&tenant))?.definition);
     Ok(())
 }
 
-async fn remove(context: &Context, which: &Registered) -> Result<(), Failure> {
+async fn remove(context: &CliContext, which: &Registered) -> Result<(), Failure> {
     let tenant = context.operator.tenant_or_only(which.tenant.as_deref()).await?;
     let mut connection = context.operator.pool.get().await?;
     let now = context.operator.clock.now();

@@ -8,7 +8,7 @@ use operations::pulls::{self, ConfigurationChanges, group_id};
 use serde_json::json;
 
 use super::token;
-use crate::context::{Context, Failure};
+use crate::context::{CliContext, Failure};
 use crate::output;
 
 /// The arguments of `rollcall pull set`. Options that are not given keep their stored value.
@@ -37,7 +37,7 @@ pub struct Set {
 }
 
 /// Runs `set`.
-pub async fn set(context: &Context, set: Set) -> Result<(), Failure> {
+pub async fn set(context: &CliContext, set: Set) -> Result<(), Failure> {
     let operator = &context.operator;
     let tenant = operator.tenant(&set.tenant).await?;
     // Not validated by clap, whose error would repeat the value with any credentials in it.
@@ -66,7 +66,7 @@ fn map(file: &Path) -> Result<AttributeMap, Failure> {
 }
 
 /// Runs `unset`.
-pub async fn unset(context: &Context, tenant: &str) -> Result<(), Failure> {
+pub async fn unset(context: &CliContext, tenant: &str) -> Result<(), Failure> {
     let tenant = context.operator.tenant(tenant).await?;
     pulls::unset(&context.operator, &tenant).await?;
     if context.json {
