@@ -15,11 +15,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::context::Context;
 use crate::mail::failure::Failure;
 use crate::mail::message::Writer;
 use crate::mail::transport::Transport;
 use crate::retry_pause;
+use crate::shared_state::SharedState;
 use crate::store::queue::{self, Attempt, AttemptResult, LeasedMail};
 
 /// The maximum number of mails that are sent concurrently.
@@ -40,7 +40,7 @@ const PANICKED: &str = "the notifier panicked while sending it";
 
 /// Sends mail until stopped.
 pub struct Sender {
-    context: Arc<Context>,
+    shared: Arc<SharedState>,
     writer: Writer,
     transport: Transport,
     timeout: Duration,
@@ -51,13 +51,13 @@ impl Sender {
     /// Creates a sender; `timeout` is for each mail.
     #[must_use]
     pub fn new(
-        context: Arc<Context>,
+        shared: Arc<SharedState>,
         writer: Writer,
         transport: Transport,
         timeout: Duration,
         stop: CancellationToken,
     ) -> Self {
-        Self { context, writer, transport, timeout, stop }
+        Self { shared, writer, transport, timeout, stop }
     }
 
     /// Leases and sends mail, at most [`AT_ONCE`] concurrently. After the stop signal it finishes what it has leased.
@@ -90,7 +90,7 @@ impl Sender {
             let idle = sending.len() < AT_ONCE as usize;
             tokio::select! {
                 Some(_) = sending.join_next() => {}
-                () = sender.context.mail.notified(), if idle => {}
+                () = sender.shared.mail.notified(), if idle => {}
                 _ = pause(&sender.stop, wait) => {}
             }
             while sending.try_join_next().is_some() {}
@@ -102,10 +102,10 @@ impl Sender {
         let Some(limit) = i64::try_from(free).ok().filter(|free| *free > 0) else { return Ok(Vec::new()) };
         let lease = self.timeout + TO_RECORD;
         let work = async |connection: &mut _| queue::lease_due(connection, limit, lease).await;
-        let mails = self.context.pool.bounded(work).await?;
+        let mails = self.shared.pool.bounded(work).await?;
         if !mails.is_empty() {
             // More may be due: a further mail of a rate-limited tenant, or one behind those just suppressed.
-            self.context.mail.notify_one();
+            self.shared.mail.notify_one();
         }
         let (suppressed, leased): (Vec<_>, Vec<_>) =
             mails.into_iter().partition(|mail| mail.reason.is_some());
@@ -121,7 +121,7 @@ impl Sender {
         // In its own task, so that a mail that causes a panic is retried and finally given up like any other.
         let tried = tokio::spawn(async move { sender.attempt(&ours).await });
         let outcome = tried.await.unwrap_or(Err(Trouble::Failure(Failure::Unknown(PANICKED))));
-        let now = self.context.clock.now();
+        let now = self.shared.clock.now();
         let result = result_of(&outcome, now, leased.is_last, leased.attempts);
         let attempt = attempt(&outcome, now);
         leased.log_attempt(&result, &attempt, started.elapsed());
@@ -141,7 +141,7 @@ impl Sender {
         let mut waits = false;
         loop {
             let recorded = self
-                .context
+                .shared
                 .pool
                 .bounded(async |connection| queue::record_attempt(connection, leased, result, attempt).await);
             match recorded.await {
