@@ -2,15 +2,15 @@
 //! users with the Okta group.
 //!
 //! [`schedule`] computes when pulls are due, [`store`] leases runs, [`run`] reads page after page from [`okta`] (with
-//! the retries of `retry`), [`person`] parses the users, [`roster`] matches them to accounts, and [`reconciliation`]
+//! the retries of `retry`), [`person`] parses the users, [`matching`] matches them to accounts, and [`reconciliation`]
 //! finds missing users. Changes are commands in the bulk queue.
 
 mod headers;
+pub mod matching;
 pub mod okta;
 pub mod person;
 pub mod reconciliation;
 mod retry;
-pub mod roster;
 pub mod run;
 pub mod schedule;
 pub mod store;

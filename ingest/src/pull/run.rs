@@ -17,10 +17,10 @@ use scim::user_name_key;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::matching::{self, Commands};
 use super::okta::{Okta, Page};
 use super::person::{NoUser, Person};
 use super::reconciliation::{Decision, check};
-use super::roster::{self, Commands};
 use super::store::{Lease, PageResult, Seen, Store, Unwritten};
 
 /// A run that is older than this when it resumes starts again, since the group may have changed.
@@ -212,11 +212,11 @@ impl Run<'_> {
         let mut people: Vec<Person> = people.into_iter().flatten().collect();
         let ids = people.iter().map(|person| &*person.supplement.external_id).collect();
         let seen = self.dependencies.store.seen(self.lease.run, ids).await?;
-        roster::resolve_shared_ids(&mut people, seen);
+        matching::resolve_shared_ids(&mut people, seen);
         let tenant = self.row.tenant_id;
         let accounts =
-            self.dependencies.pool.bounded(async |c| roster::accounts(c, tenant, &people).await).await?;
-        let found = roster::differences(&accounts, &people, all);
+            self.dependencies.pool.bounded(async |c| matching::accounts(c, tenant, &people).await).await?;
+        let found = matching::differences(&accounts, &people, all);
         let commands = self.commands();
         let supplements =
             found.changes.into_iter().map(|(user, supplement)| commands.supplement(user, supplement));
