@@ -2,13 +2,13 @@
 //! users with the Okta group.
 //!
 //! [`schedule`] computes when pulls are due, [`store`] leases runs, [`run`] reads page after page from [`okta`] (with
-//! the retries of `retry`), [`person`] parses the users, [`matching`] matches them to accounts, and [`reconciliation`]
-//! finds missing users. Changes are commands in the bulk queue.
+//! the retries of `retry`), [`provider_user`] parses the users, [`matching`] matches them to accounts, and
+//! [`reconciliation`] finds missing users. Changes are commands in the bulk queue.
 
 mod headers;
 pub mod matching;
 pub mod okta;
-pub mod person;
+pub mod provider_user;
 pub mod reconciliation;
 mod retry;
 pub mod run;

@@ -250,13 +250,13 @@ impl Store {
         connection
             .transaction(async |c: &mut AsyncPgConnection| {
                 // Users are not counted again when a page is read again.
-                let people = see.execute(c).await?;
-                let update = update.bind::<BigInt, _>(count(people)).bind::<BigInt, _>(count(page.strangers));
+                let new = see.execute(c).await?;
+                let update = update.bind::<BigInt, _>(count(new)).bind::<BigInt, _>(count(page.strangers));
                 let update =
                     update.bind::<BigInt, _>(count(page.changes)).bind::<BigInt, _>(count(page.unreadable));
                 let update = update.bind::<BigInt, _>(count(page.ambiguous));
                 owned(update.execute(c).await?)?;
-                Ok(people)
+                Ok(new)
             })
             .await
     }
