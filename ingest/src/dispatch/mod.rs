@@ -261,9 +261,9 @@ impl Dispatcher {
         let asked = self.requester.ask_noting_confirm(&id, JSON, message, is_queued);
         match timeout_at(until, asked).await {
             Err(_) => Ok(None),
-            Ok(amqp::Answer::NotQueued(error)) => Err(Unanswered::NotQueued(error)),
-            Ok(amqp::Answer::Lost) => Ok(self.search(command, until).await),
-            Ok(amqp::Answer::Reply(reply)) => match serde_json::from_slice(&reply) {
+            Ok(amqp::RequestResult::NotQueued(error)) => Err(Unanswered::NotQueued(error)),
+            Ok(amqp::RequestResult::Lost) => Ok(self.search(command, until).await),
+            Ok(amqp::RequestResult::Reply(reply)) => match serde_json::from_slice(&reply) {
                 Ok(verdict) => Ok(Some(verdict)),
                 Err(_) => {
                     error!("failed to parse a reply as an outcome; reading the stored one");
