@@ -28,7 +28,7 @@ const START: Duration = Duration::from_secs(2);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if let Some(code) = config::answer_arguments(Service::Ingest, ABOUT) {
+    if let Some(code) = config::handle_arguments(Service::Ingest, ABOUT) {
         return code;
     }
     match run().await {

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use amqp::{Link, Publisher};
 use platform::clock::Clock;
-use platform::config::{Env, Service, answer_arguments};
+use platform::config::{Env, Service, handle_arguments};
 use platform::health::Health;
 use platform::{log, shutdown};
 use tokio::task::JoinSet;
@@ -46,8 +46,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if let Some(answered) = answer_arguments(Service::Notifier, ABOUT) {
-        return answered;
+    if let Some(code) = handle_arguments(Service::Notifier, ABOUT) {
+        return code;
     }
     let config = match Config::read(Env::of_process(Service::Notifier)) {
         Ok(config) => config,
