@@ -29,8 +29,8 @@ use self::keyring::{Keyring, digest};
 use self::share::Shares;
 use self::single_flight::{Checked, SingleFlight};
 use self::uses::Uses;
-use crate::http::answer::Refusal;
 use crate::http::observe::note;
+use crate::http::response::Refusal;
 use crate::rate_limit::{Rate, RateLimits};
 use crate::tenants::Tenants;
 

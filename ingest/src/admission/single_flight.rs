@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 
 use super::failures::Source;
 use super::keyring::Digest;
-use crate::http::answer::Refusal;
+use crate::http::response::Refusal;
 
 /// The verified key, or the refusal.
 pub(super) type Checked = Result<Arc<Key>, Refusal>;

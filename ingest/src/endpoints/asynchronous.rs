@@ -15,8 +15,8 @@ use serde_json::{Map, Value, json};
 use super::context::RequestContext;
 use super::kind::{Kind, Method};
 use super::resource_response::{operation_result, with_skipped};
-use crate::http::answer::{Answer, Refusal, scim_json};
 use crate::http::prefer::RESPOND_ASYNC;
+use crate::http::response::{HandlerResult, Refusal, scim_json};
 
 /// The URN of the event with the outcome of an asynchronous request.
 const ASYNC_RESPONSE_URN: &str = "urn:ietf:params:scim:event:misc:asyncresp";
@@ -44,7 +44,7 @@ pub(super) fn accepted(ticket: Ticket, base: &str) -> Response {
 ///
 /// # Errors
 /// 404 for a transaction that the tenant does not have, 429 while Postgres is unavailable.
-pub async fn outcome(context: RequestContext, txn: Result<Path<String>, PathRejection>) -> Answer {
+pub async fn outcome(context: RequestContext, txn: Result<Path<String>, PathRejection>) -> HandlerResult {
     let unknown = || Error::not_found("no asynchronous request with this transaction identifier");
     let txn = txn.ok().and_then(|Path(text)| scim::parse_id(&text)).ok_or_else(unknown)?;
     let (tenant, ticket) = (context.tenant.id, Ticket(txn));

@@ -24,7 +24,7 @@ use self::step::{Step, Target};
 use super::context::{Asked, Received, RequestContext};
 use super::kind::Method;
 use super::resource_response::{operation_result, with_skipped};
-use crate::http::answer::{Answer, Refusal, scim_json};
+use crate::http::response::{HandlerResult, Refusal, scim_json};
 
 /// The time budget of a request: clients such as Okta give up at 60 s.
 const TIME_LIMIT: Duration = Duration::from_secs(50);
@@ -36,7 +36,7 @@ const LEAST: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// 400 for an invalid bulk request, 413 for too many operations or too large a body.
-pub async fn perform(context: RequestContext, request: Request) -> Answer {
+pub async fn perform(context: RequestContext, request: Request) -> HandlerResult {
     let until = Instant::now() + TIME_LIMIT;
     let Received { body, held, .. } = context.receive(request).await?;
     let request = BulkRequest::parse(&parse_json(&body)?)?;

@@ -23,10 +23,10 @@ use crate::admission::Held;
 use crate::admission::Scim;
 use crate::app::Shared;
 use crate::dispatch::ChangeRequest;
-use crate::http::answer::Refusal;
 use crate::http::base_url::BaseUrl;
 use crate::http::observe::RequestId;
 use crate::http::query::Query;
+use crate::http::response::Refusal;
 use crate::http::{body, preconditions};
 
 /// The accepted media types (RFC 7644 §3.1, and what Okta sends).

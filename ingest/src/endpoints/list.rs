@@ -14,24 +14,24 @@ use self::pages::Wanted;
 use self::paging::Paging;
 use super::context::RequestContext;
 use super::kind::Kind;
-use crate::http::answer::{Answer, scim_json};
+use crate::http::response::{HandlerResult, scim_json};
 
 /// `GET /Users`, `GET /Groups`. No match is an empty page with 200.
 ///
 /// # Errors
 /// 400 for a bad query, 429 while Postgres is unavailable.
-pub async fn of_kind(context: RequestContext, Extension(kind): Extension<Kind>) -> Answer {
+pub async fn of_kind(context: RequestContext, Extension(kind): Extension<Kind>) -> HandlerResult {
     let asked = queried(&context)?;
-    answer(&context, &[kind], asked).await
+    respond(&context, &[kind], asked).await
 }
 
 /// `GET` of the root: users first, then groups (RFC 7644 §3.4.2.1).
 ///
 /// # Errors
 /// 400 for a bad query, 429 while Postgres is unavailable.
-pub async fn of_all(context: RequestContext) -> Answer {
+pub async fn of_all(context: RequestContext) -> HandlerResult {
     let asked = queried(&context)?;
-    answer(&context, &Kind::ALL, asked).await
+    respond(&context, &Kind::ALL, asked).await
 }
 
 /// `POST /Users/.search`, `POST /Groups/.search` (RFC 7644 §3.4.3).
@@ -42,18 +42,18 @@ pub async fn search_kind(
     context: RequestContext,
     Extension(kind): Extension<Kind>,
     request: Request,
-) -> Answer {
+) -> HandlerResult {
     let asked = searched(&context, request).await?;
-    answer(&context, &[kind], asked).await
+    respond(&context, &[kind], asked).await
 }
 
 /// `POST /.search`.
 ///
 /// # Errors
 /// As [`search_kind`].
-pub async fn search_all(context: RequestContext, request: Request) -> Answer {
+pub async fn search_all(context: RequestContext, request: Request) -> HandlerResult {
     let asked = searched(&context, request).await?;
-    answer(&context, &Kind::ALL, asked).await
+    respond(&context, &Kind::ALL, asked).await
 }
 
 /// A parsed query.
@@ -84,7 +84,7 @@ async fn searched(context: &RequestContext, request: Request) -> Result<Asked, E
     SearchRequest::parse(&parse_json(&received.body)?)?.try_into()
 }
 
-async fn answer(context: &RequestContext, kinds: &[Kind], asked: Asked) -> Answer {
+async fn respond(context: &RequestContext, kinds: &[Kind], asked: Asked) -> HandlerResult {
     let Asked { wanted, paging } = asked;
     let parts = pages::parts(context, kinds, &wanted)?;
     let response = match paging {

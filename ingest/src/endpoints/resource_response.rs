@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::kind::{Kind, Method};
 use super::read::{self, Members, Seen};
-use crate::http::answer::scim_json;
+use crate::http::response::scim_json;
 
 /// A PATCH of a group with more members than this returns it only if the client requests attributes.
 const MAX_UNASKED_MEMBERS: i64 = 1_000;

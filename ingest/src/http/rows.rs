@@ -19,8 +19,8 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::answer::{Answer, Refusal};
 use super::query::Query;
+use super::response::{HandlerResult, Refusal};
 
 /// The attempts to read a page once the response has begun.
 const TRIES: u32 = 5;
@@ -86,13 +86,13 @@ impl RowReader {
     ///
     /// # Errors
     /// 429 if the first page cannot be read.
-    pub async fn answer<P: Paged + 'static>(
+    pub async fn respond<P: Paged + 'static>(
         &self,
         permit: impl Send + 'static,
         name: &str,
         what: P,
         format: Format,
-    ) -> Answer {
+    ) -> HandlerResult {
         let first = self.read(&what, None).await.map_err(|error| Refusal::unread(&error))?;
         let (sender, pieces) = channel(1);
         tokio::spawn(write(self.clone(), permit, what, format, first, sender));

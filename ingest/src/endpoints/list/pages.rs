@@ -13,7 +13,7 @@ use super::cursor::Place;
 use crate::endpoints::context::RequestContext;
 use crate::endpoints::kind::Kind;
 use crate::endpoints::read;
-use crate::http::answer::Refusal;
+use crate::http::response::Refusal;
 
 /// A query without its paging.
 pub(super) struct Wanted {
