@@ -207,7 +207,7 @@ async fn a_rejection_is_permanent_only_if_it_is_about_the_mail() {
     {
         let address = format!("a{n}@about.example");
         let id = okta.create(&person(&address, "Pat", "Smith")).await.is(201).id();
-        server.answer(verb, line);
+        server.reply_to(verb, line);
         content.tell(&content.assigned(&id, "About")).await.is(202);
         let recorded =
             eventually(format!("{verb} {line} is recorded"), Duration::from_secs(20), async || {

@@ -70,12 +70,12 @@ async fn a_pull_of_5000_users_obeys_rate_limits_and_survives_a_429_a_broken_page
     assert_eq!(row["custom_fields"], json!({ "Shirt": "M", "Skills": ["ladder", "rope"] }));
     let row = stack.db().one("select * from users where user_name = 'person-00006@large.example'").await;
     assert_eq!((&row["hire_date"], &row["region"]), (&Value::Null, &json!("EMEA")), "no hire date at Okta");
-    let mut reported: HashMap<String, usize> = HashMap::new();
+    let mut times: HashMap<String, usize> = HashMap::new();
     for event in witness.events(&stack.broker().await).await {
         assert_eq!(event["type"], "user.updated");
-        *reported.entry(event["data"]["user"]["id"].as_str().unwrap().to_owned()).or_default() += 1;
+        *times.entry(event["data"]["user"]["id"].as_str().unwrap().to_owned()).or_default() += 1;
     }
-    assert!(reported.len() == PEOPLE && reported.values().all(|times| *times == 1), "one event each");
+    assert!(times.len() == PEOPLE && times.values().all(|count| *count == 1), "one event each");
 
     // A second run changes nothing.
     api.limit(u32::MAX, 5);
