@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn key_over_the_limit_of_one_claim_is_not_counted_for_the_other() {
+    fn key_over_the_limit_of_one_source_is_not_counted_for_the_other() {
         let (failures, now) = (Failures::new(), Instant::now());
         let (address, user) = (Source::address(None), Source::user("acme"));
         assert!((0..10).all(|_| failures.count(&[user], now).is_none()));
