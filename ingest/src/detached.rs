@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, warn};
 
-use crate::http::answer::Refusal;
+use crate::http::response::Refusal;
 
 /// How long work may take to stop once the grace period is over.
 const HALT: Duration = Duration::from_secs(5);

@@ -22,9 +22,9 @@ use crate::admission::Events;
 use crate::admission::Held;
 use crate::app::Shared;
 use crate::dispatch::ChangeRequest;
-use crate::http::answer::{Answer, Refusal, scim_json};
 use crate::http::body;
 use crate::http::observe::RequestId;
+use crate::http::response::{HandlerResult, Refusal, scim_json};
 use crate::roles;
 
 /// The maximum number of events in one request.
@@ -47,7 +47,7 @@ pub async fn receive(
     RequestId(id): RequestId,
     State(app): State<Shared>,
     request: Request,
-) -> Answer {
+) -> HandlerResult {
     let (parts, body) = request.into_parts();
     let media_type = body::media_type(&parts.headers, &[event::MEDIA_TYPE, event::BATCH_MEDIA_TYPE, JSON])?;
     let room = app.admission.admit_body(key.tenant, body::expected(&parts.headers, app.config.body_limit))?;

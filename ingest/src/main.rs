@@ -8,7 +8,7 @@ use amqp::Link;
 use database::{self, Pool, migrations};
 use ingest::app::App;
 use ingest::config::Config;
-use ingest::http::answer;
+use ingest::http::response;
 use ingest::pull::Pulls;
 use ingest::{roles, router};
 use platform::clock::Clock;
@@ -28,7 +28,7 @@ const START: Duration = Duration::from_secs(2);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if let Some(code) = config::answer_arguments(Service::Ingest, ABOUT) {
+    if let Some(code) = config::handle_arguments(Service::Ingest, ABOUT) {
         return code;
     }
     match run().await {
@@ -71,7 +71,7 @@ async fn run() -> Result<(), Failure> {
     // Until then, new connections wait to be accepted. That is better than a 429 because of a missing queue.
     let _ = timeout(START, link.clone().up()).await;
     let in_hand = tokio::spawn(end_of_grace(stopping.stop.clone()));
-    platform::http::serve(listener, router, answer::unreadable, stopping, shutdown::GRACE).await;
+    platform::http::serve(listener, router, response::unreadable, stopping, shutdown::GRACE).await;
     // Requests whose clients disconnected get the same grace period.
     app.detached.finish(in_hand.await.unwrap_or_else(|_| Instant::now())).await;
     // A panic has been logged already.

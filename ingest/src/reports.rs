@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use crate::admission::{Activity, Reports};
 use crate::app::Shared;
-use crate::http::answer::{Answer, Refusal};
 use crate::http::query::Query;
+use crate::http::response::{HandlerResult, Refusal};
 use crate::http::rows;
 
 /// A report of the caller's tenant, filtered by `location`, `business_unit` and `status`.
@@ -26,7 +26,7 @@ pub async fn report(
     name: Result<Path<String>, PathRejection>,
     query: Query,
     headers: HeaderMap,
-) -> Answer {
+) -> HandlerResult {
     let Some(report) = name.ok().and_then(|Path(name)| Report::named(&name)) else {
         let names = Report::ALL.map(Report::name).join(", ");
         return Err(Error::not_found(format!("no such report; the reports are: {names}")).into());
@@ -40,7 +40,7 @@ pub async fn report(
     };
     filter.check(report).map_err(|complaint| Error::invalid_value(format!("the parameter {complaint}")))?;
     let format = rows::format(&query, &headers)?;
-    app.rows.answer(permit, report.name(), ReportOf { tenant: key.tenant, report, filter }, format).await
+    app.rows.respond(permit, report.name(), ReportOf { tenant: key.tenant, report, filter }, format).await
 }
 
 /// The change requests of the caller's tenant, oldest first, filtered by `user` (a userName or an id) and `since` (by
@@ -53,7 +53,7 @@ pub async fn activity(
     State(app): State<Shared>,
     query: Query,
     headers: HeaderMap,
-) -> Answer {
+) -> HandlerResult {
     let query = query.known(&["user", "since", "format"])?;
     let now = app.clock.now();
     let since = match query.get("since")? {
@@ -68,7 +68,7 @@ pub async fn activity(
     };
     let format = rows::format(&query, &headers)?;
     let what = ActivityOf { tenant: key.tenant, resources, since };
-    app.rows.answer(permit, "activity", what, format).await
+    app.rows.respond(permit, "activity", what, format).await
 }
 
 async fn about(app: &Shared, tenant: Uuid, user: &str) -> Result<Vec<Uuid>, Refusal> {

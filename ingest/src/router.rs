@@ -12,8 +12,8 @@ use tower_http::compression::CompressionLayer;
 use crate::app::Shared;
 use crate::endpoints::kind::Kind;
 use crate::endpoints::{asynchronous, bulk, discovery, list, resources};
-use crate::http::answer::Refusal;
 use crate::http::base_url::BASE_PATH;
+use crate::http::response::Refusal;
 use crate::http::{observe, panics, path};
 use crate::{endpoints, events, reports, unsubscribe};
 
@@ -43,7 +43,7 @@ fn routes(app: Shared, health: &Health) -> Router {
         .route("/unsubscribe/{token}", get(unsubscribe::ask).post(unsubscribe::change))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .layer(CatchPanicLayer::custom(panics::answer))
+        .layer(CatchPanicLayer::custom(panics::respond))
         .layer(from_fn(observe::observe))
         .layer(CompressionLayer::new())
         .merge(health.router())

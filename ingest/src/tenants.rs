@@ -6,7 +6,7 @@ use database::tenants::{Tenant, by_ids};
 use database::{Error, Pool};
 use uuid::Uuid;
 
-use crate::http::answer::Refusal;
+use crate::http::response::Refusal;
 use crate::read_through::{Away, ReadThrough};
 
 /// The maximum number of cached tenants.

@@ -13,8 +13,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::app::Shared;
-use crate::http::answer::{Answer, Refusal};
 use crate::http::body;
+use crate::http::response::{HandlerResult, Refusal};
 
 /// The request body that resubscribes; our own page sends it.
 const AGAIN: &[u8] = b"again=yes";
@@ -29,7 +29,7 @@ pub async fn ask(State(app): State<Shared>, Path(token): Path<String>) -> Respon
 ///
 /// # Errors
 /// 413 and 408 for an oversized or slow body, 429 while Postgres is unavailable.
-pub async fn change(State(app): State<Shared>, Path(token): Path<String>, request: Request) -> Answer {
+pub async fn change(State(app): State<Shared>, Path(token): Path<String>, request: Request) -> HandlerResult {
     let Some((tenant, user)) = who(&app, &token) else { return Ok(nobodys()) };
     let (parts, body) = request.into_parts();
     let body = body::receive(&parts.headers, body, app.config.body_limit).await?;

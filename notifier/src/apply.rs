@@ -14,8 +14,8 @@ use wording::Kind;
 
 use crate::addressed::Addressed;
 use crate::changes::Changes;
-use crate::context::Context;
 use crate::decide::{Effect, decide};
+use crate::shared_state::SharedState;
 use crate::store::ledger::Cancelled;
 use crate::store::received;
 use crate::store::roster::People;
@@ -46,19 +46,19 @@ pub struct Done {
 ///
 /// # Errors
 /// See [`Error`]; in that case nothing was applied.
-pub async fn apply_new(context: &Context, events: &[Addressed]) -> Result<(), Error> {
+pub async fn apply_new(shared: &SharedState, events: &[Addressed]) -> Result<(), Error> {
     if events.is_empty() {
         return Ok(());
     }
     let mut delays = Delays::collision();
     for _ in 0..FOLDS {
-        match try_apply(context, events).await {
+        match try_apply(shared, events).await {
             // Another notifier decided about the same user concurrently; the next attempt sees its decision.
             Err(Error::Taken { .. }) => {}
             Err(error) if error.is_collision() => delays.pause().await,
             Err(error) => return Err(error),
             Ok(done) => {
-                done.log_and_wake(context);
+                done.log_and_wake(shared);
                 return Ok(());
             }
         }
@@ -66,14 +66,14 @@ pub async fn apply_new(context: &Context, events: &[Addressed]) -> Result<(), Er
     Err(Error::Contention("several times in a row"))
 }
 
-async fn try_apply(context: &Context, events: &[Addressed]) -> Result<Done, Error> {
-    let (now, gather) = (context.clock.now(), context.gather);
+async fn try_apply(shared: &SharedState, events: &[Addressed]) -> Result<Done, Error> {
+    let (now, gather) = (shared.clock.now(), shared.gather);
     // The connection is discarded after a timeout. If the commit succeeded unnoticed, the next attempt finds the events
     // in `received_events`.
     let transaction = async |connection: &mut AsyncPgConnection| {
         connection.transaction(async |connection| take_new(connection, events, now, gather).await).await
     };
-    context.pool.bounded(transaction).await
+    shared.pool.bounded(transaction).await
 }
 
 async fn take_new(
@@ -139,12 +139,12 @@ impl Done {
     }
 
     /// Logs the decisions and wakes the loops concerned.
-    pub fn log_and_wake(&self, context: &Context) {
+    pub fn log_and_wake(&self, shared: &SharedState) {
         for note in &self.notes {
             note.log();
             match note.effect {
-                Effect::Send(_) | Effect::Revive(_) => context.mail.notify_one(),
-                Effect::Unpark => context.parked.notify_one(),
+                Effect::Send(_) | Effect::Revive(_) => shared.mail.notify_one(),
+                Effect::Unpark => shared.parked.notify_one(),
                 _ => {}
             }
         }

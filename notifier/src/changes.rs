@@ -31,11 +31,11 @@ pub struct Changes<'a> {
     now: OffsetDateTime,
     assigned: Vec<AssignedRow<'a>>,
     completed: Vec<CompletedRow<'a>>,
-    decisions: Vec<ledger::Row<'a>>,
+    decisions: Vec<ledger::LedgerRow<'a>>,
     gathered: Gathered,
     revived: Vec<Uuid>,
     cancels: BTreeMap<(Uuid, &'static str), Vec<Uuid>>,
-    parked: Vec<parked::Row>,
+    parked: Vec<parked::ParkedRow>,
     awaited: Vec<Awaited>,
 }
 
@@ -96,7 +96,7 @@ impl<'a> Changes<'a> {
     }
 
     fn decided(&mut self, event: &'a Addressed, kind: Kind, verdict: Decision) -> Uuid {
-        let row = ledger::Row::new(event.tenant, &event.incoming, kind, verdict, self.now);
+        let row = ledger::LedgerRow::new(event.tenant, &event.incoming, kind, verdict, self.now);
         let id = row.id;
         self.decisions.push(row);
         id
@@ -158,11 +158,11 @@ impl<'a> Changes<'a> {
     }
 }
 
-fn parked_row(event: &Addressed, now: OffsetDateTime) -> parked::Row {
+fn parked_row(event: &Addressed, now: OffsetDateTime) -> parked::ParkedRow {
     let (attempts, parked_at) =
         event.parked.map_or((0, now), |(attempts, since)| (attempts.saturating_add(1), since));
     let (tenant_id, source, id) = event.key();
-    parked::Row {
+    parked::ParkedRow {
         tenant_id,
         source,
         id,

@@ -7,18 +7,18 @@ use platform::shutdown::pause;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::context::Context;
+use crate::shared_state::SharedState;
 use crate::store::received;
 
 /// How often to look for expired rows.
 const EVERY: Duration = Duration::from_secs(3_600);
 
 /// Deletes expired rows until stopped.
-pub async fn run(context: Arc<Context>, stop: CancellationToken) {
+pub async fn run(shared: Arc<SharedState>, stop: CancellationToken) {
     loop {
         let mut deleted = 0;
         loop {
-            match context.pool.bounded(async |connection| received::delete_old(connection).await).await {
+            match shared.pool.bounded(async |connection| received::delete_old(connection).await).await {
                 Ok(0) => break,
                 Ok(rows) => deleted += rows,
                 Err(error) => {

@@ -14,8 +14,8 @@ use tracing::{debug, info, warn};
 
 use crate::addressed::Addressed;
 use crate::apply;
-use crate::context::Context;
 use crate::intake::{self, Incoming};
+use crate::shared_state::SharedState;
 use crate::store::{received, roster};
 
 /// The maximum number of events in one transaction.
@@ -25,7 +25,7 @@ const ATTEMPTS: u32 = 5;
 
 /// Consumes events until stopped.
 pub struct Consumer {
-    context: Arc<Context>,
+    shared: Arc<SharedState>,
     publisher: Arc<Publisher>,
     stop: CancellationToken,
 }
@@ -36,8 +36,8 @@ type Dead = (usize, String);
 impl Consumer {
     /// Creates a consumer.
     #[must_use]
-    pub fn new(context: Arc<Context>, publisher: Arc<Publisher>, stop: CancellationToken) -> Self {
-        Self { context, publisher, stop }
+    pub fn new(shared: Arc<SharedState>, publisher: Arc<Publisher>, stop: CancellationToken) -> Self {
+        Self { shared, publisher, stop }
     }
 
     /// Consumes events until stopped.
@@ -76,7 +76,7 @@ impl Consumer {
             return Ok(Vec::new());
         }
         let (places, addressed, mut dead) = self.address(events).await?;
-        let error = match apply::apply_new(&self.context, &addressed).await {
+        let error = match apply::apply_new(&self.shared, &addressed).await {
             Ok(()) => return Ok(dead),
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => error,
@@ -100,7 +100,7 @@ impl Consumer {
         names.sort_unstable();
         names.dedup();
         let tenants =
-            self.context.pool.bounded(async |connection| roster::tenants(connection, &names).await).await?;
+            self.shared.pool.bounded(async |connection| roster::tenants(connection, &names).await).await?;
         let (mut places, mut addressed, mut dead) = (Vec::new(), Vec::new(), Vec::new());
         for (place, incoming) in events {
             match tenants.get(&incoming.tenant) {
@@ -119,7 +119,7 @@ impl Consumer {
         let mut delays = Delays::new(Duration::from_millis(200), Duration::from_secs(2));
         let mut attempt = 1;
         loop {
-            match apply::apply_new(&self.context, std::slice::from_ref(event)).await {
+            match apply::apply_new(&self.shared, std::slice::from_ref(event)).await {
                 Ok(()) => return Ok(None),
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error @ Error::Refused(_)) => return Ok(Some(error.to_string())),
@@ -127,7 +127,7 @@ impl Consumer {
                     // An outage, a schema that is not migrated yet, or a full disk is not the event's fault. A failure
                     // counts only if another write succeeds.
                     let tenant = event.tenant;
-                    self.context
+                    self.shared
                         .pool
                         .bounded(async |connection| received::probe(connection, tenant).await)
                         .await?;
@@ -146,7 +146,7 @@ impl Consumer {
         if dead.is_empty() {
             return Ok(());
         }
-        let now = self.context.clock.now();
+        let now = self.shared.clock.now();
         let letter = |(place, reason): &Dead| {
             let attempt = Attempt { at: now, worker: "notifier".to_owned(), what: reason.clone() };
             dead::letter(&batch[*place], topology::NOTIFIER, &[attempt])

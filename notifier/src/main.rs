@@ -7,13 +7,13 @@ mod changes;
 mod cleaner;
 mod config;
 mod consumer;
-mod context;
 mod decide;
 mod intake;
 mod mail;
 mod parking;
 mod retry_pause;
 mod sender;
+mod shared_state;
 mod store;
 
 use std::error::Error;
@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use amqp::{Link, Publisher};
 use platform::clock::Clock;
-use platform::config::{Env, Service, answer_arguments};
+use platform::config::{Env, Service, handle_arguments};
 use platform::health::Health;
 use platform::{log, shutdown};
 use tokio::task::JoinSet;
@@ -32,11 +32,11 @@ use tracing::{error, info, warn};
 
 use config::Config;
 use consumer::Consumer;
-use context::Context;
 use mail::folder::Folder;
 use mail::message::Writer;
 use mail::transport::Transport;
 use sender::Sender;
+use shared_state::SharedState;
 
 const ABOUT: &str = "Decides which mail users receive, and sends it.";
 /// How often the mail folder is checked.
@@ -46,8 +46,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if let Some(answered) = answer_arguments(Service::Notifier, ABOUT) {
-        return answered;
+    if let Some(code) = handle_arguments(Service::Notifier, ABOUT) {
+        return code;
     }
     let config = match Config::read(Env::of_process(Service::Notifier)) {
         Ok(config) => config,
@@ -85,19 +85,19 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     if config.unsubscribe.is_none() {
         warn!("mail has no unsubscribe link: set ROLLCALL_UNSUBSCRIBE_KEY and ROLLCALL_PUBLIC_URL");
     }
-    let context = Arc::new(Context::new(config.pool, config.gather, Clock::System));
+    let shared = Arc::new(SharedState::new(config.pool, config.gather, Clock::System));
     let publisher = Arc::new(Publisher::new(link.clone()));
     let with_templates = config.templates.tenants();
     let writer =
         Writer::new(config.from, config.learning_url, config.templates, config.signer, config.unsubscribe);
     let mut work = JoinSet::new();
-    work.spawn(Consumer::new(context.clone(), publisher.clone(), stop.clone()).run(link.clone()));
+    work.spawn(Consumer::new(shared.clone(), publisher.clone(), stop.clone()).run(link.clone()));
     work.spawn(
-        Sender::new(context.clone(), writer, config.transport, config.mail_timeout, stop.clone()).run(),
+        Sender::new(shared.clone(), writer, config.transport, config.mail_timeout, stop.clone()).run(),
     );
-    work.spawn(parking::run(context.clone(), publisher, stop.clone()));
-    work.spawn(cleaner::run(context.clone(), stop.clone()));
-    tokio::spawn(look_for_tenants(context, with_templates, down.clone()));
+    work.spawn(parking::run(shared.clone(), publisher, stop.clone()));
+    work.spawn(cleaner::run(shared.clone(), stop.clone()));
+    tokio::spawn(look_for_tenants(shared, with_templates, down.clone()));
     info!("started");
 
     let mark = health.clone();
@@ -137,11 +137,11 @@ async fn watch(folder: Folder, health: Health, stop: CancellationToken) {
 }
 
 /// Warns once about template folders that match no tenant. (A tenant may be added later.)
-async fn look_for_tenants(context: Arc<Context>, folders: Vec<String>, stop: CancellationToken) {
+async fn look_for_tenants(shared: Arc<SharedState>, folders: Vec<String>, stop: CancellationToken) {
     let names: Vec<&str> = folders.iter().map(String::as_str).collect();
     while !names.is_empty() {
         let look = async |connection: &mut _| store::roster::tenants(connection, &names).await;
-        if let Ok(known) = context.pool.bounded(look).await {
+        if let Ok(known) = shared.pool.bounded(look).await {
             for folder in names.iter().filter(|name| !known.contains_key(**name)) {
                 warn!(folder, "ROLLCALL_MAIL_TEMPLATES has a folder for an unknown tenant");
             }

@@ -17,9 +17,9 @@ use tracing::warn;
 
 use crate::addressed::Addressed;
 use crate::apply::{self, Done};
-use crate::context::Context;
 use crate::intake;
-use crate::store::parked::{self, Row};
+use crate::shared_state::SharedState;
+use crate::store::parked::{self, ParkedRow};
 use crate::store::received;
 
 /// The polling interval.
@@ -42,16 +42,16 @@ enum Outcome {
 }
 
 /// Retries parked events until stopped.
-pub async fn run(context: Arc<Context>, publisher: Arc<Publisher>, stop: CancellationToken) {
+pub async fn run(shared: Arc<SharedState>, publisher: Arc<Publisher>, stop: CancellationToken) {
     let (mut delays, mut complained) = (Delays::reconnect(), false);
     while !stop.is_cancelled() {
-        match next(&context, &publisher).await {
+        match next(&shared, &publisher).await {
             Ok(true) => delays.reset(),
             Ok(false) => {
                 delays.reset();
                 complained = false;
                 tokio::select! {
-                    () = context.parked.notified() => {}
+                    () = shared.parked.notified() => {}
                     go_on = pause(&stop, LOOK) => if !go_on { return },
                 }
             }
@@ -70,31 +70,31 @@ pub async fn run(context: Arc<Context>, publisher: Arc<Publisher>, stop: Cancell
 }
 
 /// Retries the event that has been due longest. Returns whether to continue with the next one at once.
-async fn next(context: &Context, publisher: &Publisher) -> Result<bool, Error> {
-    match one(context, publisher).await? {
+async fn next(shared: &SharedState, publisher: &Publisher) -> Result<bool, Error> {
+    match one(shared, publisher).await? {
         Outcome::Nothing => Ok(false),
         Outcome::Taken(done) => {
-            done.log_and_wake(context);
+            done.log_and_wake(shared);
             Ok(true)
         }
         Outcome::Tried => Ok(true),
         Outcome::Stuck(key, reason) => {
             warn!(event.id = redact::id(&key.2), reason, "failed to retry a parked event");
-            context.pool.bounded(async |connection| parked::postpone(connection, &key).await).await?;
+            shared.pool.bounded(async |connection| parked::postpone(connection, &key).await).await?;
             // The next event may fail for the same reason, so pause first.
             Ok(false)
         }
     }
 }
 
-async fn one(context: &Context, publisher: &Publisher) -> Result<Outcome, Error> {
+async fn one(shared: &SharedState, publisher: &Publisher) -> Result<Outcome, Error> {
     let mut locked = None;
     let transaction = async |connection: &mut AsyncPgConnection| {
         connection
-            .transaction(async |connection| try_due(context, publisher, connection, &mut locked).await)
+            .transaction(async |connection| try_due(shared, publisher, connection, &mut locked).await)
             .await
     };
-    let tried = context.pool.bounded(transaction).await;
+    let tried = shared.pool.bounded(transaction).await;
     match (tried, locked) {
         (Ok(outcome), _) => Ok(outcome),
         (Err(error), Some(key)) if !error.is_transient() && !matches!(error, Error::Taken { .. }) => {
@@ -105,7 +105,7 @@ async fn one(context: &Context, publisher: &Publisher) -> Result<Outcome, Error>
 }
 
 async fn try_due(
-    context: &Context,
+    shared: &SharedState,
     publisher: &Publisher,
     connection: &mut AsyncPgConnection,
     locked: &mut Option<received::Key>,
@@ -113,7 +113,7 @@ async fn try_due(
     let Some(row) = parked::lock_due(connection).await? else { return Ok(Outcome::Nothing) };
     let key = row.key();
     *locked = Some(key.clone());
-    let now = context.clock.now();
+    let now = shared.clock.now();
     // The event was valid when it was parked, but may be invalid for another version of this program.
     let reason = match intake::from_value(row.event.clone()) {
         // A later version parked it; this version does not handle its type.
@@ -124,7 +124,7 @@ async fn try_due(
         Ok(Some(incoming)) => {
             let parked = Some((row.attempts, row.parked_at));
             let event = Addressed { tenant: row.tenant_id, incoming, parked };
-            let done = apply::apply(connection, &[&event], now, context.gather).await?;
+            let done = apply::apply(connection, &[&event], now, shared.gather).await?;
             if !done.has_parked() {
                 parked::delete(connection, &key).await?;
                 return Ok(Outcome::Taken(done));
@@ -146,7 +146,7 @@ async fn try_due(
     Ok(Outcome::Tried)
 }
 
-fn letter(row: &Row, reason: &str, now: time::OffsetDateTime) -> Message {
+fn letter(row: &ParkedRow, reason: &str, now: time::OffsetDateTime) -> Message {
     let id = platform::id::new().to_string();
     let body = row.event.to_string().into_bytes();
     let letter = Message::json("", topology::DEAD, &id, MEDIA_TYPE, body);

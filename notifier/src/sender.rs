@@ -1,6 +1,6 @@
-//! Sends the mail that is due in the ledger: claim, send, settle.
+//! Sends the mail that is due in the ledger: lease, send, record the attempt.
 //!
-//! Sending exactly once is impossible (RFC 1047). A row is claimed with a lease. If the notifier dies before settling,
+//! Sending exactly once is impossible (RFC 1047). A row is leased. If the notifier dies before it records the attempt,
 //! the mail is sent again after the lease, with the same content and the same Message-ID.
 
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::context::Context;
 use crate::mail::failure::Failure;
 use crate::mail::message::Writer;
 use crate::mail::transport::Transport;
 use crate::retry_pause;
-use crate::store::queue::{self, Attempt, Claim, Settlement};
+use crate::shared_state::SharedState;
+use crate::store::queue::{self, Attempt, AttemptResult, LeasedMail};
 
 /// The maximum number of mails that are sent concurrently.
 pub const AT_ONCE: u32 = 8;
-/// How much longer the lease is than the send timeout, for settling.
-const TO_SETTLE: Duration = Duration::from_secs(30);
+/// How much longer the lease is than the send timeout, to record the attempt.
+const TO_RECORD: Duration = Duration::from_secs(30);
 /// The polling interval for mail that is due.
 const LOOK: Duration = Duration::from_secs(1);
 /// The pause after the first failed attempt.
@@ -40,7 +40,7 @@ const PANICKED: &str = "the notifier panicked while sending it";
 
 /// Sends mail until stopped.
 pub struct Sender {
-    context: Arc<Context>,
+    shared: Arc<SharedState>,
     writer: Writer,
     transport: Transport,
     timeout: Duration,
@@ -51,29 +51,29 @@ impl Sender {
     /// Creates a sender; `timeout` is for each mail.
     #[must_use]
     pub fn new(
-        context: Arc<Context>,
+        shared: Arc<SharedState>,
         writer: Writer,
         transport: Transport,
         timeout: Duration,
         stop: CancellationToken,
     ) -> Self {
-        Self { context, writer, transport, timeout, stop }
+        Self { shared, writer, transport, timeout, stop }
     }
 
-    /// Claims and sends mail, at most [`AT_ONCE`] concurrently. After the stop signal it finishes what it has claimed.
+    /// Leases and sends mail, at most [`AT_ONCE`] concurrently. After the stop signal it finishes what it has leased.
     pub async fn run(self) {
         let sender = Arc::new(self);
         let mut sending = JoinSet::new();
         let (mut delays, mut complained) = (Delays::reconnect(), false);
         while !sender.stop.is_cancelled() {
             let free = (AT_ONCE as usize).saturating_sub(sending.len());
-            let wait = match sender.claim(free).await {
-                Ok(claims) => {
+            let wait = match sender.lease_due(free).await {
+                Ok(leased) => {
                     delays.reset();
                     complained = false;
-                    for claim in claims {
+                    for mail in leased {
                         let sender = sender.clone();
-                        sending.spawn(sender.deliver(claim));
+                        sending.spawn(sender.deliver(mail));
                     }
                     LOOK
                 }
@@ -86,11 +86,11 @@ impl Sender {
                     delays.next_delay()
                 }
             };
-            // At full concurrency there is nothing to claim until a mail is done.
+            // At full concurrency there is nothing to lease until a mail is done.
             let idle = sending.len() < AT_ONCE as usize;
             tokio::select! {
                 Some(_) = sending.join_next() => {}
-                () = sender.context.mail.notified(), if idle => {}
+                () = sender.shared.mail.notified(), if idle => {}
                 _ = pause(&sender.stop, wait) => {}
             }
             while sending.try_join_next().is_some() {}
@@ -98,56 +98,56 @@ impl Sender {
         while sending.join_next().await.is_some() {}
     }
 
-    async fn claim(&self, free: usize) -> Result<Vec<Claim>, Error> {
+    async fn lease_due(&self, free: usize) -> Result<Vec<LeasedMail>, Error> {
         let Some(limit) = i64::try_from(free).ok().filter(|free| *free > 0) else { return Ok(Vec::new()) };
-        let lease = self.timeout + TO_SETTLE;
-        let claim = async |connection: &mut _| queue::claim(connection, limit, lease).await;
-        let claims = self.context.pool.bounded(claim).await?;
-        if !claims.is_empty() {
+        let lease = self.timeout + TO_RECORD;
+        let work = async |connection: &mut _| queue::lease_due(connection, limit, lease).await;
+        let mails = self.shared.pool.bounded(work).await?;
+        if !mails.is_empty() {
             // More may be due: a further mail of a rate-limited tenant, or one behind those just suppressed.
-            self.context.mail.notify_one();
+            self.shared.mail.notify_one();
         }
-        let (suppressed, claimed): (Vec<_>, Vec<_>) =
-            claims.into_iter().partition(|claim| claim.reason.is_some());
-        for claim in &suppressed {
-            claim.log("suppressed pending mail", claim.reason.as_deref(), None);
+        let (suppressed, leased): (Vec<_>, Vec<_>) =
+            mails.into_iter().partition(|mail| mail.reason.is_some());
+        for mail in &suppressed {
+            mail.log("suppressed pending mail", mail.reason.as_deref(), None);
         }
-        Ok(claimed)
+        Ok(leased)
     }
 
-    async fn deliver(self: Arc<Self>, claim: Claim) {
+    async fn deliver(self: Arc<Self>, leased: LeasedMail) {
         let started = Instant::now();
-        let (sender, ours) = (self.clone(), claim.clone());
+        let (sender, ours) = (self.clone(), leased.clone());
         // In its own task, so that a mail that causes a panic is retried and finally given up like any other.
         let tried = tokio::spawn(async move { sender.attempt(&ours).await });
         let outcome = tried.await.unwrap_or(Err(Trouble::Failure(Failure::Unknown(PANICKED))));
-        let now = self.context.clock.now();
-        let settlement = settlement(&outcome, now, claim.is_last, claim.attempts);
+        let now = self.shared.clock.now();
+        let result = result_of(&outcome, now, leased.is_last, leased.attempts);
         let attempt = attempt(&outcome, now);
-        claim.log_settlement(&settlement, &attempt, started.elapsed());
-        self.settle(&claim, &settlement, &attempt).await;
+        leased.log_attempt(&result, &attempt, started.elapsed());
+        self.record_attempt(&leased, &result, &attempt).await;
     }
 
-    async fn attempt(&self, claim: &Claim) -> Result<(), Trouble> {
-        let mail = self.writer.write(claim).map_err(|error| {
+    async fn attempt(&self, leased: &LeasedMail) -> Result<(), Trouble> {
+        let mail = self.writer.write(leased).map_err(|error| {
             if error.is_final() { Trouble::Words(error.reason()) } else { Trouble::Unready(error.reason()) }
         })?;
         self.transport.send(&mail).await.map_err(Trouble::Failure)
     }
 
-    /// Records the outcome of a claim, retrying until it succeeds: otherwise the mail would be sent again.
-    async fn settle(&self, claim: &Claim, settlement: &Settlement, attempt: &Attempt) {
+    /// Records an attempt, retrying until it succeeds: otherwise the mail would be sent again.
+    async fn record_attempt(&self, leased: &LeasedMail, result: &AttemptResult, attempt: &Attempt) {
         let mut delays = Delays::reconnect();
         let mut waits = false;
         loop {
-            let settled = self
-                .context
+            let recorded = self
+                .shared
                 .pool
-                .bounded(async |connection| queue::settle(connection, claim, settlement, attempt).await);
-            match settled.await {
+                .bounded(async |connection| queue::record_attempt(connection, leased, result, attempt).await);
+            match recorded.await {
                 Ok(()) => return,
                 Err(error) if !waits => {
-                    warn!(notification.id = %claim.id, %error, "failed to settle a mail: retrying until it succeeds");
+                    warn!(notification.id = %leased.id, %error, "failed to settle a mail: retrying until it succeeds");
                     waits = true;
                 }
                 Err(_) => {}
@@ -167,24 +167,24 @@ enum Trouble {
     Failure(Failure),
 }
 
-fn settlement(
+fn result_of(
     outcome: &Result<(), Trouble>,
     now: OffsetDateTime,
     is_last: bool,
     attempts: i32,
-) -> Settlement {
+) -> AttemptResult {
     // Attempts count from 1, the backoff from 0.
     let step = attempts.saturating_sub(1);
     match outcome {
-        Ok(()) => Settlement::Sent(now),
-        Err(Trouble::Words(reason)) => Settlement::Failed((*reason).to_owned()),
-        Err(Trouble::Failure(Failure::Refused(reason))) => Settlement::Failed(reason.clone()),
-        Err(_) if is_last => Settlement::Failed(GIVEN_UP.to_owned()),
+        Ok(()) => AttemptResult::Sent(now),
+        Err(Trouble::Words(reason)) => AttemptResult::Failed((*reason).to_owned()),
+        Err(Trouble::Failure(Failure::Refused(reason))) => AttemptResult::Failed(reason.clone()),
+        Err(_) if is_last => AttemptResult::Failed(GIVEN_UP.to_owned()),
         Err(Trouble::Unready(_) | Trouble::Failure(Failure::Again(_))) => {
-            Settlement::Again(retry_pause::pause(FIRST_PAUSE, step))
+            AttemptResult::Again(retry_pause::pause(FIRST_PAUSE, step))
         }
         Err(Trouble::Failure(Failure::Unknown(_))) => {
-            Settlement::Unknown(retry_pause::pause(UNKNOWN_PAUSE, step))
+            AttemptResult::Unknown(retry_pause::pause(UNKNOWN_PAUSE, step))
         }
     }
 }
@@ -200,12 +200,12 @@ fn attempt(outcome: &Result<(), Trouble>, at: OffsetDateTime) -> Attempt {
     Attempt { at, ended, why }
 }
 
-impl Claim {
-    fn log_settlement(&self, settlement: &Settlement, attempt: &Attempt, took: Duration) {
-        let sentence = match settlement {
-            Settlement::Sent(_) => "sent mail",
-            Settlement::Again(_) | Settlement::Unknown(_) => "failed to send mail: retrying later",
-            Settlement::Failed(_) => "gave up on a mail",
+impl LeasedMail {
+    fn log_attempt(&self, result: &AttemptResult, attempt: &Attempt, took: Duration) {
+        let sentence = match result {
+            AttemptResult::Sent(_) => "sent mail",
+            AttemptResult::Again(_) | AttemptResult::Unknown(_) => "failed to send mail: retrying later",
+            AttemptResult::Failed(_) => "gave up on a mail",
         };
         self.log(sentence, attempt.why.as_deref(), Some(took));
     }
@@ -225,23 +225,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_outcome_of_an_attempt_is_settled_correctly() {
+    fn every_outcome_of_an_attempt_is_recorded_correctly() {
         let now = OffsetDateTime::UNIX_EPOCH;
-        let given_up = Settlement::Failed(GIVEN_UP.to_owned());
+        let given_up = AttemptResult::Failed(GIVEN_UP.to_owned());
         let again = || Err(Trouble::Failure(Failure::Again("away".to_owned())));
         let unknown = || Err(Trouble::Failure(Failure::Unknown("silence")));
-        assert_eq!(settlement(&Ok(()), now, true, 9), Settlement::Sent(now));
-        assert_eq!(settlement(&Err(Trouble::Words("x")), now, false, 1), Settlement::Failed("x".to_owned()));
+        assert_eq!(result_of(&Ok(()), now, true, 9), AttemptResult::Sent(now));
+        assert_eq!(
+            result_of(&Err(Trouble::Words("x")), now, false, 1),
+            AttemptResult::Failed("x".to_owned())
+        );
         let no = Err(Trouble::Failure(Failure::Refused("no".to_owned())));
-        assert_eq!(settlement(&no, now, false, 1), Settlement::Failed("no".to_owned()));
+        assert_eq!(result_of(&no, now, false, 1), AttemptResult::Failed("no".to_owned()));
         let unready = Err(Trouble::Unready("the template"));
-        assert!(matches!(settlement(&unready, now, false, 1), Settlement::Again(_)));
-        assert_eq!(settlement(&unready, now, true, 90), given_up);
-        assert_eq!(settlement(&again(), now, true, 90), given_up);
-        assert_eq!(settlement(&unknown(), now, true, 90), given_up);
-        let Settlement::Again(pause) = settlement(&again(), now, false, 1) else { panic!("again") };
+        assert!(matches!(result_of(&unready, now, false, 1), AttemptResult::Again(_)));
+        assert_eq!(result_of(&unready, now, true, 90), given_up);
+        assert_eq!(result_of(&again(), now, true, 90), given_up);
+        assert_eq!(result_of(&unknown(), now, true, 90), given_up);
+        let AttemptResult::Again(pause) = result_of(&again(), now, false, 1) else { panic!("again") };
         assert!(pause < FIRST_PAUSE * 2);
-        let Settlement::Unknown(pause) = settlement(&unknown(), now, false, 60) else { panic!("unknown") };
+        let AttemptResult::Unknown(pause) = result_of(&unknown(), now, false, 60) else { panic!("unknown") };
         assert!(pause > retry_pause::LONGEST / 2);
         for (outcome, ended) in [
             (Ok(()), "sent"),

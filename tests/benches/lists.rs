@@ -30,7 +30,7 @@ async fn main() {
     let stack = Stack::own().await;
     let (tenant, other) = (stack.tenant("crowd").await, stack.tenant("beside").await);
     println!("creating {PEOPLE} users, and {OTHERS} of another tenant");
-    crowd::settle(&stack.db(), &[(tenant.id, PEOPLE), (other.id, OTHERS)]).await;
+    crowd::insert(&stack.db(), &[(tenant.id, PEOPLE), (other.id, OTHERS)]).await;
     let okta = tenant.okta();
     let mut is_slow = false;
     for state in ["as they were loaded", "vacuumed"] {

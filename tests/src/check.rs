@@ -15,12 +15,12 @@ use crate::tenant::Tenant;
 /// The queues that must be empty at the end.
 const QUEUES: [&str; 4] = [topology::COMMANDS, topology::BULK, topology::NOTIFIER, topology::ROLES];
 /// The timeout for queued work once everything runs again.
-const SETTLES: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Waits until no command or event is queued and every event has been relayed.
-pub async fn settled(stack: &Stack) {
+pub async fn wait_until_idle(stack: &Stack) {
     let (db, broker) = (stack.db(), stack.broker().await);
-    eventually("queues and outbox are empty", SETTLES, async || {
+    eventually("queues and outbox are empty", IDLE_TIMEOUT, async || {
         let mut queued = 0;
         for queue in QUEUES {
             queued += broker.ready(queue).await;
@@ -45,7 +45,7 @@ pub async fn all_arrived_once(stack: &Stack, tenant: &Tenant, witness: &Witness,
             person.answer.text
         );
     }
-    settled(stack).await;
+    wait_until_idle(stack).await;
     let broker = stack.broker().await;
     every_answer_is_a_row(stack, tenant, pushed).await;
     one_created_event_each(&witness.events(&broker).await, pushed);
@@ -84,7 +84,7 @@ fn one_created_event_each(events: &[Value], pushed: &[Pushed]) {
 /// Provisioning sends no mail, and the ledger has the reason.
 async fn nobody_was_mailed(stack: &Stack, pushed: &[Pushed]) {
     let db = stack.db();
-    eventually("the ledger has a row for each user", SETTLES, async || {
+    eventually("the ledger has a row for each user", IDLE_TIMEOUT, async || {
         let suppressed = "select 1 from notifications where kind = 'welcome' and state = 'suppressed'";
         (db.count(suppressed).await == i64::try_from(pushed.len()).unwrap()).then_some(())
     })

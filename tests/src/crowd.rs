@@ -38,7 +38,7 @@ pub fn rows_of(listed: usize) -> usize {
 ///
 /// # Panics
 /// If Postgres rejects them.
-pub async fn settle(db: &Db, tenants: &[(Uuid, usize)]) {
+pub async fn insert(db: &Db, tenants: &[(Uuid, usize)]) {
     let most = tenants.iter().map(|(_, listed)| rows_of(*listed)).max().unwrap_or_default();
     for first in (1..=most).step_by(CHUNK) {
         for (tenant, listed) in tenants {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 pub struct Db(Pool);
 
 #[derive(QueryableByName)]
-struct Row {
+struct JsonRow {
     #[diesel(sql_type = Jsonb)]
     row: Value,
 }
@@ -38,7 +38,7 @@ impl Db {
     /// If Postgres rejects it.
     pub async fn rows(&self, query: &str) -> Vec<Value> {
         let wrapped = format!("select to_jsonb(t) as row from ({query}) t");
-        let read = async |c: &mut _| Ok::<Vec<Row>, Error>(sql_query(&wrapped).load(c).await?);
+        let read = async |c: &mut _| Ok::<Vec<JsonRow>, Error>(sql_query(&wrapped).load(c).await?);
         let rows = self.0.bounded(read).await.unwrap_or_else(|e| panic!("{query}: {e}"));
         rows.into_iter().map(|row| row.row).collect()
     }

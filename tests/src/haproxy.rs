@@ -48,7 +48,7 @@ impl HaProxy {
     /// How often it has marked the n-th ingest as down.
     #[must_use]
     pub fn times_out(&self, ingest: usize) -> usize {
-        self.reported(ingest, "DOWN")
+        self.logged(ingest, "DOWN")
     }
 
     /// Waits until it has marked the n-th ingest as down more often than before.
@@ -70,13 +70,13 @@ impl HaProxy {
     async fn tells(&self, ingest: usize, state: &str, before: usize) {
         let what = format!("the balancer says that ingest-{} is {state}", ingest + 1);
         eventually(what, Duration::from_secs(20), async || {
-            (self.reported(ingest, state) > before).then_some(())
+            (self.logged(ingest, state) > before).then_some(())
         })
         .await;
     }
 
     /// The number of such log lines. (Each event is logged twice; the beginning of the line tells the copies apart.)
-    fn reported(&self, ingest: usize, state: &str) -> usize {
+    fn logged(&self, ingest: usize, state: &str) -> usize {
         let line = format!("Server ingests/ingest-{} is {state}", ingest + 1);
         self.0.log().lines().filter(|said| said.starts_with(&line)).count()
     }

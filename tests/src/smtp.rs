@@ -45,7 +45,7 @@ struct State {
     taken: Vec<Mail>,
     refused: Vec<Mail>,
     refusals: Vec<&'static str>,
-    answers: BTreeMap<&'static str, &'static str>,
+    replies: BTreeMap<&'static str, &'static str>,
     mood: Mood,
     offered: usize,
 }
@@ -76,8 +76,8 @@ impl SmtpServer {
     }
 
     /// Replies to this command (`GREETING` for a new connection) with this line; closes the connection after a 421.
-    pub fn answer(&self, verb: &'static str, line: &'static str) {
-        self.state().answers = BTreeMap::from([(verb, line)]);
+    pub fn reply_to(&self, verb: &'static str, line: &'static str) {
+        self.state().replies = BTreeMap::from([(verb, line)]);
     }
 
     /// Sets the fault; connections on which the server was silent are closed.
@@ -112,7 +112,7 @@ impl SmtpServer {
         }
         let (reader, mut writer) = stream.into_split();
         let mut lines = BufReader::new(reader).lines();
-        let greeting = self.reported("GREETING").unwrap_or("220 mail.example ESMTP");
+        let greeting = self.chosen_reply("GREETING").unwrap_or("220 mail.example ESMTP");
         writer.write_all(format!("{greeting}\r\n").as_bytes()).await?;
         if !greeting.starts_with('2') {
             return Ok(());
@@ -122,7 +122,7 @@ impl SmtpServer {
                 return self.say_nothing(Mood::Mute).await;
             }
             let verb = line.split([' ', ':']).next().unwrap_or("").to_ascii_uppercase();
-            let answer = match (self.reported(&verb), verb.as_str()) {
+            let reply = match (self.chosen_reply(&verb), verb.as_str()) {
                 (Some(line), _) => line,
                 (None, verb) => match verb {
                     "EHLO" => "250-mail.example\r\n250-AUTH PLAIN\r\n250 8BITMIME",
@@ -136,7 +136,7 @@ impl SmtpServer {
                             letter.push_str("\r\n");
                         }
                         match self.receive(&letter) {
-                            Some(answer) => answer,
+                            Some(reply) => reply,
                             None => return self.say_nothing(Mood::Silent).await,
                         }
                     }
@@ -144,16 +144,16 @@ impl SmtpServer {
                     _ => "502 what?",
                 },
             };
-            writer.write_all(format!("{answer}\r\n").as_bytes()).await?;
-            if verb == "QUIT" || answer.starts_with("421") {
+            writer.write_all(format!("{reply}\r\n").as_bytes()).await?;
+            if verb == "QUIT" || reply.starts_with("421") {
                 break;
             }
         }
         Ok(())
     }
 
-    fn reported(&self, verb: &str) -> Option<&'static str> {
-        self.state().answers.get(verb).copied()
+    fn chosen_reply(&self, verb: &str) -> Option<&'static str> {
+        self.state().replies.get(verb).copied()
     }
 
     /// The reply to a mail; `None` for no reply.

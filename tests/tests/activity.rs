@@ -16,10 +16,10 @@ async fn the_log_shows_actor_change_outcome_and_reason() {
     okta.set_active(&id, false).await.is(200);
 
     let log = rows(&stack, &tenant.key, "/activity").await;
-    let reported: Vec<(&str, &str)> =
+    let outcomes: Vec<(&str, &str)> =
         log.iter().map(|row| (row["change"].as_str().unwrap(), row["outcome"].as_str().unwrap())).collect();
     assert_eq!(
-        reported,
+        outcomes,
         [("user.create", "created"), ("user.create", "rejected"), ("user.patch", "updated")]
     );
     assert_eq!(log[2]["attributes"], "active", "the log names the attribute, not its value");

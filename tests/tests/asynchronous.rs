@@ -42,17 +42,14 @@ async fn an_accepted_change_is_made_and_its_outcome_can_be_fetched() {
     let okta = stack.tenant("async-all").await.okta();
     let user = person("later@async.example", "La", "Ter");
     let accepted = send(&okta, "POST", "/Users", "respond-async", &user).await;
-    let reported = outcome(&okta, &promised(&accepted)).await;
-    assert_eq!(
-        (&reported["schemas"], &reported["txn"]),
-        (&json!([EVENT]), &json!(accepted.header("set-txn")))
-    );
-    assert_eq!((&reported["method"], &reported["status"]), (&json!("POST"), &json!("201")));
-    let id = reported["response"]["id"].as_str().unwrap().to_owned();
+    let result = outcome(&okta, &promised(&accepted)).await;
+    assert_eq!((&result["schemas"], &result["txn"]), (&json!([EVENT]), &json!(accepted.header("set-txn"))));
+    assert_eq!((&result["method"], &result["status"]), (&json!("POST"), &json!("201")));
+    let id = result["response"]["id"].as_str().unwrap().to_owned();
     let now = okta.user(&id).await.is(200);
-    assert_eq!(reported["response"], now.body);
+    assert_eq!(result["response"], now.body);
     assert_eq!(
-        (&reported["location"], &reported["version"]),
+        (&result["location"], &result["version"]),
         (&now.body["meta"]["location"], &now.body["meta"]["version"])
     );
 
@@ -62,14 +59,10 @@ async fn an_accepted_change_is_made_and_its_outcome_can_be_fetched() {
     for (method, body, status) in
         [("PATCH", patch, "200"), ("PUT", user.clone(), "200"), ("DELETE", json!(null), "204")]
     {
-        let reported =
+        let result =
             outcome(&okta, &promised(&send(&okta, method, &path, "Respond-Async", &body).await)).await;
-        assert_eq!(
-            (&reported["method"], &reported["status"]),
-            (&json!(method), &json!(status)),
-            "{reported}"
-        );
-        assert_eq!(reported["location"], now.body["meta"]["location"]);
+        assert_eq!((&result["method"], &result["status"]), (&json!(method), &json!(status)), "{result}");
+        assert_eq!(result["location"], now.body["meta"]["location"]);
     }
     okta.user(&id).await.is_error(404);
 }
@@ -80,13 +73,10 @@ async fn the_outcome_of_a_rejected_change_has_the_error() {
     let okta = stack.tenant("async-refused").await.okta();
     let user = person("taken@async.example", "Ta", "Ken");
     okta.create(&user).await.is(201);
-    let reported =
+    let result =
         outcome(&okta, &promised(&send(&okta, "POST", "/Users", "respond-async", &user).await)).await;
-    assert_eq!(
-        (&reported["status"], &reported["response"]["scimType"]),
-        (&json!("409"), &json!("uniqueness"))
-    );
-    assert!(reported.get("location").is_none());
+    assert_eq!((&result["status"], &result["response"]["scimType"]), (&json!("409"), &json!("uniqueness")));
+    assert!(result.get("location").is_none());
     // What can be rejected at once is.
     send(&okta, "POST", "/Users", "respond-async", &json!({})).await.is_error(400);
     send(&okta, "DELETE", "/Users/1", "respond-async", &json!(null)).await.is_error(404);
@@ -129,7 +119,7 @@ async fn a_request_that_takes_longer_than_the_client_waits_becomes_asynchronous(
     for path in [&waited, &at_once] {
         assert_eq!(outcome(&okta, path).await["status"], "201");
     }
-    tests::check::settled(&stack).await;
+    tests::check::wait_until_idle(&stack).await;
     assert_eq!(stack.db().count("select 1 from users").await, 2, "each took effect once");
     assert_eq!(stack.db().count("select 1 from commands where delivery <> 'delivered'").await, 0);
 }
@@ -173,19 +163,16 @@ async fn groups_can_be_changed_asynchronously() {
     let id = okta.create(&person("m@async.example", "Mem", "Ber")).await.is(201).id();
     let body = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Later",
                        "members": [{ "value": id }] });
-    let reported =
+    let result =
         outcome(&okta, &promised(&send(&okta, "POST", "/Groups", "respond-async", &body).await)).await;
-    assert_eq!(
-        (&reported["status"], &reported["response"]["members"][0]["value"]),
-        (&json!("201"), &json!(id))
-    );
+    assert_eq!((&result["status"], &result["response"]["members"][0]["value"]), (&json!("201"), &json!(id)));
     // The stored outcome stays the same when the group changes.
-    let group = reported["response"]["id"].as_str().unwrap();
+    let group = result["response"]["id"].as_str().unwrap();
     let rename = json!([{ "op": "replace", "path": "displayName", "value": "Changed since" }]);
     okta.patch_group(group, rename).await.is(200);
-    let path = format!("/Async/{}", reported["txn"].as_str().unwrap());
+    let path = format!("/Async/{}", result["txn"].as_str().unwrap());
     let again = okta.get(&path).await.is(200).body;
-    assert_eq!((&again["version"], &again["location"]), (&reported["version"], &reported["location"]));
+    assert_eq!((&again["version"], &again["location"]), (&result["version"], &result["location"]));
     assert_eq!(again.get("response"), None, "the group's representation is not kept");
     let data = &again["events"][EVENT];
     assert_eq!((&data["status"], &data["method"]), (&json!("201"), &json!("POST")));

@@ -86,7 +86,7 @@ async fn invalid_messages_are_dead_lettered_and_everything_else_goes_on() {
         assert!(!reason.contains("poison.example"), "{what}: personal data in the reason: {reason}");
         assert_eq!(header(letter, dead::QUEUE), topology::COMMANDS, "{what}");
     }
-    check::settled(&stack).await;
+    check::wait_until_idle(&stack).await;
     assert!(stack.workers[0].is_whole().await);
 
     // The operator lists and redrives them; they are dead-lettered again.

@@ -26,8 +26,8 @@ async fn a_push_survives_an_outage_of_rabbitmq() {
             // Reads need no queue; the content service is told to retry.
             assert!(okta.once(okta.request("GET", "/Users?count=1")).await.is(200).total() > 100);
             let content = tenant.content();
-            let reported = content.tell(&content.assigned(&platform::id::new().to_string(), "Later")).await;
-            assert!(reported.is_error(429).retry_after() > 0);
+            let answer = content.tell(&content.assigned(&platform::id::new().to_string(), "Later")).await;
+            assert!(answer.is_error(429).retry_after() > 0);
             for service in stack.services() {
                 assert_eq!(service.misses("rabbitmq").await, "away", "{}", service.name());
             }

@@ -18,7 +18,7 @@ fn statuses(answer: &Answer) -> Vec<&str> {
         .as_array()
         .unwrap()
         .iter()
-        .map(|reported| reported["status"].as_str().unwrap())
+        .map(|result| result["status"].as_str().unwrap())
         .collect()
 }
 
@@ -32,8 +32,8 @@ fn post_group(bulk_id: &str, name: &str, members: &[&str]) -> Value {
     json!({ "method": "POST", "path": "/Groups", "bulkId": bulk_id, "data": data })
 }
 
-fn id_of(reported: &Value) -> String {
-    reported["location"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
+fn id_of(result: &Value) -> String {
+    result["location"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,21 +43,21 @@ async fn each_operation_is_performed_and_answered_separately() {
     let made = bulk(&okta, json!([post("a", "a@bulk.example"), post("b", "b@bulk.example")])).await.is(200);
     assert_eq!(made.body["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:BulkResponse"]));
     assert_eq!(statuses(&made), ["201", "201"]);
-    let reported = &made.body["Operations"][0];
+    let result = &made.body["Operations"][0];
     assert_eq!(
-        (&reported["method"], &reported["bulkId"], reported.get("response")),
+        (&result["method"], &result["bulkId"], result.get("response")),
         (&json!("POST"), &json!("a"), None)
     );
-    let (a, b) = (id_of(reported), id_of(&made.body["Operations"][1]));
+    let (a, b) = (id_of(result), id_of(&made.body["Operations"][1]));
     let user = okta.user(&a).await.is(200);
-    assert_eq!(reported["location"], user.body["meta"]["location"]);
-    assert_eq!(reported["version"], user.body["meta"]["version"]);
+    assert_eq!(result["location"], user.body["meta"]["location"]);
+    assert_eq!(result["version"], user.body["meta"]["version"]);
 
     let patch =
         json!({ "schemas": [PATCH_OP], "Operations": [{ "op": "replace", "path": "title", "value": "T" }] });
     let changed = bulk(&okta, json!([
-        { "method": "PATCH", "path": format!("/Users/{a}"), "version": reported["version"], "data": patch },
-        { "method": "patch", "path": format!("/scim/v2/Users/{a}"), "version": reported["version"], "data": patch },
+        { "method": "PATCH", "path": format!("/Users/{a}"), "version": result["version"], "data": patch },
+        { "method": "patch", "path": format!("/scim/v2/Users/{a}"), "version": result["version"], "data": patch },
         { "method": "PUT", "path": format!("/Users/{b}"), "data": person("b2@bulk.example", "Bee", "Two") },
         { "method": "DELETE", "path": format!("/Users/{b}") },
         { "method": "DELETE", "path": format!("/Users/{b}") },
@@ -66,16 +66,16 @@ async fn each_operation_is_performed_and_answered_separately() {
     .await
     .is(200);
     assert_eq!(statuses(&changed), ["200", "412", "200", "204", "404", "409"]);
-    let reported = changed.body["Operations"].as_array().unwrap();
+    let results = changed.body["Operations"].as_array().unwrap();
     assert!(
-        reported[..5].iter().all(|reported| reported["location"].is_string())
-            && reported[5].get("location").is_none()
+        results[..5].iter().all(|result| result["location"].is_string())
+            && results[5].get("location").is_none()
     );
-    for refused in [&reported[1], &reported[4], &reported[5]] {
+    for refused in [&results[1], &results[4], &results[5]] {
         assert_eq!(refused["response"]["status"], refused["status"]);
         assert_eq!(refused["response"]["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:Error"]));
     }
-    assert_eq!(reported[5]["response"]["scimType"], "uniqueness");
+    assert_eq!(results[5]["response"]["scimType"], "uniqueness");
     assert_eq!(okta.user(&a).await.is(200).body["title"], "T");
 }
 
@@ -96,8 +96,8 @@ async fn a_bulk_id_refers_to_the_resource_of_another_operation() {
     .await
     .is(200);
     assert_eq!(statuses(&answer), ["201", "201", "201", "200"], "{}", answer.text);
-    let reported = answer.body["Operations"].as_array().unwrap();
-    let [group, clerk, boss] = [0, 1, 2].map(|n| id_of(&reported[n]));
+    let results = answer.body["Operations"].as_array().unwrap();
+    let [group, clerk, boss] = [0, 1, 2].map(|n| id_of(&results[n]));
     let group = okta.get(&format!("/Groups/{group}")).await.is(200).body;
     assert_eq!((&group["displayName"], group["members"].as_array().unwrap().len()), (&json!("Renamed"), 2));
     let clerk = okta.user(&clerk).await.is(200).body;
@@ -133,8 +133,8 @@ async fn dangling_references_are_conflicts_and_cycles_are_resolved() {
     .await
     .is(200);
     assert_eq!(statuses(&answer), ["409", "409", "409", "201", "201", "400", "409"], "{}", answer.text);
-    let reported = answer.body["Operations"].as_array().unwrap();
-    let (x, y) = (id_of(&reported[3]), id_of(&reported[4]));
+    let results = answer.body["Operations"].as_array().unwrap();
+    let (x, y) = (id_of(&results[3]), id_of(&results[4]));
     let boss = async |id: &str| {
         let user = okta.user(id).await.is(200).body;
         user["urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"]["manager"]["value"].clone()
@@ -152,9 +152,9 @@ async fn a_reference_to_a_post_that_restores_a_user_gets_the_users_id() {
     let answer =
         bulk(&okta, json!([post_group("g", "Back", &["bulkId:u"]), post("u", "back@bulk.example")])).await;
     assert_eq!(statuses(&answer), ["201", "201"], "{}", answer.text);
-    let reported = answer.body["Operations"].as_array().unwrap();
-    assert_eq!(id_of(&reported[1]), id);
-    let group = okta.get(&format!("/Groups/{}", id_of(&reported[0]))).await.is(200).body;
+    let results = answer.body["Operations"].as_array().unwrap();
+    assert_eq!(id_of(&results[1]), id);
+    let group = okta.get(&format!("/Groups/{}", id_of(&results[0]))).await.is(200).body;
     assert_eq!(group["members"][0]["value"], json!(id));
 }
 
@@ -229,7 +229,7 @@ async fn a_repeated_request_gets_the_undelivered_outcomes() {
     let late = bulk(&okta, operations.clone()).await.is(200);
     assert_eq!(statuses(&late), ["429", "409"], "{}", late.text);
     stack.workers[0].thaw();
-    tests::check::settled(&stack).await;
+    tests::check::wait_until_idle(&stack).await;
     let again = bulk(&okta, operations).await.is(200);
     assert_eq!(statuses(&again), ["201", "201"], "{}", again.text);
     assert_eq!(stack.db().count("select 1 from users").await, 1);

@@ -72,7 +72,7 @@ async fn a_deadlocked_batch_is_retried_and_not_split() {
     let log = stack.workers[0].log();
     assert!(log.contains("transaction conflict, retrying the batch") && log.contains("deadlock"), "{log}");
     assert!(!log.contains("one by one"), "{log}");
-    check::settled(&stack).await;
+    check::wait_until_idle(&stack).await;
     assert_eq!(stack.broker().await.ready(topology::DEAD).await, 0);
 }
 
@@ -101,7 +101,7 @@ async fn a_lock_that_is_held_for_long_makes_no_dead_letter() {
 
     // At the deadline the client was told to retry; one of its retries was answered.
     assert_eq!(changed.await.unwrap().is(200).body["title"], "Queen");
-    check::settled(&stack).await;
+    check::wait_until_idle(&stack).await;
     assert_eq!(stack.broker().await.ready(topology::DEAD).await, 0);
     okta.create(&person("bob@locked.example", "Bob", "L")).await.is(201);
 }

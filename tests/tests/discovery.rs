@@ -34,34 +34,34 @@ async fn the_service_provider_config_lists_the_supported_features() {
 async fn the_configuration_depends_on_the_tenant_and_not_on_the_client() {
     let stack = Stack::shared().await;
     let (tenant, other) = (stack.tenant("strict").await, stack.tenant("lenient").await);
-    let reported = async |okta: &Okta, user_agent: &str| -> Value {
+    let config_of = async |okta: &Okta, user_agent: &str| -> Value {
         let request = okta.request("GET", "/ServiceProviderConfig").header("User-Agent", user_agent);
         let mut config = okta.send(request).await.is(200).body;
         config["meta"].take();
         config
     };
     let okta = tenant.okta();
-    let full = reported(&okta, "Okta SCIM Client 1.0.0").await;
+    let full = config_of(&okta, "Okta SCIM Client 1.0.0").await;
     assert_eq!(full["securityEvents"]["asyncRequest"], "request");
     for user_agent in ["python-httpx/0.28.1", "scim2-client", "curl/8.0", ""] {
-        assert_eq!(reported(&okta, user_agent).await, full, "{user_agent}");
+        assert_eq!(config_of(&okta, user_agent).await, full, "{user_agent}");
     }
     tenant.set(&stack, &["discovery=core"]).await;
     let core = eventually("the setting is in force", Duration::from_secs(5), async || {
-        Some(reported(&okta, "").await).filter(|config| *config != full)
+        Some(config_of(&okta, "").await).filter(|config| *config != full)
     })
     .await;
     let mut expected = full.clone();
     expected.as_object_mut().unwrap().remove("securityEvents");
     assert_eq!(core, expected, "nothing else is left out");
-    assert_eq!(reported(&other.okta(), "python-httpx/0.28.1").await, full, "another tenant is unaffected");
+    assert_eq!(config_of(&other.okta(), "python-httpx/0.28.1").await, full, "another tenant is unaffected");
     // Features that are left out still work.
     let request = okta.request("POST", "/Users").header("Prefer", "respond-async");
     let person = tests::okta::person("ada@strict.example", "Ada", "Lovelace");
     okta.send(request.body(person.to_string())).await.is(202);
     tenant.set(&stack, &["discovery=full"]).await;
     eventually("it is listed again", Duration::from_secs(5), async || {
-        (reported(&okta, "").await == full).then_some(())
+        (config_of(&okta, "").await == full).then_some(())
     })
     .await;
 }

@@ -55,15 +55,15 @@ async fn every_published_event_matches_the_documented_schema() {
     let broker = stack.broker().await;
     let witness = broker.witness().await;
     a_life(&stack).await;
-    let mut reported = Vec::new();
+    let mut events = Vec::new();
     eventually("the last event is published", SOON, async || {
-        reported.extend(witness.events(&broker).await);
-        reported.iter().any(|event: &Value| event["type"] == "group.deleted").then_some(())
+        events.extend(witness.events(&broker).await);
+        events.iter().any(|event: &Value| event["type"] == "group.deleted").then_some(())
     })
     .await;
     let mut kinds = BTreeSet::new();
     let mut sequences: Vec<(Value, Value)> = Vec::new();
-    for event in reported {
+    for event in events {
         schemas.validate(&event, schema).unwrap_or_else(|wrong| panic!("{wrong:#}\n{event}"));
         kinds.insert(event["type"].as_str().unwrap().to_owned());
         sequences.push((event["subject"].clone(), event["sequence"].clone()));
@@ -97,21 +97,21 @@ async fn an_event_over_amqp_changes_a_role() {
     let tenant = stack.tenant("promoted").await;
     let id = tenant.okta().create(&person("ada@promoted.example", "Ada", "A")).await.is(201).id();
     let broker = stack.broker().await;
-    let reported = |tenant: &str, user: &Value, role: &str| {
+    let role_changed = |tenant: &str, user: &Value, role: &str| {
         json!({
             "specversion": "1.0", "type": "role.changed", "source": "/platform", "id": platform::id::new(),
             "tenant": tenant, "data": { "user": { "id": user }, "role": role }
         })
     };
     // The latest one wins, even if an earlier one is redelivered.
-    let roles = ["admin", "creator", "manager"].map(|role| reported("promoted", &json!(id), role));
+    let roles = ["admin", "creator", "manager"].map(|role| role_changed("promoted", &json!(id), role));
     for event in roles.iter().chain(&roles[..2]) {
         broker.event(event).await;
     }
     for event in [
-        reported("nobody", &json!(id), "admin"),
-        reported("promoted", &json!(platform::id::new()), "admin"),
-        reported("promoted", &json!(id), "owner"),
+        role_changed("nobody", &json!(id), "admin"),
+        role_changed("promoted", &json!(platform::id::new()), "admin"),
+        role_changed("promoted", &json!(id), "owner"),
     ] {
         broker.event(&event).await;
     }

@@ -21,8 +21,8 @@ async fn bulk(okta: &Okta, mut operation: Value) -> (String, Value) {
     }
     let urn = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
     let body = json!({ "schemas": [urn], "Operations": [operation] });
-    let reported = okta.with_body("POST", "/Bulk", &body).await.is(200).body["Operations"][0].clone();
-    (reported["status"].as_str().unwrap().to_owned(), reported)
+    let result = okta.with_body("POST", "/Bulk", &body).await.is(200).body["Operations"][0].clone();
+    (result["status"].as_str().unwrap().to_owned(), result)
 }
 
 fn set_external_id(external_id: &str) -> Value {
@@ -51,8 +51,8 @@ async fn many_users_may_share_an_external_id_however_it_is_set() {
         json!({ "method": "PUT", "path": format!("/Users/{id}"), "data": known_as(&in_bulk.0, "x") }),
         json!({ "method": "POST", "path": "/Users", "data": known_as("made-in-bulk@shared-id.example", "x") }),
     ] {
-        let (status, reported) = bulk(&okta, operation).await;
-        assert!(status == "200" || status == "201", "{reported}");
+        let (status, result) = bulk(&okta, operation).await;
+        assert!(status == "200" || status == "201", "{result}");
     }
     let found = okta.filter("externalId eq \"x\"").await.is(200);
     assert_eq!((found.total(), found.resources().len()), (7, 7), "all of them are found");
@@ -148,8 +148,8 @@ async fn a_tenant_can_require_uniqueness_for_post_put_and_patch() {
     taken(&okta.put(&id, &known_as("bob@unique-id.example", "x")).await.is_error_of(409, "uniqueness"));
     taken(&okta.patch(&id, set_external_id("x")).await.is_error_of(409, "uniqueness"));
     let data = json!({ "schemas": [PATCH_OP], "Operations": set_external_id("x") });
-    let (status, reported) = bulk(&okta, json!({ "method": "PATCH", "path": path, "data": data })).await;
-    assert_eq!((status.as_str(), &reported["response"]["scimType"]), ("409", &json!("uniqueness")));
+    let (status, result) = bulk(&okta, json!({ "method": "PATCH", "path": path, "data": data })).await;
+    assert_eq!((status.as_str(), &result["response"]["scimType"]), ("409", &json!("uniqueness")));
     let (status, _) = bulk(
         &okta,
         json!({ "method": "POST", "path": "/Users", "data": known_as("e@unique-id.example", "x") }),

@@ -62,7 +62,7 @@ fn ids(page: &Page) -> Vec<Uuid> {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_finds_what_the_filter_matches() {
     let roster = Roster::fill(&mut runner(1)).await;
-    let (start, reported) = (Instant::now(), AtomicUsize::new(0));
+    let (start, selective) = (Instant::now(), AtomicUsize::new(0));
     for kind in Kind::ALL {
         let resource_type = kind.resource_type(&roster.types);
         let filter = queries::filter(kind);
@@ -79,7 +79,7 @@ async fn postgres_finds_what_the_filter_matches() {
                 (Ok(list), Ok(expected)) => {
                     let page = read(&roster, &list, Slice::Index { offset: 0, count: 1000 }).await;
                     prop_assert_eq!(page.total, i64::try_from(expected.len()).ok());
-                    reported.fetch_add(
+                    selective.fetch_add(
                         usize::from(!expected.is_empty() && expected.len() < roster.shown(kind).count()),
                         Ordering::Relaxed,
                     );
@@ -91,13 +91,13 @@ async fn postgres_finds_what_the_filter_matches() {
             Ok(())
         });
     }
-    let reported = reported.into_inner();
+    let selective = selective.into_inner();
     println!(
-        "{reported} of {} filters selected some resources but not all, in {:?}",
+        "{selective} of {} filters selected some resources but not all, in {:?}",
         2 * FILTERS,
         start.elapsed()
     );
-    assert!(reported * 5 > FILTERS as usize, "most filters select nothing");
+    assert!(selective * 5 > FILTERS as usize, "most filters select nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

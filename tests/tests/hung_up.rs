@@ -67,9 +67,9 @@ async fn a_bulk_request_is_completed_and_its_repetition_gets_the_outcome() {
     .await;
 
     let again: Answer = okta.once(okta.request("POST", "/Bulk").body(body)).await.is(200);
-    let reported = again.body["Operations"].as_array().unwrap();
-    assert!(reported.iter().all(|operation| operation["status"] == "201"), "{}", again.text);
-    assert_eq!((reported.len(), users(&stack).await), (MANY, MANY));
+    let operations = again.body["Operations"].as_array().unwrap();
+    assert!(operations.iter().all(|operation| operation["status"] == "201"), "{}", again.text);
+    assert_eq!((operations.len(), users(&stack).await), (MANY, MANY));
 }
 
 #[tokio::test(flavor = "multi_thread")]

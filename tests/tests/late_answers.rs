@@ -17,7 +17,7 @@ async fn hasty_stack() -> (Stack, Tenant, Okta) {
 
 /// Waits until each command has its verdict.
 async fn all_decided(stack: &Stack) {
-    check::settled(stack).await;
+    check::wait_until_idle(stack).await;
     eventually("each command has its verdict", Duration::from_secs(20), async || {
         (stack.db().count("select 1 from commands where delivery = 'expired'").await == 0).then_some(())
     })

@@ -48,7 +48,7 @@ async fn unreadable_settings_affect_nothing_else() {
     let kept = db.one("select settings from tenants where name = 'later'").await;
     let expected = json!({ "on_duplicate": "merge", "of_a_later_version": 1, "locale": "fr", "unknown_members": "skip" });
     assert_eq!(kept["settings"], expected);
-    check::settled(&stack).await;
+    check::wait_until_idle(&stack).await;
     assert_eq!(stack.broker().await.ready(topology::DEAD).await, 0);
 }
 
@@ -95,7 +95,7 @@ async fn events_of_unknown_types_are_ignored() {
         (!letters.is_empty()).then_some(letters)
     })
     .await;
-    check::settled(&stack).await;
+    check::wait_until_idle(&stack).await;
     assert_eq!(letters.len(), 1);
     assert!(header(&letters[0], dead::REASON).starts_with("data.user must have"));
     assert_eq!(broker.ready(topology::DEAD).await, 1);

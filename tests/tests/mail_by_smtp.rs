@@ -207,17 +207,19 @@ async fn a_rejection_is_permanent_only_if_it_is_about_the_mail() {
     {
         let address = format!("a{n}@about.example");
         let id = okta.create(&person(&address, "Pat", "Smith")).await.is(201).id();
-        server.answer(verb, line);
+        server.reply_to(verb, line);
         content.tell(&content.assigned(&id, "About")).await.is(202);
-        let settled = eventually(format!("{verb} {line} is recorded"), Duration::from_secs(20), async || {
-            let line = stack.db().ledger(&id).await.into_iter().find(|l| l["kind"] == "first_assignment")?;
-            line["last_attempt"].is_object().then_some(line)
-        })
-        .await;
-        let said = (&settled["state"], &settled["last_attempt"]["ended"]);
+        let recorded =
+            eventually(format!("{verb} {line} is recorded"), Duration::from_secs(20), async || {
+                let line =
+                    stack.db().ledger(&id).await.into_iter().find(|l| l["kind"] == "first_assignment")?;
+                line["last_attempt"].is_object().then_some(line)
+            })
+            .await;
+        let said = (&recorded["state"], &recorded["last_attempt"]["ended"]);
         assert_eq!(said, (&json!(state), &json!(ended)), "{verb} {line}");
         let code = line.split(' ').next().unwrap();
-        let why = settled["last_attempt"]["why"].as_str().unwrap();
+        let why = recorded["last_attempt"]["why"].as_str().unwrap();
         assert!(why.contains(code) && !why.contains("about.example"), "{why}");
     }
     assert!(server.taken().is_empty());

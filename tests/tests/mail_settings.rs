@@ -87,8 +87,8 @@ async fn every_assignment_is_mailed_once_if_the_tenant_wants_that() {
     .await;
     let mails = stack.mailbox().to(address);
     for title in &titles {
-        let reported = mails.iter().filter(|mail| mail.text.contains(title.as_str())).count();
-        assert_eq!(reported, 1, "{title} in {} mails", mails.len());
+        let mentions = mails.iter().filter(|mail| mail.text.contains(title.as_str())).count();
+        assert_eq!(mentions, 1, "{title} in {} mails", mails.len());
     }
     let sent = lines(&stack, &id, &["sent"]).await;
     assert_eq!(sent.len(), mails.len());

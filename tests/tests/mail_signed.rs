@@ -73,8 +73,8 @@ async fn the_unsubscribe_link_and_a_tenants_own_sender_are_signed() {
     let id = okta.create(&person("zoe@own.example", "Zoë", "Weiß")).await.is(201).id();
     let taken = async |count: usize| {
         eventually(format!("{count} mails"), Duration::from_secs(20), async || {
-            let settled = stack.db().ledger(&id).await.iter().filter(|line| line["state"] == "sent").count();
-            server.taken().pop().filter(|_| server.taken().len() == count && settled == count)
+            let sent = stack.db().ledger(&id).await.iter().filter(|line| line["state"] == "sent").count();
+            server.taken().pop().filter(|_| server.taken().len() == count && sent == count)
         })
         .await
     };

@@ -189,7 +189,7 @@ async fn services_stop_gracefully_under_load_and_lose_nothing() {
     // Events that the notifier had not consumed are left for its next start.
     stack.notifier.restart().await;
     stack.workers[0].restart().await;
-    check::settled(&stack).await;
+    check::wait_until_idle(&stack).await;
     let lines = i64::try_from(made.len()).unwrap();
     eventually("the ledger has a row for each user", Duration::from_secs(30), async || {
         (db.count("select 1 from notifications where kind = 'welcome'").await == lines).then_some(())

@@ -32,7 +32,7 @@ async fn supplemented(stack: &Stack, people: usize) {
         (db.count("select 1 from users where region is not null").await == people).then_some(())
     })
     .await;
-    check::settled(stack).await;
+    check::wait_until_idle(stack).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,18 +70,18 @@ async fn a_pull_of_5000_users_obeys_rate_limits_and_survives_a_429_a_broken_page
     assert_eq!(row["custom_fields"], json!({ "Shirt": "M", "Skills": ["ladder", "rope"] }));
     let row = stack.db().one("select * from users where user_name = 'person-00006@large.example'").await;
     assert_eq!((&row["hire_date"], &row["region"]), (&Value::Null, &json!("EMEA")), "no hire date at Okta");
-    let mut reported: HashMap<String, usize> = HashMap::new();
+    let mut times: HashMap<String, usize> = HashMap::new();
     for event in witness.events(&stack.broker().await).await {
         assert_eq!(event["type"], "user.updated");
-        *reported.entry(event["data"]["user"]["id"].as_str().unwrap().to_owned()).or_default() += 1;
+        *times.entry(event["data"]["user"]["id"].as_str().unwrap().to_owned()).or_default() += 1;
     }
-    assert!(reported.len() == PEOPLE && reported.values().all(|times| *times == 1), "one event each");
+    assert!(times.len() == PEOPLE && times.values().all(|count| *count == 1), "one event each");
 
     // A second run changes nothing.
     api.limit(u32::MAX, 5);
     let again = stack.rollcall_json(&["pull", "run", "large"]).await;
     assert_eq!((&again["state"], &again["changes"]), (&json!("done"), &json!(0)));
-    check::settled(&stack).await;
+    check::wait_until_idle(&stack).await;
     assert_eq!(witness.events(&stack.broker().await).await, [] as [Value; 0]);
     for service in stack.services() {
         let log = service.log();

@@ -21,7 +21,7 @@ async fn company(stack: &Stack, name: &str) -> (Okta, OktaApi, Vec<String>) {
     (okta, api, pushed.iter().map(|person| person.answer.id()).collect())
 }
 
-fn gone(run: &Value) -> BTreeSet<String> {
+fn missing(run: &Value) -> BTreeSet<String> {
     run["gone_ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect()
 }
 
@@ -43,7 +43,7 @@ async fn inactive(okta: &Okta, ids: &[String]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_gone_at_okta_are_reported_and_not_archived_by_default() {
+async fn users_missing_at_okta_are_reported_and_not_archived_by_default() {
     let stack = Stack::shared().await;
     let (okta, api, ids) = company(&stack, "report").await;
     api.set(&stack, "report", &[]).await;
@@ -59,7 +59,7 @@ async fn users_gone_at_okta_are_reported_and_not_archived_by_default() {
     let run = stack.rollcall_json(&["pull", "run", "report"]).await;
     assert_eq!((&run["state"], &run["gone"], &run["archived"]), (&json!("done"), &json!(2), &json!(0)));
     assert_eq!(run["roster"], json!(10), "nine users from SCIM and the manual one");
-    assert_eq!(gone(&run), [ids[0].clone(), ids[1].clone()].into());
+    assert_eq!(missing(&run), [ids[0].clone(), ids[1].clone()].into());
     assert_eq!(last_run(&stack, "report").await, run);
     for id in &ids[..9] {
         assert_eq!(okta.user(id).await.is(200).body["active"], true);
@@ -75,7 +75,7 @@ async fn users_gone_at_okta_are_reported_and_not_archived_by_default() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_gone_at_okta_are_archived_if_the_tenant_wants_it_and_restored_by_scim() {
+async fn users_missing_at_okta_are_archived_if_the_tenant_wants_it_and_restored_by_scim() {
     let stack = Stack::shared().await;
     let (okta, api, ids) = company(&stack, "opted").await;
     api.set(&stack, "opted", &["--archive-missing"]).await;

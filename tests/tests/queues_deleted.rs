@@ -38,7 +38,7 @@ impl Paths<'_> {
         self.promise_is_kept().await;
         self.letter_is_kept().await;
         println!("{after}: everything works after {:?}", began.elapsed());
-        check::settled(self.stack).await;
+        check::wait_until_idle(self.stack).await;
     }
 
     async fn content_is_mailed(&self, id: &str, name: &str) {
@@ -191,7 +191,7 @@ async fn an_exchange_of_another_kind_is_reported_once_and_replaced_after_deletio
     for service in stack.services() {
         service.whole().await;
     }
-    check::settled(&stack).await;
+    check::wait_until_idle(&stack).await;
     eventually("the event has arrived", SOON, async || {
         (stack.db().count("select 1 from notifications where kind = 'welcome'").await == 1).then_some(())
     })

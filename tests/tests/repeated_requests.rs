@@ -24,7 +24,7 @@ async fn post_unheard(stack: &Stack, okta: &Okta, path: &str, body: &Value) {
     stack.workers[0].freeze();
     post(okta, path, body).await.is_error(429);
     stack.workers[0].thaw();
-    check::settled(stack).await;
+    check::wait_until_idle(stack).await;
     eventually("it is applied, undelivered", SOON, async || {
         (stack.db().count("select 1 from commands where delivery = 'undelivered'").await == 1).then_some(())
     })
@@ -112,7 +112,7 @@ async fn after_an_hour_the_same_request_is_a_new_change() {
         stack.workers[0].freeze();
         patch().await.is_error(429);
         stack.workers[0].thaw();
-        check::settled(&stack).await;
+        check::wait_until_idle(&stack).await;
         eventually("it is applied, undelivered", SOON, async || {
             (stack.db().count("select 1 from commands where delivery = 'undelivered'").await == 1)
                 .then_some(())

@@ -40,23 +40,23 @@ async fn a_role_is_set_by_the_operator_or_an_event_and_kept_by_scim_requests() {
     okta.create(&user).await.is(201);
     assert_eq!(role().await, "creator", "a SCIM request changed the role");
 
-    let reported = |role: &str| {
+    let role_changed = |role: &str| {
         json!({
             "specversion": "1.0", "type": "role.changed", "source": "/platform", "id": platform::id::new(),
             "data": { "user": { "id": id }, "role": role }
         })
     };
-    let refused = tenant.content().tell(&reported("owner")).await;
+    let refused = tenant.content().tell(&role_changed("owner")).await;
     assert_eq!((refused.status, refused.detail().contains("data.role")), (400, true), "{}", refused.detail());
-    tenant.content().tell(&reported("manager")).await.is(202);
+    tenant.content().tell(&role_changed("manager")).await.is(202);
     assert_eq!(role().await, "manager");
     // A redelivered event has no effect after the role has changed again.
-    let creator = reported("creator");
+    let creator = role_changed("creator");
     tenant.content().tell(&creator).await.is(202);
     stack.rollcall(&["user", "role", "roles", "ada@roles.example", "manager"]).await.well();
     tenant.content().tell(&creator).await.is(202);
     assert_eq!(role().await, "manager", "an event was applied twice");
-    let mut nobody = reported("manager");
+    let mut nobody = role_changed("manager");
     nobody["data"]["user"]["id"] = json!(platform::id::new());
     let refused = tenant.content().tell(&nobody).await;
     assert_eq!(

@@ -15,8 +15,8 @@ async fn acknowledged_changes_survive_when_both_servers_are_killed() {
     let stack =
         Stack::start(Options { servers: Some(servers.clone()), workers: 2, ..Options::default() }).await;
     let tenant = stack.tenant("power").await;
-    let reported = || std::fs::read_to_string(servers.folder().join("servers.env")).unwrap();
-    let connections = reported();
+    let servers_env = || std::fs::read_to_string(servers.folder().join("servers.env")).unwrap();
+    let connections = servers_env();
     let witness = stack.broker().await.witness().await;
     let okta = tenant.okta();
     let saboteur = async {
@@ -36,5 +36,5 @@ async fn acknowledged_changes_survive_when_both_servers_are_killed() {
     let (pushed, ()) = tokio::join!(push_for(&okta, "power", Duration::from_secs(20), 16), saboteur);
     only_answers_okta_understands(&okta);
     check::all_arrived_once(&stack, &tenant, &witness, &pushed).await;
-    assert_eq!(reported(), connections, "a password or a key changed after a restart");
+    assert_eq!(servers_env(), connections, "a password or a key changed after a restart");
 }

@@ -25,8 +25,8 @@ async fn one_click_unsubscribes_from_mail_about_assignments_and_another_resubscr
     let id = okta.create(&ada).await.is(201).id();
     let mails = async |count: usize| {
         eventually(format!("{count} mails"), SOON, async || {
-            let settled = stack.db().ledger(&id).await.iter().filter(|line| line["state"] == "sent").count();
-            Some(mailbox.to(address)).filter(|mails| mails.len() == count && settled == count)
+            let sent = stack.db().ledger(&id).await.iter().filter(|line| line["state"] == "sent").count();
+            Some(mailbox.to(address)).filter(|mails| mails.len() == count && sent == count)
         })
         .await
     };

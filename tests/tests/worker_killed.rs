@@ -83,7 +83,7 @@ async fn the_notifier_is_killed_while_sending_mail() {
             .then_some(())
     })
     .await;
-    check::settled(&stack).await;
+    check::wait_until_idle(&stack).await;
     // A resend after a crash has the same Message-ID, so each user has one distinct mail.
     let mails = mailbox.mails();
     let ids: std::collections::HashSet<_> = mails.iter().map(|mail| mail.message_id.clone()).collect();

@@ -22,7 +22,7 @@ use crate::fold::{Decision, State, decide, is_late};
 use crate::quarantine::{POISON, Quarantine, enter, leave};
 use crate::sabotage;
 use crate::status::Progress;
-use crate::store::{Keys, load, save};
+use crate::store::{RowKeys, load, save};
 
 /// How often a command on which Postgres fails for an unknown reason is attempted in isolation before it is
 /// dead-lettered.
@@ -211,7 +211,7 @@ impl Applier {
     /// Applies the batch in one transaction. Retries without limit while Postgres is unavailable, and up to `folds`
     /// times after conflicts with other transactions.
     async fn together(&self, batch: &[&Command], folds: u32) -> Result<Result<Vec<Decided>, Error>, Stopped> {
-        let mut keys = Keys::of(batch.iter().copied());
+        let mut keys = RowKeys::of(batch.iter().copied());
         let (mut delays, mut pauses) = (Delays::reconnect(), Delays::collision());
         let (mut away, mut taken, mut collisions) = (false, 0, 0);
         loop {
@@ -251,13 +251,13 @@ impl Applier {
         }
     }
 
-    async fn attempt(&self, batch: &[&Command], keys: &mut Keys) -> Result<Vec<Decided>, Error> {
+    async fn attempt(&self, batch: &[&Command], keys: &mut RowKeys) -> Result<Vec<Decided>, Error> {
         let now = self.clock.now();
         let mut folded = None;
         let transaction = async |connection: &mut AsyncPgConnection| {
             let mut state = load(connection, keys, now).await?;
             let verdicts = self.fold(&mut state, batch)?;
-            if keys.claim(&state) {
+            if keys.add_external_ids(&state) {
                 // Holders of an externalId are loaded under its lock, and these locks are taken before all others.
                 let unlocked = "the fold assigned an externalId that was not locked";
                 return Err(database::Error::Contention(unlocked).into());
@@ -293,7 +293,7 @@ impl Applier {
     pub async fn foretell(&self, batch: &[&Command]) -> Vec<Decided> {
         let Ok(mut connection) = self.pool.get().await else { return Vec::new() };
         let connection: &mut AsyncPgConnection = &mut connection;
-        let (keys, mut foretold) = (Keys::of(batch.iter().copied()), Vec::new());
+        let (keys, mut foretold) = (RowKeys::of(batch.iter().copied()), Vec::new());
         let _ = connection
             .transaction(async |connection: &mut AsyncPgConnection| {
                 let mut state = load(connection, &keys, self.clock.now()).await?;
@@ -309,7 +309,8 @@ impl Applier {
     async fn mark_undelivered(&self, batch: &[&Command], verdicts: &mut [Decided]) {
         let now = self.clock.now();
         let late = |(command, verdict): &(&&Command, &mut Decided)| {
-            is_late(command, now) && matches!(verdict, Ok(Decision::Reply(outcome)) if outcome.record().is_some())
+            is_late(command, now)
+                && matches!(verdict, Ok(Decision::Reply(outcome)) if outcome.record().is_some())
         };
         let late: Vec<_> = batch.iter().zip(verdicts).filter(late).collect();
         if late.is_empty() {

@@ -66,7 +66,7 @@ impl Consumer {
         if sabotage::replies_before_commit() {
             for (incoming, verdict) in sorted.commands.iter().zip(self.applier.foretell(&asked).await) {
                 if let Ok(decision) = verdict {
-                    answer(channel, incoming, &decision).await?;
+                    reply(channel, incoming, &decision).await?;
                 }
             }
             sabotage::linger().await;
@@ -78,7 +78,7 @@ impl Consumer {
             .decided(verdicts.iter().filter(|v| v.is_ok()).count(), self.applier.clock.now());
         for (incoming, verdict) in sorted.commands.iter().zip(verdicts) {
             match verdict {
-                Ok(decision) => answer(channel, incoming, &decision).await?,
+                Ok(decision) => reply(channel, incoming, &decision).await?,
                 Err(attempts) => sorted.dead.push(self.letter(incoming.delivery, &attempts)),
             }
         }
@@ -98,7 +98,7 @@ impl Consumer {
         match verdict.map_err(|Stopped| Unfinished::Stopped)? {
             Ok(decision) => {
                 self.applier.progress.decided(1, self.applier.clock.now());
-                answer(channel, incoming, &decision).await?;
+                reply(channel, incoming, &decision).await?;
                 Ok(false)
             }
             Err(attempts) => {
@@ -186,7 +186,7 @@ impl Handle for Consumer {
 }
 
 /// Replies to the client, at most once. If the reply is lost, ingest reads the verdict from `commands`.
-async fn answer(channel: &Channel, incoming: &Incoming<'_>, decision: &Decision) -> Result<(), amqp::Error> {
+async fn reply(channel: &Channel, incoming: &Incoming<'_>, decision: &Decision) -> Result<(), amqp::Error> {
     let command = &incoming.command;
     info!(
         command = %command.ticket,

@@ -40,7 +40,7 @@ struct Config {
 
 /// Runs the service: reads the arguments and the environment, then works until a stop signal.
 pub async fn main() -> ExitCode {
-    if let Some(code) = config::answer_arguments(Service::Worker, ABOUT) {
+    if let Some(code) = config::handle_arguments(Service::Worker, ABOUT) {
         return code;
     }
     let config = match read(Env::of_process(Service::Worker)) {

@@ -32,14 +32,14 @@ pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 /// The key by which wrong API keys are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Claim {
+pub(super) enum Source {
     /// The client's address. For IPv6 it is the /64 network, since one client usually has all of it.
     Address(IpAddr),
     /// The SHA-256 of a user name: the name itself may be as long as a header.
     User([u8; 32]),
 }
 
-impl Claim {
+impl Source {
     pub(super) fn address(peer: Option<IpAddr>) -> Self {
         Self::Address(match peer.map(|peer| peer.to_canonical()) {
             Some(IpAddr::V6(address)) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -55,10 +55,10 @@ impl Claim {
 
 /// Recent wrong keys.
 pub(super) struct Failures {
-    lately: RateLimits<Claim>,
-    lanes: KeyedSemaphore<Claim>,
+    lately: RateLimits<Source>,
+    lanes: KeyedSemaphore<Source>,
     standing: Semaphore,
-    reported: Mutex<HashMap<Claim, Instant>>,
+    reported: Mutex<HashMap<Source, Instant>>,
 }
 
 /// How an unknown key may be checked.
@@ -81,9 +81,9 @@ impl Failures {
         }
     }
 
-    /// Waits until a key with these claims may be checked, and says how.
-    pub(super) async fn way(&self, claims: &[Claim]) -> Way<'_> {
-        let Some(over) = self.count(claims, Instant::now()) else { return Way::Free };
+    /// Waits until a key with these sources may be checked, and says how.
+    pub(super) async fn way(&self, sources: &[Source]) -> Way<'_> {
+        let Some(over) = self.count(sources, Instant::now()) else { return Way::Free };
         self.warn(over, Instant::now());
         let Ok(permit) = self.standing.try_acquire() else { return Way::Closed };
         match self.lanes.acquire_unless(over, STANDING).await {
@@ -92,33 +92,33 @@ impl Failures {
         }
     }
 
-    /// Takes back one count from each claim: the key was valid, or could not be checked.
-    pub(super) fn forgive(&self, claims: &[Claim]) {
-        claims.iter().for_each(|claim| self.lately.give_back(claim, FREE));
+    /// Takes back one count from each source: the key was valid, or could not be checked.
+    pub(super) fn forgive(&self, sources: &[Source]) {
+        sources.iter().for_each(|source| self.lately.give_back(source, FREE));
     }
 
-    /// Counts one wrong key for each claim. If one of them is over its limit, counts nothing and returns that claim.
-    fn count(&self, claims: &[Claim], now: Instant) -> Option<Claim> {
-        let over = claims.iter().position(|claim| self.lately.acquire(*claim, FREE, now).is_err())?;
-        self.forgive(&claims[..over]);
-        Some(claims[over])
+    /// Counts one wrong key for each source. If one of them is over its limit, counts nothing and returns that source.
+    fn count(&self, sources: &[Source], now: Instant) -> Option<Source> {
+        let over = sources.iter().position(|source| self.lately.acquire(*source, FREE, now).is_err())?;
+        self.forgive(&sources[..over]);
+        Some(sources[over])
     }
 
-    fn warn(&self, claim: Claim, now: Instant) {
+    fn warn(&self, source: Source, now: Instant) {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        if reported.get(&claim).is_some_and(|at| now.saturating_duration_since(*at) < REPORT_AGAIN) {
+        if reported.get(&source).is_some_and(|at| now.saturating_duration_since(*at) < REPORT_AGAIN) {
             return;
         }
         reported.retain(|_, at| now.saturating_duration_since(*at) < REPORT_AGAIN);
         if reported.len() >= CAPACITY {
             return;
         }
-        reported.insert(claim, now);
-        match claim {
-            Claim::Address(address) => {
+        reported.insert(source, now);
+        match source {
+            Source::Address(address) => {
                 warn!(%address, "many wrong API keys from one address; delaying further attempts");
             }
-            Claim::User(_) => warn!("many wrong API keys for one user name; delaying further attempts"),
+            Source::User(_) => warn!("many wrong API keys for one user name; delaying further attempts"),
         }
     }
 }
@@ -130,23 +130,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_of_one_client_are_one_claim() {
+    fn addresses_of_one_client_are_one_source() {
         for (one, other, same) in [
             ("2001:db8::1", "2001:db8::ffff", true),
             ("2001:db8::1", "2001:db8:0:1::1", false),
             ("192.0.2.1", "::ffff:192.0.2.1", true),
             ("192.0.2.1", "192.0.2.2", false),
         ] {
-            let [a, b] = [one, other].map(|text| Claim::address(Some(text.parse().unwrap())));
+            let [a, b] = [one, other].map(|text| Source::address(Some(text.parse().unwrap())));
             assert_eq!(a == b, same, "{one} {other}");
         }
-        assert_eq!(Claim::user("ACME"), Claim::user("acme"));
+        assert_eq!(Source::user("ACME"), Source::user("acme"));
     }
 
     #[test]
-    fn key_over_the_limit_of_one_claim_is_not_counted_for_the_other() {
+    fn key_over_the_limit_of_one_source_is_not_counted_for_the_other() {
         let (failures, now) = (Failures::new(), Instant::now());
-        let (address, user) = (Claim::address(None), Claim::user("acme"));
+        let (address, user) = (Source::address(None), Source::user("acme"));
         assert!((0..10).all(|_| failures.count(&[user], now).is_none()));
         assert!((0..100).all(|_| failures.count(&[address, user], now) == Some(user)));
         assert!((0..10).all(|_| failures.count(&[address], now).is_none()));
@@ -157,16 +157,16 @@ mod tests {
 
     #[tokio::test]
     async fn slow_lane_is_bounded() {
-        let (failures, claims) = (Failures::new(), [Claim::address(None)]);
-        while failures.count(&claims, Instant::now()).is_none() {}
-        let mut lane: Vec<_> = (0..STANDING).map(|_| Box::pin(failures.way(&claims))).collect();
+        let (failures, sources) = (Failures::new(), [Source::address(None)]);
+        while failures.count(&sources, Instant::now()).is_none() {}
+        let mut lane: Vec<_> = (0..STANDING).map(|_| Box::pin(failures.way(&sources))).collect();
         let ways: Vec<_> = lane.iter_mut().map(FutureExt::now_or_never).collect();
         assert_eq!(ways.iter().filter(|way| matches!(way, Some(Way::Slow(_)))).count(), ABREAST);
-        assert!(matches!(failures.way(&claims).now_or_never(), Some(Way::Closed)));
-        let other = [Claim::user("acme")];
+        assert!(matches!(failures.way(&sources).now_or_never(), Some(Way::Closed)));
+        let other = [Source::user("acme")];
         assert!(
             matches!(failures.way(&other).now_or_never(), Some(Way::Free)),
-            "other claims are not delayed"
+            "other sources are not delayed"
         );
     }
 }

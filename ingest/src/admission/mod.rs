@@ -24,13 +24,13 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use self::credentials::Credentials;
-use self::failures::{Claim, Failures, SLOW, Way};
+use self::failures::{Failures, SLOW, Source, Way};
 use self::keyring::{Keyring, digest};
 use self::share::Shares;
 use self::single_flight::{Checked, SingleFlight};
 use self::uses::Uses;
-use crate::http::answer::Refusal;
 use crate::http::observe::note;
+use crate::http::response::Refusal;
 use crate::rate_limit::{Rate, RateLimits};
 use crate::tenants::Tenants;
 
@@ -121,10 +121,10 @@ impl Admission {
             }
             None => {
                 let peer = parts.extensions.get().map(|Peer(address)| address.ip());
-                let (address, user) = (Claim::address(peer), credentials.user().map(Claim::user));
-                let claims: Vec<Claim> = std::iter::once(address).chain(user).collect();
+                let (address, user) = (Source::address(peer), credentials.user().map(Source::user));
+                let sources: Vec<Source> = std::iter::once(address).chain(user).collect();
                 let all = Arc::clone(state);
-                let check = async move { all.check_unknown(&credentials, &claims).await };
+                let check = async move { all.check_unknown(&credentials, &sources).await };
                 let key = state.single_flight.join((digest, user), || check.boxed()).await?;
                 let permit = state.enter(key.tenant)?;
                 (key, permit)
@@ -151,15 +151,15 @@ impl State {
     }
 
     /// Verifies a key that is not cached, unless there were too many wrong keys.
-    async fn check_unknown(&self, credentials: &Credentials, claims: &[Claim]) -> Checked {
-        let way = self.failures.way(claims).await;
+    async fn check_unknown(&self, credentials: &Credentials, sources: &[Source]) -> Checked {
+        let way = self.failures.way(sources).await;
         if matches!(way, Way::Closed) {
             return Err(Refusal::try_again("too many wrong API keys; try again"));
         }
         let checked = self.check(credentials).await;
         let is_wrong = checked.as_ref().is_err_and(Refusal::is_unauthorized);
         match way {
-            Way::Free if !is_wrong => self.failures.forgive(claims),
+            Way::Free if !is_wrong => self.failures.forgive(sources),
             Way::Slow(_) if is_wrong => sleep(SLOW).await,
             _ => {}
         }

@@ -8,15 +8,15 @@ use database::keys::Key;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 
-use super::failures::Claim;
+use super::failures::Source;
 use super::keyring::Digest;
-use crate::http::answer::Refusal;
+use crate::http::response::Refusal;
 
 /// The verified key, or the refusal.
 pub(super) type Checked = Result<Arc<Key>, Refusal>;
 type Checking = BoxFuture<'static, Checked>;
 /// The digest of a presented key, and the user name sent with it.
-type Presented = (Digest, Option<Claim>);
+type Presented = (Digest, Option<Source>);
 
 /// The checks in progress. A check lives as long as a request waits for it.
 #[derive(Default)]

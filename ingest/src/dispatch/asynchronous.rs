@@ -87,9 +87,9 @@ impl Dispatcher {
     async fn ask_for(&self, wait: Duration, command: &Command) -> Result<Option<Outcome>, Unanswered> {
         let (id, message) = (command.ticket.to_string(), encode(command)?);
         match timeout(wait, self.requester.ask(&id, JSON, message)).await {
-            Ok(amqp::Answer::NotQueued(error)) => Err(self.take_back(command, error).await),
-            Ok(amqp::Answer::Lost) | Err(_) => Ok(None),
-            Ok(amqp::Answer::Reply(reply)) => {
+            Ok(amqp::RequestResult::NotQueued(error)) => Err(self.take_back(command, error).await),
+            Ok(amqp::RequestResult::Lost) | Err(_) => Ok(None),
+            Ok(amqp::RequestResult::Reply(reply)) => {
                 let verdict = serde_json::from_slice(&reply);
                 Ok(verdict
                     .map_err(|_| {

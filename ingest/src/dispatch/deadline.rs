@@ -18,12 +18,12 @@ use tokio::time::Instant;
 use tracing::warn;
 use uuid::Uuid;
 
-/// How long settling waits for Postgres.
+/// How long this waits for Postgres.
 const WAIT: Duration = Duration::from_secs(5);
-/// How long settling is retried after the deadline. After that the client has given up.
+/// How long it is retried after the deadline. After that the client has given up.
 const PERSISTENCE: Duration = Duration::from_secs(300);
 
-/// The time limit for settling that starts now.
+/// The time limit for a statement that starts now.
 pub(super) fn bound() -> Instant {
     Instant::now() + WAIT
 }
@@ -33,7 +33,7 @@ pub(super) fn bound() -> Instant {
 /// # Errors
 /// If Postgres does not respond in time. The row may be stored or not.
 pub(super) async fn expire(pool: &Pool, command: &Command) -> Result<bool, Error> {
-    insert(pool, Row::of(command, Delivery::Expired)).await
+    insert(pool, CommandRow::of(command, Delivery::Expired)).await
 }
 
 /// Records the command as queued. Clients can ask for its outcome from now on.
@@ -41,21 +41,21 @@ pub(super) async fn expire(pool: &Pool, command: &Command) -> Result<bool, Error
 /// # Errors
 /// If Postgres does not respond in time. The row may be stored or not.
 pub(super) async fn record_queued(pool: &Pool, command: &Command) -> Result<bool, Error> {
-    insert(pool, Row::of(command, Delivery::Queued)).await
+    insert(pool, CommandRow::of(command, Delivery::Queued)).await
 }
 
-/// Settles a command that could not be settled at its deadline, when the client got 429. Either the worker finds the
+/// Expires a command that could not be expired at its deadline, when the client got 429. Either the worker finds the
 /// row, or the stored verdict stays undelivered for a repeated request. Retries for [`PERSISTENCE`].
 ///
 /// Keeps only the fields of the row in memory: there may be many such commands while Postgres is unavailable.
-pub(super) fn settle_later(pool: Pool, command: &Command) -> impl Future<Output = ()> + Send + use<> {
-    let expired = Row::of(command, Delivery::Expired);
+pub(super) fn expire_later(pool: Pool, command: &Command) -> impl Future<Output = ()> + Send + use<> {
+    let expired = CommandRow::of(command, Delivery::Expired);
     async move {
         let ticket = Ticket(expired.id);
         let until = Instant::now() + PERSISTENCE;
         let mut delays = Delays::reconnect();
         while Instant::now() < until {
-            match settle(&pool, expired.clone()).await {
+            match expire_or_leave_undelivered(&pool, expired.clone()).await {
                 Ok(()) => return,
                 Err(_) => delays.pause().await,
             }
@@ -64,7 +64,7 @@ pub(super) fn settle_later(pool: Pool, command: &Command) -> impl Future<Output 
     }
 }
 
-async fn settle(pool: &Pool, expired: Row) -> Result<(), Error> {
+async fn expire_or_leave_undelivered(pool: &Pool, expired: CommandRow) -> Result<(), Error> {
     let ticket = Ticket(expired.id);
     if insert(pool, expired).await? {
         return Ok(());
@@ -94,7 +94,7 @@ pub(super) async fn take_back(pool: &Pool, command: &Command) -> Result<(), Erro
 /// A row of `commands` without a verdict.
 #[derive(Clone, Insertable)]
 #[diesel(table_name = commands)]
-struct Row {
+struct CommandRow {
     id: Uuid,
     tenant_id: Uuid,
     change: &'static str,
@@ -106,7 +106,7 @@ struct Row {
     issued_at: OffsetDateTime,
 }
 
-impl Row {
+impl CommandRow {
     fn of(command: &Command, delivery: Delivery) -> Self {
         Self {
             id: command.ticket.0,
@@ -123,7 +123,7 @@ impl Row {
 }
 
 /// Returns whether the row was inserted.
-async fn insert(pool: &Pool, row: Row) -> Result<bool, Error> {
+async fn insert(pool: &Pool, row: CommandRow) -> Result<bool, Error> {
     let insert = diesel::insert_into(commands::table).values(row).on_conflict_do_nothing();
     let pool = pool.clone();
     let work = async move { pool.bounded(async |c| Ok(insert.execute(c).await?)).await };

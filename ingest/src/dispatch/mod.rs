@@ -1,5 +1,5 @@
 //! Dispatches changes: publishes the command and waits for the worker's verdict. At the deadline, Postgres settles
-//! whether the verdict or the deadline came first. Each dispatch is a task of its own, so it is settled even if the
+//! whether the verdict or the deadline came first. Each dispatch is a task of its own, so it is finished even if the
 //! client disconnects.
 
 mod asynchronous;
@@ -194,7 +194,7 @@ impl Dispatcher {
             note("command", command.ticket);
             let verdict = match self.ask(&command, until, &is_queued).await? {
                 Some(verdict) => Some(verdict),
-                None => self.settle(&command, client).await,
+                None => self.expire_or_deliver(&command, client).await,
             };
             match verdict {
                 Some(Outcome::Stale { ticket }) if Instant::now() < until && !client.is_closed() => {
@@ -261,9 +261,9 @@ impl Dispatcher {
         let asked = self.requester.ask_noting_confirm(&id, JSON, message, is_queued);
         match timeout_at(until, asked).await {
             Err(_) => Ok(None),
-            Ok(amqp::Answer::NotQueued(error)) => Err(Unanswered::NotQueued(error)),
-            Ok(amqp::Answer::Lost) => Ok(self.search(command, until).await),
-            Ok(amqp::Answer::Reply(reply)) => match serde_json::from_slice(&reply) {
+            Ok(amqp::RequestResult::NotQueued(error)) => Err(Unanswered::NotQueued(error)),
+            Ok(amqp::RequestResult::Lost) => Ok(self.search(command, until).await),
+            Ok(amqp::RequestResult::Reply(reply)) => match serde_json::from_slice(&reply) {
                 Ok(verdict) => Ok(Some(verdict)),
                 Err(_) => {
                     error!("failed to parse a reply as an outcome; reading the stored one");
@@ -288,8 +288,12 @@ impl Dispatcher {
     }
 
     /// Settles whether the deadline or the worker came first. Returns the verdict if it was the worker.
-    async fn settle(&self, command: &Command, client: &Client<(Ticket, Outcome)>) -> Option<Outcome> {
-        let settled: Result<_, database::Error> = async {
+    async fn expire_or_deliver(
+        &self,
+        command: &Command,
+        client: &Client<(Ticket, Outcome)>,
+    ) -> Option<Outcome> {
+        let result: Result<_, database::Error> = async {
             if deadline::expire(&self.pool, command).await? || client.is_closed() {
                 // Either the worker finds the row, or the verdict stays undelivered for a repeated request.
                 return Ok(None);
@@ -297,10 +301,10 @@ impl Dispatcher {
             deadline::deliver(&self.pool, command, deadline::bound()).await
         }
         .await;
-        settled.unwrap_or_else(|error| {
-            // The worker goes by its clock then. A verdict that was reached in time but not received is settled later.
+        result.unwrap_or_else(|error| {
+            // The worker goes by its clock then. A verdict reached in time but not received is left undelivered later.
             warn!(%error, "failed to settle a command at its deadline");
-            let later = deadline::settle_later(self.pool.clone(), command);
+            let later = deadline::expire_later(self.pool.clone(), command);
             self.under_way.spawn(later.instrument(Span::current()));
             None
         })
@@ -324,6 +328,6 @@ fn end<T>(client: Client<T>, reached: Result<T, Unanswered>, name: impl Fn(&T) -
         Err(Unanswered::Broken(_)) => "broken",
     };
     note("outcome", name);
-    // Fails if the client has disconnected. The command is settled nevertheless.
+    // Fails if the client has disconnected. The command is finished nevertheless.
     client.send(reached).is_ok()
 }

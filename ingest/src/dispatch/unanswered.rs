@@ -2,7 +2,7 @@
 
 use domain::ticket::TooFarAhead;
 
-use crate::http::answer::Refusal;
+use crate::http::response::Refusal;
 
 /// Why a dispatch ended without a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

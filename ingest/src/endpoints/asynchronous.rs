@@ -12,11 +12,11 @@ use domain::ticket::Ticket;
 use scim::{Error, Projection};
 use serde_json::{Map, Value, json};
 
-use super::context::Context;
+use super::context::RequestContext;
 use super::kind::{Kind, Method};
-use super::shown::{operation_result, with_skipped};
-use crate::http::answer::{Answer, Refusal, scim_json};
+use super::resource_response::{operation_result, with_skipped};
 use crate::http::prefer::RESPOND_ASYNC;
+use crate::http::response::{HandlerResult, Refusal, scim_json};
 
 /// The URN of the event with the outcome of an asynchronous request.
 const ASYNC_RESPONSE_URN: &str = "urn:ietf:params:scim:event:misc:asyncresp";
@@ -44,7 +44,7 @@ pub(super) fn accepted(ticket: Ticket, base: &str) -> Response {
 ///
 /// # Errors
 /// 404 for a transaction that the tenant does not have, 429 while Postgres is unavailable.
-pub async fn outcome(context: Context, txn: Result<Path<String>, PathRejection>) -> Answer {
+pub async fn outcome(context: RequestContext, txn: Result<Path<String>, PathRejection>) -> HandlerResult {
     let unknown = || Error::not_found("no asynchronous request with this transaction identifier");
     let txn = txn.ok().and_then(|Path(text)| scim::parse_id(&text)).ok_or_else(unknown)?;
     let (tenant, ticket) = (context.tenant.id, Ticket(txn));
@@ -69,7 +69,7 @@ pub async fn outcome(context: Context, txn: Result<Path<String>, PathRejection>)
 /// The outcome as the claims of a security event (RFC 9967 §2.5, RFC 8417). Its data are one operation of a Bulk
 /// response, and are repeated beside the claims for clients that only poll. Every poll returns the same.
 async fn completion(
-    context: &Context,
+    context: &RequestContext,
     ticket: Ticket,
     (kind, method): (Kind, Method),
     found: &StoredVerdict,
@@ -92,7 +92,7 @@ async fn completion(
 /// One operation of a Bulk response (RFC 7644 §3.7), with the resource as the change left it. A verdict does not store
 /// a group's members: clients read a group that has changed since at `location`.
 async fn operation(
-    context: &Context,
+    context: &RequestContext,
     kind: Kind,
     method: Method,
     found: &StoredVerdict,

@@ -21,10 +21,10 @@ use uuid::Uuid;
 
 use self::references::{Maker, Makers, order};
 use self::step::{Step, Target};
-use super::context::{Asked, Context, Received};
+use super::context::{Asked, Received, RequestContext};
 use super::kind::Method;
-use super::shown::{operation_result, with_skipped};
-use crate::http::answer::{Answer, Refusal, scim_json};
+use super::resource_response::{operation_result, with_skipped};
+use crate::http::response::{HandlerResult, Refusal, scim_json};
 
 /// The time budget of a request: clients such as Okta give up at 60 s.
 const TIME_LIMIT: Duration = Duration::from_secs(50);
@@ -36,7 +36,7 @@ const LEAST: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// 400 for an invalid bulk request, 413 for too many operations or too large a body.
-pub async fn perform(context: Context, request: Request) -> Answer {
+pub async fn perform(context: RequestContext, request: Request) -> HandlerResult {
     let until = Instant::now() + TIME_LIMIT;
     let Received { body, held, .. } = context.receive(request).await?;
     let request = BulkRequest::parse(&parse_json(&body)?)?;
@@ -56,7 +56,7 @@ type Client = oneshot::Sender<()>;
 
 /// A bulk request in progress. All lists are in the order of the request.
 struct Job<'a> {
-    context: &'a Context,
+    context: &'a RequestContext,
     until: Instant,
     most_errors: usize,
     makers: Makers,
@@ -86,7 +86,7 @@ impl Operation {
 }
 
 impl<'a> Job<'a> {
-    fn new(context: &'a Context, until: Instant, request: BulkRequest) -> Self {
+    fn new(context: &'a RequestContext, until: Instant, request: BulkRequest) -> Self {
         let (mut makers, mut operations) = (Makers::default(), Vec::with_capacity(request.operations.len()));
         for sent in request.operations {
             let (method, path, bulk_id) = (sent.method.clone(), sent.path.clone(), sent.bulk_id.clone());
@@ -167,7 +167,7 @@ impl<'a> Job<'a> {
 
     /// Dispatches an operation.
     async fn perform_step(&self, step: &Step) -> Result<(Ticket, Outcome), Error> {
-        let Context { app, held, .. } = self.context;
+        let RequestContext { app, held, .. } = self.context;
         if app.detached.is_halting() {
             return Err(Error::too_many_requests(
                 "the server is stopping; this operation was not started; try again",
@@ -200,7 +200,7 @@ impl<'a> Job<'a> {
 
     /// The result of an operation, as in the response.
     fn describe(&self, operation: &Operation, verdict: &Result<Outcome, Error>) -> Map<String, Value> {
-        let Context { base, tenant, .. } = self.context;
+        let RequestContext { base, tenant, .. } = self.context;
         let step = operation.step.as_ref().ok();
         let (mut location, version) = match (verdict, step) {
             (Ok(Outcome::Created { record, .. } | Outcome::Updated { record, .. }), Some(step)) => {

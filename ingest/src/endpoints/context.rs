@@ -18,15 +18,15 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::kind::{Kind, Method};
-use super::shown::View;
+use super::resource_response::View;
 use crate::admission::Held;
 use crate::admission::Scim;
 use crate::app::Shared;
 use crate::dispatch::ChangeRequest;
-use crate::http::answer::Refusal;
 use crate::http::base_url::BaseUrl;
 use crate::http::observe::RequestId;
 use crate::http::query::Query;
+use crate::http::response::Refusal;
 use crate::http::{body, preconditions};
 
 /// The accepted media types (RFC 7644 §3.1, and what Okta sends).
@@ -38,7 +38,7 @@ const GROUP_LIMIT: usize = 16 << 20;
 const PERMIT_WAIT: Duration = Duration::from_secs(10);
 
 /// The context of a SCIM request.
-pub struct Context {
+pub struct RequestContext {
     pub(super) app: Shared,
     pub(super) key: Arc<Key>,
     pub(super) tenant: Arc<Tenant>,
@@ -49,7 +49,7 @@ pub struct Context {
     pub(super) held: Held,
 }
 
-impl FromRequestParts<Shared> for Context {
+impl FromRequestParts<Shared> for RequestContext {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Refusal> {
@@ -62,7 +62,7 @@ impl FromRequestParts<Shared> for Context {
     }
 }
 
-impl Context {
+impl RequestContext {
     /// Receives the body.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl Context {
     /// Receives the body of a resource. A large group, or one without a `Content-Length`, needs a permit.
     ///
     /// # Errors
-    /// As [`Context::receive`]; 429 if too many large groups are in flight.
+    /// As [`RequestContext::receive`]; 429 if too many large groups are in flight.
     pub(super) async fn receive_resource(
         &self,
         kind: Kind,

@@ -10,14 +10,14 @@ use axum::http::request::Parts;
 use scim::{Error, discovery};
 use serde_json::Value;
 
-use super::context::Context;
+use super::context::RequestContext;
 use crate::app::Shared;
-use crate::http::answer::{Answer, Refusal, scim_json};
 use crate::http::base_url::BaseUrl;
 use crate::http::query::Query;
+use crate::http::response::{HandlerResult, Refusal, scim_json};
 
 /// `None` if the request has no credentials. Wrong credentials are rejected.
-impl OptionalFromRequestParts<Shared> for Context {
+impl OptionalFromRequestParts<Shared> for RequestContext {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Option<Self>, Refusal> {
@@ -33,30 +33,30 @@ impl OptionalFromRequestParts<Shared> for Context {
 /// # Errors
 /// 403 for a filter.
 pub async fn service_provider_config(
-    caller: Option<Context>,
+    caller: Option<RequestContext>,
     State(app): State<Shared>,
     BaseUrl(base): BaseUrl,
     query: Query,
-) -> Answer {
+) -> HandlerResult {
     let level = caller.map(|caller| caller.tenant.settings.discovery).unwrap_or_default();
     let config = discovery::service_provider_config(&base, app.config.body_limit, level);
-    answer_to(&query, Some(config))
+    respond_to(&query, Some(config))
 }
 
 /// `GET /ResourceTypes`.
 ///
 /// # Errors
 /// 403 for a filter.
-pub async fn resource_types(context: Context) -> Answer {
-    answer(&context, Some(discovery::resource_types(&context.base, &context.tenant.types)))
+pub async fn resource_types(context: RequestContext) -> HandlerResult {
+    respond(&context, Some(discovery::resource_types(&context.base, &context.tenant.types)))
 }
 
 /// `GET /ResourceTypes/{id}`.
 ///
 /// # Errors
 /// 404 for an unknown name.
-pub async fn resource_type(context: Context, id: Name) -> Answer {
-    answer(
+pub async fn resource_type(context: RequestContext, id: Name) -> HandlerResult {
+    respond(
         &context,
         id.ok().and_then(|Path(id)| discovery::resource_type(&context.base, &context.tenant.types, &id)),
     )
@@ -66,16 +66,16 @@ pub async fn resource_type(context: Context, id: Name) -> Answer {
 ///
 /// # Errors
 /// 403 for a filter.
-pub async fn schemas(context: Context) -> Answer {
-    answer(&context, Some(discovery::schemas(&context.base, &context.tenant.types)))
+pub async fn schemas(context: RequestContext) -> HandlerResult {
+    respond(&context, Some(discovery::schemas(&context.base, &context.tenant.types)))
 }
 
 /// `GET /Schemas/{id}`.
 ///
 /// # Errors
 /// 404 for an unknown URN.
-pub async fn schema(context: Context, id: Name) -> Answer {
-    answer(
+pub async fn schema(context: RequestContext, id: Name) -> HandlerResult {
+    respond(
         &context,
         id.ok().and_then(|Path(id)| discovery::schema(&context.base, &context.tenant.types, &id)),
     )
@@ -83,11 +83,11 @@ pub async fn schema(context: Context, id: Name) -> Answer {
 
 type Name = Result<Path<String>, PathRejection>;
 
-fn answer(context: &Context, found: Option<Value>) -> Answer {
-    answer_to(&context.query, found)
+fn respond(context: &RequestContext, found: Option<Value>) -> HandlerResult {
+    respond_to(&context.query, found)
 }
 
-fn answer_to(query: &Query, found: Option<Value>) -> Answer {
+fn respond_to(query: &Query, found: Option<Value>) -> HandlerResult {
     if query.get("filter")?.is_some() {
         return Err(Error::forbidden("this endpoint does not support filters (RFC 7644 §4)").into());
     }

@@ -12,44 +12,48 @@ use scim::{Error, SearchRequest, list_response, parse_json};
 use self::cursor::{Place, Scope};
 use self::pages::Wanted;
 use self::paging::Paging;
-use super::context::Context;
+use super::context::RequestContext;
 use super::kind::Kind;
-use crate::http::answer::{Answer, scim_json};
+use crate::http::response::{HandlerResult, scim_json};
 
 /// `GET /Users`, `GET /Groups`. No match is an empty page with 200.
 ///
 /// # Errors
 /// 400 for a bad query, 429 while Postgres is unavailable.
-pub async fn of_kind(context: Context, Extension(kind): Extension<Kind>) -> Answer {
+pub async fn of_kind(context: RequestContext, Extension(kind): Extension<Kind>) -> HandlerResult {
     let asked = queried(&context)?;
-    answer(&context, &[kind], asked).await
+    respond(&context, &[kind], asked).await
 }
 
 /// `GET` of the root: users first, then groups (RFC 7644 §3.4.2.1).
 ///
 /// # Errors
 /// 400 for a bad query, 429 while Postgres is unavailable.
-pub async fn of_all(context: Context) -> Answer {
+pub async fn of_all(context: RequestContext) -> HandlerResult {
     let asked = queried(&context)?;
-    answer(&context, &Kind::ALL, asked).await
+    respond(&context, &Kind::ALL, asked).await
 }
 
 /// `POST /Users/.search`, `POST /Groups/.search` (RFC 7644 §3.4.3).
 ///
 /// # Errors
 /// 400 for a bad body, 413, 415, 429 while Postgres is unavailable.
-pub async fn search_kind(context: Context, Extension(kind): Extension<Kind>, request: Request) -> Answer {
+pub async fn search_kind(
+    context: RequestContext,
+    Extension(kind): Extension<Kind>,
+    request: Request,
+) -> HandlerResult {
     let asked = searched(&context, request).await?;
-    answer(&context, &[kind], asked).await
+    respond(&context, &[kind], asked).await
 }
 
 /// `POST /.search`.
 ///
 /// # Errors
 /// As [`search_kind`].
-pub async fn search_all(context: Context, request: Request) -> Answer {
+pub async fn search_all(context: RequestContext, request: Request) -> HandlerResult {
     let asked = searched(&context, request).await?;
-    answer(&context, &Kind::ALL, asked).await
+    respond(&context, &Kind::ALL, asked).await
 }
 
 /// A parsed query.
@@ -71,16 +75,16 @@ impl TryFrom<SearchRequest> for Asked {
     }
 }
 
-fn queried(context: &Context) -> Result<Asked, Error> {
+fn queried(context: &RequestContext) -> Result<Asked, Error> {
     SearchRequest::of_parameters(|name| context.query.get(name))?.try_into()
 }
 
-async fn searched(context: &Context, request: Request) -> Result<Asked, Error> {
+async fn searched(context: &RequestContext, request: Request) -> Result<Asked, Error> {
     let received = context.receive(request).await?;
     SearchRequest::parse(&parse_json(&received.body)?)?.try_into()
 }
 
-async fn answer(context: &Context, kinds: &[Kind], asked: Asked) -> Answer {
+async fn respond(context: &RequestContext, kinds: &[Kind], asked: Asked) -> HandlerResult {
     let Asked { wanted, paging } = asked;
     let parts = pages::parts(context, kinds, &wanted)?;
     let response = match paging {
@@ -103,7 +107,7 @@ async fn answer(context: &Context, kinds: &[Kind], asked: Asked) -> Answer {
 
 /// The identity of a query: tenant, endpoints, filter and order. The case is ignored: the second page of RFC 9865's own
 /// example uses `username`.
-fn scope(context: &Context, kinds: &[Kind], wanted: &Wanted) -> Scope {
+fn scope(context: &RequestContext, kinds: &[Kind], wanted: &Wanted) -> Scope {
     let endpoints = kinds.iter().map(|kind| kind.endpoint()).collect();
     let filter = wanted.filter.as_ref().map(|filter| filter.to_string().to_lowercase());
     let sort = wanted.sort.as_ref().map(|sort| format!("{} {}", sort.by, sort.descending).to_lowercase());

@@ -7,13 +7,13 @@ pub mod discovery;
 pub mod kind;
 pub mod list;
 mod read;
+mod resource_response;
 pub mod resources;
-mod shown;
 
 use scim::Error;
 
 use crate::admission::Scim;
-use crate::http::answer::Refusal;
+use crate::http::response::Refusal;
 
 /// `/Me` (RFC 7644 §3.11).
 pub async fn not_implemented(_: Scim) -> Refusal {

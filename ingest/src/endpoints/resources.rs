@@ -10,25 +10,25 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::asynchronous;
-use super::context::{Asked, Context, Named, Received};
+use super::context::{Asked, Named, Received, RequestContext};
 use super::kind::{Kind, Method};
 use super::read;
-use super::shown::Shown;
+use super::resource_response::ResourceResponse;
 use crate::dispatch::{AsyncResponse, ChangeRequest};
-use crate::http::answer::{Answer, Refusal};
+use crate::http::response::{HandlerResult, Refusal};
 use crate::http::{preconditions, prefer};
 
 /// `GET /Users/{id}`, `GET /Groups/{id}` (RFC 7644 §3.4.1).
 ///
 /// # Errors
 /// 404 for an id that the tenant does not have, 429 while Postgres is unavailable.
-pub async fn read(context: Context, Named(kind, id): Named, headers: HeaderMap) -> Answer {
+pub async fn read(context: RequestContext, Named(kind, id): Named, headers: HeaderMap) -> HandlerResult {
     let projection = context.query.projection()?;
     let (tenant, types) = (context.tenant.id, &context.tenant.types);
     let found = read::one(&context.app.pool, kind, tenant, id, &projection, types).await;
     let found = found.map_err(|error| Refusal::unread(&error))?.ok_or_else(|| kind.not_found())?;
     if preconditions::is_known(&headers, &found.0.etag())? {
-        return Ok(Shown::not_modified(&found.0).into_response());
+        return Ok(ResourceResponse::not_modified(&found.0).into_response());
     }
     Ok(context.view(kind, &projection).found(found).into_response())
 }
@@ -37,7 +37,11 @@ pub async fn read(context: Context, Named(kind, id): Named, headers: HeaderMap) 
 ///
 /// # Errors
 /// Any SCIM error.
-pub async fn create(context: Context, Extension(kind): Extension<Kind>, request: Request) -> Answer {
+pub async fn create(
+    context: RequestContext,
+    Extension(kind): Extension<Kind>,
+    request: Request,
+) -> HandlerResult {
     written(context, Method::Post, kind, platform::id::new(), request).await
 }
 
@@ -45,7 +49,7 @@ pub async fn create(context: Context, Extension(kind): Extension<Kind>, request:
 ///
 /// # Errors
 /// Any SCIM error.
-pub async fn replace(context: Context, Named(kind, id): Named, request: Request) -> Answer {
+pub async fn replace(context: RequestContext, Named(kind, id): Named, request: Request) -> HandlerResult {
     written(context, Method::Put, kind, id, request).await
 }
 
@@ -53,7 +57,7 @@ pub async fn replace(context: Context, Named(kind, id): Named, request: Request)
 ///
 /// # Errors
 /// Any SCIM error.
-pub async fn patch(context: Context, Named(kind, id): Named, request: Request) -> Answer {
+pub async fn patch(context: RequestContext, Named(kind, id): Named, request: Request) -> HandlerResult {
     written(context, Method::Patch, kind, id, request).await
 }
 
@@ -61,15 +65,21 @@ pub async fn patch(context: Context, Named(kind, id): Named, request: Request) -
 ///
 /// # Errors
 /// Any SCIM error.
-pub async fn delete(context: Context, Named(kind, id): Named, headers: HeaderMap) -> Answer {
+pub async fn delete(context: RequestContext, Named(kind, id): Named, headers: HeaderMap) -> HandlerResult {
     let sent = Received { headers, body: Bytes::new(), held: context.held.clone() };
     let change_request = parse_change_request(&context, Method::Delete, kind, id, &sent, &Value::Null)?;
     let headers = sent.headers;
-    answer(&context, Method::Delete, kind, &headers, change_request, &Projection::all()).await
+    respond(&context, Method::Delete, kind, &headers, change_request, &Projection::all()).await
 }
 
 /// A change with a body.
-async fn written(context: Context, method: Method, kind: Kind, id: Uuid, request: Request) -> Answer {
+async fn written(
+    context: RequestContext,
+    method: Method,
+    kind: Kind,
+    id: Uuid,
+    request: Request,
+) -> HandlerResult {
     let projection = context.query.projection()?;
     let (received, permit) = context.receive_resource(kind, request).await?;
     let parsed = parse_json(&received.body)?;
@@ -77,12 +87,12 @@ async fn written(context: Context, method: Method, kind: Kind, id: Uuid, request
     let headers = received.headers;
     // Release the large buffers before waiting.
     drop((permit, received.body, parsed));
-    answer(&context, method, kind, &headers, change_request, &projection).await
+    respond(&context, method, kind, &headers, change_request, &projection).await
 }
 
 /// Parses the change and the preconditions.
 fn parse_change_request(
-    context: &Context,
+    context: &RequestContext,
     method: Method,
     kind: Kind,
     id: Uuid,
@@ -96,14 +106,14 @@ fn parse_change_request(
 }
 
 /// Dispatches a change. Responds with its outcome, or with the URL of its outcome.
-async fn answer(
-    context: &Context,
+async fn respond(
+    context: &RequestContext,
     method: Method,
     kind: Kind,
     headers: &HeaderMap,
     change_request: ChangeRequest,
     projection: &Projection,
-) -> Answer {
+) -> HandlerResult {
     let dispatcher = &context.app.dispatcher;
     let outcome = match prefer::respond_async(headers) {
         None => dispatcher.submit(change_request).await?,

@@ -1,6 +1,5 @@
 //! HTTP without SCIM: parsing of headers, queries and bodies, and the form of all responses.
 
-pub mod answer;
 pub mod base_url;
 pub mod body;
 pub mod observe;
@@ -9,4 +8,5 @@ pub mod path;
 pub mod preconditions;
 pub mod prefer;
 pub mod query;
+pub mod response;
 pub mod rows;

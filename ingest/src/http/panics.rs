@@ -4,9 +4,9 @@ use std::any::Any;
 
 use axum::response::{IntoResponse, Response};
 
-use super::answer::Refusal;
+use super::response::Refusal;
 
 /// The response to a request whose handler panicked.
-pub fn answer(_words: Box<dyn Any + Send>) -> Response {
+pub fn respond(_words: Box<dyn Any + Send>) -> Response {
     Refusal::bug("the handler panicked").into_response()
 }

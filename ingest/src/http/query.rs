@@ -5,7 +5,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use scim::{Error, Projection};
 
-use super::answer::Refusal;
+use super::response::Refusal;
 
 /// The decoded parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

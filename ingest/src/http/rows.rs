@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use database::reports::{Paged, Row, goes_on};
+use database::reports::{Paged, ReportRow, goes_on};
 use database::{Error, Limits, Pool};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use domain::report::Format;
@@ -19,8 +19,8 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::answer::{Answer, Refusal};
 use super::query::Query;
+use super::response::{HandlerResult, Refusal};
 
 /// The attempts to read a page once the response has begun.
 const TRIES: u32 = 5;
@@ -86,13 +86,13 @@ impl RowReader {
     ///
     /// # Errors
     /// 429 if the first page cannot be read.
-    pub async fn answer<P: Paged + 'static>(
+    pub async fn respond<P: Paged + 'static>(
         &self,
         permit: impl Send + 'static,
         name: &str,
         what: P,
         format: Format,
-    ) -> Answer {
+    ) -> HandlerResult {
         let first = self.read(&what, None).await.map_err(|error| Refusal::unread(&error))?;
         let (sender, pieces) = channel(1);
         tokio::spawn(write(self.clone(), permit, what, format, first, sender));
@@ -100,7 +100,7 @@ impl RowReader {
     }
 
     /// Reads a page as soon as there is a permit.
-    async fn read<P: Paged>(&self, what: &P, after: Option<&str>) -> Result<Vec<Row>, Error> {
+    async fn read<P: Paged>(&self, what: &P, after: Option<&str>) -> Result<Vec<ReportRow>, Error> {
         let permit = timeout(PERMIT_WAIT, self.pages.acquire()).await;
         let _permit = permit.map_err(|_| Error::Unavailable("too many reports are being read".to_owned()))?;
         self.pool
@@ -117,7 +117,7 @@ impl RowReader {
     }
 
     /// Reads a page in the middle, with retries: the client would lose all that it has.
-    async fn read_again<P: Paged>(&self, what: &P, after: &str) -> Result<Vec<Row>, Error> {
+    async fn read_again<P: Paged>(&self, what: &P, after: &str) -> Result<Vec<ReportRow>, Error> {
         let mut delays = Delays::reconnect();
         let mut tries = 1;
         loop {
@@ -165,7 +165,7 @@ async fn write<P: Paged>(
     _permit: impl Send,
     what: P,
     format: Format,
-    mut page: Vec<Row>,
+    mut page: Vec<ReportRow>,
     sender: Sender<Piece>,
 ) {
     let columns = what.columns();

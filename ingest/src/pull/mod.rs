@@ -2,15 +2,15 @@
 //! users with the Okta group.
 //!
 //! [`schedule`] computes when pulls are due, [`store`] leases runs, [`run`] reads page after page from [`okta`] (with
-//! the retries of `retry`), [`person`] parses the users, [`roster`] matches them to accounts, and [`reconciliation`]
-//! finds missing users. Changes are commands in the bulk queue.
+//! the retries of `retry`), [`provider_user`] parses the users, [`matching`] matches them to accounts, and
+//! [`reconciliation`] finds missing users. Changes are commands in the bulk queue.
 
 mod headers;
+pub mod matching;
 pub mod okta;
-pub mod person;
+pub mod provider_user;
 pub mod reconciliation;
 mod retry;
-pub mod roster;
 pub mod run;
 pub mod schedule;
 pub mod store;
@@ -166,7 +166,7 @@ async fn keep(
     // A panic has been logged already.
     let _ = renewing.await;
     let now = dependencies.clock.now();
-    let settled = match &end {
+    let recorded = match &end {
         Ok((state, reason)) => {
             info!(run = %lease.run, tenant.id = %tenant, state, "pull ended");
             dependencies.store.finish(lease, state, reason.as_deref(), now).await
@@ -182,7 +182,7 @@ async fn keep(
             dependencies.store.finish(lease, "failed", Some(&reason), now).await
         }
     };
-    if let Err(error) = settled {
+    if let Err(error) = recorded {
         warn!(run = %lease.run, %error, "failed to record the end of a pull; it resumes when its lease expires");
     }
 }

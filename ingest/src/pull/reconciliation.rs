@@ -22,8 +22,8 @@ const COMPARE: &str = "insert into pull_missing (run_id, user_id, version) selec
 /// Okta users without a unique external id, and whose name no user here has, cannot be identified.
 const COUNT: &str = "select count(*) as roster, \
     count(*) filter (where external_id is not null or linked_at is not null or origin = 'scim') as linked, \
-    (select count(*) from pull_missing where run_id = $1) as gone, \
-    (select count(*) from pull_seen where run_id = $1) as people, \
+    (select count(*) from pull_missing where run_id = $1) as missing, \
+    (select count(*) from pull_seen where run_id = $1) as provider_users, \
     (select count(*) from pull_seen s where s.run_id = $1 and not s.is_known and not exists \
         (select 1 from users u where u.tenant_id = $2 and u.user_name_key = s.user_name_key)) as unidentified \
     from users where tenant_id = $2 and archived_at is null";
@@ -43,10 +43,10 @@ pub struct Compared {
     pub linked: i64,
     /// Linked users that are not in the Okta group.
     #[diesel(sql_type = BigInt)]
-    pub gone: i64,
+    pub missing: i64,
     /// Okta users in the group.
     #[diesel(sql_type = BigInt)]
-    pub people: i64,
+    pub provider_users: i64,
     /// Okta users in the group that cannot be identified, and may be among the missing ones.
     #[diesel(sql_type = BigInt)]
     pub unidentified: i64,
@@ -66,17 +66,17 @@ pub enum Decision {
 /// Decides about the missing users. Pure.
 #[must_use]
 pub fn check(pull: &PullRow, compared: Compared, confirmed: bool) -> Decision {
-    let Compared { roster, linked, gone, people, unidentified } = compared;
-    if !pull.archive_missing || gone == 0 {
+    let Compared { roster, linked, missing, provider_users, unidentified } = compared;
+    if !pull.archive_missing || missing == 0 {
         return Decision::Report;
     }
-    let finding = format!("{gone} of {roster} active users ({linked} of them linked) are missing in Okta");
+    let finding = format!("{missing} of {roster} active users ({linked} of them linked) are missing in Okta");
     let limit = pull.limit_percent;
     if confirmed {
         Decision::Archive
-    } else if people == 0 {
+    } else if provider_users == 0 {
         Decision::Ask(format!("{finding}; the group is empty"))
-    } else if gone.saturating_mul(100) > roster.saturating_mul(limit.into()) {
+    } else if missing.saturating_mul(100) > roster.saturating_mul(limit.into()) {
         Decision::Ask(format!("{finding}, more than {limit} %"))
     } else if unidentified > 0 {
         let why = "have no unique external id and may be among them";
@@ -103,7 +103,7 @@ impl Store {
                 compare.execute(c).await?;
                 let compared: Compared = tally.get_result(c).await?;
                 let note = lease.own(NOTE).bind::<BigInt, _>(compared.roster);
-                let note = note.bind::<BigInt, _>(compared.linked).bind::<BigInt, _>(compared.gone);
+                let note = note.bind::<BigInt, _>(compared.linked).bind::<BigInt, _>(compared.missing);
                 owned(note.execute(c).await?)?;
                 Ok(compared)
             })
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn archiving_is_opt_in_and_asks_above_the_limit() {
-        for (opted_in, limit, roster, gone, confirmed, expected) in [
+        for (opted_in, limit, roster, missing, confirmed, expected) in [
             (false, 20, 100, 1, false, "report"),
             (false, 20, 100, 100, true, "report"),
             (true, 20, 100, 0, false, "report"),
@@ -190,17 +190,17 @@ mod tests {
             (true, 0, 100_000, 1, false, "ask"),
             (true, 100, 3, 3, false, "archive"),
         ] {
-            let compared = Compared { roster, linked: roster, gone, people: 1, unidentified: 0 };
+            let compared = Compared { roster, linked: roster, missing, provider_users: 1, unidentified: 0 };
             let verdict = check(&pull(opted_in, limit), compared, confirmed);
-            assert_eq!(word(&verdict), expected, "{gone} of {roster}");
+            assert_eq!(word(&verdict), expected, "{missing} of {roster}");
         }
     }
 
     #[test]
     fn doubtful_results_ask_whatever_the_limit() {
-        let sound = Compared { roster: 100, linked: 100, gone: 10, people: 90, unidentified: 0 };
+        let sound = Compared { roster: 100, linked: 100, missing: 10, provider_users: 90, unidentified: 0 };
         for (compared, why) in [
-            (Compared { people: 0, ..sound }, "empty"),
+            (Compared { provider_users: 0, ..sound }, "empty"),
             (Compared { unidentified: 1, ..sound }, "external id"),
         ] {
             let Decision::Ask(said) = check(&pull(true, 100), compared, false) else {

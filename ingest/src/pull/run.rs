@@ -17,10 +17,10 @@ use scim::user_name_key;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::matching::{self, Commands};
 use super::okta::{Okta, Page};
-use super::person::{NoUser, Person};
+use super::provider_user::{NoUser, ProviderUser};
 use super::reconciliation::{Decision, check};
-use super::roster::{self, Commands};
 use super::store::{Lease, PageResult, Seen, Store, Unwritten};
 
 /// A run that is older than this when it resumes starts again, since the group may have changed.
@@ -205,29 +205,30 @@ impl Run<'_> {
         page: &Page,
         all: bool,
     ) -> Result<PageResult, StopReason> {
-        let people: Result<Vec<_>, NoUser> = page.users.iter().map(|user| Person::read(user, map)).collect();
-        let people = people.map_err(|NoUser| {
+        let users: Result<Vec<_>, NoUser> =
+            page.users.iter().map(|user| ProviderUser::read(user, map)).collect();
+        let users = users.map_err(|NoUser| {
             StopReason::Failed("Okta's response contains a value that is not a user".to_owned())
         })?;
-        let mut people: Vec<Person> = people.into_iter().flatten().collect();
-        let ids = people.iter().map(|person| &*person.supplement.external_id).collect();
+        let mut users: Vec<ProviderUser> = users.into_iter().flatten().collect();
+        let ids = users.iter().map(|user| &*user.supplement.external_id).collect();
         let seen = self.dependencies.store.seen(self.lease.run, ids).await?;
-        roster::resolve_shared_ids(&mut people, seen);
+        matching::resolve_shared_ids(&mut users, seen);
         let tenant = self.row.tenant_id;
         let accounts =
-            self.dependencies.pool.bounded(async |c| roster::accounts(c, tenant, &people).await).await?;
-        let found = roster::differences(&accounts, &people, all);
+            self.dependencies.pool.bounded(async |c| matching::accounts(c, tenant, &users).await).await?;
+        let found = matching::differences(&accounts, &users, all);
         let commands = self.commands();
         let supplements =
             found.changes.into_iter().map(|(user, supplement)| commands.supplement(user, supplement));
         let messages: Vec<Message> = supplements.collect();
         self.queue(&messages).await?;
-        let unreadable = people.iter().map(|person| person.unreadable).sum();
-        let seen = people.into_iter().map(|person| Seen {
-            okta_id: person.id,
-            user_name_key: user_name_key(&person.supplement.login),
-            external_id: person.supplement.external_id,
-            is_known: person.is_known,
+        let unreadable = users.iter().map(|user| user.unreadable).sum();
+        let seen = users.into_iter().map(|user| Seen {
+            okta_id: user.id,
+            user_name_key: user_name_key(&user.supplement.login),
+            external_id: user.supplement.external_id,
+            is_known: user.is_known,
         });
         let (seen, next) = (seen.collect(), page.next.clone());
         let (strangers, ambiguous) = (found.strangers, found.ambiguous);

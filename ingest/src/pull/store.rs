@@ -208,14 +208,14 @@ impl Store {
     pub async fn begin_anew(&self, lease: Lease, now: OffsetDateTime) -> Result<(), Unwritten> {
         let anew = lease.own(BEGIN_ANEW).bind::<Timestamptz, _>(now);
         let seen = diesel::delete(pull_seen::table.filter(pull_seen::run_id.eq(lease.run)));
-        let gone = diesel::delete(pull_missing::table.filter(pull_missing::run_id.eq(lease.run)));
+        let missing = diesel::delete(pull_missing::table.filter(pull_missing::run_id.eq(lease.run)));
         let mut connection = self.0.get().await?;
         let connection: &mut AsyncPgConnection = &mut connection;
         connection
             .transaction(async |c: &mut AsyncPgConnection| {
                 owned(anew.execute(c).await?)?;
                 seen.execute(c).await?;
-                gone.execute(c).await?;
+                missing.execute(c).await?;
                 Ok(())
             })
             .await
@@ -250,13 +250,13 @@ impl Store {
         connection
             .transaction(async |c: &mut AsyncPgConnection| {
                 // Users are not counted again when a page is read again.
-                let people = see.execute(c).await?;
-                let update = update.bind::<BigInt, _>(count(people)).bind::<BigInt, _>(count(page.strangers));
+                let new = see.execute(c).await?;
+                let update = update.bind::<BigInt, _>(count(new)).bind::<BigInt, _>(count(page.strangers));
                 let update =
                     update.bind::<BigInt, _>(count(page.changes)).bind::<BigInt, _>(count(page.unreadable));
                 let update = update.bind::<BigInt, _>(count(page.ambiguous));
                 owned(update.execute(c).await?)?;
-                Ok(people)
+                Ok(new)
             })
             .await
     }

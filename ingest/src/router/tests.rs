@@ -161,7 +161,7 @@ async fn unknown_path_is_a_scim_error() {
 async fn panic_is_a_scim_error_without_its_message() {
     let panics = || async { panic!("quotes ann@acme.example") as () };
     let mut router: Router =
-        Router::new().route("/", get(panics)).layer(CatchPanicLayer::custom(panics::answer));
+        Router::new().route("/", get(panics)).layer(CatchPanicLayer::custom(panics::respond));
     let response = router.call(Request::new(Body::empty())).await.unwrap();
     assert_eq!(response.status(), 500);
     let body = to_bytes(response.into_body(), 10_000).await.unwrap();

@@ -17,7 +17,7 @@ use wording::{Kind, Letter, Templates, templates};
 use super::dkim::Signer;
 use super::server::is_loopback;
 use crate::store::mail_content::MailContent;
-use crate::store::queue::{Claim, Person};
+use crate::store::queue::{LeasedMail, Person};
 
 /// The maximum length of a display name, in characters.
 const MAX_NAME: usize = 200;
@@ -31,7 +31,7 @@ pub struct Mail {
     pub message: Message,
 }
 
-/// Why no mail can be built from a claimed row.
+/// Why no mail can be built from a leased row.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The user's address is invalid.
@@ -120,22 +120,22 @@ impl Writer {
         Self { from, learning_url, templates, signer, unsubscribe }
     }
 
-    /// Builds the mail of a claimed row.
+    /// Builds the mail of a leased row.
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn write(&self, claim: &Claim) -> Result<Mail, Error> {
-        let kind = Kind::stored(&claim.kind).ok_or(Error::Kind)?;
-        let said: MailContent = serde_json::from_value(claim.context.clone()).map_err(Error::Context)?;
-        let settings = Settings::stored(claim.tenant_id, &claim.settings);
+    pub fn write(&self, leased: &LeasedMail) -> Result<Mail, Error> {
+        let kind = Kind::stored(&leased.kind).ok_or(Error::Kind)?;
+        let said: MailContent = serde_json::from_value(leased.context.clone()).map_err(Error::Context)?;
+        let settings = Settings::stored(leased.tenant_id, &leased.settings);
         let draft = Draft {
-            id: claim.id,
-            dated_at: claim.dated_at,
-            tenant_id: claim.tenant_id,
-            user: claim.user_id,
-            tenant: &claim.tenant,
+            id: leased.id,
+            dated_at: leased.dated_at,
+            tenant_id: leased.tenant_id,
+            user: leased.user_id,
+            tenant: &leased.tenant,
             mail: &settings.mail,
-            person: &claim.person(),
+            person: &leased.person(),
             said: &said,
         };
         self.compose(kind, &draft)

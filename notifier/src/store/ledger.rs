@@ -45,7 +45,7 @@ const CANCEL: &str = "update notifications set
 
 /// A decision, as a row.
 #[derive(Debug, Serialize)]
-pub struct Row<'a> {
+pub struct LedgerRow<'a> {
     /// The row's id, also used in the Message-ID.
     pub id: Uuid,
     tenant_id: Uuid,
@@ -71,7 +71,7 @@ pub enum Decision {
     Suppress(&'static str),
 }
 
-impl<'a> Row<'a> {
+impl<'a> LedgerRow<'a> {
     /// The row for a decision.
     #[must_use]
     pub fn new(
@@ -110,7 +110,7 @@ impl<'a> Row<'a> {
 ///
 /// # Errors
 /// [`Error::Taken`] if another notifier has decided to send the same kind of mail to the same user.
-pub async fn insert(connection: &mut AsyncPgConnection, rows: &[Row<'_>]) -> Result<(), Error> {
+pub async fn insert(connection: &mut AsyncPgConnection, rows: &[LedgerRow<'_>]) -> Result<(), Error> {
     Rows::new("notifications", rows, INSERT)?.execute(connection).await?;
     Ok(())
 }
@@ -124,7 +124,7 @@ pub type Gathered = BTreeMap<Uuid, Vec<Item>>;
 /// [`Error::Contention`] if one of the mails is not pending any more, [`Error::Refused`] if its context is invalid.
 pub async fn gather(connection: &mut AsyncPgConnection, gathered: &Gathered) -> Result<(), Error> {
     #[derive(Serialize)]
-    struct Row {
+    struct GatheredRow {
         id: Uuid,
         context: MailContent,
     }
@@ -144,7 +144,7 @@ pub async fn gather(connection: &mut AsyncPgConnection, gathered: &Gathered) -> 
         let mut context: MailContent = serde_json::from_value(context)
             .map_err(|_| Error::Refused("the context of a mail in the ledger is invalid".to_owned()))?;
         gathered.get(&id).into_iter().flatten().for_each(|item| context.gather(item.clone()));
-        rows.push(Row { id, context });
+        rows.push(GatheredRow { id, context });
     }
     Rows::new("notifications", &rows, GATHER)?.execute(connection).await?;
     Ok(())

@@ -21,7 +21,7 @@ const WAKE: &str = "update parked_events p set due_at = now() from input
 /// A row of `parked_events`; the columns are documented in the database.
 #[derive(Debug, Clone, Serialize, Queryable, Selectable)]
 #[diesel(table_name = parked, check_for_backend(diesel::pg::Pg))]
-pub struct Row {
+pub struct ParkedRow {
     /// The tenant's id.
     pub tenant_id: Uuid,
     /// The event's source; with the tenant and `id` the deduplication key.
@@ -42,7 +42,7 @@ pub struct Row {
     pub due_at: OffsetDateTime,
 }
 
-impl Row {
+impl ParkedRow {
     /// The event's deduplication key.
     #[must_use]
     pub fn key(&self) -> Key {
@@ -54,7 +54,7 @@ impl Row {
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn upsert(connection: &mut AsyncPgConnection, rows: &[Row]) -> Result<(), Error> {
+pub async fn upsert(connection: &mut AsyncPgConnection, rows: &[ParkedRow]) -> Result<(), Error> {
     Rows::new("parked_events", rows, UPSERT)?.execute(connection).await?;
     Ok(())
 }
@@ -82,11 +82,11 @@ pub async fn wake(connection: &mut AsyncPgConnection, users: &[Awaited]) -> Resu
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn lock_due(connection: &mut AsyncPgConnection) -> Result<Option<Row>, Error> {
+pub async fn lock_due(connection: &mut AsyncPgConnection) -> Result<Option<ParkedRow>, Error> {
     let due = parked::table
         .filter(parked::due_at.le(diesel::dsl::now))
         .order((parked::due_at, parked::parked_at))
-        .select(Row::as_select())
+        .select(ParkedRow::as_select())
         .for_update()
         .skip_locked();
     Ok(due.first(connection).await.optional()?)

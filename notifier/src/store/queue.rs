@@ -1,8 +1,8 @@
-//! `notifications` as the sender's queue: claim what is due, settle the outcome. Times are computed by Postgres.
+//! `notifications` as the sender's queue: lease what is due, record the attempts. Times are computed by Postgres.
 
-mod claim;
-mod settle;
+mod attempt;
+mod lease;
 mod sql;
 
-pub use self::claim::{Claim, Person, claim};
-pub use self::settle::{Attempt, Settlement, settle};
+pub use self::attempt::{Attempt, AttemptResult, record_attempt};
+pub use self::lease::{LeasedMail, Person, lease_due};

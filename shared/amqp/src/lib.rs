@@ -11,7 +11,7 @@ pub mod topology;
 
 pub use link::{Link, connect_once};
 pub use publisher::{Message, Publisher};
-pub use requester::{Answer, Requester};
+pub use requester::{RequestResult, Requester};
 pub use subscription::{Batch, Handle, Subscription, Unfinished, consume};
 
 /// An error of the broker or of the connection to it.

@@ -19,7 +19,7 @@ use platform::retry::Delays;
 const LOOK: Duration = Duration::from_secs(5);
 /// The delay between a request and its check. If a queue is deleted and declared again within milliseconds, RabbitMQ
 /// 3.10 does not cancel its consumers, which stay and receive nothing. The delay gives it time to cancel them.
-const SETTLED: Duration = Duration::from_secs(1);
+const CANCELLATION: Duration = Duration::from_secs(1);
 /// Limit on declaring.
 const DECLARE: Duration = Duration::from_secs(10);
 /// Bounds of the pause between two checks, however often they are requested. It grows while declaring fails.
@@ -37,7 +37,7 @@ pub(super) async fn run(connection: &Connection, queue_limit: u32, asked: &Notif
     health.set(NAME, Ok(()));
     loop {
         tokio::select! {
-            () = asked.notified() => sleep(SETTLED).await,
+            () = asked.notified() => sleep(CANCELLATION).await,
             () = sleep(LOOK) => {}
         }
         // A broker that blocks publishers may stop reading from this connection.

@@ -17,7 +17,7 @@ use super::{Error, Link, Message, topology};
 
 /// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum RequestResult {
     /// The reply.
     Reply(Vec<u8>),
     /// It is unknown whether the request was queued, or its reply was lost.
@@ -27,7 +27,7 @@ pub enum Answer {
 }
 
 /// Callers that wait for a reply, by message id. A dropped sender means that the reply is lost.
-type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Answer>>>>;
+type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<RequestResult>>>>;
 
 /// Sends requests for many callers at once.
 pub struct Requester {
@@ -51,7 +51,7 @@ impl Requester {
 
     /// Publishes the request and waits for its reply without a time limit: the caller must set one. If the call is
     /// cancelled, its reply is dropped; the request may still be in the queue.
-    pub async fn ask(&self, id: &str, content_type: &str, body: Vec<u8>) -> Answer {
+    pub async fn ask(&self, id: &str, content_type: &str, body: Vec<u8>) -> RequestResult {
         self.ask_noting_confirm(id, content_type, body, &AtomicBool::new(false)).await
     }
 
@@ -62,10 +62,10 @@ impl Requester {
         content_type: &str,
         body: Vec<u8>,
         is_queued: &AtomicBool,
-    ) -> Answer {
+    ) -> RequestResult {
         let live = match self.live().await {
             Ok(live) => live,
-            Err(error) => return Answer::NotQueued(error),
+            Err(error) => return RequestResult::NotQueued(error),
         };
         let (sender, reply) = oneshot::channel();
         live.lock().insert(id.to_owned(), sender);
@@ -81,21 +81,21 @@ impl Requester {
                 Err(error) => Err(error),
             };
         match confirm {
-            Err(_) | Ok(Confirmation::NotRequested) => return Answer::Lost,
-            Ok(Confirmation::Nack(_)) => return Answer::NotQueued(Error::Refused),
+            Err(_) | Ok(Confirmation::NotRequested) => return RequestResult::Lost,
+            Ok(Confirmation::Nack(_)) => return RequestResult::NotQueued(Error::Refused),
             // Under load, a returned message may come with the confirm of another request: its id identifies its own.
             Ok(Confirmation::Ack(Some(returned))) => {
                 self.link.declare_again();
                 let id = returned.delivery.properties.message_id().clone().unwrap_or_else(|| "".into());
                 if let Some(waiter) = live.lock().remove(id.as_str()) {
-                    // Fails if the caller has given up; then nobody needs the answer.
-                    let _ = waiter.send(Answer::NotQueued(Error::Unroutable(self.queue.to_owned())));
+                    // Fails if the caller has given up; then nobody needs the result.
+                    let _ = waiter.send(RequestResult::NotQueued(Error::Unroutable(self.queue.to_owned())));
                 }
             }
             Ok(Confirmation::Ack(None)) => {}
         }
         is_queued.store(true, Ordering::Relaxed);
-        reply.await.unwrap_or(Answer::Lost)
+        reply.await.unwrap_or(RequestResult::Lost)
     }
 
     async fn live(&self) -> Result<Live, Error> {
@@ -118,7 +118,7 @@ impl Requester {
 }
 
 impl Live {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Answer>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<RequestResult>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -128,7 +128,7 @@ async fn deliver_replies(mut replies: Consumer, live: Live) {
     while let Some(Ok(delivery)) = replies.next().await {
         let id = delivery.properties.correlation_id().clone().unwrap_or_else(|| "".into());
         if let Some(waiter) = live.lock().remove(id.as_str()) {
-            let _ = waiter.send(Answer::Reply(delivery.data));
+            let _ = waiter.send(RequestResult::Reply(delivery.data));
         }
     }
     // Without its consumer the channel is useless to later requests.

@@ -9,7 +9,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::reports::{PAGE, Paged, Row, object};
+use super::reports::{PAGE, Paged, ReportRow, object};
 use super::schema::commands;
 use super::{Error, users};
 use domain::command::name_digest;
@@ -58,7 +58,11 @@ impl Paged for ActivityOf {
     }
 
     /// Oldest first.
-    async fn page(&self, connection: &mut AsyncPgConnection, after: Option<&str>) -> Result<Vec<Row>, Error> {
+    async fn page(
+        &self,
+        connection: &mut AsyncPgConnection,
+        after: Option<&str>,
+    ) -> Result<Vec<ReportRow>, Error> {
         let later = if after.is_some() { "c.id > $3::uuid" } else { "$3::text is null" };
         // A separate statement for each case, so that the index finds the start of the page.
         let about = if self.resources.is_some() { "c.resource_id = any($4)" } else { "$4::uuid[] is null" };

@@ -14,7 +14,7 @@ pub(super) const PAGE: i64 = 1_000;
 
 /// A row.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
-pub struct Row {
+pub struct ReportRow {
     /// A JSON object with the report's columns.
     #[diesel(sql_type = Text)]
     pub object: String,
@@ -36,12 +36,12 @@ pub trait Paged: Send + Sync {
         &self,
         connection: &mut AsyncPgConnection,
         after: Option<&str>,
-    ) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<ReportRow>, Error>> + Send;
 }
 
 /// The key after which the next page starts; `None` after the last page.
 #[must_use]
-pub fn goes_on(page: &[Row]) -> Option<&str> {
+pub fn goes_on(page: &[ReportRow]) -> Option<&str> {
     page.last().filter(|_| i64::try_from(page.len()) == Ok(PAGE)).map(|row| row.key.as_str())
 }
 
@@ -67,7 +67,11 @@ impl Paged for ReportOf {
         self.report.columns()
     }
 
-    async fn page(&self, connection: &mut AsyncPgConnection, after: Option<&str>) -> Result<Vec<Row>, Error> {
+    async fn page(
+        &self,
+        connection: &mut AsyncPgConnection,
+        after: Option<&str>,
+    ) -> Result<Vec<ReportRow>, Error> {
         let Self { tenant, report, filter } = self;
         let query = diesel::sql_query(statement(*report, filter, after.is_some()))
             .bind::<SqlUuid, _>(tenant)

@@ -1,6 +1,6 @@
 //! Sends commands to the workers on behalf of the operator, and waits for their outcomes.
 
-use amqp::{Answer, Requester};
+use amqp::{RequestResult, Requester};
 use database::tenants::Tenant;
 use database::verdicts;
 use domain::command::{Actor, Change, Command, Fingerprint};
@@ -76,13 +76,13 @@ impl Asking {
         let body = serde_json::to_vec(command).expect("a command is made of strings, numbers and JSON");
         let answer = async {
             match self.0.ask(&command.ticket.to_string(), "application/json", body).await {
-                Answer::Reply(reply) => serde_json::from_slice(&reply).map_err(|_| {
+                RequestResult::Reply(reply) => serde_json::from_slice(&reply).map_err(|_| {
                     Error::Refused(
                         "cannot parse the worker's reply; check that all versions match".to_owned(),
                     )
                 }),
-                Answer::NotQueued(error) => Err(error.into()),
-                Answer::Lost => read_verdict(operator, command).await,
+                RequestResult::NotQueued(error) => Err(error.into()),
+                RequestResult::Lost => read_verdict(operator, command).await,
             }
         };
         let late = |_| {

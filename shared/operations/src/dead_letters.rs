@@ -8,7 +8,7 @@ use lapin::message::BasicGetMessage;
 use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
-pub use self::letter::{Listed, Shown};
+pub use self::letter::{LetterDetails, Listed};
 use crate::{Error, Operator};
 
 /// The maximum number of dead letters that are read to find the oldest ones.
@@ -82,7 +82,7 @@ pub async fn list(operator: &Operator, limit: usize) -> Result<Vec<Listed>, Erro
 ///
 /// # Errors
 /// [`Error::Refused`] if there is no dead letter with this id.
-pub async fn show(operator: &Operator, id: &str, body: bool) -> Result<Shown, Error> {
+pub async fn show(operator: &Operator, id: &str, body: bool) -> Result<LetterDetails, Error> {
     let channel = operator.link().await?.channel(false).await?;
     let mut found = None;
     while let Some(letter) = next(&channel).await? {
@@ -93,7 +93,7 @@ pub async fn show(operator: &Operator, id: &str, body: bool) -> Result<Shown, Er
     }
     channel.close(200, "looked".into()).await?;
     let letter = found.ok_or_else(unknown)?;
-    Ok(Shown::of(&letter.delivery, body))
+    Ok(LetterDetails::of(&letter.delivery, body))
 }
 
 /// Returns dead letters to the queues they came from. `progress` is called after each dead letter that was read.

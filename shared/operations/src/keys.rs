@@ -159,7 +159,7 @@ pub async fn add(
     Ok(Added { username: tenant.name.clone(), api_key: key, key: prefix, scopes, expires_at })
 }
 
-type Row = (
+type KeyRow = (
     String,
     Vec<String>,
     OffsetDateTime,
@@ -174,7 +174,7 @@ type Row = (
 /// Those of the database.
 pub async fn list(operator: &Operator, tenant: &Tenant) -> Result<Vec<Listed>, Error> {
     let mut connection = operator.pool.get().await?;
-    let rows: Vec<Row> = api_keys::table
+    let rows: Vec<KeyRow> = api_keys::table
         .left_join(key_uses::table.on(key_uses::key_id.eq(api_keys::id)))
         .filter(api_keys::tenant_id.eq(tenant.id))
         .order(api_keys::created_at)
@@ -189,7 +189,7 @@ pub async fn list(operator: &Operator, tenant: &Tenant) -> Result<Vec<Listed>, E
         .load(&mut connection)
         .await?;
     let now = operator.clock.now();
-    let listed = |(key, scopes, created_at, expires_at, revoked_at, last_used_at): Row| {
+    let listed = |(key, scopes, created_at, expires_at, revoked_at, last_used_at): KeyRow| {
         let state = State::of(expires_at, revoked_at, now);
         Listed { key, scopes, state, created_at, expires_at, revoked_at, last_used_at }
     };

@@ -46,7 +46,10 @@ mod tests {
         sent(reports::activity(operator, tenant, None, "7d"));
         sent(reports::pages(operator, &reports::unlinked(tenant), |_| true));
         sent(async {
-            pulls::draft(operator, tenant, pulls::Changes::default()).await?.save(operator, None).await
+            pulls::draft(operator, tenant, pulls::ConfigurationChanges::default())
+                .await?
+                .save(operator, None)
+                .await
         });
         sent(pulls::unset(operator, tenant));
         sent(pulls::status(operator, None));

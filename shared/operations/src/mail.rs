@@ -68,7 +68,7 @@ pub struct Entry {
 
 /// An entry with everything that the ledger holds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Shown {
+pub struct MailDetails {
     /// The entry.
     #[serde(flatten)]
     pub entry: Entry,
@@ -103,7 +103,7 @@ pub struct Resent {
 /// A row of the ledger.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = notifications, check_for_backend(diesel::pg::Pg))]
-struct Row {
+struct LedgerRow {
     id: Uuid,
     user_id: Uuid,
     kind: String,
@@ -120,8 +120,8 @@ struct Row {
     last_attempt: Option<Value>,
 }
 
-impl Row {
-    fn shown(self, tenant: String) -> Shown {
+impl LedgerRow {
+    fn shown(self, tenant: String) -> MailDetails {
         let last = || Some(self.last_attempt.as_ref()?.get("why")?.as_str()?.to_owned());
         let why = self.reason.or_else(last);
         let next_at = matches!(self.state.as_str(), "pending" | "sending").then_some(self.due_at);
@@ -137,7 +137,7 @@ impl Row {
             next_at,
             sent_at: self.sent_at,
         };
-        Shown {
+        MailDetails {
             entry,
             in_doubt: self.in_doubt,
             last_attempt: self.last_attempt.unwrap_or_default(),
@@ -154,7 +154,7 @@ impl Row {
 pub async fn list(operator: &Operator, which: &Selection) -> Result<Vec<Entry>, Error> {
     let mut query = notifications::table
         .inner_join(tenants::table.on(tenants::id.eq(notifications::tenant_id)))
-        .select((Row::as_select(), tenants::name))
+        .select((LedgerRow::as_select(), tenants::name))
         .order((notifications::decided_at.desc(), notifications::id))
         .limit(which.limit.into())
         .into_boxed();
@@ -168,7 +168,7 @@ pub async fn list(operator: &Operator, which: &Selection) -> Result<Vec<Entry>, 
         query = query.filter(notifications::state.eq(state));
     }
     let mut connection = operator.pool.get().await?;
-    let rows: Vec<(Row, String)> = query.load(&mut connection).await?;
+    let rows: Vec<(LedgerRow, String)> = query.load(&mut connection).await?;
     Ok(rows.into_iter().map(|(row, tenant)| row.shown(tenant).entry).collect())
 }
 
@@ -176,13 +176,13 @@ pub async fn list(operator: &Operator, which: &Selection) -> Result<Vec<Entry>, 
 ///
 /// # Errors
 /// [`Error::Refused`] if there is no entry with this id.
-pub async fn show(operator: &Operator, id: Uuid) -> Result<Shown, Error> {
+pub async fn show(operator: &Operator, id: Uuid) -> Result<MailDetails, Error> {
     let mut connection = operator.pool.get().await?;
     let query = notifications::table
         .inner_join(tenants::table.on(tenants::id.eq(notifications::tenant_id)))
         .filter(notifications::id.eq(id))
-        .select((Row::as_select(), tenants::name));
-    let found: Option<(Row, String)> = query.first(&mut connection).await.optional()?;
+        .select((LedgerRow::as_select(), tenants::name));
+    let found: Option<(LedgerRow, String)> = query.first(&mut connection).await.optional()?;
     let (row, tenant) = found.ok_or_else(unknown)?;
     Ok(row.shown(tenant))
 }

@@ -6,8 +6,8 @@ mod request;
 mod status;
 
 pub use self::configuration::{
-    Changes, Configured, Draft, MAX_TOKEN, draft, group_id, okta_url, token, unset,
+    ConfigurationChanges, Configured, Draft, MAX_TOKEN, draft, group_id, okta_url, token, unset,
 };
 pub use self::follow::{Progress, follow};
 pub use self::request::{Requested, confirm, request};
-pub use self::status::{Missing, Run, Shown, status};
+pub use self::status::{Missing, PullStatus, Run, status};

@@ -1,7 +1,7 @@
 //! Selects the rows of reports, of the unlinked accounts and of the activity log, and reads them page by page.
 
 use database::activity::{self, ActivityOf};
-use database::reports::{Paged, ReportOf, Row, goes_on};
+use database::reports::{Paged, ReportOf, ReportRow, goes_on};
 use database::tenants::Tenant;
 use domain::report::{Filter, Report, since};
 use uuid::Uuid;
@@ -80,7 +80,7 @@ async fn about(operator: &Operator, tenant: &Tenant, user: &str) -> Result<Vec<U
 pub async fn pages(
     operator: &Operator,
     what: &impl Paged,
-    mut each: impl FnMut(&[Row]) -> bool,
+    mut each: impl FnMut(&[ReportRow]) -> bool,
 ) -> Result<(), Error> {
     let mut after = None;
     loop {

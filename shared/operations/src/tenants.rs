@@ -40,7 +40,7 @@ pub struct Listed {
 
 /// A tenant with its settings.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Shown {
+pub struct TenantDetails {
     /// Its id.
     pub id: Uuid,
     /// Its name.
@@ -104,15 +104,15 @@ pub async fn list(operator: &Operator) -> Result<Vec<Listed>, Error> {
 
 /// Shows a tenant with its settings.
 #[must_use]
-pub fn show(tenant: &Tenant) -> Shown {
-    Shown { id: tenant.id, name: tenant.name.clone(), settings: settings::shown(&tenant.settings) }
+pub fn show(tenant: &Tenant) -> TenantDetails {
+    TenantDetails { id: tenant.id, name: tenant.name.clone(), settings: settings::shown(&tenant.settings) }
 }
 
 /// Changes settings, each given as `KEY=VALUE`. They are in force within two seconds.
 ///
 /// # Errors
 /// [`Error::Invalid`] if a setting is unknown or its value invalid.
-pub async fn set(operator: &Operator, tenant: &Tenant, changes: &[String]) -> Result<Shown, Error> {
+pub async fn set(operator: &Operator, tenant: &Tenant, changes: &[String]) -> Result<TenantDetails, Error> {
     let mut connection = operator.pool.get().await?;
     let work = async |connection: &mut Connection| {
         let own = tenants::table.find(tenant.id);

@@ -47,7 +47,7 @@ pub struct Changed {
 /// A user with everything that is stored about them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "the names are those of SCIM and of the columns, which are described there")]
-pub struct Shown {
+pub struct UserDetails {
     pub id: Uuid,
     #[serde(rename = "userName")]
     pub user_name: String,
@@ -158,7 +158,7 @@ async fn ask(operator: &Operator, command: &Command) -> Result<Outcome, Error> {
 ///
 /// # Errors
 /// [`Error::Refused`] if there is no such user.
-pub async fn show(operator: &Operator, tenant: &Tenant, user: &str) -> Result<Shown, Error> {
+pub async fn show(operator: &Operator, tenant: &Tenant, user: &str) -> Result<UserDetails, Error> {
     let own = users::table.filter(users::tenant_id.eq(tenant.id)).select(UserRow::as_select()).into_boxed();
     let wanted = match user.parse::<Uuid>() {
         Ok(id) => own.filter(users::id.eq(id)),
@@ -169,10 +169,10 @@ pub async fn show(operator: &Operator, tenant: &Tenant, user: &str) -> Result<Sh
     shown(row.ok_or_else(|| Error::Refused(format!("{} has no such user", tenant.name)))?)
 }
 
-fn shown(row: UserRow) -> Result<Shown, Error> {
+fn shown(row: UserRow) -> Result<UserDetails, Error> {
     let user = row.record()?.resource;
     let owned = |text: Option<&str>| text.map(str::to_owned);
-    Ok(Shown {
+    Ok(UserDetails {
         id: row.id,
         user_name: row.user_name,
         active: row.archived_at.is_none(),

@@ -200,7 +200,7 @@ impl Client {
 
 /// Waits as long as Okta would, up to the cap.
 async fn pause(answer: &Answer, tries: u32) {
-    let reported = Duration::from_secs(answer.retry_after() << tries);
+    let asked_for = Duration::from_secs(answer.retry_after() << tries);
     let part = rand::random_range(0.5..1.0);
-    tokio::time::sleep(reported.min(LONGEST_PAUSE).mul_f64(part)).await;
+    tokio::time::sleep(asked_for.min(LONGEST_PAUSE).mul_f64(part)).await;
 }

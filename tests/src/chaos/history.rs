@@ -96,7 +96,7 @@ impl Subject {
 
     /// The history as text, with times in milliseconds since the beginning.
     #[must_use]
-    pub fn reported(&self) -> String {
+    pub fn to_text(&self) -> String {
         let mut text = format!("{}\n", self.name);
         for (at, moment) in self.lock().iter() {
             let ms = at.duration_since(self.began).as_millis();
@@ -159,7 +159,7 @@ mod tests {
             let call = subject.ask(title(2));
             subject.answer(call, Ret::Unknown);
             read(&subject, seen, version);
-            assert!(subject.is_explained(), "{}", subject.reported());
+            assert!(subject.is_explained(), "{}", subject.to_text());
         }
     }
 
@@ -214,7 +214,7 @@ mod tests {
             let call = subject.ask(title(2));
             subject.answer(call, Ret::Done(None));
             read(&subject, seen, version);
-            assert_eq!(subject.is_explained(), is_fine, "{}", subject.reported());
+            assert_eq!(subject.is_explained(), is_fine, "{}", subject.to_text());
         }
     }
 }

@@ -19,7 +19,7 @@ const MAIL: Duration = Duration::from_secs(400);
 
 /// Waits until the system is quiescent.
 pub async fn quiet(stack: &Stack) {
-    check::settled(stack).await;
+    check::wait_until_idle(stack).await;
     let db = stack.db();
     eventually("all mail is settled and no event is parked", MAIL, async || {
         let open = "select 1 from notifications where state in ('pending', 'sending')";
@@ -31,7 +31,7 @@ pub async fn quiet(stack: &Stack) {
 /// The histories that are not linearizable, as text.
 #[must_use]
 pub fn unexplained<'a>(subjects: impl Iterator<Item = &'a Subject>) -> Vec<String> {
-    subjects.filter(|subject| !subject.is_explained()).map(Subject::reported).collect()
+    subjects.filter(|subject| !subject.is_explained()).map(Subject::to_text).collect()
 }
 
 /// Checks that every acknowledged user exists once, with the id that was answered.
@@ -45,9 +45,9 @@ pub async fn users_are_there_once(stack: &Stack, people: &[Lived]) -> Vec<String
     let mut wrong = Vec::new();
     for person in people {
         let there = ids.get(person.external_id().as_str()).cloned().unwrap_or_default();
-        let reported: Vec<&str> = person.id.iter().map(String::as_str).collect();
-        if there != reported {
-            wrong.push(format!("{}: answered {reported:?}, found {there:?}", person.subject.name));
+        let answered: Vec<&str> = person.id.iter().map(String::as_str).collect();
+        if there != answered {
+            wrong.push(format!("{}: answered {answered:?}, found {there:?}", person.subject.name));
         }
     }
     wrong
@@ -64,7 +64,7 @@ pub async fn groups_are_there_once(stack: &Stack, groups: &[Pushed]) -> Vec<Stri
     groups
         .iter()
         .filter(is_wrong)
-        .map(|group| format!("a group exists twice: {}", group.subject.reported()))
+        .map(|group| format!("a group exists twice: {}", group.subject.to_text()))
         .collect()
 }
 
@@ -87,18 +87,18 @@ pub async fn events_match(stack: &Stack, witness: &Witness) -> Vec<String> {
     let rows = stack.db().rows("select id, version from users").await;
     let wrong = rows.iter().filter_map(|row| {
         let (id, version) = (row["id"].as_str()?, row["version"].as_u64()?);
-        let reported = by_user.remove(id).unwrap_or_default();
-        let in_order = reported.is_sorted_by_key(|(version, _)| *version);
-        let versions: Vec<u64> = reported
+        let events = by_user.remove(id).unwrap_or_default();
+        let in_order = events.is_sorted_by_key(|(version, _)| *version);
+        let versions: Vec<u64> = events
             .iter()
             .map(|(version, _)| *version)
             .collect::<std::collections::BTreeSet<_>>()
             .into_iter()
             .collect();
-        let created = reported.iter().filter(|(_, kind)| *kind == "user.created").count();
-        let distinct = reported.iter().collect::<HashSet<_>>().len() == reported.len();
+        let created = events.iter().filter(|(_, kind)| *kind == "user.created").count();
+        let distinct = events.iter().collect::<HashSet<_>>().len() == events.len();
         let is_fine = in_order && distinct && created == 1 && versions == (1..=version).collect::<Vec<_>>();
-        (!is_fine).then(|| format!("the events of user {id}, whose version is {version}: {reported:?}"))
+        (!is_fine).then(|| format!("the events of user {id}, whose version is {version}: {events:?}"))
     });
     let mut wrong: Vec<String> = wrong.collect();
     wrong.extend(by_user.keys().map(|id| format!("events of an unknown user: {id}")));
@@ -143,9 +143,8 @@ pub async fn what_was_queued_is_decided(stack: &Stack, queued: &[String], timeou
         let silent: Vec<&String> =
             queued.iter().filter(|request| !decided.contains(request.as_str())).collect();
         if silent.is_empty() || Instant::now() > until {
-            let reported =
-                |request| format!("the command of request {request} was queued and has no verdict");
-            return silent.into_iter().map(reported).collect();
+            let message = |request| format!("the command of request {request} was queued and has no verdict");
+            return silent.into_iter().map(message).collect();
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

@@ -55,21 +55,21 @@ impl Names {
         {
             return said.to_owned();
         }
-        let mut reported = happened.to_owned();
+        let mut text = happened.to_owned();
         for (name, value) in &self.bound {
-            reported = reported.replace(value, name);
+            text = text.replace(value, name);
         }
-        while let Some((at, value)) = unknown(&reported) {
+        while let Some((at, value)) = unknown(&text) {
             let value = value.to_owned();
             let same = self.bound.iter().find(|(_, known)| is_same_instant(known, &value));
             let name = match same.map(|(name, _)| name.clone()) {
                 Some(name) => name,
                 None => self.fresh(if value.len() == ID { stem } else { "time" }),
             };
-            reported.replace_range(at..at + value.len(), &name);
+            text.replace_range(at..at + value.len(), &name);
             self.bind(&name, &value);
         }
-        reported
+        text
     }
 
     /// The same for all strings of a JSON value.

@@ -76,7 +76,7 @@ impl Roster {
             roster
                 .run(&format!("insert into tenants (id, name) values ('{tenant}', 't{}')", tenant.simple()))
                 .await;
-            (roster.users, roster.groups) = roster.settle(tenant, runner).await;
+            (roster.users, roster.groups) = roster.insert(tenant, runner).await;
         }
         roster.run("vacuum analyze").await;
         roster
@@ -123,7 +123,7 @@ impl Roster {
     }
 
     /// Inserts users, groups and memberships of a tenant; returns their representations.
-    async fn settle(
+    async fn insert(
         &self,
         tenant: Uuid,
         runner: &mut TestRunner,

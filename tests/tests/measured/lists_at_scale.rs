@@ -167,7 +167,7 @@ async fn a_page_of_100000_users_costs_the_same_at_every_position() {
     let (tenant, other) = (stack.tenant("crowd").await, stack.tenant("beside").await);
     // Only the test runs vacuum and analyze.
     stack.db().execute("alter table users set (autovacuum_enabled = off)").await;
-    crowd::settle(&stack.db(), &[(tenant.id, PEOPLE), (other.id, OTHERS)]).await;
+    crowd::insert(&stack.db(), &[(tenant.id, PEOPLE), (other.id, OTHERS)]).await;
     let reader = Reader { pool: Pool::new(&stack.database_url, 1).unwrap(), tenant: tenant.id };
     rows_are_few(&stack, &reader).await;
     let okta = tenant.okta();

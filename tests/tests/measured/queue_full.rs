@@ -30,7 +30,7 @@ async fn a_full_queue_is_a_429_with_nothing_queued() {
     assert!(started.elapsed() < Duration::from_millis(2_000), "rejected at once, not at the deadline");
 
     stack.workers[0].restart().await;
-    check::settled(&stack).await;
+    check::wait_until_idle(&stack).await;
     let refused = "select 1 from users where user_name = '99@full.example'";
     assert_eq!(stack.db().count(refused).await, 0, "a rejected change was queued");
     // Rejected clients retry: now there is room, and each user has one account.

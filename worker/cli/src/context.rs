@@ -10,7 +10,7 @@ use platform::config::{Env, Problems, Service};
 use uuid::Uuid;
 
 /// What commands need to run.
-pub struct Context {
+pub struct CliContext {
     /// What the library needs to run: the database, the broker, the clock and the secret key.
     pub operator: Operator,
     /// Whether to print JSON.
@@ -89,7 +89,7 @@ impl From<diesel::result::Error> for Failure {
     }
 }
 
-impl Context {
+impl CliContext {
     /// Reads the environment, and `.run/servers.env` for variables that are not set.
     pub fn from_env(json: bool) -> Result<Self, Failure> {
         let mut env = Env::of_process(Service::Cli);

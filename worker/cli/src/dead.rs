@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use operations::dead_letters::{self, Listed, Progress, Redriven, Selection};
 use serde_json::{Value, json};
 
-use crate::context::{Context, Failure};
+use crate::context::{CliContext, Failure};
 use crate::output;
 
 /// The commands of `rollcall dead`.
@@ -57,7 +57,7 @@ impl From<Which> for Selection {
 }
 
 /// Runs the command.
-pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+pub async fn run(context: &CliContext, command: Command) -> Result<(), Failure> {
     match command {
         Command::List { limit } => list(context, limit).await,
         Command::Show { id, body } => show(context, &id, body).await,
@@ -66,7 +66,7 @@ pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     }
 }
 
-async fn list(context: &Context, limit: usize) -> Result<(), Failure> {
+async fn list(context: &CliContext, limit: usize) -> Result<(), Failure> {
     let letters = dead_letters::list(&context.operator, limit).await?;
     if context.json {
         output::json(&letters);
@@ -87,7 +87,7 @@ async fn list(context: &Context, limit: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn show(context: &Context, id: &str, body: bool) -> Result<(), Failure> {
+async fn show(context: &CliContext, id: &str, body: bool) -> Result<(), Failure> {
     let letter = dead_letters::show(&context.operator, id, body).await?;
     if context.json {
         output::json(&letter);
@@ -102,7 +102,7 @@ async fn show(context: &Context, id: &str, body: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn redrive(context: &Context, which: &Selection) -> Result<(), Failure> {
+async fn redrive(context: &CliContext, which: &Selection) -> Result<(), Failure> {
     let mut bar = Bar::new("redriven");
     let result = dead_letters::redrive(&context.operator, which, |progress| bar.show(progress)).await;
     bar.end();
@@ -116,7 +116,7 @@ async fn redrive(context: &Context, which: &Selection) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn drop_letters(context: &Context, which: &Selection, yes: bool) -> Result<(), Failure> {
+async fn drop_letters(context: &CliContext, which: &Selection, yes: bool) -> Result<(), Failure> {
     if *which == Selection::All && !yes {
         return Err(Failure::usage(
             "this deletes all dead letters permanently; confirm with --yes, or select some with --id",
@@ -155,7 +155,7 @@ impl Bar {
     }
 }
 
-fn done(context: &Context, field: &str, word: &str, count: u64) {
+fn done(context: &CliContext, field: &str, word: &str, count: u64) {
     if context.json {
         output::json(&json!({ field: count }));
     } else {

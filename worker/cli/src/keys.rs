@@ -3,7 +3,7 @@
 use clap::{Subcommand, ValueEnum};
 use operations::keys::{self, Listed};
 
-use crate::context::{Context, Failure};
+use crate::context::{CliContext, Failure};
 use crate::output;
 
 /// The commands of `rollcall key`.
@@ -60,7 +60,7 @@ impl From<Scope> for keys::Scope {
 }
 
 /// Runs the command.
-pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+pub async fn run(context: &CliContext, command: Command) -> Result<(), Failure> {
     match command {
         Command::Add { tenant, scope, expires_in } => add(context, &tenant, scope, expires_in).await,
         Command::List { tenant } => list(context, &tenant).await,
@@ -68,7 +68,12 @@ pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     }
 }
 
-async fn add(context: &Context, tenant: &str, scopes: Vec<Scope>, days: Option<u16>) -> Result<(), Failure> {
+async fn add(
+    context: &CliContext,
+    tenant: &str,
+    scopes: Vec<Scope>,
+    days: Option<u16>,
+) -> Result<(), Failure> {
     let tenant = context.operator.tenant(tenant).await?;
     let scopes: Vec<keys::Scope> = scopes.into_iter().map(keys::Scope::from).collect();
     let added = keys::add(&context.operator, &tenant, &scopes, days).await?;
@@ -90,7 +95,7 @@ async fn add(context: &Context, tenant: &str, scopes: Vec<Scope>, days: Option<u
     Ok(())
 }
 
-async fn list(context: &Context, tenant: &str) -> Result<(), Failure> {
+async fn list(context: &CliContext, tenant: &str) -> Result<(), Failure> {
     let tenant = context.operator.tenant(tenant).await?;
     let keys = keys::list(&context.operator, &tenant).await?;
     if context.json {
@@ -113,7 +118,7 @@ async fn list(context: &Context, tenant: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn revoke(context: &Context, tenant: &str, key: &str) -> Result<(), Failure> {
+async fn revoke(context: &CliContext, tenant: &str, key: &str) -> Result<(), Failure> {
     let tenant = context.operator.tenant(tenant).await?;
     let revoked = keys::revoke(&context.operator, &tenant, key).await?;
     if context.json {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use operations::links::{self, Links, NotLinked};
 
-use crate::context::{Context, Failure};
+use crate::context::{CliContext, Failure};
 use crate::output;
 
 /// The arguments of `rollcall link`.
@@ -28,7 +28,7 @@ pub struct Arguments {
 }
 
 /// Runs the command.
-pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
+pub async fn run(context: &CliContext, arguments: Arguments) -> Result<(), Failure> {
     let operator = &context.operator;
     let tenant = operator.tenant_or_only(arguments.named.or(arguments.tenant).as_deref()).await?;
     let unreadable = |error| Failure::usage(format!("--csv: the file cannot be read: {error}"));
@@ -59,7 +59,7 @@ fn bar(done: usize, all: usize) -> String {
     format!("[{}{}] {done}/{all}", "#".repeat(full), ".".repeat(WIDTH - full))
 }
 
-fn show(context: &Context, result: &Links) {
+fn show(context: &CliContext, result: &Links) {
     if context.json {
         output::json(result);
         return;

@@ -21,7 +21,7 @@ mod users;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use context::{Context, Failure};
+use context::{CliContext, Failure};
 use platform::config::{self, Service};
 
 /// The operators' CLI of Rollcall.
@@ -92,7 +92,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
-    let context = Context::from_env(cli.json)?;
+    let context = CliContext::from_env(cli.json)?;
     match cli.command {
         Command::Migrate(arguments) => migrate::run(&context, &arguments).await,
         Command::Tenant(command) => tenants::run(&context, command).await,

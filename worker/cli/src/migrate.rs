@@ -4,7 +4,7 @@ use clap::Args;
 use database::migrations;
 use serde_json::json;
 
-use crate::context::{Context, Failure};
+use crate::context::{CliContext, Failure};
 use crate::output;
 
 /// The arguments of `rollcall migrate`.
@@ -19,7 +19,7 @@ pub struct Arguments {
 }
 
 /// Runs the command.
-pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
+pub async fn run(context: &CliContext, arguments: &Arguments) -> Result<(), Failure> {
     if arguments.status {
         let pending = migrations::pending(&context.operator.pool).await?;
         show(context, "pending", &pending, "the schema is up to date");
@@ -33,7 +33,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure
     Ok(())
 }
 
-fn show(context: &Context, what: &str, names: &[String], nothing: &str) {
+fn show(context: &CliContext, what: &str, names: &[String], nothing: &str) {
     if context.json {
         output::json(&json!({ what: names }));
     } else if names.is_empty() {

@@ -9,7 +9,7 @@ use operations::reports::pages;
 use operations::{Operator, reports};
 use serde_json::{Map, Value};
 
-use crate::context::{Context, Failure};
+use crate::context::{CliContext, Failure};
 use crate::output;
 
 /// The arguments of `rollcall report`.
@@ -68,7 +68,7 @@ fn named(name: &str) -> Result<Report, String> {
 }
 
 /// Writes a report.
-pub async fn report(context: &Context, arguments: Arguments) -> Result<(), Failure> {
+pub async fn report(context: &CliContext, arguments: Arguments) -> Result<(), Failure> {
     let Arguments { name, tenant, location, business_unit, status, format } = arguments;
     let filter = Filter { location, business_unit, status };
     let what = reports::report(&context.operator, tenant.as_deref(), name, filter).await?;
@@ -81,7 +81,7 @@ pub async fn report(context: &Context, arguments: Arguments) -> Result<(), Failu
 }
 
 /// Lists active accounts that are not linked to an identity provider: a bulk deactivation there would miss them.
-pub async fn unlinked(context: &Context, arguments: Unlinked) -> Result<(), Failure> {
+pub async fn unlinked(context: &CliContext, arguments: Unlinked) -> Result<(), Failure> {
     let what = reports::unlinked(&context.operator.tenant(&arguments.tenant).await?);
     if context.json {
         return write(&context.operator, &what, Format::Json).await;
@@ -101,7 +101,7 @@ pub async fn unlinked(context: &Context, arguments: Unlinked) -> Result<(), Fail
 }
 
 /// Shows the activity log.
-pub async fn activity(context: &Context, arguments: Activity) -> Result<(), Failure> {
+pub async fn activity(context: &CliContext, arguments: Activity) -> Result<(), Failure> {
     let operator = &context.operator;
     let tenant = operator.tenant(&arguments.tenant).await?;
     let what = reports::activity(operator, &tenant, arguments.user.as_deref(), &arguments.since).await?;

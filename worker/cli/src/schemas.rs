@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use worker::backfill;
 use worker::store::locks;
 
-use crate::context::{Context, Failure};
+use crate::context::{CliContext, Failure};
 use crate::output;
 
 /// The commands of `rollcall schema`.
@@ -95,7 +95,7 @@ impl Extended {
 /// A row of the table.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = schemas)]
-struct Row {
+struct SchemaRow {
     id: String,
     resource_type: String,
     definition: Value,
@@ -104,7 +104,7 @@ struct Row {
 }
 
 /// Runs the command.
-pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+pub async fn run(context: &CliContext, command: Command) -> Result<(), Failure> {
     match command {
         Command::Add(new) => add(context, &new).await,
         Command::List { tenant } => list(context, tenant.as_deref()).await,
@@ -113,7 +113,7 @@ pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     }
 }
 
-async fn add(context: &Context, new: &New) -> Result<(), Failure> {
+async fn add(context: &CliContext, new: &New) -> Result<(), Failure> {
     let tenant = context.operator.tenant_or_only(new.tenant.as_deref().or(new.named.as_deref())).await?;
     let schema = read(&new.file)?;
     let extended = new.resource_type.as_str();
@@ -136,7 +136,7 @@ async fn add(context: &Context, new: &New) -> Result<(), Failure> {
 
 /// Waits until a committed change is in force. A worker reads the schemas for each batch, and every ingest rereads them
 /// before the wait ends: a request that begins afterwards is parsed with them.
-async fn in_force(context: &Context) -> Result<(), Failure> {
+async fn in_force(context: &CliContext) -> Result<(), Failure> {
     let until = Instant::now() + MAX_AGE;
     catch_up(context).await?;
     sleep_until(until).await;
@@ -144,7 +144,7 @@ async fn in_force(context: &Context) -> Result<(), Failure> {
 }
 
 /// Rewrites the search documents, so that filters see the values under the schema, or no longer see them.
-async fn catch_up(context: &Context) -> Result<(), Failure> {
+async fn catch_up(context: &CliContext) -> Result<(), Failure> {
     const STEP: usize = 10_000;
     let reported = AtomicUsize::new(0);
     let progress = |rows: usize| {
@@ -231,7 +231,12 @@ async fn mark(connection: &mut AsyncPgConnection, tenant: &Tenant, urn: &str) ->
 }
 
 /// Checks that the schema is compatible with the other schemas and with the definition that it replaces.
-fn check(schema: &Schema, extended: &str, old: Option<&Row>, others: &[Row]) -> Result<(), Failure> {
+fn check(
+    schema: &Schema,
+    extended: &str,
+    old: Option<&SchemaRow>,
+    others: &[SchemaRow],
+) -> Result<(), Failure> {
     let refused = |error: scim::Error| Failure::refused(format!("{}: {}", schema.id, error.detail));
     if let Some(old) = old {
         if old.resource_type != extended {
@@ -255,28 +260,28 @@ async fn find(
     connection: &mut AsyncPgConnection,
     tenant: &Tenant,
     urn: &str,
-) -> Result<Option<Row>, Failure> {
+) -> Result<Option<SchemaRow>, Failure> {
     Ok(all(connection, tenant).await?.into_iter().find(|row| row.id.eq_ignore_ascii_case(urn)))
 }
 
 /// The schemas in force, in the order of registration.
-async fn all(connection: &mut AsyncPgConnection, tenant: &Tenant) -> Result<Vec<Row>, Failure> {
+async fn all(connection: &mut AsyncPgConnection, tenant: &Tenant) -> Result<Vec<SchemaRow>, Failure> {
     let mut rows = every(connection, tenant).await?;
     rows.retain(|row| row.removed_at.is_none());
     Ok(rows)
 }
 
 /// All schemas, including removed ones.
-async fn every(connection: &mut AsyncPgConnection, tenant: &Tenant) -> Result<Vec<Row>, Failure> {
-    let own = schemas::table.filter(schemas::tenant_id.eq(tenant.id)).select(Row::as_select());
+async fn every(connection: &mut AsyncPgConnection, tenant: &Tenant) -> Result<Vec<SchemaRow>, Failure> {
+    let own = schemas::table.filter(schemas::tenant_id.eq(tenant.id)).select(SchemaRow::as_select());
     Ok(own.order((schemas::created_at, schemas::id)).load(connection).await?)
 }
 
-async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
+async fn list(context: &CliContext, tenant: Option<&str>) -> Result<(), Failure> {
     let tenant = context.operator.tenant_or_only(tenant).await?;
     let rows = all(&mut *context.operator.pool.get().await?, &tenant).await?;
     if context.json {
-        let object = |row: &Row| {
+        let object = |row: &SchemaRow| {
             json!({
                 "id": row.id, "resource_type": row.resource_type, "attributes": attributes(row),
                 "created_at": output::rfc3339(Some(row.created_at)),
@@ -285,7 +290,7 @@ async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
         output::json(&Value::Array(rows.iter().map(object).collect()));
         return Ok(());
     }
-    let line = |row: &Row| {
+    let line = |row: &SchemaRow| {
         let names = attributes(row).join(", ");
         vec![row.id.clone(), row.resource_type.clone(), output::moment(Some(row.created_at)), names]
     };
@@ -294,19 +299,19 @@ async fn list(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn attributes(row: &Row) -> Vec<&str> {
+fn attributes(row: &SchemaRow) -> Vec<&str> {
     let all = row.definition["attributes"].as_array().into_iter().flatten();
     all.filter_map(|attribute| attribute["name"].as_str()).collect()
 }
 
-async fn show(context: &Context, which: &Registered) -> Result<(), Failure> {
+async fn show(context: &CliContext, which: &Registered) -> Result<(), Failure> {
     let tenant = context.operator.tenant_or_only(which.tenant.as_deref()).await?;
     let row = find(&mut *context.operator.pool.get().await?, &tenant, &which.urn).await?;
     output::json(&row.ok_or_else(|| unknown(&tenant))?.definition);
     Ok(())
 }
 
-async fn remove(context: &Context, which: &Registered) -> Result<(), Failure> {
+async fn remove(context: &CliContext, which: &Registered) -> Result<(), Failure> {
     let tenant = context.operator.tenant_or_only(which.tenant.as_deref()).await?;
     let mut connection = context.operator.pool.get().await?;
     let now = context.operator.clock.now();
@@ -316,7 +321,7 @@ async fn remove(context: &Context, which: &Registered) -> Result<(), Failure> {
         let own = schemas::table.find((tenant.id, &row.id));
         diesel::update(own).set(schemas::removed_at.eq(Some(now))).execute(connection).await?;
         mark(connection, &tenant, &row.id).await?;
-        Ok::<Row, Failure>(row)
+        Ok::<SchemaRow, Failure>(row)
     };
     let row = connection.transaction(work).await?;
     drop(connection);

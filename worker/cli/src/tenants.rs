@@ -2,9 +2,9 @@
 
 use clap::Subcommand;
 use domain::settings::DESCRIBED;
-use operations::tenants::{self, Listed, Shown};
+use operations::tenants::{self, Listed, TenantDetails};
 
-use crate::context::{Context, Failure};
+use crate::context::{CliContext, Failure};
 use crate::output;
 
 /// The commands of `rollcall tenant`.
@@ -40,7 +40,7 @@ fn settings() -> String {
 }
 
 /// Runs the command.
-pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+pub async fn run(context: &CliContext, command: Command) -> Result<(), Failure> {
     let operator = &context.operator;
     match command {
         Command::Add { name } => add(context, &name).await?,
@@ -54,7 +54,7 @@ pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn add(context: &Context, name: &str) -> Result<(), Failure> {
+async fn add(context: &CliContext, name: &str) -> Result<(), Failure> {
     let added = tenants::add(&context.operator, name).await?;
     if context.json {
         output::json(&added);
@@ -64,7 +64,7 @@ async fn add(context: &Context, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn list(context: &Context, all: &[Listed]) {
+fn list(context: &CliContext, all: &[Listed]) {
     if context.json {
         output::json(&all);
         return;
@@ -77,7 +77,7 @@ fn list(context: &Context, all: &[Listed]) {
     output::table(&["name", "active users", "added (UTC)", "id"], all.iter().map(row).collect(), empty);
 }
 
-fn show(context: &Context, tenant: &Shown) {
+fn show(context: &CliContext, tenant: &TenantDetails) {
     if context.json {
         output::json(tenant);
         return;

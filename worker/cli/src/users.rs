@@ -5,7 +5,7 @@ use domain::command::Role;
 use operations::users::{self, Changed, address};
 use serde_json::Value;
 
-use crate::context::{Context, Failure};
+use crate::context::{CliContext, Failure};
 use crate::output;
 
 /// The facts about a user in the order in which they are shown.
@@ -83,7 +83,7 @@ pub struct New {
 }
 
 /// Runs the command.
-pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+pub async fn run(context: &CliContext, command: Command) -> Result<(), Failure> {
     match command {
         Command::Add(new) => add(context, new).await,
         Command::Role { tenant, user, role } => set_role(context, &tenant, &user, role).await,
@@ -91,7 +91,7 @@ pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     }
 }
 
-async fn add(context: &Context, new: New) -> Result<(), Failure> {
+async fn add(context: &CliContext, new: New) -> Result<(), Failure> {
     let tenant = context.operator.tenant(&new.tenant).await?;
     let New { email, given_name, family_name, user_name, role, .. } = new;
     let new = users::New { email, given_name, family_name, user_name, role };
@@ -102,7 +102,7 @@ async fn add(context: &Context, new: New) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn set_role(context: &Context, tenant: &str, user: &str, role: Role) -> Result<(), Failure> {
+async fn set_role(context: &CliContext, tenant: &str, user: &str, role: Role) -> Result<(), Failure> {
     let tenant = context.operator.tenant(tenant).await?;
     let changed = users::set_role(&context.operator, &tenant, user, role).await?;
     show_changed(context, &changed, || {
@@ -111,7 +111,7 @@ async fn set_role(context: &Context, tenant: &str, user: &str, role: Role) -> Re
     Ok(())
 }
 
-fn show_changed(context: &Context, changed: &Changed, text: impl Fn() -> String) {
+fn show_changed(context: &CliContext, changed: &Changed, text: impl Fn() -> String) {
     if context.json {
         output::json(changed);
     } else {
@@ -119,7 +119,7 @@ fn show_changed(context: &Context, changed: &Changed, text: impl Fn() -> String)
     }
 }
 
-async fn show(context: &Context, tenant: &str, user: &str) -> Result<(), Failure> {
+async fn show(context: &CliContext, tenant: &str, user: &str) -> Result<(), Failure> {
     let tenant = context.operator.tenant(tenant).await?;
     let user = users::show(&context.operator, &tenant, user).await?;
     if context.json {

@@ -88,7 +88,7 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, String> 
         // The outcomes of earlier requests no longer hold, and must not be returned if they happen to hold again later.
         repeated::deliver_earlier(state, command);
     }
-    state.settle(command, outcome.clone(), delivery);
+    state.record_verdict(command, outcome.clone(), delivery);
     Ok(if late { Decision::Undelivered(outcome) } else { Decision::Reply(outcome) })
 }
 

@@ -71,7 +71,7 @@ fn outcome_of<R: Row>(state: &mut State, command: &Command, late: bool) -> Optio
         (true, true) => Delivery::Undelivered,
         (true, false) => Delivery::Delivered,
     };
-    state.settle(command, outcome.clone(), delivery);
+    state.record_verdict(command, outcome.clone(), delivery);
     Some(outcome)
 }
 

@@ -172,7 +172,7 @@ impl State {
     }
 
     /// Records the verdict of a command.
-    pub fn settle(&mut self, command: &Command, outcome: Outcome, delivery: Delivery) {
+    pub fn record_verdict(&mut self, command: &Command, outcome: Outcome, delivery: Delivery) {
         let stored = self.verdicts.get(&command.ticket).is_some_and(|entry| entry.stored);
         if outcome.is_applied() && matches!(command.change, Change::CreateGroup { .. }) {
             self.made.insert((command.tenant, command.fingerprint.clone()), command.ticket);

@@ -48,7 +48,7 @@ pub(super) fn create(
     if state.is_name_taken(row.tenant_id, &row.user_name_key, row.id) || state.users.contains_key(&row.id) {
         return Err(name_taken().into());
     }
-    existing::claim_external_id(state, None, &row)?;
+    existing::check_external_id(state, None, &row)?;
     let record = row::record(&row)?;
     events::created(state, command, &row);
     state.put(row);
@@ -149,7 +149,7 @@ fn change(
             return Err(Refused::Stale(row.ticket()));
         }
         row.count_change(state.now);
-        existing::claim_external_id(state, Some(&before), &row)?;
+        existing::check_external_id(state, Some(&before), &row)?;
     }
     if matches!(command.actor, Actor::Key(_))
         && row.origin == Origin::Manual.as_str()

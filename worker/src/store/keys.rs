@@ -10,7 +10,7 @@ use crate::fold::State;
 
 /// The keys of a batch, sorted: all workers take locks in the same order.
 #[derive(Debug, Clone, Default)]
-pub struct Keys {
+pub struct RowKeys {
     pub(super) tickets: BTreeSet<Uuid>,
     pub(super) tenants: BTreeSet<Uuid>,
     pub(super) fingerprints: BTreeSet<String>,
@@ -34,7 +34,7 @@ pub struct Keys {
     pub(super) searched: BTreeSet<Uuid>,
 }
 
-impl Keys {
+impl RowKeys {
     /// The keys of these commands.
     #[must_use]
     pub fn of<'a>(batch: impl IntoIterator<Item = &'a Command>) -> Self {
@@ -116,7 +116,7 @@ impl Keys {
 
     /// Adds the unique externalIds that a fold assigned. Returns whether any of them was not locked and loaded. (A
     /// PUT's externalId is not locked in advance: whether it matters depends on the tenant's setting.)
-    pub fn claim(&mut self, state: &State) -> bool {
+    pub fn add_external_ids(&mut self, state: &State) -> bool {
         let before = self.external_ids.len();
         self.external_ids.extend(state.assigned_external_ids.iter().cloned());
         self.external_ids.len() > before

@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::holders::Holders;
-use super::{Keys, locks};
+use super::{RowKeys, locks};
 use crate::fold::{EarlierRequests, Entry, Person, Slot, State};
 use domain::delivery::Delivery;
 
@@ -34,7 +34,11 @@ const CREATES: &str = "commands.delivery = 'replied' and commands.status < 300 \
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn load(connection: &AsyncPgConnection, keys: &Keys, now: OffsetDateTime) -> Result<State, Error> {
+pub async fn load(
+    connection: &AsyncPgConnection,
+    keys: &RowKeys,
+    now: OffsetDateTime,
+) -> Result<State, Error> {
     let tenant_ids = ids(&keys.tenants);
     // All are awaited, so that a failure leaves no response half-read.
     let (held, locked, tenants, users, people, entries, made) = futures_util::join!(
@@ -102,7 +106,7 @@ fn ids(set: &BTreeSet<Uuid>) -> Vec<Uuid> {
 }
 
 /// Users that the batch changes or that a POST may match. Only a deletion conflicts with transactions that add members.
-async fn load_users(mut connection: &AsyncPgConnection, keys: &Keys) -> Result<Vec<UserRow>, Error> {
+async fn load_users(mut connection: &AsyncPgConnection, keys: &RowKeys) -> Result<Vec<UserRow>, Error> {
     if keys.users.is_empty() {
         return Ok(Vec::new());
     }
@@ -123,7 +127,7 @@ async fn load_users(mut connection: &AsyncPgConnection, keys: &Keys) -> Result<V
 /// changes.
 async fn load_people(
     mut connection: &AsyncPgConnection,
-    keys: &Keys,
+    keys: &RowKeys,
 ) -> Result<HashMap<Uuid, Person>, Error> {
     if keys.members.is_empty() {
         return Ok(HashMap::new());
@@ -138,7 +142,7 @@ async fn load_people(
 /// Which commands already created the groups that this batch's requests create.
 async fn load_made(
     mut connection: &AsyncPgConnection,
-    keys: &Keys,
+    keys: &RowKeys,
 ) -> Result<HashMap<(Uuid, Fingerprint), Ticket>, Error> {
     if keys.group_creates.is_empty() {
         return Ok(HashMap::new());
@@ -165,7 +169,7 @@ struct StoredVerdicts {
 
 async fn load_verdicts(
     mut connection: &AsyncPgConnection,
-    keys: &Keys,
+    keys: &RowKeys,
     now: OffsetDateTime,
 ) -> Result<StoredVerdicts, Error> {
     type Columns =

@@ -7,7 +7,7 @@ use diesel::sql_types::{Array, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::Keys;
+use super::RowKeys;
 
 /// Written as `select lock(h)`, so that the locks are taken in the order of their hashes.
 const TENANTS_TOGETHER: &str = "select pg_advisory_xact_lock_shared(h) from (select distinct \
@@ -22,7 +22,7 @@ const CREATES: &str = "select pg_advisory_xact_lock(h) from (select distinct \
 ///
 /// # Errors
 /// See [`Error`].
-pub(super) async fn hold(connection: &AsyncPgConnection, keys: &Keys) -> Result<(), Error> {
+pub(super) async fn hold(connection: &AsyncPgConnection, keys: &RowKeys) -> Result<(), Error> {
     let statement = if keys.deleted.is_empty() { TENANTS_TOGETHER } else { TENANTS_ALONE };
     acquire(connection, statement, keys.tenants.iter().map(Uuid::to_string).collect()).await
 }
@@ -35,13 +35,13 @@ pub async fn hold_alone(connection: &AsyncPgConnection, tenant: Uuid) -> Result<
     acquire(connection, TENANTS_ALONE, vec![tenant.to_string()]).await
 }
 
-/// Serializes, across batches, POSTs with the same externalId, changes that claim a unique externalId, and attempts of
+/// Serializes, across batches, POSTs with the same externalId, changes that assign a unique externalId, and attempts of
 /// the same POST of a group. (A constraint protects userNames. Several users may share an externalId, and several
 /// groups a displayName.)
 ///
 /// # Errors
 /// See [`Error`].
-pub(super) async fn creates(connection: &AsyncPgConnection, keys: &Keys) -> Result<(), Error> {
+pub(super) async fn creates(connection: &AsyncPgConnection, keys: &RowKeys) -> Result<(), Error> {
     let named = keys.external_ids.iter().map(|(tenant, id)| format!("{tenant} {id}"));
     acquire(connection, CREATES, named.chain(keys.group_creates.iter().cloned()).collect()).await
 }

@@ -6,6 +6,6 @@ mod load;
 pub mod locks;
 mod save;
 
-pub use keys::Keys;
+pub use keys::RowKeys;
 pub use load::load;
 pub use save::save;

@@ -121,7 +121,10 @@ async fn delete_groups(mut connection: &AsyncPgConnection, ids: Vec<Uuid>) -> Re
 }
 
 /// Updates before inserts. A batch rarely contains both.
-async fn call_and_add(connection: &AsyncPgConnection, members: &members::Changes) -> Result<(), Error> {
+async fn call_and_add(
+    connection: &AsyncPgConnection,
+    members: &members::MembershipChanges,
+) -> Result<(), Error> {
     execute(connection, "group_members", &members.recalled, members::CALL).await?;
     execute(connection, "group_members", &members.added, members::INSERT).await
 }
@@ -129,7 +132,7 @@ async fn call_and_add(connection: &AsyncPgConnection, members: &members::Changes
 /// One after the other: a batch rarely contains both.
 async fn insert_and_update(
     connection: &AsyncPgConnection,
-    commands: &commands::Changes<'_>,
+    commands: &commands::CommandChanges<'_>,
 ) -> Result<(), Error> {
     execute(connection, "commands", &commands.new, commands::INSERT).await?;
     execute(connection, "commands", &commands.changed, commands::UPDATE).await

@@ -1,4 +1,4 @@
-//! A model of Postgres: rows are loaded for a batch, committed after it, and settled at a deadline.
+//! A model of Postgres: rows are loaded for a batch, committed after it, and expired at a deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -58,8 +58,8 @@ impl Database {
         self.verdicts.get(&command.ticket).and_then(|entry| entry.outcome.clone())
     }
 
-    /// Settles whether the verdict or the deadline came first. Returns the verdict if there is one.
-    pub fn settle(&mut self, command: &Command) -> Option<Outcome> {
+    /// Inserts the command as expired, unless it has a verdict. Returns the verdict if there is one.
+    pub fn expire(&mut self, command: &Command) -> Option<Outcome> {
         if let Some(entry) = self.verdicts.get(&command.ticket) {
             return entry.outcome.clone();
         }
@@ -68,8 +68,8 @@ impl Database {
     }
 
     /// Marks the verdict as answered: no outcome of this request stays undelivered, from any attempt.
-    pub fn claim(&mut self, command: &Command) {
-        self.reported(command);
+    pub fn deliver(&mut self, command: &Command) {
+        self.write_receipt(command);
         let took_effect = |entry: &Entry| entry.outcome.as_ref().is_some_and(Outcome::is_applied);
         if !self.verdicts.get(&command.ticket).is_some_and(took_effect) {
             return;
@@ -86,7 +86,7 @@ impl Database {
     }
 
     /// Records that ingest answered the client, as it does shortly afterwards.
-    pub fn reported(&mut self, command: &Command) {
+    pub fn write_receipt(&mut self, command: &Command) {
         self.verdicts.entry(command.ticket).and_modify(|entry| {
             if entry.delivery == Delivery::Replied {
                 entry.delivery = Delivery::Delivered;
@@ -198,8 +198,8 @@ impl Database {
     /// Whether a create was marked as delivered although its outcome was not returned, because its request got another
     /// answer.
     fn is_passed_over(&self, ticket: Ticket, entry: &Entry) -> bool {
-        let is_claimed = entry.changed && entry.delivery == Delivery::Delivered;
-        let stored = self.verdicts.get(&ticket).filter(|_| is_claimed);
+        let is_delivered = entry.changed && entry.delivery == Delivery::Delivered;
+        let stored = self.verdicts.get(&ticket).filter(|_| is_delivered);
         let could_be = |stored: &Entry| stored.delivery == Delivery::Undelivered || has_no_receipt(stored);
         stored.is_some_and(could_be) && matches!(entry.outcome, Some(Outcome::Created { .. }))
     }

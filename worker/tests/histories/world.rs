@@ -290,7 +290,7 @@ impl World {
         } else if waiting.reply.is_none() && overdue {
             // Sometimes ingest cannot reach Postgres here, and the race between verdict and deadline is not settled.
             if self.random.random_bool(0.8) {
-                waiting.reply = self.settle(&waiting.command);
+                waiting.reply = self.expire_or_deliver(&waiting.command);
             }
         }
         self.clients[client].waiting = match waiting.reply.take() {
@@ -313,7 +313,7 @@ impl World {
                 if self.database.has_no_receipt(&waiting.command) && self.random.random_bool(0.2) {
                     self.history[waiting.call].unmarked = true;
                 } else {
-                    self.database.reported(&waiting.command);
+                    self.database.write_receipt(&waiting.command);
                 }
                 None
             }
@@ -324,9 +324,9 @@ impl World {
 
     /// Settles whether the deadline or the worker came first. Sometimes the response of Postgres is lost: with
     /// [`Rule::ReadFirst`] disabled, the verdict is then recorded as delivered but not returned.
-    fn settle(&mut self, command: &Command) -> Option<Outcome> {
-        let verdict = self.database.settle(command)?;
-        self.database.claim(command);
+    fn expire_or_deliver(&mut self, command: &Command) -> Option<Outcome> {
+        let verdict = self.database.expire(command)?;
+        self.database.deliver(command);
         let is_lost = self.random.random_bool(0.2) && self.without == Some(Rule::ReadFirst);
         Some(verdict).filter(|_| !is_lost)
     }

@@ -10,10 +10,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::cursor::Place;
-use crate::endpoints::context::Context;
+use crate::endpoints::context::RequestContext;
 use crate::endpoints::kind::Kind;
 use crate::endpoints::read;
-use crate::http::answer::Refusal;
+use crate::http::response::Refusal;
 
 /// A query without its paging.
 pub(super) struct Wanted {
@@ -24,7 +24,7 @@ pub(super) struct Wanted {
 
 /// A page of a ListResponse.
 #[derive(Debug, Default)]
-pub(super) struct Shown {
+pub(super) struct ListPage {
     pub(super) resources: Vec<Value>,
     /// The total number of results.
     pub(super) total: i64,
@@ -34,7 +34,7 @@ pub(super) struct Shown {
 
 /// The part of a query that selects resources of one kind.
 pub(super) struct Part<'a> {
-    context: &'a Context,
+    context: &'a RequestContext,
     projection: &'a Projection,
     kind: Kind,
     /// `None` if the query cannot match this kind.
@@ -46,14 +46,19 @@ pub(super) struct Part<'a> {
 /// # Errors
 /// 400 for an invalid filter or sort attribute.
 pub(super) fn parts<'a>(
-    context: &'a Context,
+    context: &'a RequestContext,
     kinds: &[Kind],
     wanted: &'a Wanted,
 ) -> Result<Vec<Part<'a>>, Error> {
     kinds.iter().map(|kind| part(context, *kind, kinds.len() == 1, wanted)).collect()
 }
 
-fn part<'a>(context: &'a Context, kind: Kind, is_alone: bool, wanted: &'a Wanted) -> Result<Part<'a>, Error> {
+fn part<'a>(
+    context: &'a RequestContext,
+    kind: Kind,
+    is_alone: bool,
+    wanted: &'a Wanted,
+) -> Result<Part<'a>, Error> {
     let types = &context.tenant.types;
     let own = kind.resource_type(types);
     let selection = match &wanted.filter {
@@ -78,8 +83,8 @@ fn part<'a>(context: &'a Context, kind: Kind, is_alone: bool, wanted: &'a Wanted
 ///
 /// # Errors
 /// 400 `tooMany`, 429 while Postgres is unavailable.
-pub(super) async fn by_index(parts: &[Part<'_>], offset: i64, count: i64) -> Result<Shown, Refusal> {
-    let (mut shown, mut offset, mut count) = (Shown::default(), offset, count);
+pub(super) async fn by_index(parts: &[Part<'_>], offset: i64, count: i64) -> Result<ListPage, Refusal> {
+    let (mut shown, mut offset, mut count) = (ListPage::default(), offset, count);
     for part in parts {
         let page = part.show(Slice::Index { offset, count }, &mut shown).await?;
         offset = offset.saturating_sub(page.total).max(0);
@@ -93,9 +98,9 @@ pub(super) async fn by_index(parts: &[Part<'_>], offset: i64, count: i64) -> Res
 ///
 /// # Errors
 /// 400 `tooMany`, 429 while Postgres is unavailable.
-pub(super) async fn by_cursor(parts: &[Part<'_>], from: Place, count: i64) -> Result<Shown, Refusal> {
+pub(super) async fn by_cursor(parts: &[Part<'_>], from: Place, count: i64) -> Result<ListPage, Refusal> {
     const TOTAL_ALONE: Slice = Slice::Index { offset: 0, count: 0 };
-    let (mut shown, mut count) = (Shown::default(), count);
+    let (mut shown, mut count) = (ListPage::default(), count);
     let is_counted = from.total.is_none();
     for part in parts {
         let kind = part.kind;
@@ -127,7 +132,7 @@ struct Receipts {
 type Relations = HashMap<Uuid, Vec<Related>>;
 
 impl Part<'_> {
-    async fn show(&self, slice: Slice, shown: &mut Shown) -> Result<Receipts, Refusal> {
+    async fn show(&self, slice: Slice, shown: &mut ListPage) -> Result<Receipts, Refusal> {
         let Some(list) = &self.list else {
             return Ok(Receipts { total: 0, length: 0, last: None, has_more: false });
         };

@@ -1,6 +1,6 @@
-//! The statements that claim mail.
+//! The statements that lease mail.
 
-/// Each rate-limited tenant has one row, which is locked to claim mail for it.
+/// Each rate-limited tenant has one row, which is locked to lease mail for it.
 pub(super) const RATE_LIMIT: &str = "insert into mail_rates (tenant_id)
   select t.id from tenants t where jsonb_typeof(t.settings->'mails_per_minute') = 'number'
     and t.settings->'mails_per_minute' <> '0' and not exists (select 1 from mail_rates p where p.tenant_id = t.id)
@@ -43,11 +43,11 @@ pub(super) const LIMITED: &str = concat!(
   from chosen where chosen.tenant_id = p.tenant_id returning chosen.id"
 );
 
-/// Claims the given mails and those of tenants without a rate limit. Rows locked by another notifier are skipped.
+/// Leases the given mails and those of tenants without a rate limit. Rows locked by another notifier are skipped.
 ///
 /// Mail is suppressed if its user was archived or deleted or has unsubscribed, unless it was sent before. A row that is
-/// still claimed when its lease ends may have been sent. The 72 hours begin with the first attempt.
-pub(super) const CLAIM: &str = concat!(
+/// still `sending` when its lease ends may have been sent. The 72 hours begin with the first attempt.
+pub(super) const LEASE: &str = concat!(
     "with free as (
     select n.id from notifications n join tenants t on t.id = n.tenant_id where ",
     gap!(),

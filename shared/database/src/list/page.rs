@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(8);
 /// The time left for counting if finding the page took almost all.
 const LEAST: Duration = Duration::from_millis(500);
 
-type Row = Statement<(SqlUuid, Jsonb, Timestamptz, Timestamptz, BigInt, Nullable<Jsonb>)>;
+type PageStatement = Statement<(SqlUuid, Jsonb, Timestamptz, Timestamptz, BigInt, Nullable<Jsonb>)>;
 type Found = (Uuid, Value, OffsetDateTime, OffsetDateTime, i64, Option<Value>);
 
 impl List {
@@ -157,7 +157,7 @@ impl List {
     }
 
     /// The rows that satisfy a condition, in order: one more than requested, to see whether more follow.
-    fn statement(&self, condition: Sql, offset: Option<i64>, count: i64) -> Row {
+    fn statement(&self, condition: Sql, offset: Option<i64>, count: i64) -> PageStatement {
         let table = || Sql::from(self.table.name());
         let limit = match offset {
             None => Sql::fill("limit ?", [sql::integer(count.saturating_add(1))]),

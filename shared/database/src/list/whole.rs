@@ -16,7 +16,7 @@ use super::{List, Page};
 use crate::Error;
 use crate::record::record;
 
-type Row = Statement<(SqlUuid, Jsonb, Timestamptz, Timestamptz, BigInt, Nullable<Jsonb>, BigInt)>;
+type WholeStatement = Statement<(SqlUuid, Jsonb, Timestamptz, Timestamptz, BigInt, Nullable<Jsonb>, BigInt)>;
 type Found = (Uuid, Value, OffsetDateTime, OffsetDateTime, i64, Option<Value>, i64);
 
 impl List {
@@ -45,7 +45,7 @@ impl List {
         Ok(Page { records, keys, total: Some(total), has_more })
     }
 
-    fn cutting(&self, offset: i64, count: i64) -> Row {
+    fn cutting(&self, offset: i64, count: i64) -> WholeStatement {
         let (forwards, backwards, key) = match &self.order {
             None => (Sql::default(), Sql::default(), Sql::from("null::jsonb")),
             Some(order) => {

@@ -60,7 +60,7 @@ impl Listed {
 
 /// A dead letter with all its fields. Personal data is only in `body`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Shown {
+pub struct LetterDetails {
     /// Its id.
     pub id: String,
     /// The queue that the message came from.
@@ -84,7 +84,7 @@ pub struct Shown {
     pub body: Option<String>,
 }
 
-impl Shown {
+impl LetterDetails {
     /// All fields of a dead letter. Its body is included only with `body`.
     pub(super) fn of(letter: &Delivery, body: bool) -> Self {
         let Listed { id, queue, reason, died_at, bytes, .. } = Listed::of(letter);

@@ -18,7 +18,7 @@ pub const MAX_TOKEN: u64 = 1_024;
 
 /// Changes of a pull's configuration. Whatever is `None` keeps its stored value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Changes {
+pub struct ConfigurationChanges {
     /// The URL of the tenant's Okta. A new one requires a new token.
     pub okta_url: Option<String>,
     /// The id of the group whose users are pulled.
@@ -110,7 +110,11 @@ pub struct Draft {
 /// # Errors
 /// [`Error::Missing`] if there is no pull yet and something is not given, [`Error::Invalid`] if a token is needed and
 /// the program has no key to encrypt it, [`Error::Argument`] if a value is invalid.
-pub async fn draft(operator: &Operator, tenant: &Tenant, changes: Changes) -> Result<Draft, Error> {
+pub async fn draft(
+    operator: &Operator,
+    tenant: &Tenant,
+    changes: ConfigurationChanges,
+) -> Result<Draft, Error> {
     let before = rows::find(&mut *operator.pool.get().await?, tenant.id).await?;
     let missing =
         |name: &'static str| Error::Missing { name, why: format!("{} has no pull yet", tenant.name) };

@@ -14,7 +14,7 @@ use crate::{Error, Operator, moments};
 
 /// A pull with its last run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Shown {
+pub struct PullStatus {
     /// The configuration.
     #[serde(flatten)]
     pub configured: Configured,
@@ -120,7 +120,7 @@ impl Run {
 ///
 /// # Errors
 /// [`Error::Refused`] if the given tenant has no pull.
-pub async fn status(operator: &Operator, tenant: Option<&Tenant>) -> Result<Vec<Shown>, Error> {
+pub async fn status(operator: &Operator, tenant: Option<&Tenant>) -> Result<Vec<PullStatus>, Error> {
     let mut connection = operator.pool.get().await?;
     let all = pulls::table.inner_join(tenants::table.on(tenants::id.eq(pulls::tenant_id)));
     let all = all.order(tenants::name).select((tenants::name, PullRow::as_select()));
@@ -145,7 +145,7 @@ pub async fn status(operator: &Operator, tenant: Option<&Tenant>) -> Result<Vec<
             None => None,
         };
         let set_at = row.set_at;
-        pulls.push(Shown { configured: Configured::of(name, row), set_at, last_run });
+        pulls.push(PullStatus { configured: Configured::of(name, row), set_at, last_run });
     }
     Ok(pulls)
 }

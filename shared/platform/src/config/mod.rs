@@ -171,7 +171,7 @@ pub fn variables_help(service: Service) -> String {
 
 /// Answers `--help` and rejects other arguments. `None`: start the service.
 #[must_use]
-pub fn answer_arguments(service: Service, about: &str) -> Option<std::process::ExitCode> {
+pub fn handle_arguments(service: Service, about: &str) -> Option<std::process::ExitCode> {
     match std::env::args().nth(1).as_deref() {
         None => None,
         Some("--help" | "-h" | "help") => {

@@ -7,7 +7,7 @@ use operations::mail::{self, Entry, STATES, Selection};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::context::{self, Context, Failure};
+use crate::context::{self, CliContext, Failure};
 use crate::output;
 
 /// Selects entries of the ledger.
@@ -28,7 +28,7 @@ pub struct Which {
 }
 
 /// Lists entries, latest first.
-pub async fn list(context: &Context, which: Which) -> Result<(), Failure> {
+pub async fn list(context: &CliContext, which: Which) -> Result<(), Failure> {
     let tenant = match &which.tenant {
         Some(name) => Some(context.operator.tenant(name).await?.id),
         None => None,
@@ -57,7 +57,7 @@ pub async fn list(context: &Context, which: Which) -> Result<(), Failure> {
 }
 
 /// Shows an entry.
-pub async fn show(context: &Context, id: Uuid) -> Result<(), Failure> {
+pub async fn show(context: &CliContext, id: Uuid) -> Result<(), Failure> {
     let entry = mail::show(&context.operator, id).await?;
     if context.json {
         output::json(&entry);
@@ -74,7 +74,7 @@ pub async fn show(context: &Context, id: Uuid) -> Result<(), Failure> {
 }
 
 /// Makes the notifier send a pending mail now, or a sent or failed one again, with the same Message-ID.
-pub async fn resend(context: &Context, id: Uuid) -> Result<(), Failure> {
+pub async fn resend(context: &CliContext, id: Uuid) -> Result<(), Failure> {
     let resent = mail::resend(&context.operator, id).await?;
     if context.json {
         output::json(&resent);

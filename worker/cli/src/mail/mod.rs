@@ -6,7 +6,7 @@ mod preview;
 use clap::Subcommand;
 use uuid::Uuid;
 
-use crate::context::{self, Context, Failure};
+use crate::context::{self, CliContext, Failure};
 
 /// The commands of `rollcall mail`.
 #[derive(Subcommand)]
@@ -30,7 +30,7 @@ pub enum Command {
 }
 
 /// Runs the command.
-pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+pub async fn run(context: &CliContext, command: Command) -> Result<(), Failure> {
     match command {
         Command::List(which) => ledger::list(context, which).await,
         Command::Show { id } => ledger::show(context, id).await,

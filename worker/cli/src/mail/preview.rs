@@ -8,7 +8,7 @@ use domain::settings::Locale;
 use serde_json::json;
 use wording::{Kind, Letter, Templates, sample};
 
-use crate::context::{Context, Failure};
+use crate::context::{CliContext, Failure};
 use crate::output;
 
 /// The arguments of `rollcall mail preview`.
@@ -37,7 +37,7 @@ pub struct Arguments {
 }
 
 /// Runs the command.
-pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
+pub async fn run(context: &CliContext, arguments: &Arguments) -> Result<(), Failure> {
     if !wording::calendar::is_zone(&arguments.timezone) {
         return Err(Failure::usage("--timezone must be a time zone such as Europe/Berlin".to_owned()));
     }

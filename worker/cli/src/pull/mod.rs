@@ -8,7 +8,7 @@ mod token;
 
 use clap::Subcommand;
 
-use crate::context::{Context, Failure};
+use crate::context::{CliContext, Failure};
 
 /// The commands of `rollcall pull`.
 #[derive(Subcommand)]
@@ -33,7 +33,7 @@ pub enum Command {
 }
 
 /// Runs the command.
-pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+pub async fn run(context: &CliContext, command: Command) -> Result<(), Failure> {
     match command {
         Command::Set(set) => set::set(context, set).await,
         Command::Run(now) => run::run(context, &now).await,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::progress::Printer;
 use super::status::{ambiguity, sentence, show_missing};
-use crate::context::{self, Context, Failure};
+use crate::context::{self, CliContext, Failure};
 use crate::output;
 
 /// The arguments of `rollcall pull run`.
@@ -30,21 +30,21 @@ pub struct Confirmation {
 }
 
 /// Runs `run`.
-pub async fn run(context: &Context, now: &Now) -> Result<(), Failure> {
+pub async fn run(context: &CliContext, now: &Now) -> Result<(), Failure> {
     let tenant = context.operator.tenant(&now.tenant).await?;
     let requested = pulls::request(&context.operator, &tenant).await?;
     follow(context, &requested, now).await
 }
 
 /// Runs `confirm`.
-pub async fn confirm(context: &Context, confirmation: &Confirmation) -> Result<(), Failure> {
+pub async fn confirm(context: &CliContext, confirmation: &Confirmation) -> Result<(), Failure> {
     let tenant = context.operator.tenant(&confirmation.now.tenant).await?;
     let requested = pulls::confirm(&context.operator, &tenant, confirmation.run).await?;
     follow(context, &requested, &confirmation.now).await
 }
 
 /// Waits for the end of the run and reports its result.
-async fn follow(context: &Context, requested: &Requested, now: &Now) -> Result<(), Failure> {
+async fn follow(context: &CliContext, requested: &Requested, now: &Now) -> Result<(), Failure> {
     let name = &requested.tenant;
     if now.no_wait {
         if context.json {

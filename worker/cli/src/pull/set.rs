@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use domain::pull::AttributeMap;
-use operations::pulls::{self, Changes, group_id};
+use operations::pulls::{self, ConfigurationChanges, group_id};
 use serde_json::json;
 
 use super::token;
-use crate::context::{Context, Failure};
+use crate::context::{CliContext, Failure};
 use crate::output;
 
 /// The arguments of `rollcall pull set`. Options that are not given keep their stored value.
@@ -37,7 +37,7 @@ pub struct Set {
 }
 
 /// Runs `set`.
-pub async fn set(context: &Context, set: Set) -> Result<(), Failure> {
+pub async fn set(context: &CliContext, set: Set) -> Result<(), Failure> {
     let operator = &context.operator;
     let tenant = operator.tenant(&set.tenant).await?;
     // Not validated by clap, whose error would repeat the value with any credentials in it.
@@ -45,7 +45,7 @@ pub async fn set(context: &Context, set: Set) -> Result<(), Failure> {
     let map = set.map.as_deref().map(map).transpose()?;
     let Set { group, token_file, archive_missing, limit_percent, .. } = set;
     let new_token = token_file.is_some();
-    let changes = Changes { okta_url, group, map, archive_missing, limit_percent, new_token };
+    let changes = ConfigurationChanges { okta_url, group, map, archive_missing, limit_percent, new_token };
     let draft = pulls::draft(operator, &tenant, changes).await?;
     let token = if draft.needs_token() { Some(token::read(token_file.as_deref())?) } else { None };
     let configured = draft.save(operator, token.as_deref()).await?;
@@ -66,7 +66,7 @@ fn map(file: &Path) -> Result<AttributeMap, Failure> {
 }
 
 /// Runs `unset`.
-pub async fn unset(context: &Context, tenant: &str) -> Result<(), Failure> {
+pub async fn unset(context: &CliContext, tenant: &str) -> Result<(), Failure> {
     let tenant = context.operator.tenant(tenant).await?;
     pulls::unset(&context.operator, &tenant).await?;
     if context.json {

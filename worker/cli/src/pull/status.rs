@@ -2,11 +2,11 @@
 
 use operations::pulls::{self, Missing, Run};
 
-use crate::context::{Context, Failure};
+use crate::context::{CliContext, Failure};
 use crate::output;
 
 /// Runs the command.
-pub async fn status(context: &Context, tenant: Option<&str>) -> Result<(), Failure> {
+pub async fn status(context: &CliContext, tenant: Option<&str>) -> Result<(), Failure> {
     let tenant = match tenant {
         Some(name) => Some(context.operator.tenant(name).await?),
         None => None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use operations::overview::{Observer, Overview};
 
-use crate::context::{Context, Failure};
+use crate::context::{CliContext, Failure};
 use crate::output;
 
 /// The time between the two snapshots from which rates are computed.
@@ -28,7 +28,7 @@ pub struct Arguments {
 }
 
 /// Runs the command.
-pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
+pub async fn run(context: &CliContext, arguments: &Arguments) -> Result<(), Failure> {
     let operator = &context.operator;
     let mut observer = Observer::default();
     let mut before = observer.look(operator).await;
@@ -50,7 +50,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure
     }
 }
 
-fn show_once(context: &Context, overview: &Overview) -> Result<(), Failure> {
+fn show_once(context: &CliContext, overview: &Overview) -> Result<(), Failure> {
     if context.json {
         output::json(overview);
     } else {

@@ -168,7 +168,7 @@ fn an_undelivered_reactivation_is_returned_to_the_retry() {
     let repeated = Command { fingerprint: first.fingerprint.clone(), ..post(101, &posted) };
     // Decided in time, but the commit hung.
     let decided = outcome(&mut state, &first);
-    state.settle(&first, decided, Delivery::Undelivered);
+    state.record_verdict(&first, decided, Delivery::Undelivered);
     let answer = outcome(&mut state, &repeated);
     assert!(matches!(answer, Outcome::Created { record, .. } if record.id == Uuid::from_u128(7)));
     assert_eq!(kinds(&state), ["user.restored"]);

@@ -65,10 +65,10 @@ fn a_pull_makes_no_scim_change_stale_and_no_scim_change_undoes_it() {
 fn a_pull_without_news_emits_no_event_but_makes_older_pulls_stale() {
     let mut state = state_with_people();
     outcome(&mut state, &pulled(10, supplement()));
-    let (mut before, reported) = (ada(&state), state.events.len());
+    let (mut before, events) = (ada(&state), state.events.len());
     assert_eq!(status(&mut state, &pulled(12, supplement())), 200);
     before.pull_ticket = Some(ticket(12).0);
-    assert_eq!((ada(&state), state.events.len()), (before, reported));
+    assert_eq!((ada(&state), state.events.len()), (before, events));
     let older = pulled(11, Supplement { region: Some(Some("APAC".to_owned())), ..supplement() });
     assert!(matches!(outcome(&mut state, &older), Outcome::Stale { .. }));
 }
@@ -86,13 +86,13 @@ fn an_older_pull_does_not_undo_a_later_one() {
 fn a_pull_keeps_attributes_it_omits_and_clears_those_it_sets_to_null() {
     let mut state = state_with_people();
     outcome(&mut state, &pulled(10, supplement()));
-    let reported = Supplement {
+    let changed = Supplement {
         hire_date: None,
         region: None,
         custom_fields: BTreeMap::from([("Shirt".to_owned(), Value::Null), ("Desk".to_owned(), json!(7))]),
         ..supplement()
     };
-    outcome(&mut state, &pulled(11, reported));
+    outcome(&mut state, &pulled(11, changed));
     let after = ada(&state);
     assert_eq!((after.hire_date, after.region.as_deref()), (Some(date!(2024 - 02 - 29)), Some("EMEA")));
     assert_eq!(after.custom_fields, Some(json!({ "Desk": 7 })));

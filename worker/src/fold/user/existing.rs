@@ -56,14 +56,14 @@ pub(super) fn overtaken(state: &State, command: &Command, user: &Resource) -> Op
 ///
 /// # Errors
 /// 409 if the tenant's externalIds are unique and another active user has this one.
-pub(super) fn claim_external_id(
+pub(super) fn check_external_id(
     state: &mut State,
     before: Option<&UserRow>,
     after: &UserRow,
 ) -> Result<(), Error> {
     let is_new = |before: &UserRow| before.archived_at.is_some() || before.external_id != after.external_id;
-    let is_claim = after.archived_at.is_none() && before.is_none_or(is_new);
-    let Some(id) = after.external_id.as_deref().filter(|_| is_claim) else { return Ok(()) };
+    let is_assigned = after.archived_at.is_none() && before.is_none_or(is_new);
+    let Some(id) = after.external_id.as_deref().filter(|_| is_assigned) else { return Ok(()) };
     if !is_unique(state, after.tenant_id) {
         return Ok(());
     }

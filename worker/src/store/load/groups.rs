@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::ids;
 use crate::fold::{MAX_SEARCHED, Members, Person, Slot, State};
-use crate::store::Keys;
+use crate::store::RowKeys;
 
 /// A membership: the group, the user, and the client's `display` for the user.
 type Membership = (Uuid, Uuid, Option<String>);
@@ -35,7 +35,7 @@ pub(super) fn person((id, tenant, display_name, user_name): Called) -> (Uuid, Pe
 /// users that the batch deletes.
 pub(super) async fn load(
     connection: &AsyncPgConnection,
-    keys: &Keys,
+    keys: &RowKeys,
     undelivered: &BTreeSet<Uuid>,
     state: &mut State,
 ) -> Result<(), Error> {
@@ -84,7 +84,7 @@ fn insert(state: &mut State, group: Uuid, user: Uuid, display: Option<String>) {
 }
 
 /// The memberships of the users that the batch deletes.
-async fn load_left(mut connection: &AsyncPgConnection, keys: &Keys) -> Result<Vec<(Uuid, Uuid)>, Error> {
+async fn load_left(mut connection: &AsyncPgConnection, keys: &RowKeys) -> Result<Vec<(Uuid, Uuid)>, Error> {
     if keys.deleted.is_empty() {
         return Ok(Vec::new());
     }
@@ -106,7 +106,7 @@ async fn load_pairs(
 /// All members of the groups whose members are searched, unless a group is too large.
 async fn load_searched(
     mut connection: &AsyncPgConnection,
-    keys: &Keys,
+    keys: &RowKeys,
 ) -> Result<Vec<(Uuid, Option<String>, Called)>, Error> {
     if keys.searched.is_empty() {
         return Ok(Vec::new());

@@ -27,7 +27,7 @@ pub(super) const INSERT_RESOURCES: &str = "insert into recent_resources (command
     select command, resource from input order by command on conflict do nothing";
 
 /// The rows that a batch writes.
-pub(super) struct Changes<'a> {
+pub(super) struct CommandChanges<'a> {
     /// Rows that ingest inserted first, and rows whose outcome was passed on to a retry.
     pub changed: Vec<VerdictColumns>,
     /// All other rows.
@@ -73,8 +73,8 @@ pub(super) struct VerdictColumns {
     decided_at: OffsetDateTime,
 }
 
-pub(super) fn changes(state: &State) -> Changes<'_> {
-    let mut changes = Changes { changed: Vec::new(), new: Vec::new(), resources: Vec::new() };
+pub(super) fn changes(state: &State) -> CommandChanges<'_> {
+    let mut changes = CommandChanges { changed: Vec::new(), new: Vec::new(), resources: Vec::new() };
     for (ticket, entry) in state.verdicts.iter().filter(|(_, entry)| entry.changed) {
         let synchronous = entry.command.as_ref().filter(|command| !command.asynchronous);
         let record = synchronous.and(entry.outcome.as_ref()).and_then(Outcome::record);

@@ -38,7 +38,7 @@ impl Membership {
 
 /// The changed memberships.
 #[derive(Default)]
-pub(super) struct Changes {
+pub(super) struct MembershipChanges {
     /// Emptied groups with their remaining members.
     pub left: Vec<Membership>,
     /// Memberships removed from other groups.
@@ -49,8 +49,8 @@ pub(super) struct Changes {
     pub recalled: Vec<Membership>,
 }
 
-pub(super) fn changes(state: &State) -> Changes {
-    let mut changes = Changes::default();
+pub(super) fn changes(state: &State) -> MembershipChanges {
+    let mut changes = MembershipChanges::default();
     for (&group_id, members) in &state.members {
         let Some(slot) = state.groups.get(&group_id).filter(|slot| slot.current.is_some()) else { continue };
         let row = |user| Membership::of(group_id, Some(user));

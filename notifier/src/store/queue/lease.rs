@@ -1,4 +1,4 @@
-//! Claims the mail that is due.
+//! Leases the mail that is due.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::sql::{CLAIM, GIVE_BACK, LIMITED, RATE_LIMIT};
+use super::sql::{GIVE_BACK, LEASE, LIMITED, RATE_LIMIT};
 use crate::decide::{COMPLETED, DELETED, UNSUBSCRIBED, WITHDRAWN};
 use crate::store::assignments;
 use crate::store::mail_content::MailContent;
@@ -24,9 +24,9 @@ struct Chosen {
     id: Uuid,
 }
 
-/// A mail claimed by this notifier, or suppressed while claiming.
+/// A mail leased by this notifier, or suppressed instead.
 #[derive(Clone, QueryableByName)]
-pub struct Claim {
+pub struct LeasedMail {
     /// The row's id.
     #[diesel(sql_type = diesel::sql_types::Uuid)]
     pub id: Uuid,
@@ -98,7 +98,7 @@ pub struct Person {
     pub timezone: Option<String>,
 }
 
-impl Claim {
+impl LeasedMail {
     /// The recipient.
     #[must_use]
     pub fn person(&self) -> Person {
@@ -114,70 +114,73 @@ impl Claim {
     }
 }
 
-/// Claims at most `limit` mails that are due, for the duration of `lease`, within the tenants' rate limits. Assignments
+/// Leases at most `limit` mails that are due, for the duration of `lease`, within the tenants' rate limits. Assignments
 /// completed before the first attempt are removed.
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn claim(
+pub async fn lease_due(
     connection: &mut AsyncPgConnection,
     limit: i64,
     lease: Duration,
-) -> Result<Vec<Claim>, Error> {
-    let claim = async |connection: &mut AsyncPgConnection| {
+) -> Result<Vec<LeasedMail>, Error> {
+    let work = async |connection: &mut AsyncPgConnection| {
         diesel::sql_query(RATE_LIMIT).execute(connection).await?;
         let limited = diesel::sql_query(LIMITED).bind::<BigInt, _>(limit);
         let limited: Vec<Uuid> =
             limited.get_results::<Chosen>(connection).await?.into_iter().map(|chosen| chosen.id).collect();
         // `limited` has at most `limit` rows.
         let free = limit - i64::try_from(limited.len()).unwrap_or(limit);
-        let claim = diesel::sql_query(CLAIM)
+        let leasing = diesel::sql_query(LEASE)
             .bind::<Text, _>(DELETED)
             .bind::<Text, _>(WITHDRAWN)
             .bind::<BigInt, _>(free)
             .bind::<Double, _>(lease.as_secs_f64())
             .bind::<Text, _>(UNSUBSCRIBED)
             .bind::<Array<diesel::sql_types::Uuid>, _>(&limited);
-        let mut claims = claim.get_results(connection).await?;
-        leave_out_completed(connection, &mut claims).await?;
-        let unsent = claims.iter().filter(|claim| claim.reason.is_some() && limited.contains(&claim.id));
-        let unsent: Vec<Uuid> = unsent.map(|claim| claim.tenant_id).collect();
+        let mut mails = leasing.get_results(connection).await?;
+        leave_out_completed(connection, &mut mails).await?;
+        let unsent = mails.iter().filter(|mail| mail.reason.is_some() && limited.contains(&mail.id));
+        let unsent: Vec<Uuid> = unsent.map(|mail| mail.tenant_id).collect();
         if !unsent.is_empty() {
             let give_back = diesel::sql_query(GIVE_BACK).bind::<Array<diesel::sql_types::Uuid>, _>(unsent);
             give_back.execute(connection).await?;
         }
-        Ok(claims)
+        Ok(mails)
     };
-    connection.transaction(claim).await
+    connection.transaction(work).await
 }
 
 /// Removes completed assignments from mails that have not been tried yet, and suppresses those that become empty.
-async fn leave_out_completed(connection: &mut AsyncPgConnection, claims: &mut [Claim]) -> Result<(), Error> {
-    let new = |claim: &&mut Claim| claim.attempts == 1 && claim.reason.is_none();
-    let mut said: Vec<(&mut Claim, MailContent)> = claims
+async fn leave_out_completed(
+    connection: &mut AsyncPgConnection,
+    mails: &mut [LeasedMail],
+) -> Result<(), Error> {
+    let new = |mail: &&mut LeasedMail| mail.attempts == 1 && mail.reason.is_none();
+    let mut said: Vec<(&mut LeasedMail, MailContent)> = mails
         .iter_mut()
         .filter(new)
         // An invalid context is reported when the mail is built.
-        .filter_map(|claim| MailContent::deserialize(&claim.context).ok().map(|context| (claim, context)))
+        .filter_map(|mail| MailContent::deserialize(&mail.context).ok().map(|context| (mail, context)))
         .collect();
-    let tenants: Vec<Uuid> = said.iter().map(|(claim, _)| claim.tenant_id).collect();
+    let tenants: Vec<Uuid> = said.iter().map(|(mail, _)| mail.tenant_id).collect();
     let ids: Vec<String> = said.iter().flat_map(|(_, context)| context.assignments()).collect();
     if ids.is_empty() {
         return Ok(());
     }
     let completed = assignments::completed(connection, &tenants, &ids).await?;
-    for (claim, context) in &mut said {
-        if !context.leave_out(|id| completed.contains(&(claim.tenant_id, id.to_owned()))) {
+    for (mail, context) in &mut said {
+        if !context.leave_out(|id| completed.contains(&(mail.tenant_id, id.to_owned()))) {
             continue;
         }
-        let row = notifications::table.find(claim.id);
+        let row = notifications::table.find(mail.id);
         if context.items().is_empty() {
             let set = (notifications::state.eq("suppressed"), notifications::reason.eq(COMPLETED));
             diesel::update(row).set((set, notifications::attempts.eq(0))).execute(connection).await?;
-            claim.reason = Some(COMPLETED.to_owned());
+            mail.reason = Some(COMPLETED.to_owned());
         } else {
-            claim.context = serde_json::to_value(&*context).unwrap_or_default();
-            diesel::update(row).set(notifications::context.eq(&claim.context)).execute(connection).await?;
+            mail.context = serde_json::to_value(&*context).unwrap_or_default();
+            diesel::update(row).set(notifications::context.eq(&mail.context)).execute(connection).await?;
         }
     }
     Ok(())

@@ -20,7 +20,7 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Basic realm="Rollcall
 const BROAD: &str = "the query takes too long; use a narrower filter or omit sortBy";
 
 /// What a handler returns.
-pub type Answer = Result<Response, Refusal>;
+pub type HandlerResult = Result<Response, Refusal>;
 
 /// A response with a body.
 #[must_use]

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
-use super::person::Person;
+use super::provider_user::ProviderUser;
 
 /// The columns of a user that the pull compares.
 #[derive(Debug, Clone, Queryable, Selectable)]
@@ -40,12 +40,12 @@ pub struct Account {
 pub async fn accounts(
     connection: &mut AsyncPgConnection,
     tenant: Uuid,
-    people: &[Person],
+    provider_users: &[ProviderUser],
 ) -> Result<Vec<Account>, Error> {
-    let known = || people.iter().filter(|person| person.is_known || person.is_shared);
-    let ids: BTreeSet<&str> = known().map(|person| &*person.supplement.external_id).collect();
+    let known = || provider_users.iter().filter(|user| user.is_known || user.is_shared);
+    let ids: BTreeSet<&str> = known().map(|user| &*user.supplement.external_id).collect();
     let ids: Vec<&str> = ids.into_iter().collect();
-    let names: Vec<String> = known().map(|person| user_name_key(&person.supplement.login)).collect();
+    let names: Vec<String> = known().map(|user| user_name_key(&user.supplement.login)).collect();
     let linked = diesel::sql_query(LINKED).bind::<SqlUuid, _>(tenant).bind::<Array<Text>, _>(&ids);
     let linked: Vec<Id> = linked.load(connection).await?;
     let linked: Vec<Uuid> = linked.into_iter().map(|row| row.id).collect();
@@ -72,20 +72,20 @@ struct Id {
 /// Resolves external ids that several Okta users share: the first user seen keeps the id. The others match no account,
 /// unless an account with that external id has their name. `seen` has external ids of earlier pages with their owners'
 /// Okta ids. Pure.
-pub fn resolve_shared_ids(people: &mut [Person], seen: Vec<(String, String)>) {
+pub fn resolve_shared_ids(provider_users: &mut [ProviderUser], seen: Vec<(String, String)>) {
     let mut owners: HashMap<String, String> = seen.into_iter().collect();
     let mut shared: HashSet<String> = HashSet::new();
-    for person in people.iter_mut().filter(|person| person.is_known) {
-        let external_id = &person.supplement.external_id;
+    for user in provider_users.iter_mut().filter(|user| user.is_known) {
+        let external_id = &user.supplement.external_id;
         let owner = owners.entry(external_id.clone());
-        if *owner.or_insert_with(|| person.id.clone()) != person.id {
+        if *owner.or_insert_with(|| user.id.clone()) != user.id {
             shared.insert(external_id.clone());
-            person.is_known = false;
-            person.unreadable += 1;
+            user.is_known = false;
+            user.unreadable += 1;
         }
     }
-    for person in people.iter_mut() {
-        person.is_shared = shared.contains(&person.supplement.external_id);
+    for user in provider_users.iter_mut() {
+        user.is_shared = shared.contains(&user.supplement.external_id);
     }
 }
 
@@ -103,7 +103,7 @@ pub struct Found {
 /// Matches Okta users to accounts and finds differences. `all` includes matches without differences: commands that are
 /// still in flight may change them.
 #[must_use]
-pub fn differences(accounts: &[Account], people: &[Person], all: bool) -> Found {
+pub fn differences(accounts: &[Account], provider_users: &[ProviderUser], all: bool) -> Found {
     let mut linked: HashMap<&str, Vec<&Account>> = HashMap::new();
     let mut named: HashMap<&str, &Account> = HashMap::new();
     for account in accounts {
@@ -113,8 +113,8 @@ pub fn differences(accounts: &[Account], people: &[Person], all: bool) -> Found 
         }
     }
     let mut found = Found::default();
-    for person in people {
-        let Person { supplement, is_known, is_shared, .. } = person;
+    for user in provider_users {
+        let ProviderUser { supplement, is_known, is_shared, .. } = user;
         let key = user_name_key(&supplement.login);
         let holders = linked.get(&*supplement.external_id).map(Vec::as_slice).unwrap_or_default();
         let holders = if *is_known || *is_shared { holders } else { &[] };
@@ -230,7 +230,7 @@ mod tests {
         }
     }
 
-    fn person(id: &str, login: &str, region: Option<&str>, shirt: Value) -> Person {
+    fn user(id: &str, login: &str, region: Option<&str>, shirt: Value) -> ProviderUser {
         let supplement = Supplement {
             external_id: id.to_owned(),
             login: login.to_owned(),
@@ -238,23 +238,29 @@ mod tests {
             region: Some(region.map(str::to_owned)),
             custom_fields: BTreeMap::from([("Shirt".to_owned(), shirt)]),
         };
-        Person { id: format!("okta-{login}"), supplement, is_known: true, is_shared: false, unreadable: 0 }
+        ProviderUser {
+            id: format!("okta-{login}"),
+            supplement,
+            is_known: true,
+            is_shared: false,
+            unreadable: 0,
+        }
     }
 
-    fn changed(accounts: &[Account], people: &[Person]) -> (Vec<u128>, usize) {
-        let found = differences(accounts, people, false);
+    fn changed(accounts: &[Account], users: &[ProviderUser]) -> (Vec<u128>, usize) {
+        let found = differences(accounts, users, false);
         (found.changes.into_iter().map(|(id, _)| id.as_u128()).collect(), found.strangers)
     }
 
     #[test]
     fn only_differences_become_changes() {
         let accounts = [account(1, Some("00u1"), "ada"), account(2, Some("00u2"), "bob")];
-        let same = person("00u1", "ada", Some("EMEA"), json!("M"));
-        let supplement = |person| changed(&accounts, &[same.clone(), person]);
-        assert_eq!(supplement(person("00u2", "bob", Some("EMEA"), json!("M"))), (vec![], 0));
-        assert_eq!(supplement(person("00u2", "bob", None, json!("M"))), (vec![2], 0));
-        assert_eq!(supplement(person("00u2", "bob", Some("EMEA"), Value::Null)), (vec![2], 0));
-        assert_eq!(supplement(person("00u3", "eve", None, Value::Null)), (vec![], 1));
+        let same = user("00u1", "ada", Some("EMEA"), json!("M"));
+        let supplement = |user| changed(&accounts, &[same.clone(), user]);
+        assert_eq!(supplement(user("00u2", "bob", Some("EMEA"), json!("M"))), (vec![], 0));
+        assert_eq!(supplement(user("00u2", "bob", None, json!("M"))), (vec![2], 0));
+        assert_eq!(supplement(user("00u2", "bob", Some("EMEA"), Value::Null)), (vec![2], 0));
+        assert_eq!(supplement(user("00u3", "eve", None, Value::Null)), (vec![], 1));
         let all = differences(&accounts, &[same], true);
         assert_eq!(
             all.changes.len(),
@@ -265,12 +271,12 @@ mod tests {
 
     #[test]
     fn shared_external_id_stays_with_its_first_owner() {
-        let people = ["ada", "bob", "eve"].map(|login| person("4711", login, None, Value::Null));
+        let users = ["ada", "bob", "eve"].map(|login| user("4711", login, None, Value::Null));
         let known = |seen: &[(&str, &str)]| {
-            let mut people = people.clone();
+            let mut users = users.clone();
             let seen = seen.iter().map(|(id, who)| ((*id).to_owned(), (*who).to_owned()));
-            resolve_shared_ids(&mut people, seen.collect());
-            people.map(|person| (person.is_known, person.unreadable))
+            resolve_shared_ids(&mut users, seen.collect());
+            users.map(|user| (user.is_known, user.unreadable))
         };
         assert_eq!(known(&[]), [(true, 0), (false, 1), (false, 1)]);
         assert_eq!(known(&[("4711", "okta-bob")]), [(false, 1), (true, 0), (false, 1)]);
@@ -282,19 +288,19 @@ mod tests {
         let archived = |account| Account { archived_at: Some(OffsetDateTime::UNIX_EPOCH), ..account };
         let ada = || account(1, Some("x"), "ada");
         let (bob, eve) = (account(2, Some("x"), "bob"), account(3, Some("x"), "eve"));
-        let of = |login| person("x", login, None, Value::Null);
-        let found = |accounts: &[Account], people: &[Person]| {
-            let Found { changes, strangers, ambiguous } = differences(accounts, people, false);
+        let of = |login| user("x", login, None, Value::Null);
+        let found = |accounts: &[Account], users: &[ProviderUser]| {
+            let Found { changes, strangers, ambiguous } = differences(accounts, users, false);
             (changes.into_iter().map(|(id, _)| id.as_u128()).collect::<Vec<_>>(), strangers, ambiguous)
         };
-        let (gone_bob, gone_eve) = (archived(bob.clone()), archived(eve.clone()));
+        let (archived_bob, archived_eve) = (archived(bob.clone()), archived(eve.clone()));
         for (accounts, login, expected) in [
             (vec![ada(), bob.clone()], "Bob", (vec![2], 0, 0)),
             (vec![ada(), bob.clone()], "renamed", (vec![], 0, 1)),
-            (vec![ada(), gone_bob.clone()], "renamed", (vec![1], 0, 0)),
-            (vec![ada(), gone_bob.clone()], "bob", (vec![2], 0, 0)),
-            (vec![gone_bob.clone()], "renamed", (vec![2], 0, 0)),
-            (vec![gone_bob.clone(), gone_eve.clone()], "renamed", (vec![], 0, 1)),
+            (vec![ada(), archived_bob.clone()], "renamed", (vec![1], 0, 0)),
+            (vec![ada(), archived_bob.clone()], "bob", (vec![2], 0, 0)),
+            (vec![archived_bob.clone()], "renamed", (vec![2], 0, 0)),
+            (vec![archived_bob.clone(), archived_eve.clone()], "renamed", (vec![], 0, 1)),
             (vec![ada(), bob.clone(), eve.clone(), account(4, None, "renamed")], "renamed", (vec![], 0, 1)),
         ] {
             assert_eq!(found(&accounts, &[of(login)]), expected, "{login}: {accounts:?}");
@@ -315,11 +321,11 @@ mod tests {
     #[test]
     fn account_is_matched_by_name_only_while_unlinked() {
         let accounts = [account(1, None, "ada"), account(2, Some("00u2"), "bob")];
-        assert_eq!(changed(&accounts, &[person("00u1", "Ada", Some("EMEA"), json!("M"))]), (vec![1], 0));
-        assert_eq!(changed(&accounts, &[person("00u9", "bob", None, json!("M"))]), (vec![], 1));
+        assert_eq!(changed(&accounts, &[user("00u1", "Ada", Some("EMEA"), json!("M"))]), (vec![1], 0));
+        assert_eq!(changed(&accounts, &[user("00u9", "bob", None, json!("M"))]), (vec![], 1));
         let both = [account(1, None, "ada"), account(3, Some("00u1"), "ada2")];
-        assert_eq!(changed(&both, &[person("00u1", "ada", None, json!("M"))]), (vec![3], 0));
-        let unknown = Person { is_known: false, ..person("00u1", "ada", None, json!("M")) };
+        assert_eq!(changed(&both, &[user("00u1", "ada", None, json!("M"))]), (vec![3], 0));
+        let unknown = ProviderUser { is_known: false, ..user("00u1", "ada", None, json!("M")) };
         assert_eq!(changed(&accounts, &[unknown]), (vec![], 1));
     }
 }

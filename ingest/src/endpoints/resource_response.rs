@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::kind::{Kind, Method};
 use super::read::{self, Members, Seen};
-use crate::http::answer::scim_json;
+use crate::http::response::scim_json;
 
 /// A PATCH of a group with more members than this returns it only if the client requests attributes.
 const MAX_UNASKED_MEMBERS: i64 = 1_000;
@@ -27,7 +27,7 @@ const MAX_IGNORED: usize = 1_000;
 
 /// A response about one resource.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Shown {
+pub(super) struct ResourceResponse {
     pub(super) status: StatusCode,
     /// `meta.location`.
     pub(super) location: Option<String>,
@@ -40,7 +40,7 @@ pub(super) struct Shown {
     ignored: Vec<String>,
 }
 
-impl Shown {
+impl ResourceResponse {
     fn nothing(status: StatusCode) -> Self {
         Self { status, location: None, version: None, body: None, skipped_members: 0, ignored: Vec::new() }
     }
@@ -56,7 +56,7 @@ impl Shown {
     }
 }
 
-impl IntoResponse for Shown {
+impl IntoResponse for ResourceResponse {
     fn into_response(self) -> Response {
         let Self { status, location, version, body, skipped_members, ignored } = self;
         let mut response = match body {
@@ -87,13 +87,13 @@ pub(super) struct View<'a> {
 
 impl View<'_> {
     /// A resource that was read.
-    pub(super) fn found(&self, (record, computed): Seen) -> Shown {
+    pub(super) fn found(&self, (record, computed): Seen) -> ResourceResponse {
         let resource_type = self.kind.resource_type(self.types);
-        Shown {
+        ResourceResponse {
             location: Some(record.location(resource_type, self.base)),
             version: Some(record.etag()),
             body: Some(record.represent(resource_type, self.base, computed, self.projection)),
-            ..Shown::nothing(StatusCode::OK)
+            ..ResourceResponse::nothing(StatusCode::OK)
         }
     }
 
@@ -101,16 +101,16 @@ impl View<'_> {
     ///
     /// # Errors
     /// The error of a rejected change.
-    pub(super) async fn outcome(&self, method: Method, outcome: Outcome) -> Result<Shown, Error> {
+    pub(super) async fn outcome(&self, method: Method, outcome: Outcome) -> Result<ResourceResponse, Error> {
         match outcome {
             Outcome::Created { record, skipped_members, ignored } => {
                 let shown = self.changed(method, record).await;
-                Ok(Shown { status: StatusCode::CREATED, skipped_members, ignored, ..shown })
+                Ok(ResourceResponse { status: StatusCode::CREATED, skipped_members, ignored, ..shown })
             }
             Outcome::Updated { record, skipped_members, ignored } => {
-                Ok(Shown { skipped_members, ignored, ..self.changed(method, record).await })
+                Ok(ResourceResponse { skipped_members, ignored, ..self.changed(method, record).await })
             }
-            Outcome::Deleted => Ok(Shown::nothing(StatusCode::NO_CONTENT)),
+            Outcome::Deleted => Ok(ResourceResponse::nothing(StatusCode::NO_CONTENT)),
             Outcome::Rejected { error } => Err(error),
             // Only for asynchronous requests: others are retried with a new ticket.
             Outcome::Stale { .. } => Err(Error::conflict(
@@ -121,7 +121,7 @@ impl View<'_> {
 
     /// The changed resource with its computed attribute, which the verdict does not store. If Postgres is unavailable
     /// now, the response is the verdict's record without it.
-    async fn changed(&self, method: Method, record: Record) -> Shown {
+    async fn changed(&self, method: Method, record: Record) -> ResourceResponse {
         if !read::shows(self.projection, self.kind, self.types) {
             return self.found((record, None));
         }
@@ -133,13 +133,13 @@ impl View<'_> {
         }
     }
 
-    async fn user(&self, record: Record) -> Shown {
+    async fn user(&self, record: Record) -> ResourceResponse {
         let groups = self.pool.bounded(async |c| read::groups_of(c, record.id).await).await;
         let groups = groups.map_err(|error| debug!(%error, "failed to read a changed user's groups"));
         self.found((record, groups.ok()))
     }
 
-    async fn group(&self, method: Method, record: Record) -> Shown {
+    async fn group(&self, method: Method, record: Record) -> ResourceResponse {
         let is_unasked = method == Method::Patch && *self.projection == Projection::all();
         let wanted = if is_unasked { Members::UpTo(MAX_UNASKED_MEMBERS) } else { Members::All };
         match read::group(self.pool, self.tenant, record.id, wanted).await {
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn response_has_the_headers_of_its_status() {
-        let shown = |status, skipped_members, ignored: &[&str]| Shown {
+        let shown = |status, skipped_members, ignored: &[&str]| ResourceResponse {
             status,
             location: Some("https://scim.example/scim/v2/Users/1".to_owned()),
             version: Some("W/\"1\"".to_owned()),
@@ -236,7 +236,7 @@ mod tests {
             assert_eq!(header("rollcall-ignored"), ignored);
             assert_eq!(header("content-type").is_some(), has_body);
         }
-        let gone = Shown::nothing(StatusCode::NO_CONTENT).into_response();
+        let gone = ResourceResponse::nothing(StatusCode::NO_CONTENT).into_response();
         assert!(gone.headers().get("etag").is_none());
     }
 

@@ -15,7 +15,7 @@ const DEPROVISIONED: &str = "DEPROVISIONED";
 
 /// A user in the Okta group.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Person {
+pub struct ProviderUser {
     /// The Okta id, which is unique.
     pub id: String,
     /// The pulled attributes.
@@ -29,7 +29,7 @@ pub struct Person {
     pub unreadable: usize,
 }
 
-impl Person {
+impl ProviderUser {
     /// Parses a user; `None` if they have left.
     ///
     /// # Errors
@@ -124,7 +124,7 @@ fn custom(value: &Value) -> Result<Value, Unreadable> {
     match value {
         Value::String(_) => Ok(text(value)?.map_or(Value::Null, Value::String)),
         Value::Null | Value::Bool(_) => Ok(value.clone()),
-        Value::Number(reported) => Ok(number(reported)),
+        Value::Number(value) => Ok(number(value)),
         Value::Array(values) if values.is_empty() => Ok(Value::Null),
         Value::Array(values) => {
             let is_plain = |value: &Value| match value {
@@ -154,31 +154,31 @@ mod tests {
         AttributeMap::parse(&map.to_string()).unwrap()
     }
 
-    fn read(profile: Value) -> Person {
-        Person::read(&json!({ "id": "00u1", "status": "ACTIVE", "profile": profile }), &map())
+    fn read(profile: Value) -> ProviderUser {
+        ProviderUser::read(&json!({ "id": "00u1", "status": "ACTIVE", "profile": profile }), &map())
             .unwrap()
             .unwrap()
     }
 
     #[test]
     fn only_mapped_attributes_are_pulled() {
-        let person = read(json!({
+        let user = read(json!({
             "login": "ada@acme.example", "startDate": "2024-02-29T00:00:00Z", "region": " EMEA ",
             "shirt": ["M", "L"], "department": "R&D"
         }));
-        let Supplement { external_id, login, hire_date, region, custom_fields } = person.supplement;
+        let Supplement { external_id, login, hire_date, region, custom_fields } = user.supplement;
         assert_eq!((&*external_id, &*login), ("00u1", "ada@acme.example"));
         assert_eq!((hire_date, region), (Some(Some(date!(2024 - 02 - 29))), Some(Some("EMEA".to_owned()))));
         assert_eq!(custom_fields, BTreeMap::from([("Shirt".to_owned(), json!(["M", "L"]))]));
-        assert_eq!(person.unreadable, 0);
+        assert_eq!(user.unreadable, 0);
     }
 
     #[test]
     fn empty_attributes_are_cleared() {
         for profile in [json!({}), json!({ "startDate": null, "region": "", "shirt": [] })] {
-            let reported = read(profile).supplement;
-            assert_eq!((reported.hire_date, reported.region), (Some(None), Some(None)));
-            assert_eq!(reported.custom_fields["Shirt"], Value::Null);
+            let supplement = read(profile).supplement;
+            assert_eq!((supplement.hire_date, supplement.region), (Some(None), Some(None)));
+            assert_eq!(supplement.custom_fields["Shirt"], Value::Null);
         }
     }
 
@@ -194,23 +194,23 @@ mod tests {
             (json!({ "startDate": "-2024-01-01" }), 1),
             (json!({ "startDate": "+12024-01-01" }), 1),
         ] {
-            let person = read(profile.clone());
-            assert_eq!(person.unreadable, unreadable, "{profile}");
-            assert_eq!(person.supplement.hire_date.is_none(), profile["startDate"] != "", "{profile}");
+            let user = read(profile.clone());
+            assert_eq!(user.unreadable, unreadable, "{profile}");
+            assert_eq!(user.supplement.hire_date.is_none(), profile["startDate"] != "", "{profile}");
         }
     }
 
     #[test]
     fn numbers_have_the_form_of_postgres() {
-        for (reported, expected) in
+        for (value, expected) in
             [("1e16", "10000000000000000"), ("2.0", "2"), ("1.5", "1.5"), ("1e300", "1e+300"), ("-0.0", "0")]
         {
-            let reported: Value = serde_json::from_str(reported).unwrap();
+            let value: Value = serde_json::from_str(value).unwrap();
             assert_eq!(
-                read(json!({ "shirt": reported })).supplement.custom_fields["Shirt"].to_string(),
+                read(json!({ "shirt": value })).supplement.custom_fields["Shirt"].to_string(),
                 expected
             );
-            let list = read(json!({ "shirt": [reported] })).supplement.custom_fields["Shirt"].to_string();
+            let list = read(json!({ "shirt": [value] })).supplement.custom_fields["Shirt"].to_string();
             assert_eq!(list, format!("[{expected}]"));
         }
     }
@@ -218,12 +218,12 @@ mod tests {
     #[test]
     fn deprovisioned_users_are_skipped_and_other_values_are_errors() {
         let user = |status: &str| json!({ "id": "00u1", "status": status, "profile": {} });
-        assert_eq!(Person::read(&user(DEPROVISIONED), &map()), Ok(None));
+        assert_eq!(ProviderUser::read(&user(DEPROVISIONED), &map()), Ok(None));
         for status in ["ACTIVE", "SUSPENDED", "STAGED", "LOCKED_OUT"] {
-            assert!(Person::read(&user(status), &map()).unwrap().is_some(), "{status}");
+            assert!(ProviderUser::read(&user(status), &map()).unwrap().is_some(), "{status}");
         }
         for wrong in [json!({}), json!(7), json!({ "id": "", "profile": {} }), json!({ "id": "00u1" })] {
-            assert_eq!(Person::read(&wrong, &map()), Err(NoUser), "{wrong}");
+            assert_eq!(ProviderUser::read(&wrong, &map()), Err(NoUser), "{wrong}");
         }
     }
 
@@ -231,7 +231,7 @@ mod tests {
     fn external_id_can_be_another_attribute() {
         let map = AttributeMap { external_id: "employeeNumber".to_owned(), ..map() };
         let user = |number: Value| json!({ "id": "00u1", "profile": { "employeeNumber": number } });
-        let known = |number| Person::read(&user(number), &map).unwrap().unwrap();
+        let known = |number| ProviderUser::read(&user(number), &map).unwrap().unwrap();
         assert_eq!(known(json!(4711)).supplement.external_id, "4711");
         let unknown = known(json!(""));
         assert_eq!((unknown.is_known, unknown.unreadable), (false, 1));

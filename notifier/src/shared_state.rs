@@ -7,7 +7,7 @@ use platform::clock::Clock;
 use tokio::sync::Notify;
 
 /// State shared by all loops.
-pub struct Context {
+pub struct SharedState {
     /// Connections to Postgres.
     pub pool: Pool,
     /// How long mail about assignments is delayed, so that one mail can list several.
@@ -20,7 +20,7 @@ pub struct Context {
     pub parked: Notify,
 }
 
-impl Context {
+impl SharedState {
     /// Creates the shared state.
     #[must_use]
     pub fn new(pool: Pool, gather: Duration, clock: Clock) -> Self {

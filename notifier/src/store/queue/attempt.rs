@@ -1,4 +1,4 @@
-//! Records the outcome of a claim.
+//! Records the attempts to send mail.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::claim::Claim;
+use super::lease::LeasedMail;
 
-/// The outcome of a claim.
+/// What follows from an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settlement {
+pub enum AttemptResult {
     /// Sent.
     Sent(OffsetDateTime),
     /// Not sent; retry after this pause.
@@ -38,39 +38,38 @@ pub struct Attempt {
     pub why: Option<String>,
 }
 
-/// Records the outcome of a claim. If the lease has expired and another notifier has claimed the row, only success is
-/// recorded.
+/// Records an attempt. If the lease has expired and another notifier has leased the row, only success is recorded.
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn settle(
+pub async fn record_attempt(
     connection: &mut AsyncPgConnection,
-    claim: &Claim,
-    settlement: &Settlement,
+    leased: &LeasedMail,
+    result: &AttemptResult,
     attempt: &Attempt,
 ) -> Result<(), Error> {
-    let row = notifications::table.find(claim.id).filter(notifications::state.eq("sending"));
-    let ours = row.filter(notifications::attempts.eq(claim.attempts));
+    let row = notifications::table.find(leased.id).filter(notifications::state.eq("sending"));
+    let ours = row.filter(notifications::attempts.eq(leased.attempts));
     let last = notifications::last_attempt.eq(serde_json::to_value(attempt).ok());
     let due = |pause: &Duration| {
         let seconds = pause.as_secs_f64().into_sql::<Double>();
         notifications::due_at
             .eq(diesel::dsl::sql::<Timestamptz>("now() + interval '1 second' * ").bind::<Double, _>(seconds))
     };
-    match settlement {
-        Settlement::Sent(at) => {
+    match result {
+        AttemptResult::Sent(at) => {
             let sent = (notifications::state.eq("sent"), notifications::sent_at.eq(at), last);
             diesel::update(row).set(sent).execute(connection).await?
         }
-        Settlement::Again(pause) => {
+        AttemptResult::Again(pause) => {
             let again = (notifications::state.eq("pending"), due(pause), last);
             diesel::update(ours).set(again).execute(connection).await?
         }
-        Settlement::Unknown(pause) => {
+        AttemptResult::Unknown(pause) => {
             let doubtful = (notifications::state.eq("pending"), notifications::in_doubt.eq(true));
             diesel::update(ours).set((doubtful, due(pause), last)).execute(connection).await?
         }
-        Settlement::Failed(reason) => {
+        AttemptResult::Failed(reason) => {
             let is_doubtful = notifications::in_doubt.or((attempt.ended == "unknown").into_sql::<Bool>());
             let failed = (notifications::state.eq("failed"), notifications::reason.eq(reason));
             let failed = (failed, notifications::in_doubt.eq(is_doubtful), last.clone());
