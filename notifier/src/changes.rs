@@ -75,15 +75,16 @@ impl<'a> Changes<'a> {
             Effect::Suppress(kind, reason) => {
                 self.decided(event, kind, Decision::Suppress(reason));
             }
-            Effect::Assign | Effect::Complete => match &event.incoming.what {
-                What::Content(ContentEvent::Assigned(a)) => {
-                    self.assigned.push(AssignedRow::new(event.tenant, a));
+            Effect::Assign => {
+                if let What::Content(ContentEvent::Assigned(assigned)) = &event.incoming.what {
+                    self.assigned.push(AssignedRow::new(event.tenant, assigned));
                 }
-                What::Content(ContentEvent::Completed(c)) => {
-                    self.completed.push(CompletedRow::new(event.tenant, c));
+            }
+            Effect::Complete => {
+                if let What::Content(ContentEvent::Completed(completed)) = &event.incoming.what {
+                    self.completed.push(CompletedRow::new(event.tenant, completed));
                 }
-                What::User(..) => {}
-            },
+            }
             Effect::Cancel(reason) => {
                 self.cancels.entry((event.tenant, reason)).or_default().push(event.incoming.user());
             }
