@@ -1,13 +1,15 @@
 //! Pulls from Okta's API the attributes that SCIM does not carry, on a schedule and on request, and reconciles the
 //! users with the Okta group.
 //!
-//! [`schedule`] computes when pulls are due, [`store`] leases runs, [`run`] reads page after page from [`okta`] (with
-//! the retries of `retry`), [`provider_user`] parses the users, [`matching`] matches them to accounts, and
-//! [`reconciliation`] finds missing users. Changes are commands in the bulk queue.
+//! [`schedule`] computes when pulls are due, [`store`] leases runs, [`run`] reads page after page from the [`provider`]
+//! (with the retries of `retry`), which is [`okta`] so far. [`provider_user`] maps the users, [`matching`] matches them
+//! to accounts, and [`reconciliation`] finds missing users. Changes are commands in the bulk queue.
 
 mod headers;
 pub mod matching;
 pub mod okta;
+pub mod page;
+pub mod provider;
 pub mod provider_user;
 pub mod reconciliation;
 mod retry;

@@ -1,11 +1,12 @@
-//! A client for Okta's API: reads a page of a group's users, the link to the next page and the rate limit. Errors say
-//! whether to retry.
+//! A client for Okta's API: reads a page of a group's users, the link to the next page and the rate limit, and parses
+//! its users. Errors say whether to retry.
 
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
 use axum::http::{HeaderValue, Request, Response, StatusCode};
+use domain::pull::AttributeMap;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -17,6 +18,8 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::headers::{self, Unreadable};
+use super::page::{Failure, Page};
+use super::provider_user::{NoUser, ProviderUser, fits};
 
 /// The users per page, Okta's maximum.
 const PAGE: u32 = 200;
@@ -26,42 +29,17 @@ const MAX_BODY: usize = 32 << 20;
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// The time limit for connecting.
 const CONNECT: Duration = Duration::from_secs(10);
+/// The status of a user who has left.
+const DEPROVISIONED: &str = "DEPROVISIONED";
 
 /// A client for a tenant's Okta.
 pub struct Okta {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     origin: Url,
     first: Url,
+    map: AttributeMap,
     authorization: HeaderValue,
     clock: Clock,
-}
-
-/// A page of a group.
-#[derive(Debug, PartialEq)]
-pub struct Page {
-    /// The users as Okta returns them.
-    pub users: Vec<Value>,
-    /// The link to the next page, unless this is the last.
-    pub next: Option<String>,
-    /// How long to wait before the next request, if this one used up the rate limit.
-    pub pause: Option<Duration>,
-}
-
-/// Why a page could not be read. The text never quotes Okta's response body.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// Permanent: a retry would fail too.
-    #[error("{0}")]
-    Refused(String),
-    /// Transient: a retry may succeed.
-    #[error("{0}")]
-    Away(String),
-    /// The rate limit is reached. A retry may succeed after this time.
-    #[error("Okta's rate limit is reached")]
-    Limited(Duration),
-    /// The link to the page has expired: start again with the first page.
-    #[error("Okta rejects the link to a page (400 Bad Request)")]
-    Expired,
 }
 
 impl Okta {
@@ -69,7 +47,13 @@ impl Okta {
     ///
     /// # Errors
     /// Which stored setting is invalid. The message contains no secret.
-    pub fn new(origin: &str, group: &str, token: &str, clock: Clock) -> Result<Self, String> {
+    pub fn new(
+        origin: &str,
+        group: &str,
+        map: AttributeMap,
+        token: &str,
+        clock: Clock,
+    ) -> Result<Self, String> {
         let origin = Url::parse(origin).map_err(|_| "the stored Okta URL is invalid".to_owned())?;
         let path = format!("/api/v1/groups/{group}/users?limit={PAGE}");
         let first = origin.join(&path).map_err(|_| "the stored group id is invalid".to_owned())?;
@@ -85,7 +69,7 @@ impl Okta {
         let tls = tls.map_err(|said| format!("Okta's URL {said}"))?;
         let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
         let client = Client::builder(TokioExecutor::new()).build(https.wrap_connector(tcp));
-        Ok(Self { client, origin, first, authorization, clock })
+        Ok(Self { client, origin, first, map, authorization, clock })
     }
 
     /// Reads the page at a link, or the first page.
@@ -134,8 +118,13 @@ impl Okta {
             false => Failure::Away("Okta's response is incomplete".to_owned()),
         });
         let body = body?.to_bytes();
-        let users = serde_json::from_slice(&body)
+        let users: Vec<Value> = serde_json::from_slice(&body)
             .map_err(|_| Failure::Away("Okta's response is not a list of users".to_owned()))?;
+        let users: Result<_, NoUser> =
+            users.iter().filter_map(|value| user(value, &self.map).transpose()).collect();
+        let users = users.map_err(|NoUser| {
+            Failure::Refused("Okta's response contains a value that is not a user".to_owned())
+        })?;
         let next = headers::next_link(&head.headers).map_err(|Unreadable| {
             Failure::Refused("Okta's Link header is malformed; the next page is unknown".to_owned())
         })?;
@@ -158,13 +147,49 @@ impl Okta {
     }
 }
 
+/// Parses a user; `None` if they have left. An error fails the page: a user who is skipped would count as missing.
+fn user(user: &Value, map: &AttributeMap) -> Result<Option<ProviderUser>, NoUser> {
+    let id = user["id"].as_str().filter(|id| fits(id)).ok_or(NoUser)?;
+    let profile = user["profile"].as_object().ok_or(NoUser)?;
+    if user["status"] == DEPROVISIONED {
+        return Ok(None);
+    }
+    let attribute = |name: &str| match name {
+        "id" => &user["id"],
+        _ => profile.get(name).unwrap_or(&Value::Null),
+    };
+    Ok(Some(ProviderUser::new(id, attribute("login"), map, attribute)))
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn deprovisioned_users_are_skipped_and_other_values_are_errors() {
+        let map = AttributeMap::parse("{}").unwrap();
+        let with = |status: &str| json!({ "id": "00u1", "status": status, "profile": {} });
+        assert_eq!(user(&with(DEPROVISIONED), &map), Ok(None));
+        for status in ["ACTIVE", "SUSPENDED", "STAGED", "LOCKED_OUT"] {
+            assert!(user(&with(status), &map).unwrap().is_some(), "{status}");
+        }
+        for wrong in [json!({}), json!(7), json!({ "id": "", "profile": {} }), json!({ "id": "00u1" })] {
+            assert_eq!(user(&wrong, &map), Err(NoUser), "{wrong}");
+        }
+    }
 
     #[tokio::test]
     async fn token_is_sent_only_to_the_groups_url() {
-        let okta = Okta::new("https://acme.okta.com", "00g1", "secret", Clock::System).unwrap();
+        let okta = Okta::new(
+            "https://acme.okta.com",
+            "00g1",
+            AttributeMap::parse("{}").unwrap(),
+            "secret",
+            Clock::System,
+        )
+        .unwrap();
         assert_eq!(okta.first.as_str(), "https://acme.okta.com/api/v1/groups/00g1/users?limit=200");
         assert!(okta.own("https://acme.okta.com/api/v1/groups/00g1/users?after=x&limit=200").is_ok());
         assert!(okta.own("/api/v1/groups/00g1/users?after=x").is_ok());

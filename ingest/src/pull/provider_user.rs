@@ -1,5 +1,5 @@
-//! Maps an Okta user to the pulled attributes, by the tenant's attribute map. Pure. Unreadable values are skipped and
-//! counted.
+//! Maps a provider's user to the pulled attributes, by the tenant's attribute map. Pure. Unreadable values are skipped
+//! and counted.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,11 @@ use time::macros::format_description;
 
 /// The longest accepted text, in bytes.
 const MAX_TEXT: usize = 1_000;
-/// The Okta status of a user who has left.
-const DEPROVISIONED: &str = "DEPROVISIONED";
 
-/// A user in the Okta group.
+/// A user in the provider's group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProviderUser {
-    /// The Okta id, which is unique.
+    /// The provider's id, which is unique.
     pub id: String,
     /// The pulled attributes.
     pub supplement: Supplement,
@@ -30,24 +28,12 @@ pub struct ProviderUser {
 }
 
 impl ProviderUser {
-    /// Parses a user; `None` if they have left.
-    ///
-    /// # Errors
-    /// If the value is not a user. It must not be skipped, or the user would count as missing.
-    pub fn read(user: &Value, map: &AttributeMap) -> Result<Option<Self>, NoUser> {
-        let id = user["id"].as_str().filter(|id| fits(id)).ok_or(NoUser)?;
-        let profile = user["profile"].as_object().ok_or(NoUser)?;
-        if user["status"] == DEPROVISIONED {
-            return Ok(None);
-        }
-        let get = |name: &str| match name {
-            "id" => &user["id"],
-            _ => profile.get(name).unwrap_or(&Value::Null),
-        };
+    /// Builds a user from the provider's attributes; `get` returns the value of one, or null.
+    pub fn new<'a>(id: &str, login: &Value, map: &AttributeMap, get: impl Fn(&str) -> &'a Value) -> Self {
         let mut unreadable = 0;
         let external_id =
             noted(text(get(&map.external_id)).and_then(|id| id.ok_or(Unreadable)), &mut unreadable);
-        let login = profile.get("login").and_then(Value::as_str).filter(|login| fits(login));
+        let login = login.as_str().filter(|login| fits(login));
         let region = map.region.as_deref().and_then(|name| noted(text(get(name)), &mut unreadable));
         let hire_date = map.hire_date.as_deref().and_then(|name| noted(date(get(name)), &mut unreadable));
         let mut custom_fields = BTreeMap::new();
@@ -64,11 +50,11 @@ impl ProviderUser {
             region,
             custom_fields,
         };
-        Ok(Some(Self { id, supplement, is_known, is_shared: false, unreadable }))
+        Self { id, supplement, is_known, is_shared: false, unreadable }
     }
 }
 
-/// The value is not an Okta user.
+/// The value is not a user.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NoUser;
 
@@ -82,7 +68,8 @@ fn noted<T>(read: Result<T, Unreadable>, unreadable: &mut usize) -> Option<T> {
     read.ok()
 }
 
-fn fits(text: &str) -> bool {
+/// Whether Postgres can store a text.
+pub(super) fn fits(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_TEXT && !text.contains('\0')
 }
 
@@ -155,9 +142,13 @@ mod tests {
     }
 
     fn read(profile: Value) -> ProviderUser {
-        ProviderUser::read(&json!({ "id": "00u1", "status": "ACTIVE", "profile": profile }), &map())
-            .unwrap()
-            .unwrap()
+        of(&profile, &map())
+    }
+
+    fn of(profile: &Value, map: &AttributeMap) -> ProviderUser {
+        let id = json!("00u1");
+        let get = |name: &str| if name == "id" { &id } else { &profile[name] };
+        ProviderUser::new("00u1", &profile["login"], map, get)
     }
 
     #[test]
@@ -216,22 +207,9 @@ mod tests {
     }
 
     #[test]
-    fn deprovisioned_users_are_skipped_and_other_values_are_errors() {
-        let user = |status: &str| json!({ "id": "00u1", "status": status, "profile": {} });
-        assert_eq!(ProviderUser::read(&user(DEPROVISIONED), &map()), Ok(None));
-        for status in ["ACTIVE", "SUSPENDED", "STAGED", "LOCKED_OUT"] {
-            assert!(ProviderUser::read(&user(status), &map()).unwrap().is_some(), "{status}");
-        }
-        for wrong in [json!({}), json!(7), json!({ "id": "", "profile": {} }), json!({ "id": "00u1" })] {
-            assert_eq!(ProviderUser::read(&wrong, &map()), Err(NoUser), "{wrong}");
-        }
-    }
-
-    #[test]
     fn external_id_can_be_another_attribute() {
         let map = AttributeMap { external_id: "employeeNumber".to_owned(), ..map() };
-        let user = |number: Value| json!({ "id": "00u1", "profile": { "employeeNumber": number } });
-        let known = |number| ProviderUser::read(&user(number), &map).unwrap().unwrap();
+        let known = |number: Value| of(&json!({ "employeeNumber": number }), &map);
         assert_eq!(known(json!(4711)).supplement.external_id, "4711");
         let unknown = known(json!(""));
         assert_eq!((unknown.is_known, unknown.unreadable), (false, 1));

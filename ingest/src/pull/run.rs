@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::matching::{self, Commands};
-use super::okta::{Okta, Page};
-use super::provider_user::{NoUser, ProviderUser};
+use super::page::Page;
+use super::provider::Provider;
+use super::provider_user::ProviderUser;
 use super::reconciliation::{Decision, check};
 use super::store::{Lease, PageResult, Seen, Store, Unwritten};
 
@@ -72,8 +73,8 @@ pub enum StopReason {
     #[error("{0}")]
     DatabaseFailed(database::Error),
     /// The link to the next page has expired.
-    #[error("Okta rejects its own links to the next page (400 Bad Request)")]
-    Expired,
+    #[error("{0} rejects its own links to the next page (400 Bad Request)")]
+    Expired(&'static str),
     /// The run failed.
     #[error("{0}")]
     Failed(String),
@@ -100,7 +101,7 @@ impl From<database::Error> for StopReason {
                 warn!(%error, "Postgres is unavailable; pull released until it is back");
                 Self::Released
             }
-            // A retry would fail too, and would request the same page from Okta again and again.
+            // A retry would fail too, and would request the same page again and again.
             error => Self::Failed(error.to_string()),
         }
     }
@@ -118,7 +119,7 @@ impl Run<'_> {
         }
         if self.row.phase == "read" {
             match self.read().await {
-                Err(StopReason::Expired) => {
+                Err(StopReason::Expired(_)) => {
                     self.begin_anew().await?;
                     self.read().await?;
                 }
@@ -164,53 +165,49 @@ impl Run<'_> {
         let pull = self.settings().await?;
         let map: AttributeMap = serde_json::from_value(pull.map.clone())
             .map_err(|_| StopReason::Failed("the stored attribute map is invalid".to_owned()))?;
-        let okta = self.okta(&pull)?;
+        let provider = self.provider(&pull, map)?;
         let is_undecided = async |c: &mut _| pulls::is_undecided(c, &self.row).await;
         let all = self.dependencies.pool.bounded(is_undecided).await?;
         let mut link = self.row.next_link.clone();
         let mut asked: HashSet<Option<String>> = HashSet::new();
         for number in self.row.pages + 1.. {
-            let page = self.page(&okta, link.as_deref()).await?;
+            let Page { users, next, pause } = self.page(&provider, link.as_deref()).await?;
             self.settings().await?;
-            let result = self.process_page(&map, &page, all).await?;
+            let result = self.process_page(users, next.clone(), all).await?;
             let new = self.dependencies.store.store_page(self.lease, &result).await?;
             info!(run = %self.lease.run, page = number, people = result.seen.len(), changes = result.changes, "page read");
-            if page.next.is_none() {
+            if next.is_none() {
                 return Ok(());
             }
-            asked.insert(std::mem::replace(&mut link, page.next));
+            asked.insert(std::mem::replace(&mut link, next));
             if asked.contains(&link) || new == 0 && !result.seen.is_empty() {
-                return Err(StopReason::Failed("Okta's links to the next page form a circle".to_owned()));
+                return Err(StopReason::Failed(format!(
+                    "{}'s links to the next page form a circle",
+                    provider.name()
+                )));
             }
-            if let Some(pause) = page.pause {
+            if let Some(pause) = pause {
                 self.rest(pause).await?;
             }
         }
         Ok(())
     }
 
-    fn okta(&self, pull: &PullRow) -> Result<Okta, StopReason> {
+    fn provider(&self, pull: &PullRow, map: AttributeMap) -> Result<Provider, StopReason> {
         let purpose = PullRow::purpose(pull.tenant_id, &pull.okta_url);
         let token =
             self.dependencies.key.open(&pull.token, &purpose).and_then(|token| String::from_utf8(token).ok());
         let token = token.ok_or(StopReason::Undecryptable)?;
-        Okta::new(&pull.okta_url, &pull.group_id, &token, self.dependencies.clock.clone())
-            .map_err(StopReason::Failed)
+        Provider::new(pull, map, &token, self.dependencies.clock.clone()).map_err(StopReason::Failed)
     }
 
     /// Queues commands for the differences on a page, or for all of its users.
     async fn process_page(
         &self,
-        map: &AttributeMap,
-        page: &Page,
+        mut users: Vec<ProviderUser>,
+        next: Option<String>,
         all: bool,
     ) -> Result<PageResult, StopReason> {
-        let users: Result<Vec<_>, NoUser> =
-            page.users.iter().map(|user| ProviderUser::read(user, map)).collect();
-        let users = users.map_err(|NoUser| {
-            StopReason::Failed("Okta's response contains a value that is not a user".to_owned())
-        })?;
-        let mut users: Vec<ProviderUser> = users.into_iter().flatten().collect();
         let ids = users.iter().map(|user| &*user.supplement.external_id).collect();
         let seen = self.dependencies.store.seen(self.lease.run, ids).await?;
         matching::resolve_shared_ids(&mut users, seen);
@@ -230,9 +227,15 @@ impl Run<'_> {
             external_id: user.supplement.external_id,
             is_known: user.is_known,
         });
-        let (seen, next) = (seen.collect(), page.next.clone());
         let (strangers, ambiguous) = (found.strangers, found.ambiguous);
-        Ok(PageResult { seen, strangers, changes: messages.len(), unreadable, ambiguous, next })
+        Ok(PageResult {
+            seen: seen.collect(),
+            strangers,
+            changes: messages.len(),
+            unreadable,
+            ambiguous,
+            next,
+        })
     }
 
     async fn archive(&self) -> Result<(), StopReason> {
