@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the public SCIM conformance suites, scim2-cli and scim-sanity (PyPI), against one fresh stack. They are pinned by
-# version and hash, and installed into a virtual environment that is kept in target/.
+# Runs the public SCIM conformance suites, scim2-cli and scim-sanity (PyPI), against one fresh stack, and the spelling
+# checker typos. They are pinned by version and hash, and installed into a virtual environment that is kept in target/.
 
 SUITES=$CHECKOUT/target/suites
 PINS=$CHECKOUT/deploy/lib/suites.txt
@@ -31,6 +31,12 @@ find_python() {
     fi
   done
   return 1
+}
+
+# With .typos.toml.
+spelling() {
+  make_suites
+  "$SUITES/bin/typos"
 }
 
 make_suites() {
