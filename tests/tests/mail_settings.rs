@@ -56,7 +56,7 @@ async fn assignments_that_arrive_together_are_sent_in_one_mail() {
         assert!(mail.text.contains(title) && mail.html.contains(title), "{title}: {}", mail.raw);
     }
     assert_eq!(mail.subject, "New for you: One and 2 more");
-    let sent = eventually("it is settled", SOON, async || lines(&stack, &id, &["sent"]).await.pop()).await;
+    let sent = eventually("it is sent", SOON, async || lines(&stack, &id, &["sent"]).await.pop()).await;
     assert_eq!(sent["kind"], "first_assignment");
     // Later assignments are not mailed by default.
     content.tell(&content.assigned(&id, "Four")).await.is(202);
@@ -105,7 +105,7 @@ async fn a_digest_collects_a_day_in_one_mail() {
     let id = okta.create(&person(address, "Ada", "Lovelace")).await.is(201).id();
     content.tell(&content.assigned(&id, "The first")).await.is(202);
     stack.mailbox().first_to(address).await;
-    eventually("it is settled", SOON, async || lines(&stack, &id, &["sent"]).await.pop()).await;
+    eventually("it is sent", SOON, async || lines(&stack, &id, &["sent"]).await.pop()).await;
     for title in ["Second", "Third"] {
         content.tell(&content.assigned(&id, title)).await.is(202);
     }

@@ -30,7 +30,7 @@ const REPORT_AGAIN: Duration = Duration::from_secs(60);
 /// The delay for a wrong key in the slow lane.
 pub(super) const SLOW: Duration = Duration::from_secs(1);
 
-/// The key by which wrong API keys are counted.
+/// By what wrong API keys are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     /// The client's address. For IPv6 it is the /64 network, since one client usually has all of it.
@@ -81,7 +81,7 @@ impl Failures {
         }
     }
 
-    /// Waits until a key with these sources may be checked, and says how.
+    /// Waits until an API key from these sources may be checked, and says how.
     pub(super) async fn way(&self, sources: &[Source]) -> Way<'_> {
         let Some(over) = self.count(sources, Instant::now()) else { return Way::Free };
         self.warn(over, Instant::now());

@@ -18,9 +18,9 @@ use tokio::time::Instant;
 use tracing::warn;
 use uuid::Uuid;
 
-/// How long this waits for Postgres.
+/// How long a statement waits for Postgres.
 const WAIT: Duration = Duration::from_secs(5);
-/// How long it is retried after the deadline. After that the client has given up.
+/// How long recording that a command has expired is retried. After that the client has given up.
 const PERSISTENCE: Duration = Duration::from_secs(300);
 
 /// The time limit for a statement that starts now.

@@ -2,8 +2,9 @@
 //! users with the Okta group.
 //!
 //! [`schedule`] computes when pulls are due, [`store`] leases runs, [`run`] reads page after page from the [`provider`]
-//! (with the retries of `retry`), which is [`okta`] so far. [`provider_user`] maps the users, [`matching`] matches them
-//! to accounts, and [`reconciliation`] finds missing users. Changes are commands in the bulk queue.
+//! (with the retries of `retry`). The only provider so far is [`okta`]. [`provider_user`] maps its users to the pulled
+//! attributes, [`matching`] matches them to accounts, and [`reconciliation`] finds missing users. Changes are commands
+//! in the bulk queue.
 
 mod headers;
 pub mod matching;

@@ -1,5 +1,5 @@
-//! A client for Okta's API: reads a page of a group's users, the link to the next page and the rate limit, and parses
-//! its users. Errors say whether to retry.
+//! A client for Okta's API: reads and parses a page of a group's users, with the link to the next page and the rate
+//! limit. Errors say whether to retry.
 
 use std::time::Duration;
 

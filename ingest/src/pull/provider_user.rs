@@ -68,7 +68,7 @@ fn noted<T>(read: Result<T, Unreadable>, unreadable: &mut usize) -> Option<T> {
     read.ok()
 }
 
-/// Whether Postgres can store a text.
+/// Whether a text is neither empty nor too long, and has no NUL, which Postgres cannot store.
 pub(super) fn fits(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_TEXT && !text.contains('\0')
 }

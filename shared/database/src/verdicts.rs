@@ -19,6 +19,9 @@ use domain::delivery::Delivery;
 use domain::outcome::Outcome;
 use domain::ticket::Ticket;
 
+/// The status of a deletion. Its verdict has no resource, and no repeated request receives it.
+const DELETED: i16 = 204;
+
 /// The stored state of a command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredVerdict {
@@ -99,7 +102,8 @@ pub async fn asynchronous(
     verdict.transpose()
 }
 
-/// Leaves these verdicts for a repeated request, if they took effect and ingest has not received them in the meantime.
+/// Leaves these verdicts for a repeated request, if they have a resource and ingest has not received them in the
+/// meantime.
 /// Returns those that were marked.
 ///
 /// # Errors
@@ -112,7 +116,7 @@ pub async fn mark_undelivered_if_replied(
     let unread = commands::table
         .filter(commands::id.eq_any(ids))
         .filter(commands::delivery.eq(Delivery::Replied.as_str()))
-        .filter(commands::status.lt(300_i16))
+        .filter(commands::status.lt(DELETED))
         .filter(Constant(NO_RECEIPT));
     let update = diesel::update(unread)
         .set(commands::delivery.eq(Delivery::Undelivered.as_str()))
@@ -121,7 +125,7 @@ pub async fn mark_undelivered_if_replied(
     Ok(marked.into_iter().map(Ticket).collect())
 }
 
-/// Leaves these verdicts for a repeated request, if they took effect, even if they are wrongly recorded as delivered.
+/// Leaves these verdicts for a repeated request, if they have a resource, even if they are wrongly recorded as delivered.
 ///
 /// # Errors
 /// See [`Error`].
@@ -130,7 +134,7 @@ pub async fn mark_undelivered(connection: &mut AsyncPgConnection, tickets: &[Tic
     let applied = commands::table
         .filter(commands::id.eq_any(ids))
         .filter(commands::delivery.eq_any([Delivery::Replied.as_str(), Delivery::Delivered.as_str()]))
-        .filter(commands::status.lt(300_i16));
+        .filter(commands::status.lt(DELETED));
     diesel::update(applied)
         .set(commands::delivery.eq(Delivery::Undelivered.as_str()))
         .execute(connection)

@@ -7,11 +7,11 @@ pub enum Delivery {
     Queued,
     /// The deadline passed before there was a verdict, and the client got 429. Set by ingest.
     Expired,
-    /// The verdict was sent to ingest in a reply, or is a late rejection, which no repeated request receives. Set by the
-    /// worker. A receipt tells that the client of a create received it.
+    /// The verdict was sent to ingest in a reply, or is a late rejection, deletion or stale command, which no repeated
+    /// request receives. Set by the worker. A receipt tells that the client of a create received it.
     Replied,
     /// No client received the verdict, so it is kept for a repeated request. Set by the worker, and by ingest when a
-    /// client disconnects or a command is settled after its deadline.
+    /// client disconnects or has received 429 before the verdict.
     Undelivered,
     /// A client has the verdict or can fetch it, or a repeated request has taken its place. Set by the worker and by
     /// ingest.

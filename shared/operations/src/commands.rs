@@ -74,7 +74,7 @@ impl Asking {
 
     async fn ask_once(&self, operator: &Operator, command: &Command) -> Result<Outcome, Error> {
         let body = serde_json::to_vec(command).expect("a command is made of strings, numbers and JSON");
-        let answer = async {
+        let outcome = async {
             match self.0.ask(&command.ticket.to_string(), "application/json", body).await {
                 RequestResult::Reply(reply) => serde_json::from_slice(&reply).map_err(|_| {
                     Error::Refused(
@@ -92,7 +92,7 @@ impl Asking {
                 command.ticket
             )))
         };
-        tokio::time::timeout(operator.deadline, answer).await.unwrap_or_else(late)
+        tokio::time::timeout(operator.deadline, outcome).await.unwrap_or_else(late)
     }
 }
 

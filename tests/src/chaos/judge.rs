@@ -1,4 +1,4 @@
-//! The invariants, checked when the system is quiescent after the faults.
+//! The invariants, checked after the faults: histories at once, the state when the system is quiescent.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ const MAIL: Duration = Duration::from_secs(400);
 pub async fn quiet(stack: &Stack) {
     check::wait_until_idle(stack).await;
     let db = stack.db();
-    eventually("all mail is settled and no event is parked", MAIL, async || {
+    eventually("no mail is due and no event is parked", MAIL, async || {
         let open = "select 1 from notifications where state in ('pending', 'sending')";
         (db.count(open).await == 0 && db.count("select 1 from parked_events").await == 0).then_some(())
     })

@@ -167,7 +167,7 @@ pub async fn play(plan: &Plan, progress: impl Fn(&str) + Send + Sync + 'static) 
 
     let mut violations = board.violations();
     violations.extend(judge_histories(&load).await);
-    // One violation shows that a bug is detected; all other checks wait.
+    // One violation shows that a bug is detected. The other checks would wait until the system is idle.
     if plan.sabotage.is_none() || violations.is_empty() {
         judge::quiet(&stack).await;
         violations

@@ -400,8 +400,8 @@ impl World {
     /// Marks verdicts that were committed too late as undelivered.
     fn leave_undelivered(&mut self, batch: &[Command], decisions: &[Decision]) -> Vec<Ticket> {
         let late = |(command, decision): &(&Command, &Decision)| {
-            let applied = matches!(decision, Decision::Reply(outcome) if outcome.is_applied());
-            applied && is_late(command, at(self.now))
+            let has_resource = matches!(decision, Decision::Reply(outcome) if outcome.record().is_some());
+            has_resource && is_late(command, at(self.now))
         };
         let late: Vec<&Command> =
             batch.iter().zip(decisions).filter(late).map(|(command, _)| command).collect();

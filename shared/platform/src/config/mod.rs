@@ -169,7 +169,7 @@ pub fn variables_help(service: Service) -> String {
     text
 }
 
-/// Answers `--help` and rejects other arguments. `None`: start the service.
+/// Prints the help for `--help`, and rejects other arguments. `None`: start the service.
 #[must_use]
 pub fn handle_arguments(service: Service, about: &str) -> Option<std::process::ExitCode> {
     match std::env::args().nth(1).as_deref() {

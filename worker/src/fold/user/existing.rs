@@ -52,7 +52,8 @@ pub(super) fn overtaken(state: &State, command: &Command, user: &Resource) -> Op
 }
 
 /// Checks whether an active user may have the externalId that a change assigns, or that a reactivation brings back. An
-/// unchanged externalId is not checked, because the tenant may have chosen unique ones later.
+/// unchanged externalId is not checked, because the tenant may have chosen unique ones later. Notes a unique one in the
+/// state, because it must be locked.
 ///
 /// # Errors
 /// 409 if the tenant's externalIds are unique and another active user has this one.
