@@ -21,7 +21,7 @@ use super::matching::{self, Commands};
 use super::page::Page;
 use super::provider::Provider;
 use super::provider_user::ProviderUser;
-use super::reconciliation::{Decision, check};
+use super::reconciliation::{self, Decision};
 use super::store::{Lease, PageResult, Seen, Store, Unwritten};
 
 /// A run that is older than this when it resumes starts again, since the group may have changed.
@@ -127,10 +127,10 @@ impl Run<'_> {
             }
         }
         let compared = match self.row.phase.as_str() {
-            "archive" => self.dependencies.store.compared(&self.row).await?,
-            _ => self.dependencies.store.compare(self.lease, &self.row).await?,
+            "archive" => reconciliation::compared(&self.dependencies.pool, &self.row).await?,
+            _ => reconciliation::compare(&self.dependencies.pool, self.lease, &self.row).await?,
         };
-        match check(&self.settings().await?, compared, self.row.confirmed) {
+        match reconciliation::check(&self.settings().await?, compared, self.row.confirmed) {
             Decision::Report => Ok(("done", None)),
             Decision::Ask(why) => Ok(("asks", Some(why))),
             Decision::Archive => self.archive().await.map(|()| ("done", None)),
@@ -240,7 +240,7 @@ impl Run<'_> {
 
     async fn archive(&self) -> Result<(), StopReason> {
         loop {
-            let some = self.dependencies.store.to_archive(self.lease.run, STEP).await?;
+            let some = reconciliation::to_archive(&self.dependencies.pool, self.lease.run, STEP).await?;
             if some.is_empty() {
                 return Ok(());
             }
@@ -250,7 +250,7 @@ impl Run<'_> {
             let messages: Vec<Message> =
                 some.iter().map(|(user, version)| commands.archive(*user, *version)).collect();
             self.queue(&messages).await?;
-            self.dependencies.store.note_archiving(self.lease, &some).await?;
+            reconciliation::note_archiving(&self.dependencies.pool, self.lease, &some).await?;
         }
     }
 
