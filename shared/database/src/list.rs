@@ -121,7 +121,7 @@ impl List {
             filter.matches(resource_type, &Value::Null)?;
         }
         let condition = match (filter, finder.table()) {
-            (Some(filter), _) => Some(finder.condition(filter, &Scope::Resource)),
+            (Some(filter), _) => Some(condition::of(finder, filter, &Scope::Resource)),
             // Users are provisioned from the identity provider to here, never back: it must not import users that it
             // does not own. A filter finds every user, so that the identity provider can link the account.
             (None, Table::Users) => Some(LINKED.into()),
