@@ -110,7 +110,7 @@ impl Sender {
         let (suppressed, leased): (Vec<_>, Vec<_>) =
             mails.into_iter().partition(|mail| mail.reason.is_some());
         for mail in &suppressed {
-            mail.log("suppressed pending mail", mail.reason.as_deref(), None);
+            log(mail, "suppressed pending mail", mail.reason.as_deref(), None);
         }
         Ok(leased)
     }
@@ -124,7 +124,7 @@ impl Sender {
         let now = self.shared.clock.now();
         let result = result_of(&outcome, now, leased.is_last, leased.attempts);
         let attempt = attempt(&outcome, now);
-        leased.log_attempt(&result, &attempt, started.elapsed());
+        log_attempt(&leased, &result, &attempt, started.elapsed());
         self.record_attempt(&leased, &result, &attempt).await;
     }
 
@@ -200,24 +200,22 @@ fn attempt(outcome: &Result<(), Trouble>, at: OffsetDateTime) -> Attempt {
     Attempt { at, ended, why }
 }
 
-impl LeasedMail {
-    fn log_attempt(&self, result: &AttemptResult, attempt: &Attempt, took: Duration) {
-        let sentence = match result {
-            AttemptResult::Sent(_) => "sent mail",
-            AttemptResult::Again(_) | AttemptResult::Unknown(_) => "failed to send mail: retrying later",
-            AttemptResult::Failed(_) => "gave up on a mail",
-        };
-        self.log(sentence, attempt.why.as_deref(), Some(took));
-    }
+fn log_attempt(mail: &LeasedMail, result: &AttemptResult, attempt: &Attempt, took: Duration) {
+    let sentence = match result {
+        AttemptResult::Sent(_) => "sent mail",
+        AttemptResult::Again(_) | AttemptResult::Unknown(_) => "failed to send mail: retrying later",
+        AttemptResult::Failed(_) => "gave up on a mail",
+    };
+    log(mail, sentence, attempt.why.as_deref(), Some(took));
+}
 
-    fn log(&self, sentence: &str, reason: Option<&str>, took: Option<Duration>) {
-        let request = self.context.get("requestId").and_then(serde_json::Value::as_str);
-        let duration_ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        info!(
-            notification.id = %self.id, user.id = %self.user_id, kind = self.kind, event.id = redact::id(&self.event_id),
-            request.id = request, attempts = self.attempts, duration_ms, reason, "{sentence}"
-        );
-    }
+fn log(mail: &LeasedMail, sentence: &str, reason: Option<&str>, took: Option<Duration>) {
+    let request = mail.context.get("requestId").and_then(serde_json::Value::as_str);
+    let duration_ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    info!(
+        notification.id = %mail.id, user.id = %mail.user_id, kind = mail.kind, event.id = redact::id(&mail.event_id),
+        request.id = request, attempts = mail.attempts, duration_ms, reason, "{sentence}"
+    );
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amqp::{self, Message, topology};
+use database::Pool;
 use domain::command::Command;
 use domain::outcome::Outcome;
 use domain::ticket::Ticket;
@@ -34,102 +35,100 @@ impl AsyncResponse {
     }
 }
 
-impl Dispatcher {
-    /// Queues a change and waits for its verdict for up to `wait`. If `wait` is zero, the command goes to the bulk
-    /// queue.
-    ///
-    /// # Errors
-    /// [`Unanswered`].
-    pub async fn submit_async(
-        self: &Arc<Self>,
-        wait: Duration,
-        mut change_request: ChangeRequest,
-    ) -> Result<AsyncResponse, Unanswered> {
-        let (mut client, reached) = oneshot::channel();
-        let dispatcher = Arc::clone(self);
-        let submit = async move {
-            let _held = std::mem::take(&mut change_request.held);
-            let reached = dispatcher.make(wait.min(dispatcher.deadline), change_request, &mut client).await;
-            end(client, reached, AsyncResponse::name);
-        };
-        self.under_way.spawn(submit.instrument(Span::current()));
-        reached.await.unwrap_or(Err(Unanswered::Broken("the task panicked")))
-    }
+/// See [`Dispatcher::submit_async`].
+pub(super) async fn submit(
+    dispatcher: &Arc<Dispatcher>,
+    wait: Duration,
+    mut change_request: ChangeRequest,
+) -> Result<AsyncResponse, Unanswered> {
+    let (mut client, reached) = oneshot::channel();
+    let own = Arc::clone(dispatcher);
+    let task = async move {
+        let _held = std::mem::take(&mut change_request.held);
+        let reached = run(&own, wait.min(own.deadline), change_request, &mut client).await;
+        end(client, reached, AsyncResponse::name);
+    };
+    dispatcher.under_way.spawn(task.instrument(Span::current()));
+    reached.await.unwrap_or(Err(Unanswered::Broken("the task panicked")))
+}
 
-    async fn make(
-        &self,
-        wait: Duration,
-        change_request: ChangeRequest,
-        client: &mut Client<AsyncResponse>,
-    ) -> Result<AsyncResponse, Unanswered> {
-        let began = Instant::now();
-        let until = began + self.deadline;
-        let _permit = self.acquire_permit(change_request.tenant, until, client).await?;
-        let wait = wait.saturating_sub(began.elapsed());
-        let left = until.saturating_duration_since(Instant::now());
-        let command = Command { asynchronous: true, ..self.command(change_request, left) };
-        note("command", command.ticket);
-        // Record nothing while the broker is unavailable.
-        self.link.connection().map_err(Unanswered::NotQueued)?;
-        deadline::record_queued(&self.pool, &command).await.map_err(Unanswered::NotRecorded)?;
-        if wait.is_zero() {
-            self.queue(&command, true).await?;
-            return Ok(AsyncResponse::Accepted(command.ticket));
-        }
-        if let Some(outcome) = self.ask_for(wait, &command).await? {
-            return Ok(AsyncResponse::Completed(outcome));
-        }
-        self.queue(&command, false).await?;
-        Ok(AsyncResponse::Accepted(command.ticket))
+async fn run(
+    dispatcher: &Dispatcher,
+    wait: Duration,
+    change_request: ChangeRequest,
+    client: &mut Client<AsyncResponse>,
+) -> Result<AsyncResponse, Unanswered> {
+    let began = Instant::now();
+    let until = began + dispatcher.deadline;
+    let _permit = dispatcher.acquire_permit(change_request.tenant, until, client).await?;
+    let wait = wait.saturating_sub(began.elapsed());
+    let left = until.saturating_duration_since(Instant::now());
+    let command = Command { asynchronous: true, ..dispatcher.command(change_request, left) };
+    note("command", command.ticket);
+    // Record nothing while the broker is unavailable.
+    dispatcher.link.connection().map_err(Unanswered::NotQueued)?;
+    deadline::record_queued(&dispatcher.pool, &command).await.map_err(Unanswered::NotRecorded)?;
+    if wait.is_zero() {
+        queue(dispatcher, &command, true).await?;
+        return Ok(AsyncResponse::Accepted(command.ticket));
     }
+    if let Some(outcome) = ask(dispatcher, wait, &command).await? {
+        return Ok(AsyncResponse::Completed(outcome));
+    }
+    queue(dispatcher, &command, false).await?;
+    Ok(AsyncResponse::Accepted(command.ticket))
+}
 
-    /// The verdict, if it arrives in time. If not, the command may be queued or not.
-    async fn ask_for(&self, wait: Duration, command: &Command) -> Result<Option<Outcome>, Unanswered> {
-        let (id, message) = (command.ticket.to_string(), encode(command)?);
-        match timeout(wait, self.requester.ask(&id, JSON, message)).await {
-            Ok(amqp::RequestResult::NotQueued(error)) => Err(self.take_back(command, error).await),
-            Ok(amqp::RequestResult::Lost) | Err(_) => Ok(None),
-            Ok(amqp::RequestResult::Reply(reply)) => {
-                let verdict = serde_json::from_slice(&reply);
-                Ok(verdict
-                    .map_err(|_| {
-                        error!("failed to parse a reply as an outcome; the client can fetch the stored one");
-                    })
-                    .ok())
+/// The verdict, if it arrives in time. If not, the command may be queued or not.
+async fn ask(
+    dispatcher: &Dispatcher,
+    wait: Duration,
+    command: &Command,
+) -> Result<Option<Outcome>, Unanswered> {
+    let (id, message) = (command.ticket.to_string(), encode(command)?);
+    match timeout(wait, dispatcher.requester.ask(&id, JSON, message)).await {
+        Ok(amqp::RequestResult::NotQueued(error)) => Err(take_back(&dispatcher.pool, command, error).await),
+        Ok(amqp::RequestResult::Lost) | Err(_) => Ok(None),
+        Ok(amqp::RequestResult::Reply(reply)) => {
+            let verdict = serde_json::from_slice(&reply);
+            Ok(verdict
+                .map_err(|_| {
+                    error!("failed to parse a reply as an outcome; the client can fetch the stored one");
+                })
+                .ok())
+        }
+    }
+}
+
+/// Publishes the command to the bulk queue, with retries until the broker confirms it. The command may be queued twice,
+/// or be in the other queue too (`is_new` is false then); it is deduplicated by its ticket.
+async fn queue(dispatcher: &Dispatcher, command: &Command, mut is_new: bool) -> Result<(), Unanswered> {
+    let id = command.ticket.to_string();
+    let message = Message::json("", topology::BULK, &id, JSON, encode(command)?);
+    let until = Instant::now() + dispatcher.deadline;
+    let mut delays = Delays::reconnect();
+    loop {
+        match dispatcher.publisher.publish(std::slice::from_ref(&message)).await {
+            Ok(()) => return Ok(()),
+            Err(error @ amqp::Error::Unavailable(_)) if Instant::now() < until => {
+                // The message may be queued already; only a confirmed attempt is certain.
+                is_new = false;
+                warn!(%error, "failed to confirm an asynchronous command; publishing it again");
+                sleep(delays.next_delay()).await;
+            }
+            Err(error) if is_new => return Err(take_back(&dispatcher.pool, command, error).await),
+            Err(error) => {
+                warn!(%error, "an asynchronous command may be queued or not; its client must try again");
+                return Err(Unanswered::Late { is_queued: false });
             }
         }
     }
+}
 
-    /// Publishes the command to the bulk queue, with retries until the broker confirms it. The command may be queued
-    /// twice, or be in the other queue too (`is_new` is false then); it is deduplicated by its ticket.
-    async fn queue(&self, command: &Command, mut is_new: bool) -> Result<(), Unanswered> {
-        let id = command.ticket.to_string();
-        let message = Message::json("", topology::BULK, &id, JSON, encode(command)?);
-        let until = Instant::now() + self.deadline;
-        let mut delays = Delays::reconnect();
-        loop {
-            match self.publisher.publish(std::slice::from_ref(&message)).await {
-                Ok(()) => return Ok(()),
-                Err(error @ amqp::Error::Unavailable(_)) if Instant::now() < until => {
-                    // The message may be queued already; only a confirmed attempt is certain.
-                    is_new = false;
-                    warn!(%error, "failed to confirm an asynchronous command; publishing it again");
-                    sleep(delays.next_delay()).await;
-                }
-                Err(error) if is_new => return Err(self.take_back(command, error).await),
-                Err(error) => {
-                    warn!(%error, "an asynchronous command may be queued or not; its client must try again");
-                    return Err(Unanswered::Late { is_queued: false });
-                }
-            }
-        }
+/// Deletes the record of a command that is certainly in no queue.
+async fn take_back(pool: &Pool, command: &Command, cause: amqp::Error) -> Unanswered {
+    if let Err(error) = deadline::take_back(pool, command).await {
+        warn!(%error, "failed to delete the record of a command that was not queued; it stays pending");
     }
-
-    /// Deletes the record of a command that is certainly in no queue.
-    async fn take_back(&self, command: &Command, cause: amqp::Error) -> Unanswered {
-        if let Err(error) = deadline::take_back(&self.pool, command).await {
-            warn!(%error, "failed to delete the record of a command that was not queued; it stays pending");
-        }
-        Unanswered::NotQueued(cause)
-    }
+    Unanswered::NotQueued(cause)
 }

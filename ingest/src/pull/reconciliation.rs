@@ -1,15 +1,15 @@
 //! Reconciliation: finds active users that are missing in Okta after all pages have been read, and decides whether they
 //! are archived.
 
-use database::Error;
 use database::pulls::{PullRow, RunRow};
 use database::schema::pull_missing;
+use database::{Error, Pool};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::store::{Lease, Store, Unwritten, count, owned};
+use super::store::{Lease, Unwritten, count, owned};
 
 /// Active users that are linked or were created by SCIM, and that the run has seen neither by external id nor by name.
 /// Users that have changed since the run began are excluded: they may have joined the group since.
@@ -86,75 +86,71 @@ pub fn check(pull: &PullRow, compared: Compared, confirmed: bool) -> Decision {
     }
 }
 
-impl Store {
-    /// Finds the missing users.
-    ///
-    /// # Errors
-    /// [`Unwritten`].
-    pub async fn compare(&self, lease: Lease, run: &RunRow) -> Result<Compared, Unwritten> {
-        let compare = diesel::sql_query(COMPARE).bind::<SqlUuid, _>(lease.run);
-        let compare = compare.bind::<SqlUuid, _>(run.tenant_id);
-        let compare = compare.bind::<Timestamptz, _>(run.started_at.unwrap_or(run.due_at));
-        let tally = diesel::sql_query(COUNT).bind::<SqlUuid, _>(lease.run).bind::<SqlUuid, _>(run.tenant_id);
-        let mut connection = self.0.get().await?;
-        let connection: &mut AsyncPgConnection = &mut connection;
-        connection
-            .transaction(async |c: &mut AsyncPgConnection| {
-                compare.execute(c).await?;
-                let compared: Compared = tally.get_result(c).await?;
-                let note = lease.own(NOTE).bind::<BigInt, _>(compared.roster);
-                let note = note.bind::<BigInt, _>(compared.linked).bind::<BigInt, _>(compared.missing);
-                owned(note.execute(c).await?)?;
-                Ok(compared)
-            })
-            .await
-    }
+/// Finds the missing users.
+///
+/// # Errors
+/// [`Unwritten`].
+pub async fn compare(pool: &Pool, lease: Lease, run: &RunRow) -> Result<Compared, Unwritten> {
+    let compare = diesel::sql_query(COMPARE).bind::<SqlUuid, _>(lease.run);
+    let compare = compare.bind::<SqlUuid, _>(run.tenant_id);
+    let compare = compare.bind::<Timestamptz, _>(run.started_at.unwrap_or(run.due_at));
+    let tally = diesel::sql_query(COUNT).bind::<SqlUuid, _>(lease.run).bind::<SqlUuid, _>(run.tenant_id);
+    let mut connection = pool.get().await?;
+    let connection: &mut AsyncPgConnection = &mut connection;
+    connection
+        .transaction(async |c: &mut AsyncPgConnection| {
+            compare.execute(c).await?;
+            let compared: Compared = tally.get_result(c).await?;
+            let note = lease.own(NOTE).bind::<BigInt, _>(compared.roster);
+            let note = note.bind::<BigInt, _>(compared.linked).bind::<BigInt, _>(compared.missing);
+            owned(note.execute(c).await?)?;
+            Ok(compared)
+        })
+        .await
+}
 
-    /// The result of a comparison by a process that crashed afterwards.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn compared(&self, run: &RunRow) -> Result<Compared, Error> {
-        let tally = diesel::sql_query(COUNT).bind::<SqlUuid, _>(run.id).bind::<SqlUuid, _>(run.tenant_id);
-        let now: Compared = self.0.bounded(async |c| Ok(tally.get_result(c).await?)).await?;
-        let [roster, linked] = [run.roster, run.linked].map(Option::unwrap_or_default);
-        Ok(Compared { roster, linked, ..now })
-    }
+/// The result of a comparison by a process that crashed afterwards.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn compared(pool: &Pool, run: &RunRow) -> Result<Compared, Error> {
+    let tally = diesel::sql_query(COUNT).bind::<SqlUuid, _>(run.id).bind::<SqlUuid, _>(run.tenant_id);
+    let now: Compared = pool.bounded(async |c| Ok(tally.get_result(c).await?)).await?;
+    let [roster, linked] = [run.roster, run.linked].map(Option::unwrap_or_default);
+    Ok(Compared { roster, linked, ..now })
+}
 
-    /// The ids and versions of up to `most` missing users whose archive commands are not queued yet.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn to_archive(&self, run: Uuid, most: i64) -> Result<Vec<(Uuid, i64)>, Error> {
-        let rest =
-            pull_missing::table.filter(pull_missing::run_id.eq(run)).filter(pull_missing::queued.eq(false));
-        let rest = rest
-            .order(pull_missing::user_id)
-            .limit(most)
-            .select((pull_missing::user_id, pull_missing::version));
-        self.0.bounded(async |c| Ok(rest.load(c).await?)).await
-    }
+/// The ids and versions of up to `most` missing users whose archive commands are not queued yet.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn to_archive(pool: &Pool, run: Uuid, most: i64) -> Result<Vec<(Uuid, i64)>, Error> {
+    let rest =
+        pull_missing::table.filter(pull_missing::run_id.eq(run)).filter(pull_missing::queued.eq(false));
+    let rest =
+        rest.order(pull_missing::user_id).limit(most).select((pull_missing::user_id, pull_missing::version));
+    pool.bounded(async |c| Ok(rest.load(c).await?)).await
+}
 
-    /// Records that the archive commands of these users are queued.
-    ///
-    /// # Errors
-    /// [`Unwritten`].
-    pub async fn note_archiving(&self, lease: Lease, queued: &[(Uuid, i64)]) -> Result<(), Unwritten> {
-        let ids: Vec<Uuid> = queued.iter().map(|(id, _)| *id).collect();
-        let of_run = pull_missing::table.filter(pull_missing::run_id.eq(lease.run));
-        let mark = diesel::update(of_run.filter(pull_missing::user_id.eq_any(ids)))
-            .set(pull_missing::queued.eq(true));
-        let note = lease.own(QUEUED).bind::<BigInt, _>(count(queued.len()));
-        let mut connection = self.0.get().await?;
-        let connection: &mut AsyncPgConnection = &mut connection;
-        connection
-            .transaction(async |c: &mut AsyncPgConnection| {
-                owned(note.execute(c).await?)?;
-                mark.execute(c).await?;
-                Ok(())
-            })
-            .await
-    }
+/// Records that the archive commands of these users are queued.
+///
+/// # Errors
+/// [`Unwritten`].
+pub async fn note_archiving(pool: &Pool, lease: Lease, queued: &[(Uuid, i64)]) -> Result<(), Unwritten> {
+    let ids: Vec<Uuid> = queued.iter().map(|(id, _)| *id).collect();
+    let of_run = pull_missing::table.filter(pull_missing::run_id.eq(lease.run));
+    let mark =
+        diesel::update(of_run.filter(pull_missing::user_id.eq_any(ids))).set(pull_missing::queued.eq(true));
+    let note = lease.own(QUEUED).bind::<BigInt, _>(count(queued.len()));
+    let mut connection = pool.get().await?;
+    let connection: &mut AsyncPgConnection = &mut connection;
+    connection
+        .transaction(async |c: &mut AsyncPgConnection| {
+            owned(note.execute(c).await?)?;
+            mark.execute(c).await?;
+            Ok(())
+        })
+        .await
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use amqp::{Message, Publisher};
+use database::Pool;
 use database::pulls::{self, PullRow, RunRow};
-use database::{self, Pool};
 use domain::pull::AttributeMap;
 use domain::ticket::TicketClock;
 use platform::clock::Clock;
@@ -21,8 +21,10 @@ use super::matching::{self, Commands};
 use super::page::Page;
 use super::provider::Provider;
 use super::provider_user::ProviderUser;
-use super::reconciliation::{Decision, check};
-use super::store::{Lease, PageResult, Seen, Store, Unwritten};
+use super::reconciliation::{self, Decision};
+use super::retry::{Attempts, Retry};
+use super::stop_reason::StopReason;
+use super::store::{Lease, PageResult, Seen, Store};
 
 /// A run that is older than this when it resumes starts again, since the group may have changed.
 const STALE: time::Duration = time::Duration::hours(1);
@@ -57,55 +59,8 @@ pub struct Run<'a> {
     pub stop: CancellationToken,
 }
 
-/// Why a run stopped without a result.
-#[derive(Debug, thiserror::Error)]
-pub enum StopReason {
-    /// The run is released and continues in another process or later.
-    #[error("the run is released")]
-    Released,
-    /// Another process with another secret key may be able to continue.
-    #[error(
-        "the token cannot be decrypted: ROLLCALL_SECRET_KEY has changed since the pull was set; run `rollcall pull set` \
-         again, or give every ingest the same key"
-    )]
-    Undecryptable,
-    /// Postgres failed in a way that may be permanent, such as an internal error or a missing privilege.
-    #[error("{0}")]
-    DatabaseFailed(database::Error),
-    /// The link to the next page has expired.
-    #[error("{0} rejects its own links to the next page (400 Bad Request)")]
-    Expired(&'static str),
-    /// The run failed.
-    #[error("{0}")]
-    Failed(String),
-}
-
 /// The result of a run: its state, and the reason if it awaits confirmation.
 pub type Ended = (&'static str, Option<String>);
-
-impl From<Unwritten> for StopReason {
-    fn from(unwritten: Unwritten) -> Self {
-        match unwritten {
-            Unwritten::Lost => Self::Released,
-            Unwritten::Postgres(error) => error.into(),
-        }
-    }
-}
-
-impl From<database::Error> for StopReason {
-    /// The stored progress is complete: when Postgres is available again, the run resumes from it.
-    fn from(error: database::Error) -> Self {
-        match error {
-            error @ (database::Error::Unknown(_) | database::Error::Unfit(_)) => Self::DatabaseFailed(error),
-            error if error.is_transient() => {
-                warn!(%error, "Postgres is unavailable; pull released until it is back");
-                Self::Released
-            }
-            // A retry would fail too, and would request the same page again and again.
-            error => Self::Failed(error.to_string()),
-        }
-    }
-}
 
 impl Run<'_> {
     /// Runs until the end.
@@ -127,10 +82,10 @@ impl Run<'_> {
             }
         }
         let compared = match self.row.phase.as_str() {
-            "archive" => self.dependencies.store.compared(&self.row).await?,
-            _ => self.dependencies.store.compare(self.lease, &self.row).await?,
+            "archive" => reconciliation::compared(&self.dependencies.pool, &self.row).await?,
+            _ => reconciliation::compare(&self.dependencies.pool, self.lease, &self.row).await?,
         };
-        match check(&self.settings().await?, compared, self.row.confirmed) {
+        match reconciliation::check(&self.settings().await?, compared, self.row.confirmed) {
             Decision::Report => Ok(("done", None)),
             Decision::Ask(why) => Ok(("asks", Some(why))),
             Decision::Archive => self.archive().await.map(|()| ("done", None)),
@@ -138,7 +93,7 @@ impl Run<'_> {
     }
 
     /// The tenant's pull configuration. Fails if it has changed since the run began.
-    pub(super) async fn settings(&self) -> Result<PullRow, StopReason> {
+    async fn settings(&self) -> Result<PullRow, StopReason> {
         let find = async |c: &mut _| pulls::find(c, self.row.tenant_id).await;
         let pull = self.dependencies.pool.bounded(find).await?;
         let pull =
@@ -201,6 +156,36 @@ impl Run<'_> {
         Provider::new(pull, map, &token, self.dependencies.clock.clone()).map_err(StopReason::Failed)
     }
 
+    /// Reads a page, with retries.
+    async fn page(&self, provider: &Provider, link: Option<&str>) -> Result<Page, StopReason> {
+        let mut attempts = Attempts::new(provider.name());
+        loop {
+            let page = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(StopReason::Released),
+                page = provider.page(link) => page,
+            };
+            let failure = match page {
+                Ok(page) => return Ok(page),
+                Err(failure) => failure,
+            };
+            match attempts.after(failure)? {
+                Retry::Limited { why, pause } => {
+                    info!(run = %self.lease.run, pause_s = pause.as_secs(), "{why}");
+                    self.dependencies.store.wait(self.lease, &why).await?;
+                    self.rest(pause).await?;
+                }
+                Retry::Away { why, pause } => {
+                    warn!(run = %self.lease.run, why, "failed to read a page; retrying");
+                    self.dependencies.store.wait(self.lease, &why).await?;
+                    self.pause(pause).await?;
+                }
+            }
+            // Stop using the token if the pull has been removed or reconfigured.
+            self.settings().await?;
+        }
+    }
+
     /// Queues commands for the differences on a page, or for all of its users.
     async fn process_page(
         &self,
@@ -240,7 +225,7 @@ impl Run<'_> {
 
     async fn archive(&self) -> Result<(), StopReason> {
         loop {
-            let some = self.dependencies.store.to_archive(self.lease.run, STEP).await?;
+            let some = reconciliation::to_archive(&self.dependencies.pool, self.lease.run, STEP).await?;
             if some.is_empty() {
                 return Ok(());
             }
@@ -250,7 +235,7 @@ impl Run<'_> {
             let messages: Vec<Message> =
                 some.iter().map(|(user, version)| commands.archive(*user, *version)).collect();
             self.queue(&messages).await?;
-            self.dependencies.store.note_archiving(self.lease, &some).await?;
+            reconciliation::note_archiving(&self.dependencies.pool, self.lease, &some).await?;
         }
     }
 
@@ -287,7 +272,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    pub(super) async fn pause(&self, pause: Duration) -> Result<(), StopReason> {
+    /// Pauses the run. The pause is stored, so that it also holds after a crash.
+    async fn rest(&self, pause: Duration) -> Result<(), StopReason> {
+        self.dependencies.store.rest(self.lease, pause).await?;
+        self.pause(pause).await
+    }
+
+    async fn pause(&self, pause: Duration) -> Result<(), StopReason> {
         if shutdown::pause(&self.stop, pause).await { Ok(()) } else { Err(StopReason::Released) }
     }
 }

@@ -8,12 +8,15 @@ mod page;
 mod sql;
 mod whole;
 
+use diesel::sql_types::BigInt;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 use uuid::Uuid;
 
 use self::field::{Finder, Scope, Table};
 use self::order::Order;
-use self::sql::Sql;
+use self::sql::{Sql, Statement};
+use crate::Error;
 use scim::syntax::AttrPath;
 use scim::{self, Filter, Record, ResourceType};
 
@@ -118,7 +121,7 @@ impl List {
             filter.matches(resource_type, &Value::Null)?;
         }
         let condition = match (filter, finder.table()) {
-            (Some(filter), _) => Some(finder.condition(filter, &Scope::Resource)),
+            (Some(filter), _) => Some(condition::of(finder, filter, &Scope::Resource)),
             // Users are provisioned from the identity provider to here, never back: it must not import users that it
             // does not own. A filter finds every user, so that the identity provider can link the account.
             (None, Table::Users) => Some(LINKED.into()),
@@ -126,5 +129,29 @@ impl List {
         };
         let order = sort.map(|sort| Order::new(finder, sort)).transpose()?.flatten();
         Ok(Self { tenant, table: finder.table(), condition, is_whole: filter.is_none(), order })
+    }
+
+    /// One page of the list.
+    ///
+    /// # Errors
+    /// [`Error::TooBroad`] if it takes too long; otherwise see [`Error`].
+    pub async fn page(&self, connection: &mut AsyncPgConnection, slice: Slice) -> Result<Page, Error> {
+        page::read(self, connection, slice).await
+    }
+
+    async fn count(&self, connection: &mut AsyncPgConnection) -> Result<i64, Error> {
+        let parts = [self.table.name().into(), sql::uuid(self.tenant), self.condition()];
+        let counted = Sql::fill("select count(*) from ? r where r.tenant_id = ? and ?", parts);
+        Ok(Statement::<BigInt>::new(counted, self.is_plain()).get_result(connection).await?)
+    }
+
+    fn condition(&self) -> Sql {
+        self.condition.clone().unwrap_or_else(|| "true".into())
+    }
+
+    /// Whether this is a frequent query that an index answers: a lookup, or the whole list in the order of ids. These
+    /// few statements are prepared once and need no time limit of their own.
+    fn is_plain(&self) -> bool {
+        self.order.is_none() && (self.is_whole || self.condition.as_ref().is_some_and(Sql::is_lookup))
     }
 }

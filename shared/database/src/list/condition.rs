@@ -24,128 +24,126 @@ const PRESENT: &str = "@.type() == \"boolean\" || @.type() == \"number\" || \
 const NEVER: &str = "false";
 const ALWAYS: &str = "true";
 
-impl<'a> Finder<'a> {
-    /// The condition. An invalid part never holds; `Filter::matches` has rejected it before.
-    pub(super) fn condition(self, filter: &Filter, scope: &Scope<'a>) -> Sql {
-        match filter {
-            Filter::And(items) => self.joined(items, scope, " and "),
-            Filter::Or(items) => self.joined(items, scope, " or "),
-            Filter::Not(inner) => Sql::fill("((?) is not true)", [self.condition(inner, scope)]),
-            Filter::Present(path) => {
-                self.find(scope, path).map_or(NEVER.into(), |(_, field)| self.present(field))
-            }
-            Filter::ValuePath(value_path) => self.value_path(value_path, scope),
-            Filter::Compare { path, op, value } => {
-                let Some((attribute, field)) = self.find(scope, path) else { return NEVER.into() };
-                let (attribute, field) = match (compared_part(attribute), field) {
-                    (Some(value), Field::Json(json)) => (value, Field::Json(json.then(&["value"]))),
-                    (Some(value), field) => (value, field),
-                    (None, field) => (attribute, field),
-                };
-                match value {
-                    Value::Null if *op == CompareOp::Equal => {
-                        Sql::fill("((?) is not true)", [self.present(field)])
-                    }
-                    Value::Null => self.present(field),
-                    value => match Literal::new(attribute, value) {
-                        Some(literal) => self.compare(field, *op, literal),
-                        None => NEVER.into(),
-                    },
+/// The condition of a filter. An invalid part never holds; `Filter::matches` has rejected it before.
+pub(super) fn of<'a>(finder: Finder<'a>, filter: &Filter, scope: &Scope<'a>) -> Sql {
+    match filter {
+        Filter::And(items) => joined(finder, items, scope, " and "),
+        Filter::Or(items) => joined(finder, items, scope, " or "),
+        Filter::Not(inner) => Sql::fill("((?) is not true)", [of(finder, inner, scope)]),
+        Filter::Present(path) => {
+            finder.find(scope, path).map_or(NEVER.into(), |(_, field)| present(finder, field))
+        }
+        Filter::ValuePath(path) => value_path(finder, path, scope),
+        Filter::Compare { path, op, value } => {
+            let Some((attribute, field)) = finder.find(scope, path) else { return NEVER.into() };
+            let (attribute, field) = match (compared_part(attribute), field) {
+                (Some(value), Field::Json(json)) => (value, Field::Json(json.then(&["value"]))),
+                (Some(value), field) => (value, field),
+                (None, field) => (attribute, field),
+            };
+            match value {
+                Value::Null if *op == CompareOp::Equal => {
+                    Sql::fill("((?) is not true)", [present(finder, field)])
                 }
+                Value::Null => present(finder, field),
+                value => match Literal::new(attribute, value) {
+                    Some(literal) => comparison(finder, field, *op, literal),
+                    None => NEVER.into(),
+                },
             }
         }
     }
+}
 
-    fn joined(self, items: &[Filter], scope: &Scope<'a>, word: &'static str) -> Sql {
-        let parts = items.iter().map(|item| self.condition(item, scope));
-        Sql::fill("(?)", [Sql::join(parts, word)])
+fn joined<'a>(finder: Finder<'a>, items: &[Filter], scope: &Scope<'a>, word: &'static str) -> Sql {
+    let parts = items.iter().map(|item| of(finder, item, scope));
+    Sql::fill("(?)", [Sql::join(parts, word)])
+}
+
+fn present(finder: Finder<'_>, field: Field) -> Sql {
+    match field {
+        Field::Nothing => NEVER.into(),
+        Field::Always | Field::Instant(_) => ALWAYS.into(),
+        Field::Text(column) => Sql::fill("(? is not null)", [column.text]),
+        Field::Json(json) => compare::exists(&json, PRESENT, Map::new()),
+        Field::Memberships(_) => some_membership(finder, ALWAYS.into()),
     }
+}
 
-    fn present(self, field: Field) -> Sql {
-        match field {
-            Field::Nothing => NEVER.into(),
-            Field::Always | Field::Instant(_) => ALWAYS.into(),
-            Field::Text(column) => Sql::fill("(? is not null)", [column.text]),
-            Field::Json(json) => json.exists(PRESENT, Map::new()),
-            Field::Memberships(_) => self.some_membership(ALWAYS.into()),
+/// `ne` also holds for an absent value.
+fn comparison(finder: Finder<'_>, field: Field, op: CompareOp, literal: Literal) -> Sql {
+    match (field, literal) {
+        (Field::Instant(column), Literal::Instant(instant, _)) => match in_microseconds(op, instant) {
+            Some((op, instant)) => {
+                Sql::fill("(? ? ?)", [column.into(), sign(op).into(), sql::instant(instant)])
+            }
+            None if op == CompareOp::NotEqual => ALWAYS.into(),
+            None => NEVER.into(),
+        },
+        (Field::Text(column), Literal::Text(text)) => compare::column(column, op, &text),
+        (Field::Memberships(Some(part)), Literal::Text(text)) => {
+            let is_lookup = op == CompareOp::Equal && part.is_indexed;
+            let found = some_membership(finder, compare::column(part, op, &text));
+            match op {
+                CompareOp::NotEqual => {
+                    Sql::fill("(? or not ?)", [found, some_membership(finder, ALWAYS.into())])
+                }
+                _ if is_lookup => found.into_lookup(),
+                _ => found,
+            }
         }
-    }
-
-    /// `ne` also holds for an absent value.
-    fn compare(self, field: Field, op: CompareOp, literal: Literal) -> Sql {
-        match (field, literal) {
-            (Field::Instant(column), Literal::Instant(instant, _)) => match in_microseconds(op, instant) {
-                Some((op, instant)) => {
-                    Sql::fill("(? ? ?)", [column.into(), sign(op).into(), sql::instant(instant)])
-                }
-                None if op == CompareOp::NotEqual => ALWAYS.into(),
-                None => NEVER.into(),
-            },
-            (Field::Text(column), Literal::Text(text)) => column.compare(op, &text),
-            (Field::Memberships(Some(part)), Literal::Text(text)) => {
-                let is_lookup = op == CompareOp::Equal && part.is_indexed;
-                let found = self.some_membership(part.compare(op, &text));
-                match op {
-                    CompareOp::NotEqual => {
-                        Sql::fill("(? or not ?)", [found, self.some_membership(ALWAYS.into())])
-                    }
-                    _ if is_lookup => found.into_lookup(),
-                    _ => found,
-                }
-            }
-            (Field::Json(json), Literal::Text(text))
-                if op == CompareOp::Equal && json.is("emails", Some("value")) =>
-            {
-                an_email(json!({ "value": text }))
-            }
-            (Field::Json(json), literal) => {
-                let found = json.compare(op, literal);
-                match op {
-                    CompareOp::NotEqual => {
-                        Sql::fill("(? or not ?)", [found, json.exists(PRESENT, Map::new())])
-                    }
-                    _ => found,
-                }
-            }
-            _ if op == CompareOp::NotEqual => ALWAYS.into(),
-            _ => NEVER.into(),
+        (Field::Json(json), Literal::Text(text))
+            if op == CompareOp::Equal && json.is("emails", Some("value")) =>
+        {
+            an_email(json!({ "value": text }))
         }
-    }
-
-    fn some_membership(self, condition: Sql) -> Sql {
-        Sql::fill("exists (select from ? and ?)", [self.table().memberships().into(), condition])
-    }
-
-    /// One value must satisfy the whole filter.
-    fn value_path(self, value_path: &ValuePath, scope: &Scope<'a>) -> Sql {
-        let Some((attribute, field)) = self.find(scope, &value_path.path) else { return NEVER.into() };
-        let filter = &value_path.filter;
-        match field {
-            Field::Always => self.condition(filter, &Scope::Meta(attribute)),
-            Field::Memberships(_) => {
-                let condition = self.condition(filter, &Scope::Membership(attribute));
-                let is_lookup = condition.is_lookup();
-                let found = self.some_membership(condition);
-                if is_lookup { found.into_lookup() } else { found }
-            }
-            Field::Json(json) => {
-                if let Some(email) = described_email(&json, attribute, filter) {
-                    return email;
+        (Field::Json(json), literal) => {
+            let found = compare::json(&json, op, literal);
+            match op {
+                CompareOp::NotEqual => {
+                    Sql::fill("(? or not ?)", [found, compare::exists(&json, PRESENT, Map::new())])
                 }
-                let depth = match scope {
-                    Scope::Element(_, _, depth) => depth + 1,
-                    _ => 1,
-                };
-                let alias = sql::alias(depth);
-                let element = Scope::Element(attribute, Sql::fill("?.v", [alias.clone()]), depth);
-                let condition = self.condition(filter, &element);
-                Sql::fill(
-                    "exists (select from jsonb_path_query(?, ?::jsonpath) as ?(v) where ?)",
-                    [json.base(), json.path_to(""), alias, condition],
-                )
+                _ => found,
             }
-            Field::Nothing | Field::Text(_) | Field::Instant(_) => NEVER.into(),
         }
+        _ if op == CompareOp::NotEqual => ALWAYS.into(),
+        _ => NEVER.into(),
+    }
+}
+
+fn some_membership(finder: Finder<'_>, condition: Sql) -> Sql {
+    Sql::fill("exists (select from ? and ?)", [finder.table().memberships().into(), condition])
+}
+
+/// One value must satisfy the whole filter.
+fn value_path<'a>(finder: Finder<'a>, value_path: &ValuePath, scope: &Scope<'a>) -> Sql {
+    let Some((attribute, field)) = finder.find(scope, &value_path.path) else { return NEVER.into() };
+    let filter = &value_path.filter;
+    match field {
+        Field::Always => of(finder, filter, &Scope::Meta(attribute)),
+        Field::Memberships(_) => {
+            let condition = of(finder, filter, &Scope::Membership(attribute));
+            let is_lookup = condition.is_lookup();
+            let found = some_membership(finder, condition);
+            if is_lookup { found.into_lookup() } else { found }
+        }
+        Field::Json(json) => {
+            if let Some(email) = described_email(&json, attribute, filter) {
+                return email;
+            }
+            let depth = match scope {
+                Scope::Element(_, _, depth) => depth + 1,
+                _ => 1,
+            };
+            let alias = sql::alias(depth);
+            let element = Scope::Element(attribute, Sql::fill("?.v", [alias.clone()]), depth);
+            let condition = of(finder, filter, &element);
+            Sql::fill(
+                "exists (select from jsonb_path_query(?, ?::jsonpath) as ?(v) where ?)",
+                [json.base(), json.path_to(""), alias, condition],
+            )
+        }
+        Field::Nothing | Field::Text(_) | Field::Instant(_) => NEVER.into(),
     }
 }
 

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::sql::{self, Sql, Statement};
-use super::{List, Mark, Page, Slice};
+use super::{List, Mark, Page, Slice, whole};
 use crate::record::record;
 use crate::{Error, Limits};
 
@@ -24,181 +24,164 @@ const LEAST: Duration = Duration::from_millis(500);
 type PageStatement = Statement<(SqlUuid, Jsonb, Timestamptz, Timestamptz, BigInt, Nullable<Jsonb>)>;
 type Found = (Uuid, Value, OffsetDateTime, OffsetDateTime, i64, Option<Value>);
 
-impl List {
-    /// One page of the list.
-    ///
-    /// # Errors
-    /// [`Error::TooBroad`] if it takes too long; otherwise see [`Error`].
-    pub async fn page(&self, connection: &mut AsyncPgConnection, slice: Slice) -> Result<Page, Error> {
-        if self.is_plain() {
-            return self.read(connection, slice, None).await;
-        }
-        let start = Instant::now();
-        let read = connection.transaction(async |connection| {
-            // JIT compilation pays only for thousands of rows, which do not fit into so short a time.
-            connection.batch_execute(&format!("set local jit = off; {}", limit(LIMIT))).await?;
-            let page = self.read(connection, slice, Some(start)).await?;
-            // The rest of the transaction has its own limit.
-            connection.batch_execute(&limit(Limits::SERVICE.statement)).await?;
-            Ok(page)
-        });
-        match read.await {
-            // Unless an administrator cancelled it earlier.
-            Err(Error::Cancelled) if start.elapsed() >= LIMIT => Err(Error::TooBroad),
-            read => read,
-        }
+/// See [`List::page`].
+pub(super) async fn read(
+    list: &List,
+    connection: &mut AsyncPgConnection,
+    slice: Slice,
+) -> Result<Page, Error> {
+    if list.is_plain() {
+        return read_slice(list, connection, slice, None).await;
     }
-
-    async fn read(
-        &self,
-        connection: &mut AsyncPgConnection,
-        slice: Slice,
-        start: Option<Instant>,
-    ) -> Result<Page, Error> {
-        let count = slice.count();
-        if self.is_whole
-            && count > 0
-            && let Some(offset) = slice.offset()
-        {
-            return self.cut(connection, offset, count).await;
-        }
-        let (before, found) = match &slice {
-            Slice::After { last: Some(last), .. } => (None, self.after(connection, last, count).await?),
-            Slice::After { is_counted: false, .. } => {
-                (None, self.statement(self.condition(), None, count).load(connection).await?)
-            }
-            Slice::Index { .. } | Slice::After { .. } => {
-                let offset = slice.offset().unwrap_or_default();
-                (Some(offset), self.by_index(connection, offset, count).await?)
-            }
-        };
-        let (mut records, mut keys) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
-        for (id, resource, created, modified, version, key) in found {
-            records.push(record((id, resource, created, modified, version))?);
-            keys.push(key.unwrap_or_default());
-        }
-        let mut page = Page { records, keys, total: None, has_more: false };
-        // One more than requested was read, to see whether more follow.
-        page.shorten(usize::try_from(count).unwrap_or_default());
-        let length = i64::try_from(page.records.len()).unwrap_or(i64::MAX);
-        if !slice.is_counted() {
-            return Ok(page);
-        }
-        // The last page determines the total, unless it is beyond the end.
-        let total = match before {
-            Some(before) if !page.has_more && count > 0 && (before == 0 || length > 0) => before + length,
-            _ => {
-                if let Some(start) = start {
-                    let left = LIMIT.saturating_sub(start.elapsed()).max(LEAST);
-                    connection.batch_execute(&limit(left)).await?;
-                }
-                self.count(connection).await?
-            }
-        };
-        if count == 0
-            && let Some(before) = before
-        {
-            page.has_more = before < total;
-        }
-        page.total = Some(total);
+    let start = Instant::now();
+    let read = connection.transaction(async |connection| {
+        // JIT compilation pays only for thousands of rows, which do not fit into so short a time.
+        connection.batch_execute(&format!("set local jit = off; {}", limit(LIMIT))).await?;
+        let page = read_slice(list, connection, slice, Some(start)).await?;
+        // The rest of the transaction has its own limit.
+        connection.batch_execute(&limit(Limits::SERVICE.statement)).await?;
         Ok(page)
+    });
+    match read.await {
+        // Unless an administrator cancelled it earlier.
+        Err(Error::Cancelled) if start.elapsed() >= LIMIT => Err(Error::TooBroad),
+        read => read,
     }
+}
 
-    async fn by_index(
-        &self,
-        connection: &mut AsyncPgConnection,
-        offset: i64,
-        count: i64,
-    ) -> Result<Vec<Found>, Error> {
-        if count == 0 {
-            return Ok(Vec::new());
+async fn read_slice(
+    list: &List,
+    connection: &mut AsyncPgConnection,
+    slice: Slice,
+    start: Option<Instant>,
+) -> Result<Page, Error> {
+    let count = slice.count();
+    if list.is_whole
+        && count > 0
+        && let Some(offset) = slice.offset()
+    {
+        return whole::read(list, connection, offset, count).await;
+    }
+    let (before, found) = match &slice {
+        Slice::After { last: Some(last), .. } => (None, after(list, connection, last, count).await?),
+        Slice::After { is_counted: false, .. } => {
+            (None, statement(list, list.condition(), None, count).load(connection).await?)
         }
-        let rows = self.statement(self.condition(), Some(offset), count);
-        Ok(rows.load(connection).await?)
-    }
-
-    async fn after(
-        &self,
-        connection: &mut AsyncPgConnection,
-        last: &Mark,
-        count: i64,
-    ) -> Result<Vec<Found>, Error> {
-        let mut found = Vec::new();
-        for condition in self.conditions_after(last) {
-            let missing = count - i64::try_from(found.len()).unwrap_or(i64::MAX);
-            if missing >= 0 {
-                let condition = Sql::fill("? and ?", [condition, self.condition()]);
-                found.extend(self.statement(condition, None, missing).load(connection).await?);
-            }
+        Slice::Index { .. } | Slice::After { .. } => {
+            let offset = slice.offset().unwrap_or_default();
+            (Some(offset), by_index(list, connection, offset, count).await?)
         }
-        Ok(found)
+    };
+    let (mut records, mut keys) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
+    for (id, resource, created, modified, version, key) in found {
+        records.push(record((id, resource, created, modified, version))?);
+        keys.push(key.unwrap_or_default());
     }
-
-    /// The resources after the mark, as conditions that indexes can answer one by one: those with a sort key and those
-    /// without. Empty if the mark is not one of this list.
-    fn conditions_after(&self, last: &Mark) -> Vec<Sql> {
-        let later = || Sql::fill("r.id > ?", [sql::uuid(last.id)]);
-        let Some(order) = &self.order else { return vec![later()] };
-        let key = || order.key.clone();
-        let gaps = || Sql::fill("? is null", [key()]);
-        if last.key.is_null() {
-            let later_gaps = Sql::fill("? is null and ?", [key(), later()]);
-            let others = order.descending.then(|| Sql::fill("? is not null", [key()]));
-            return std::iter::once(later_gaps).chain(others).collect();
+    let mut page = Page { records, keys, total: None, has_more: false };
+    // One more than requested was read, to see whether more follow.
+    page.shorten(usize::try_from(count).unwrap_or_default());
+    let length = i64::try_from(page.records.len()).unwrap_or(i64::MAX);
+    if !slice.is_counted() {
+        return Ok(page);
+    }
+    // The last page determines the total, unless it is beyond the end.
+    let total = match before {
+        Some(before) if !page.has_more && count > 0 && (before == 0 || length > 0) => before + length,
+        _ => {
+            if let Some(start) = start {
+                let left = LIMIT.saturating_sub(start.elapsed()).max(LEAST);
+                connection.batch_execute(&limit(left)).await?;
+            }
+            list.count(connection).await?
         }
-        let Some(bound) = order.bind(&last.key) else { return Vec::new() };
-        let parts = [key(), bound.clone(), key(), bound, later()];
-        let beyond = match order.descending {
-            false => Sql::fill("? >= ? and (? > ? or ?)", parts),
-            true => Sql::fill("? <= ? and (? < ? or ?)", parts),
-        };
-        let gaps = (order.has_gaps && !order.descending).then(gaps);
-        std::iter::once(beyond).chain(gaps).collect()
+    };
+    if count == 0
+        && let Some(before) = before
+    {
+        page.has_more = before < total;
     }
+    page.total = Some(total);
+    Ok(page)
+}
 
-    /// The rows that satisfy a condition, in order: one more than requested, to see whether more follow.
-    fn statement(&self, condition: Sql, offset: Option<i64>, count: i64) -> PageStatement {
-        let table = || Sql::from(self.table.name());
-        let limit = match offset {
-            None => Sql::fill("limit ?", [sql::integer(count.saturating_add(1))]),
-            Some(offset) => {
-                Sql::fill("limit ? offset ?", [sql::integer(count.saturating_add(1)), sql::integer(offset)])
-            }
-        };
-        let (key, inner, outer, returned_key) = match &self.order {
-            None => (Sql::default(), Sql::default(), Sql::default(), "null::jsonb"),
-            Some(order) => {
-                let by = |key: &'static str| Sql::fill("? ?, ", [key.into(), order.direction().into()]);
-                (Sql::fill(", ? as k", [order.key.clone()]), by("k"), by("p.k"), "to_jsonb(p.k)")
-            }
-        };
-        let ids = Sql::fill(
-            "select r.id? from ? r where r.tenant_id = ? and ? order by ?r.id ?",
-            [key, table(), sql::uuid(self.tenant), condition, inner, limit],
-        );
-        let rows = Sql::fill(
-            "select t.id, t.resource, t.created_at, t.modified_at, t.version, ? from (?) p \
-             join ? t on t.id = p.id and t.tenant_id = ? order by ?p.id",
-            [returned_key.into(), ids, table(), sql::uuid(self.tenant), outer],
-        );
-        Statement::new(rows, self.is_plain())
+async fn by_index(
+    list: &List,
+    connection: &mut AsyncPgConnection,
+    offset: i64,
+    count: i64,
+) -> Result<Vec<Found>, Error> {
+    if count == 0 {
+        return Ok(Vec::new());
     }
+    let rows = statement(list, list.condition(), Some(offset), count);
+    Ok(rows.load(connection).await?)
+}
 
-    pub(super) async fn count(&self, connection: &mut AsyncPgConnection) -> Result<i64, Error> {
-        let parts = [self.table.name().into(), sql::uuid(self.tenant), self.condition()];
-        let counted = Sql::fill("select count(*) from ? r where r.tenant_id = ? and ?", parts);
-        Ok(Statement::<BigInt>::new(counted, self.is_plain()).get_result(connection).await?)
+async fn after(
+    list: &List,
+    connection: &mut AsyncPgConnection,
+    last: &Mark,
+    count: i64,
+) -> Result<Vec<Found>, Error> {
+    let mut found = Vec::new();
+    for condition in conditions_after(list, last) {
+        let missing = count - i64::try_from(found.len()).unwrap_or(i64::MAX);
+        if missing >= 0 {
+            let condition = Sql::fill("? and ?", [condition, list.condition()]);
+            found.extend(statement(list, condition, None, missing).load(connection).await?);
+        }
     }
+    Ok(found)
+}
 
-    pub(super) fn condition(&self) -> Sql {
-        self.condition.clone().unwrap_or_else(|| "true".into())
+/// The resources after the mark, as conditions that indexes can answer one by one: those with a sort key and those
+/// without. Empty if the mark is not one of this list.
+fn conditions_after(list: &List, last: &Mark) -> Vec<Sql> {
+    let later = || Sql::fill("r.id > ?", [sql::uuid(last.id)]);
+    let Some(order) = &list.order else { return vec![later()] };
+    let key = || order.key.clone();
+    let gaps = || Sql::fill("? is null", [key()]);
+    if last.key.is_null() {
+        let later_gaps = Sql::fill("? is null and ?", [key(), later()]);
+        let others = order.descending.then(|| Sql::fill("? is not null", [key()]));
+        return std::iter::once(later_gaps).chain(others).collect();
     }
+    let Some(bound) = order.bind(&last.key) else { return Vec::new() };
+    let parts = [key(), bound.clone(), key(), bound, later()];
+    let beyond = match order.descending {
+        false => Sql::fill("? >= ? and (? > ? or ?)", parts),
+        true => Sql::fill("? <= ? and (? < ? or ?)", parts),
+    };
+    let gaps = (order.has_gaps && !order.descending).then(gaps);
+    std::iter::once(beyond).chain(gaps).collect()
+}
 
-    /// Whether this is a frequent query that an index answers: a lookup, or the whole list in the order of ids. These
-    /// few statements are prepared once and need no time limit of their own.
-    pub(super) fn is_plain(&self) -> bool {
-        self.order.is_none() && (self.is_whole || self.condition.as_ref().is_some_and(Sql::is_lookup))
-    }
+/// The rows that satisfy a condition, in order: one more than requested, to see whether more follow.
+fn statement(list: &List, condition: Sql, offset: Option<i64>, count: i64) -> PageStatement {
+    let table = || Sql::from(list.table.name());
+    let limit = match offset {
+        None => Sql::fill("limit ?", [sql::integer(count.saturating_add(1))]),
+        Some(offset) => {
+            Sql::fill("limit ? offset ?", [sql::integer(count.saturating_add(1)), sql::integer(offset)])
+        }
+    };
+    let (key, inner, outer, returned_key) = match &list.order {
+        None => (Sql::default(), Sql::default(), Sql::default(), "null::jsonb"),
+        Some(order) => {
+            let by = |key: &'static str| Sql::fill("? ?, ", [key.into(), order.direction().into()]);
+            (Sql::fill(", ? as k", [order.key.clone()]), by("k"), by("p.k"), "to_jsonb(p.k)")
+        }
+    };
+    let ids = Sql::fill(
+        "select r.id? from ? r where r.tenant_id = ? and ? order by ?r.id ?",
+        [key, table(), sql::uuid(list.tenant), condition, inner, limit],
+    );
+    let rows = Sql::fill(
+        "select t.id, t.resource, t.created_at, t.modified_at, t.version, ? from (?) p \
+         join ? t on t.id = p.id and t.tenant_id = ? order by ?p.id",
+        [returned_key.into(), ids, table(), sql::uuid(list.tenant), outer],
+    );
+    Statement::new(rows, list.is_plain())
 }
 
 impl Slice {

@@ -10,88 +10,84 @@ use crate::list::sql::{self, Sql};
 use scim::schema::DataType;
 use scim::syntax::CompareOp;
 
-impl Column {
-    pub(super) fn compare(self, op: CompareOp, literal: &str) -> Sql {
-        let bind = || sql::text(literal);
-        match (op, &self.id) {
-            (CompareOp::Equal, Some((column, prefix))) => {
-                match literal.strip_prefix(prefix.as_str()).and_then(id) {
-                    Some(id) => self.looked_up(Sql::fill("(? = ?)", [(*column).into(), sql::uuid(id)])),
-                    None => NEVER.into(),
-                }
+/// Whether the text of a column satisfies the comparison.
+pub(super) fn column(column: Column, op: CompareOp, literal: &str) -> Sql {
+    let bind = || sql::text(literal);
+    match (op, &column.id) {
+        (CompareOp::Equal, Some((id_column, prefix))) => {
+            match literal.strip_prefix(prefix.as_str()).and_then(id) {
+                Some(id) => looked_up(&column, Sql::fill("(? = ?)", [(*id_column).into(), sql::uuid(id)])),
+                None => NEVER.into(),
             }
-            (CompareOp::Equal, None) => {
-                let value = self.equal.map_or_else(|| self.text.clone(), Sql::from);
-                let is_equal = Sql::fill("(? = ?)", [value, bind()]);
-                self.looked_up(is_equal)
-            }
-            (CompareOp::NotEqual, _) => Sql::fill("(? is distinct from ?)", [self.text, bind()]),
-            (CompareOp::Contains, _) => Sql::fill("(strpos(?, ?) > 0)", [self.text, bind()]),
-            (CompareOp::EndsWith, _) => {
-                Sql::fill("(right(?, char_length(?)) = ?)", [self.text, bind(), bind()])
-            }
-            // As a range, which an index answers.
-            (CompareOp::StartsWith, _) => match after_prefix(literal) {
-                Some(after) => {
-                    Sql::fill("(? >= ? and ? < ?)", [self.text.clone(), bind(), self.text, sql::text(after)])
-                }
-                None => Sql::fill("(? >= ?)", [self.text, bind()]),
-            },
-            (op, _) => Sql::fill("(? ? ?)", [self.text, sign(op).into(), bind()]),
         }
-    }
-
-    fn looked_up(&self, condition: Sql) -> Sql {
-        if self.is_indexed { condition.into_lookup() } else { condition }
+        (CompareOp::Equal, None) => {
+            let value = column.equal.map_or_else(|| column.text.clone(), Sql::from);
+            let is_equal = Sql::fill("(? = ?)", [value, bind()]);
+            looked_up(&column, is_equal)
+        }
+        (CompareOp::NotEqual, _) => Sql::fill("(? is distinct from ?)", [column.text, bind()]),
+        (CompareOp::Contains, _) => Sql::fill("(strpos(?, ?) > 0)", [column.text, bind()]),
+        (CompareOp::EndsWith, _) => {
+            Sql::fill("(right(?, char_length(?)) = ?)", [column.text, bind(), bind()])
+        }
+        // As a range, which an index answers.
+        (CompareOp::StartsWith, _) => match after_prefix(literal) {
+            Some(after) => {
+                Sql::fill("(? >= ? and ? < ?)", [column.text.clone(), bind(), column.text, sql::text(after)])
+            }
+            None => Sql::fill("(? >= ?)", [column.text, bind()]),
+        },
+        (op, _) => Sql::fill("(? ? ?)", [column.text, sign(op).into(), bind()]),
     }
 }
 
-impl Json {
-    /// Whether any value satisfies the condition; never null.
-    pub(super) fn exists(&self, condition: &str, variables: Map<String, Value>) -> Sql {
-        Sql::fill(
-            "jsonb_path_exists(?, ?::jsonpath, ?)",
-            [self.base(), self.path_to(condition), sql::json(Value::Object(variables))],
-        )
-    }
+fn looked_up(column: &Column, condition: Sql) -> Sql {
+    if column.is_indexed { condition.into_lookup() } else { condition }
+}
 
-    /// Whether any value satisfies the comparison. Values of other types are not compared, without an error.
-    pub(super) fn compare(&self, op: CompareOp, literal: Literal) -> Sql {
-        let variable = |text: String| Map::from_iter([("v".to_owned(), Value::from(text))]);
-        match literal {
-            Literal::Text(text) => match op {
-                CompareOp::Contains => self.some_text("strpos(x.v #>> '{}', ?) > 0", [sql::text(text)]),
-                CompareOp::EndsWith => self.some_text(
-                    "right(x.v #>> '{}', char_length(?)) = ?",
-                    [sql::text(text.clone()), sql::text(text)],
-                ),
-                CompareOp::StartsWith => {
-                    self.exists(&is(DataType::String, "@ starts with $v"), variable(text))
-                }
-                op => self.exists(&is(DataType::String, &format!("@ {} $v", json_sign(op))), variable(text)),
-            },
-            Literal::Instant(_, folded) => {
-                self.exists(&is(DataType::DateTime, &format!("@ {} $v", json_sign(op))), variable(folded))
-            }
-            Literal::Boolean(value) => {
-                let word = if (op == CompareOp::Equal) == value { "true" } else { "false" };
-                let condition = format!("@ == {word} || @ like_regex \"^{word}$\" flag \"i\"");
-                self.exists(&condition, Map::new())
-            }
-            // Compared as `f64`, unlike JSON numbers in Postgres.
-            Literal::Number(value) => Sql::fill(
-                "exists (select from jsonb_path_query(?, ?::jsonpath) as x(v) where (x.v #>> '{}')::float8 ? ?)",
-                [self.base(), self.path_to(&is(DataType::Decimal, "")), sign(op).into(), sql::number(value)],
+/// Whether any value satisfies the condition; never null.
+pub(super) fn exists(json: &Json, condition: &str, variables: Map<String, Value>) -> Sql {
+    Sql::fill(
+        "jsonb_path_exists(?, ?::jsonpath, ?)",
+        [json.base(), json.path_to(condition), sql::json(Value::Object(variables))],
+    )
+}
+
+/// Whether any value in JSON satisfies the comparison. Values of other types are not compared, without an error.
+pub(super) fn json(json: &Json, op: CompareOp, literal: Literal) -> Sql {
+    let variable = |text: String| Map::from_iter([("v".to_owned(), Value::from(text))]);
+    match literal {
+        Literal::Text(text) => match op {
+            CompareOp::Contains => some_text(json, "strpos(x.v #>> '{}', ?) > 0", [sql::text(text)]),
+            CompareOp::EndsWith => some_text(
+                json,
+                "right(x.v #>> '{}', char_length(?)) = ?",
+                [sql::text(text.clone()), sql::text(text)],
             ),
+            CompareOp::StartsWith => exists(json, &is(DataType::String, "@ starts with $v"), variable(text)),
+            op => exists(json, &is(DataType::String, &format!("@ {} $v", json_sign(op))), variable(text)),
+        },
+        Literal::Instant(_, folded) => {
+            exists(json, &is(DataType::DateTime, &format!("@ {} $v", json_sign(op))), variable(folded))
         }
+        Literal::Boolean(value) => {
+            let word = if (op == CompareOp::Equal) == value { "true" } else { "false" };
+            let condition = format!("@ == {word} || @ like_regex \"^{word}$\" flag \"i\"");
+            exists(json, &condition, Map::new())
+        }
+        // Compared as `f64`, unlike JSON numbers in Postgres.
+        Literal::Number(value) => Sql::fill(
+            "exists (select from jsonb_path_query(?, ?::jsonpath) as x(v) where (x.v #>> '{}')::float8 ? ?)",
+            [json.base(), json.path_to(&is(DataType::Decimal, "")), sign(op).into(), sql::number(value)],
+        ),
     }
+}
 
-    fn some_text<const N: usize>(&self, condition: &'static str, binds: [Sql; N]) -> Sql {
-        Sql::fill(
-            "exists (select from jsonb_path_query(?, ?::jsonpath) as x(v) where ?)",
-            [self.base(), self.path_to(&is(DataType::String, "")), Sql::fill(condition, binds)],
-        )
-    }
+fn some_text<const N: usize>(json: &Json, condition: &'static str, binds: [Sql; N]) -> Sql {
+    Sql::fill(
+        "exists (select from jsonb_path_query(?, ?::jsonpath) as x(v) where ?)",
+        [json.base(), json.path_to(&is(DataType::String, "")), Sql::fill(condition, binds)],
+    )
 }
 
 /// The condition that a value has the type and satisfies another condition.

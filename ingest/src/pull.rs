@@ -16,6 +16,7 @@ pub mod reconciliation;
 mod retry;
 pub mod run;
 pub mod schedule;
+pub mod stop_reason;
 pub mod store;
 
 use std::collections::HashMap;
@@ -36,8 +37,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use run::{Dependencies, Run, StopReason};
+use run::{Dependencies, Run};
 use schedule::{Times, slot};
+use stop_reason::StopReason;
 use store::{Lease, Store};
 
 /// How often to check for due runs.

@@ -150,6 +150,19 @@ impl Dispatcher {
         verdict.await.unwrap_or(Err(Unanswered::Broken("the task panicked")))
     }
 
+    /// Queues a change and waits for its verdict for up to `wait`. If `wait` is zero, the command goes to the bulk
+    /// queue.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn submit_async(
+        self: &Arc<Self>,
+        wait: Duration,
+        change_request: ChangeRequest,
+    ) -> Result<AsyncResponse, Unanswered> {
+        asynchronous::submit(self, wait, change_request).await
+    }
+
     /// Reports clock skew between this machine and the other services to `health` until `stop`.
     pub async fn watch_clocks(self: Arc<Self>, health: Health, stop: CancellationToken) {
         self.clocks.watch(&self.tickets, &health, &stop).await;
