@@ -1,9 +1,10 @@
 //! A resource that is being changed: the engine shared by POST, PUT and PATCH.
 //!
-//! The rules for changing attributes are in RFC 7644 §3.5.2.1 to §3.5.2.3. `draft/elements.rs` assigns to lists of
-//! values, `draft/remove.rs` removes, and `finish` yields the canonical resource.
+//! The rules for changing attributes are in RFC 7644 §3.5.2.1 to §3.5.2.3. `draft/assign.rs` assigns to whole
+//! attributes, `draft/elements.rs` to lists of values, `draft/remove.rs` removes, and `finish` yields the canonical
+//! resource.
 
-mod attempt;
+mod assign;
 mod elements;
 mod equality;
 mod finish;
@@ -17,12 +18,11 @@ use std::fmt::Display;
 use serde_json::{Map, Value};
 
 use super::error::Error;
-use super::json::{check_names, is_empty};
-use super::schema::{Attribute, DataType, Mutability, Resolved, ResourceType, Schema, Target};
+use super::json::{check_names, size};
+use super::schema::{Attribute, Mutability, Resolved, ResourceType, Schema, Target};
 use super::syntax::Path;
 use super::syntax::lenient;
-use super::value::lenient::says_nothing;
-use super::value::{alone, as_complex, check_count, coerce_elements, coerce_one, sub_values};
+use super::value::coerce_one;
 
 use self::order::attribute_of;
 pub(super) use finish::{excessive_size, is_blank, lacking, missing, tidy};
@@ -107,7 +107,7 @@ impl<'a> Draft<'a> {
     /// Assigns a value to the target of a path.
     pub(super) fn assign(&mut self, how: How, names: Names, path: &Path, value: &Value) -> Result<(), Error> {
         match self.resolve(path) {
-            Ok(Some(Resolved::Schema(schema))) => self.assign_schema(how, schema, value),
+            Ok(Some(Resolved::Schema(schema))) => assign::schema(self, how, schema, value),
             Ok(Some(Resolved::Attribute(target))) if is_read_only(&target) => match names {
                 Names::Explicit => Err(Error::mutability(format!("{target} is readOnly"))),
                 Names::Incidental => Ok(()),
@@ -115,10 +115,10 @@ impl<'a> Draft<'a> {
             Ok(Some(Resolved::Attribute(target))) if !target.attribute.stored => Ok(()),
             Ok(Some(Resolved::Attribute(target))) => match &path.filter {
                 Some(filter) if target.attribute.is_plain_list() => {
-                    self.assign_selected_plain(how, &target, filter, value)
+                    plain::assign_selected(self, how, &target, filter, value)
                 }
-                Some(filter) => self.assign_selected(how, &target, filter, value),
-                None => self.assign_target(how, &target, value),
+                Some(filter) => elements::assign_selected(self, how, &target, filter, value),
+                None => assign::attribute(self, how, &target, value),
             },
             Ok(None) | Err(_) if names == Names::Incidental => Ok(()),
             Ok(None) => {
@@ -127,6 +127,64 @@ impl<'a> Draft<'a> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Removes the target of a path, or only the listed values of it (RFC 7644 §3.5.2.2). Removing a value that does
+    /// not exist changes nothing.
+    pub(super) fn remove(&mut self, path: &Path, listed: Option<&Value>) -> Result<(), Error> {
+        remove::at(self, path, listed)
+    }
+
+    /// Changes one attribute, or restores it if the change fails. `leaver` uses this to continue after a failure.
+    ///
+    /// # Errors
+    /// The error of the change.
+    pub(super) fn attempt(
+        &mut self,
+        target: Option<Target<'a>>,
+        change: impl FnOnce(&mut Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        // A change without a target attribute is rejected before it changes anything.
+        let Some(Target { extension, attribute, .. }) = target else { return change(self) };
+        let cost = self.container(extension).get(&*attribute.name).map_or(0, |before| size(before) / 16);
+        self.spend(cost)?;
+        let before = self.container(extension).get(&*attribute.name).cloned();
+        change(self).inspect_err(|_| {
+            let container = self.container(extension);
+            match before {
+                Some(value) => container.insert(attribute.name.to_string(), value),
+                None => container.remove(&*attribute.name),
+            };
+        })
+    }
+
+    /// The canonical members.
+    ///
+    /// # Errors
+    /// 400 `invalidValue` if a value of a list lacks a required part; 413 if many small changes have made the resource
+    /// larger than one request could.
+    pub(super) fn finish(self) -> Result<Map<String, Value>, Error> {
+        finish::canonical(self.resource_type, self.members)
+    }
+
+    /// The members, unchecked.
+    pub(super) fn into_members(self) -> Map<String, Value> {
+        self.members
+    }
+
+    /// The current value of a core attribute.
+    pub(super) fn core(&self, name: &str) -> Option<&Value> {
+        self.members.get(name)
+    }
+
+    /// Records the name of an ignored attribute.
+    pub(super) fn ignore(&mut self, name: String) {
+        self.ignored.push(name);
+    }
+
+    /// Takes the paths that name unknown attributes.
+    pub(super) fn take_ignored(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.ignored)
     }
 
     /// Resolves a path to a schema or attribute; the name after a value filter is the sub-attribute. `None` if the
@@ -151,95 +209,6 @@ impl<'a> Draft<'a> {
             filter.matches_element(target.attribute, &Value::Null)?;
         }
         Ok(sub.map(|sub| Resolved::Attribute(Target { sub: Some(sub), ..target })))
-    }
-
-    fn assign_schema(&mut self, how: How, schema: &'a Schema, value: &Value) -> Result<(), Error> {
-        match alone(value) {
-            Value::Object(members) if !members.is_empty() => {
-                check_names(&schema.id, members.keys())?;
-                for (name, value) in members {
-                    self.assign_named(how, &format!("{}:{name}", schema.id), value)?;
-                }
-                Ok(())
-            }
-            empty if is_empty(empty) => {
-                self.members.remove(&*schema.id);
-                Ok(())
-            }
-            _ => Err(Error::invalid_value(format!("{} must be an object", schema.id))),
-        }
-    }
-
-    fn assign_target(&mut self, how: How, target: &Target<'a>, value: &Value) -> Result<(), Error> {
-        match target.sub {
-            Some(sub) if target.attribute.multi_valued => self.assign_everywhere(target, sub, value),
-            Some(sub) => {
-                let changes = [(sub, value)];
-                let parent = Target { sub: None, ..*target };
-                self.merge_complex(&parent, &changes)
-            }
-            None if target.attribute.multi_valued => self.assign_list(how, target, value),
-            None if target.attribute.data_type == DataType::Complex => self.assign_complex(target, value),
-            None => match coerce_one(target.attribute, target, value)? {
-                Some(value) => {
-                    self.container(target.extension).insert(target.attribute.name.to_string(), value);
-                    Ok(())
-                }
-                // An attribute with a default cannot be unassigned: sent empty, it keeps its value.
-                None if target.attribute.default.is_some() => Ok(()),
-                None => self.clear(target),
-            },
-        }
-    }
-
-    /// Sub-attributes that an object does not name keep their values (RFC 7644 §3.5.2.3). A bare value replaces the
-    /// whole complex value, because the other sub-attributes described the old one.
-    fn assign_complex(&mut self, target: &Target<'a>, value: &Value) -> Result<(), Error> {
-        let value = alone(value);
-        if says_nothing(target.attribute, value) {
-            return self.clear(target);
-        }
-        let given = as_complex(target.attribute, target, value)?;
-        let changes = sub_values(target.attribute, target, &given)?;
-        if !value.is_object() {
-            self.clear(target)?;
-        }
-        self.merge_complex(target, &changes)
-    }
-
-    fn merge_complex(
-        &mut self,
-        target: &Target<'a>,
-        changes: &[(&'a Attribute, &Value)],
-    ) -> Result<(), Error> {
-        let mut members = match self.container(target.extension).remove(&*target.attribute.name) {
-            Some(Value::Object(members)) => members,
-            _ => Map::new(),
-        };
-        for (sub, value) in changes {
-            assign_sub(&mut members, target, sub, value)?;
-        }
-        if !members.is_empty() {
-            self.container(target.extension)
-                .insert(target.attribute.name.to_string(), Value::Object(members));
-        }
-        Ok(())
-    }
-
-    fn assign_list(&mut self, how: How, target: &Target<'a>, value: &Value) -> Result<(), Error> {
-        let given = coerce_elements(target.attribute, target, value)?;
-        let elements = match how {
-            How::Replace => given,
-            How::Add => {
-                let mut elements = self.take_elements(target);
-                self.spend(given.len() * (elements.len() + given.len()))?;
-                elements::add(target.attribute, &mut elements, given);
-                check_count(target.attribute, target, elements.len())?;
-                elements
-            }
-        };
-        self.put_elements(target, elements);
-        Ok(())
     }
 
     /// The object that contains an attribute: the resource or its extension.

@@ -55,7 +55,7 @@ pub enum MemberChange {
     /// Set the members to exactly these users.
     Replace(Vec<Uuid>),
     /// Remove the members that the filter selects by attributes other than the id (`display`, `type`):
-    /// [`Filter::selects_member`].
+    /// [`selects_member`].
     RemoveMatching(Filter),
 }
 
@@ -105,17 +105,15 @@ impl GroupPatch {
     }
 }
 
-impl Filter {
-    /// Whether the value filter of [`MemberChange::RemoveMatching`] selects the member with this id and `display`.
-    ///
-    /// # Errors
-    /// As [`Filter::matches_element`]. A filter from [`GroupPatch::parse`] never fails.
-    pub fn selects_member(&self, id: Uuid, display: &str) -> Result<bool, Error> {
-        let attribute = members::attribute(ResourceType::group())
-            .ok_or_else(|| Error::internal("the group schema has no members attribute"))?;
-        let member = json!({ "value": id, "display": display, "type": members::KIND });
-        self.matches_element(attribute, &member)
-    }
+/// Whether the value filter of [`MemberChange::RemoveMatching`] selects the member with this id and `display`.
+///
+/// # Errors
+/// As [`Filter::matches_element`]. A filter from [`GroupPatch::parse`] never fails.
+pub fn selects_member(filter: &Filter, id: Uuid, display: &str) -> Result<bool, Error> {
+    let attribute = members::attribute(ResourceType::group())
+        .ok_or_else(|| Error::internal("the group schema has no members attribute"))?;
+    let member = json!({ "value": id, "display": display, "type": members::KIND });
+    filter.matches_element(attribute, &member)
 }
 
 #[cfg(test)]

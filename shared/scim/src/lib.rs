@@ -34,7 +34,7 @@ pub use bulk::{
 };
 pub use case::user_name_key;
 pub use error::{ERROR_URN, Error, ScimType};
-pub use group::{Displays, Group, GroupPatch, MemberChange};
+pub use group::{Displays, Group, GroupPatch, MemberChange, selects_member};
 pub use id::parse as parse_id;
 pub use json::{MAX_DEPTH, parse_json};
 pub use leaver::Misfit;

@@ -1,7 +1,7 @@
 //! A resource as a client may write it: validated and canonical.
 //!
-//! `draft` validates it against the schema, and `resource/replacing.rs` checks what a PUT may change. Commands carry
-//! it, a `Record` stores it, and `Patch` derives the next version from it.
+//! `draft` validates it against the schema, and `resource/replacing.rs` decides what a PUT keeps and may change.
+//! Commands carry it, a `Record` stores it, and `Patch` derives the next version from it.
 
 mod replacing;
 
@@ -50,6 +50,37 @@ impl Resource {
             None => Ok(()),
             Some(missing) => Err(Error::invalid_value(format!("{} is required", missing.path))),
         }
+    }
+
+    /// Replaces the previous resource by a PUT. Attributes that are not returned by default cannot be sent back by
+    /// clients, so they are kept if omitted (RFC 7644 §3.5.1 allows only readWrite attributes to be cleared by
+    /// omission).
+    ///
+    /// # Errors
+    /// 400 `mutability`, naming an immutable attribute that was set and has changed.
+    pub fn replacing(self, resource_type: &ResourceType, before: &Resource) -> Result<Self, Error> {
+        let after = self.with_unseen(resource_type, before);
+        after.check_immutable(resource_type, before)?;
+        Ok(after)
+    }
+
+    /// Adds the previous values that the client cannot have sent.
+    pub(super) fn with_unseen(mut self, resource_type: &ResourceType, before: &Resource) -> Self {
+        replacing::add_unseen(resource_type, &before.0, &mut self.0);
+        self
+    }
+
+    /// Checks that immutable attributes that were set are unchanged (RFC 7643 §7). Setting one for the first time is
+    /// allowed.
+    ///
+    /// # Errors
+    /// 400 `mutability`, naming the attribute.
+    pub(super) fn check_immutable(
+        &self,
+        resource_type: &ResourceType,
+        before: &Resource,
+    ) -> Result<(), Error> {
+        replacing::check_all_immutable(resource_type, &before.0, &self.0)
     }
 
     /// Sets `active`. A PUT that omits it keeps the old value.

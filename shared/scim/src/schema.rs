@@ -1,10 +1,10 @@
 //! Attribute definitions as data (RFC 7643 §2.2, §7). Validation, filters, PATCH, projection and `/Schemas` all use
 //! them.
 //!
-//! This file defines the types; `schema/user.rs` and its siblings contain the definitions, which `schema/build.rs` helps
-//! to write.
+//! This file defines schemas and resource types, and `schema/attribute.rs` attributes; `schema/user.rs` and its
+//! siblings contain the definitions.
 
-mod build;
+mod attribute;
 mod common;
 mod describe;
 mod enterprise;
@@ -17,11 +17,13 @@ mod user;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::error::Error;
 use super::json::is_empty;
 
 pub use super::urn::{ENTERPRISE_URN, GROUP_URN, USER_URN};
+pub use attribute::{Attribute, DataType, Mutability, Returned, Uniqueness};
 pub use register::{MAX_ATTRIBUTES, MAX_NAME_LENGTH, MAX_URN_LENGTH};
 pub use resolve::{Resolved, Target};
 pub use types::{MAX_EXTENSIONS, Types};
@@ -38,101 +40,6 @@ pub const MAX_VALUES: usize = 250;
 /// The maximum size of the text in a resource in bytes: enough for a few certificates and all other attributes of a
 /// user.
 pub const MAX_RESOURCE_SIZE: usize = 512 * 1024;
-
-/// An attribute's data type (RFC 7643 §2.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DataType {
-    /// §2.3.1
-    String,
-    /// §2.3.2
-    Boolean,
-    /// §2.3.3
-    Decimal,
-    /// §2.3.4
-    Integer,
-    /// §2.3.5
-    DateTime,
-    /// §2.3.6
-    Binary,
-    /// §2.3.7
-    Reference,
-    /// §2.3.8
-    Complex,
-}
-
-/// When an attribute may be written (RFC 7643 §7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutability {
-    /// Never by a client.
-    ReadOnly,
-    /// At any time.
-    ReadWrite,
-    /// Once.
-    Immutable,
-    /// At any time, and never read.
-    WriteOnly,
-}
-
-/// When an attribute is returned (RFC 7643 §7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Returned {
-    /// Always, whatever the projection.
-    Always,
-    /// Never.
-    Never,
-    /// Unless it is excluded.
-    Default,
-    /// Only if it is requested.
-    Request,
-}
-
-/// How unique a value is (RFC 7643 §7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Uniqueness {
-    /// Not at all.
-    None,
-    /// Within the tenant.
-    Server,
-    /// Everywhere.
-    Global,
-}
-
-/// The definition of an attribute: its characteristics (RFC 7643 §2.2, §7).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Attribute {
-    /// The name in its canonical case.
-    pub name: Text,
-    /// The `type`.
-    pub data_type: DataType,
-    /// Whether it is multi-valued.
-    pub multi_valued: bool,
-    /// Whether a resource must have it. Stricter than RFC 7643 for names and emails, which the service depends on.
-    pub required: bool,
-    /// Whether values are compared case-sensitively.
-    pub case_exact: bool,
-    /// When it may be written.
-    pub mutability: Mutability,
-    /// When it is returned.
-    pub returned: Returned,
-    /// How unique it is.
-    pub uniqueness: Uniqueness,
-    /// A human-readable description.
-    pub description: Text,
-    /// Suggested values; others are accepted (§2.3.1 leaves the choice).
-    pub canonical_values: Vec<Text>,
-    /// The types of resources that a reference may point to.
-    pub reference_types: Vec<Text>,
-    /// The sub-attributes of a complex attribute.
-    pub sub_attributes: Vec<Attribute>,
-    /// Rollcall's own: the maximum length of a string in characters.
-    pub max_length: usize,
-    /// Rollcall's own: the maximum number of values of a list.
-    pub max_values: usize,
-    /// Rollcall's own: whether it is stored. Otherwise it is accepted, ignored and absent from `/Schemas`.
-    pub stored: bool,
-    /// Rollcall's own: the value while it is unassigned; such an attribute cannot be cleared.
-    pub default: Option<Value>,
-}
 
 /// A schema (RFC 7643 §7): a URN and its attributes.
 #[derive(Clone, Debug, PartialEq)]
@@ -215,41 +122,58 @@ impl ResourceType {
     pub fn core_attributes(&self) -> impl Iterator<Item = &Attribute> {
         self.common.iter().chain(&self.schema.attributes)
     }
+
+    /// Resolves `attr`, `attr.sub`, `URN:attr`, `URN.attr`, `URN:attr.sub` and the bare URN, case-insensitively (RFC
+    /// 7643 §2.1, RFC 7644 §3.10); otherwise tolerated forms: a draft's URN, and an extension's attribute without its
+    /// URN. `None` for an unknown attribute.
+    pub fn resolve(&self, path: &str) -> Option<Resolved<'_>> {
+        resolve::exact(self, path).or_else(|| resolve::tolerated(self, path))
+    }
+
+    /// Whether the path has the form of RFC 7644 §3.10. Such a path overrides a tolerated form of the same attribute.
+    pub(super) fn is_exact(&self, path: &str) -> bool {
+        resolve::exact(self, path).is_some()
+    }
 }
 
 impl Schema {
+    /// Parses the definition of an extension schema in the form of `/Schemas`. Omitted characteristics have the
+    /// defaults of RFC 7643 §2.2.
+    ///
+    /// # Errors
+    /// 400 `invalidValue`, naming the field: for a malformed definition, for a URN that SCIM reserves, and for
+    /// characteristics that contradict each other or are not enforced (`uniqueness`).
+    pub fn parse(definition: &Value) -> Result<Self, Error> {
+        register::parse(definition)
+    }
+
+    /// The definition in the form that [`Schema::parse`] reads.
+    pub fn definition(&self) -> Value {
+        json!({
+            "id": self.id,
+            "name": self.name,
+            "description": self.description,
+            "attributes": self.describe(),
+        })
+    }
+
+    /// The attributes in the form of `/Schemas`.
+    pub(super) fn describe(&self) -> Value {
+        describe::attributes(&self.attributes)
+    }
+
+    /// Checks whether this definition can replace an old one under which resources are stored. Attributes may be added,
+    /// but characteristics that determine what is stored or how it is compared may not change.
+    ///
+    /// # Errors
+    /// 400 `invalidValue`, naming the attribute.
+    pub fn can_replace(&self, old: &Schema) -> Result<(), Error> {
+        register::can_replace(self, old)
+    }
+
     /// The attribute with this name, case-insensitive (RFC 7643 §2.1).
     pub fn attribute(&self, name: &str) -> Option<&Attribute> {
         find(&self.attributes, name)
-    }
-}
-
-impl Attribute {
-    /// The sub-attribute with this name, case-insensitive.
-    pub fn sub_attribute(&self, name: &str) -> Option<&Attribute> {
-        find(&self.sub_attributes, name)
-    }
-
-    /// Whether it is a list of simple values.
-    pub fn is_plain_list(&self) -> bool {
-        self.multi_valued && self.data_type != DataType::Complex
-    }
-
-    /// Whether a sub-attribute's name refers to the simple values of a list themselves. Values of complex lists have a
-    /// `value` (RFC 7643 §2.4), and Entra ID uses the name for simple lists too.
-    pub fn is_own_value(&self, name: &str) -> bool {
-        self.is_plain_list() && name.eq_ignore_ascii_case("value")
-    }
-
-    /// Whether clients may filter and sort by it. Filters on an attribute that is never returned would reveal its
-    /// values.
-    pub fn is_filterable(&self) -> bool {
-        self.stored && self.returned != Returned::Never
-    }
-
-    /// Whether clients may write it and it is stored.
-    pub fn is_writable(&self) -> bool {
-        self.stored && self.mutability != Mutability::ReadOnly
     }
 }
 

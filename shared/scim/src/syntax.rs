@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use super::error::{Error, echo};
 use super::json::size;
+use super::schema::{Attribute, ResourceType, Types};
 
 /// `FILTER`, with the names of the RFC's grammar. It is serialized as text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,6 +113,32 @@ impl Filter {
     pub fn parse(text: &str) -> Result<Self, Error> {
         grammar::parse_filter(text)
             .map_err(|refusal| Error::invalid_filter(format!("the filter {}", refusal.reason)))
+    }
+
+    /// Whether the resource, in its canonical form, satisfies the filter.
+    ///
+    /// # Errors
+    /// 400 `invalidFilter` for attributes that are unknown or cannot be read, and for comparisons that the attribute's
+    /// type does not support.
+    pub fn matches(&self, resource_type: &ResourceType, resource: &Value) -> Result<bool, Error> {
+        matches::resource(self, resource_type, resource)
+    }
+
+    /// Whether one value of a multi-valued attribute satisfies the filter between the brackets.
+    ///
+    /// # Errors
+    /// As [`Filter::matches`].
+    pub fn matches_element(&self, attribute: &Attribute, element: &Value) -> Result<bool, Error> {
+        matches::element(self, attribute, element)
+    }
+
+    /// Specializes the filter for one of the types.
+    ///
+    /// # Errors
+    /// 400 `invalidFilter` for an attribute that none of the types defines; otherwise as [`Filter::matches`] for each
+    /// type that defines it.
+    pub fn for_type(&self, types: &Types, resource_type: &ResourceType) -> Result<Selection, Error> {
+        root::selection(self, types, resource_type)
     }
 
     /// The number of comparisons.

@@ -175,7 +175,7 @@ pub(super) fn apply(
                 for id in all {
                     let own = || state.display(tenant, id);
                     let display = changed.members.display(id).or_else(own).unwrap_or_default();
-                    if filter.selects_member(id, display)? {
+                    if scim::selects_member(filter, id, display)? {
                         changed.count += changed.members.set(id, false);
                     }
                 }

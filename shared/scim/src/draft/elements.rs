@@ -17,120 +17,121 @@ use crate::syntax::Filter;
 use crate::syntax::lenient;
 use crate::value::{alone, as_complex, check_count, coerce_one, sub_values};
 
-impl<'a> Draft<'a> {
-    /// `emails[type eq "work"]` and `emails[type eq "work"].value`.
-    pub(super) fn assign_selected(
-        &mut self,
-        how: How,
-        target: &Target<'a>,
-        filter: &Filter,
-        value: &Value,
-    ) -> Result<(), Error> {
-        let (mut elements, mut chosen) = self.take_selected(target, filter, value)?;
-        let parent = Target { sub: None, ..*target };
-        match (target.sub, how) {
-            _ if chosen.is_empty() => {
-                chosen = append_by_filter(how, target, filter, value, &mut elements)?;
-            }
-            (Some(sub), _) => {
-                for &position in &chosen {
-                    assign_sub(members_of(&mut elements[position]), &parent, sub, value)?;
-                }
-            }
-            (None, How::Add) => {
-                for &position in &chosen {
-                    merge_element(members_of(&mut elements[position]), target.attribute, &parent, value)?;
-                }
-            }
-            (None, How::Replace) => {
-                let members = replacement(target.attribute, &parent, filter, value)?;
-                // A value that lacks a required part cannot replace the old one: merge it into the old one.
-                let is_part = !members.is_empty() && lacks_part(target.attribute, &members).is_some();
-                for &position in &chosen {
-                    let old = members_of(&mut elements[position]);
-                    if is_part { old.extend(members.clone()) } else { old.clone_from(&members) }
-                }
+/// `emails[type eq "work"]` and `emails[type eq "work"].value`.
+pub(super) fn assign_selected(
+    draft: &mut Draft<'_>,
+    how: How,
+    target: &Target<'_>,
+    filter: &Filter,
+    value: &Value,
+) -> Result<(), Error> {
+    let (mut elements, mut chosen) = take_selected(draft, target, filter, value)?;
+    let parent = Target { sub: None, ..*target };
+    match (target.sub, how) {
+        _ if chosen.is_empty() => {
+            chosen = append_by_filter(how, target, filter, value, &mut elements)?;
+        }
+        (Some(sub), _) => {
+            for &position in &chosen {
+                assign_sub(members_of(&mut elements[position]), &parent, sub, value)?;
             }
         }
-        unseat(target.attribute, &mut elements, &chosen);
-        self.put_elements(target, elements);
-        Ok(())
-    }
-
-    /// `emails.value`, without a filter: assigned to every value, or to a new one if the list is empty.
-    pub(super) fn assign_everywhere(
-        &mut self,
-        target: &Target<'a>,
-        sub: &Attribute,
-        value: &Value,
-    ) -> Result<(), Error> {
-        let parent = Target { sub: None, ..*target };
-        let mut elements = self.take_elements(target);
-        self.spend_writing(elements.len(), value)?;
-        if elements.is_empty() {
-            elements.push(Value::Object(Map::new()));
-        }
-        for element in &mut elements {
-            assign_sub(members_of(element), &parent, sub, value)?;
-        }
-        self.put_elements(target, elements);
-        Ok(())
-    }
-
-    /// The values of a list, and the positions of those that satisfy the filter and will be written.
-    pub(super) fn take_selected(
-        &mut self,
-        target: &Target<'a>,
-        filter: &Filter,
-        value: &Value,
-    ) -> Result<(Vec<Value>, Vec<usize>), Error> {
-        let elements = self.take_elements(target);
-        let chosen = self.select(target.attribute, &elements, filter)?;
-        self.spend_writing(chosen.len(), value)?;
-        Ok((elements, chosen))
-    }
-
-    /// The positions of the values that satisfy the filter.
-    pub(super) fn select(
-        &mut self,
-        attribute: &Attribute,
-        elements: &[Value],
-        filter: &Filter,
-    ) -> Result<Vec<usize>, Error> {
-        let text: usize = elements.iter().map(size).sum();
-        let (terms, literals) = filter.cost();
-        self.spend(terms * (elements.len() + text / 16) + elements.len() * (literals / 16))?;
-        // Evaluate once against null, so that an invalid filter is an error even if the list is empty.
-        filter.matches_element(attribute, &Value::Null)?;
-        let mut chosen = Vec::new();
-        for (position, element) in elements.iter().enumerate() {
-            if filter.matches_element(attribute, element)? {
-                chosen.push(position);
+        (None, How::Add) => {
+            for &position in &chosen {
+                merge_element(members_of(&mut elements[position]), target.attribute, &parent, value)?;
             }
         }
-        Ok(chosen)
-    }
-
-    fn spend_writing(&mut self, times: usize, value: &Value) -> Result<(), Error> {
-        self.spend(times * (1 + size(value) / 16))
-    }
-
-    pub(super) fn take_elements(&mut self, target: &Target<'a>) -> Vec<Value> {
-        match self.container(target.extension).remove(&*target.attribute.name) {
-            Some(Value::Array(elements)) => elements,
-            Some(single) => vec![single],
-            None => Vec::new(),
+        (None, How::Replace) => {
+            let members = replacement(target.attribute, &parent, filter, value)?;
+            // A value that lacks a required part cannot replace the old one: merge it into the old one.
+            let is_part = !members.is_empty() && lacks_part(target.attribute, &members).is_some();
+            for &position in &chosen {
+                let old = members_of(&mut elements[position]);
+                if is_part { old.extend(members.clone()) } else { old.clone_from(&members) }
+            }
         }
     }
+    unseat(target.attribute, &mut elements, &chosen);
+    put(draft, target, elements);
+    Ok(())
+}
 
-    pub(super) fn put_elements(&mut self, target: &Target<'a>, elements: Vec<Value>) {
-        let name = &target.attribute.name;
-        let container = self.container(target.extension);
-        if elements.is_empty() {
-            container.remove(&**name);
-        } else {
-            container.insert(name.to_string(), Value::Array(elements));
+/// `emails.value`, without a filter: assigned to every value, or to a new one if the list is empty.
+pub(super) fn assign_everywhere(
+    draft: &mut Draft<'_>,
+    target: &Target<'_>,
+    sub: &Attribute,
+    value: &Value,
+) -> Result<(), Error> {
+    let parent = Target { sub: None, ..*target };
+    let mut elements = take(draft, target);
+    spend_writing(draft, elements.len(), value)?;
+    if elements.is_empty() {
+        elements.push(Value::Object(Map::new()));
+    }
+    for element in &mut elements {
+        assign_sub(members_of(element), &parent, sub, value)?;
+    }
+    put(draft, target, elements);
+    Ok(())
+}
+
+/// The values of a list, and the positions of those that satisfy the filter and will be written.
+pub(super) fn take_selected(
+    draft: &mut Draft<'_>,
+    target: &Target<'_>,
+    filter: &Filter,
+    value: &Value,
+) -> Result<(Vec<Value>, Vec<usize>), Error> {
+    let elements = take(draft, target);
+    let chosen = select(draft, target.attribute, &elements, filter)?;
+    spend_writing(draft, chosen.len(), value)?;
+    Ok((elements, chosen))
+}
+
+/// The positions of the values that satisfy the filter.
+pub(super) fn select(
+    draft: &mut Draft<'_>,
+    attribute: &Attribute,
+    elements: &[Value],
+    filter: &Filter,
+) -> Result<Vec<usize>, Error> {
+    let text: usize = elements.iter().map(size).sum();
+    let (terms, literals) = filter.cost();
+    draft.spend(terms * (elements.len() + text / 16) + elements.len() * (literals / 16))?;
+    // Evaluate once against null, so that an invalid filter is an error even if the list is empty.
+    filter.matches_element(attribute, &Value::Null)?;
+    let mut chosen = Vec::new();
+    for (position, element) in elements.iter().enumerate() {
+        if filter.matches_element(attribute, element)? {
+            chosen.push(position);
         }
+    }
+    Ok(chosen)
+}
+
+/// Accounts for writing a value several times.
+fn spend_writing(draft: &mut Draft<'_>, times: usize, value: &Value) -> Result<(), Error> {
+    draft.spend(times * (1 + size(value) / 16))
+}
+
+/// Takes the values of a list.
+pub(super) fn take(draft: &mut Draft<'_>, target: &Target<'_>) -> Vec<Value> {
+    match draft.container(target.extension).remove(&*target.attribute.name) {
+        Some(Value::Array(elements)) => elements,
+        Some(single) => vec![single],
+        None => Vec::new(),
+    }
+}
+
+/// Puts the values of a list back; an empty list is absent.
+pub(super) fn put(draft: &mut Draft<'_>, target: &Target<'_>, elements: Vec<Value>) {
+    let name = &target.attribute.name;
+    let container = draft.container(target.extension);
+    if elements.is_empty() {
+        container.remove(&**name);
+    } else {
+        container.insert(name.to_string(), Value::Array(elements));
     }
 }
 

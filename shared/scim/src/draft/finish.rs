@@ -2,36 +2,32 @@
 
 use serde_json::{Map, Value};
 
-use super::Draft;
 use super::unite::{is_primary, united};
 use crate::error::Error;
 use crate::json::size;
 use crate::schema::{Attribute, DataType, MAX_RESOURCE_SIZE, ResourceType};
 
-impl Draft<'_> {
-    /// The canonical members.
-    ///
-    /// # Errors
-    /// 400 `invalidValue` if a value of a list lacks a required part; 413 if many small changes have made the resource
-    /// larger than one request could.
-    pub(crate) fn finish(mut self) -> Result<Map<String, Value>, Error> {
-        tidy("", &mut self.members, self.resource_type.core_attributes())?;
-        for schema in &self.resource_type.extensions {
-            let Some(Value::Object(members)) = self.members.get_mut(&*schema.id) else { continue };
-            tidy(&format!("{}:", schema.id), members, schema.attributes.iter())?;
-            if members.is_empty() {
-                self.members.remove(&*schema.id);
-            }
+/// The canonical members of a changed resource.
+pub(super) fn canonical(
+    resource_type: &ResourceType,
+    mut members: Map<String, Value>,
+) -> Result<Map<String, Value>, Error> {
+    tidy("", &mut members, resource_type.core_attributes())?;
+    for schema in &resource_type.extensions {
+        let Some(Value::Object(values)) = members.get_mut(&*schema.id) else { continue };
+        tidy(&format!("{}:", schema.id), values, schema.attributes.iter())?;
+        if values.is_empty() {
+            members.remove(&*schema.id);
         }
-        let schemas = self.resource_type.used_schemas(&self.members);
-        self.members.insert("schemas".to_owned(), Value::Array(schemas));
-        if let Some(size) = excessive_size(&self.members) {
-            let detail =
-                format!("the resource would hold {size} bytes, more than the {MAX_RESOURCE_SIZE} allowed");
-            return Err(Error::payload_too_large(detail));
-        }
-        Ok(self.members)
     }
+    let schemas = resource_type.used_schemas(&members);
+    members.insert("schemas".to_owned(), Value::Array(schemas));
+    if let Some(size) = excessive_size(&members) {
+        let detail =
+            format!("the resource would hold {size} bytes, more than the {MAX_RESOURCE_SIZE} allowed");
+        return Err(Error::payload_too_large(detail));
+    }
+    Ok(members)
 }
 
 /// The size of the text in the resource, if it exceeds the maximum.

@@ -267,7 +267,7 @@ fn a_filter_on_more_than_the_id_is_evaluated_by_the_fold() {
     ] {
         let read = patch(json!([{ "op": "remove", "path": path }])).unwrap();
         let [RemoveMatching(filter)] = &read.members[..] else { panic!("{path}: {read:?}") };
-        assert_eq!(filter.selects_member(A.parse().unwrap(), display), Ok(is_selected), "{path}");
+        assert_eq!(selects_member(filter, A.parse().unwrap(), display), Ok(is_selected), "{path}");
         let message = serde_json::to_string(&read).unwrap();
         assert_eq!(serde_json::from_str::<GroupPatch>(&message).unwrap(), read);
     }

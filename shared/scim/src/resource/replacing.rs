@@ -3,58 +3,26 @@
 
 use serde_json::{Map, Value};
 
-use super::Resource;
 use crate::error::Error;
 use crate::schema::{Attribute, Mutability, ResourceType, Returned};
 
-impl Resource {
-    /// Replaces the previous resource by a PUT. Attributes that are not returned by default cannot be sent back by
-    /// clients, so they are kept if omitted (RFC 7644 §3.5.1 allows only readWrite attributes to be cleared by
-    /// omission).
-    ///
-    /// # Errors
-    /// 400 `mutability`, naming an immutable attribute that was set and has changed.
-    pub fn replacing(self, resource_type: &ResourceType, before: &Resource) -> Result<Self, Error> {
-        let after = self.with_unseen(resource_type, before);
-        after.check_immutable(resource_type, before)?;
-        Ok(after)
+/// Adds the previous values that the client cannot have sent.
+pub(super) fn add_unseen(
+    resource_type: &ResourceType,
+    before: &Map<String, Value>,
+    after: &mut Map<String, Value>,
+) {
+    keep_unseen(resource_type.core_attributes(), before, after);
+    for schema in &resource_type.extensions {
+        let parts = (before.get(&*schema.id), after.get_mut(&*schema.id));
+        if let (Some(Value::Object(before)), Some(Value::Object(after))) = parts {
+            keep_unseen(schema.attributes.iter(), before, after);
+        }
     }
-
-    /// Adds the previous values that the client cannot have sent.
-    pub(crate) fn with_unseen(mut self, resource_type: &ResourceType, before: &Resource) -> Self {
-        keep_unseen(resource_type.core_attributes(), &before.0, &mut self.0);
-        for schema in &resource_type.extensions {
-            let parts = (before.0.get(&*schema.id), self.0.get_mut(&*schema.id));
-            if let (Some(Value::Object(before)), Some(Value::Object(after))) = parts {
-                keep_unseen(schema.attributes.iter(), before, after);
-            }
-        }
-        // Values under a schema that the tenant has removed.
-        let is_unknown = |urn: &str| urn.contains(':') && !resource_type.has_schema(urn);
-        for (urn, values) in before.0.iter().filter(|(urn, _)| is_unknown(urn)) {
-            self.0.insert(urn.clone(), values.clone());
-        }
-        self
-    }
-
-    /// Checks that immutable attributes that were set are unchanged (RFC 7643 §7). Setting one for the first time is
-    /// allowed.
-    ///
-    /// # Errors
-    /// 400 `mutability`, naming the attribute.
-    pub(crate) fn check_immutable(
-        &self,
-        resource_type: &ResourceType,
-        before: &Resource,
-    ) -> Result<(), Error> {
-        check_immutable("", resource_type.core_attributes(), &before.0, &self.0)?;
-        let none = Map::new();
-        for schema in &resource_type.extensions {
-            let Some(Value::Object(before)) = before.0.get(&*schema.id) else { continue };
-            let after = self.0.get(&*schema.id).and_then(Value::as_object).unwrap_or(&none);
-            check_immutable(&format!("{}:", schema.id), schema.attributes.iter(), before, after)?;
-        }
-        Ok(())
+    // Values under a schema that the tenant has removed.
+    let is_unknown = |urn: &str| urn.contains(':') && !resource_type.has_schema(urn);
+    for (urn, values) in before.iter().filter(|(urn, _)| is_unknown(urn)) {
+        after.insert(urn.clone(), values.clone());
     }
 }
 
@@ -78,7 +46,24 @@ fn keep_unseen<'a>(
     }
 }
 
-/// Does not check parts of the values of a list: lists change by whole values, and `draft` rejects changes of a part.
+/// Checks that the immutable attributes of the resource that were set are unchanged.
+pub(super) fn check_all_immutable(
+    resource_type: &ResourceType,
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+) -> Result<(), Error> {
+    check_immutable("", resource_type.core_attributes(), before, after)?;
+    let none = Map::new();
+    for schema in &resource_type.extensions {
+        let Some(Value::Object(before)) = before.get(&*schema.id) else { continue };
+        let after = after.get(&*schema.id).and_then(Value::as_object).unwrap_or(&none);
+        check_immutable(&format!("{}:", schema.id), schema.attributes.iter(), before, after)?;
+    }
+    Ok(())
+}
+
+/// Checks these attributes, but not the parts of the values of a list: lists change by whole values, and `draft` rejects
+/// changes of a part.
 pub(crate) fn check_immutable<'a>(
     prefix: &str,
     attributes: impl Iterator<Item = &'a Attribute>,

@@ -2,44 +2,36 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Attribute, DataType, Mutability, Returned, Schema, Uniqueness};
+use super::{Attribute, DataType, Mutability, Returned, Uniqueness};
 
-impl Schema {
-    /// The attributes in the form of `/Schemas`.
-    pub(crate) fn describe(&self) -> Value {
-        describe(&self.attributes)
-    }
+/// The attributes in the form of `/Schemas`.
+pub(super) fn attributes(attributes: &[Attribute]) -> Value {
+    attributes.iter().filter(|attribute| attribute.stored).map(attribute).collect()
 }
 
-fn describe(attributes: &[Attribute]) -> Value {
-    attributes.iter().filter(|attribute| attribute.stored).map(Attribute::describe).collect()
-}
-
-impl Attribute {
-    fn describe(&self) -> Value {
-        let mut row = Map::from_iter([
-            ("name".to_owned(), json!(self.name)),
-            ("type".to_owned(), json!(self.data_type.as_str())),
-            ("multiValued".to_owned(), json!(self.multi_valued)),
-            ("description".to_owned(), json!(self.description)),
-            // An attribute with a default is not required in requests, although it cannot be removed.
-            ("required".to_owned(), json!(self.required)),
-            ("caseExact".to_owned(), json!(self.case_exact)),
-            ("mutability".to_owned(), json!(self.mutability.as_str())),
-            ("returned".to_owned(), json!(self.returned.as_str())),
-            ("uniqueness".to_owned(), json!(self.uniqueness.as_str())),
-        ]);
-        if !self.canonical_values.is_empty() {
-            row.insert("canonicalValues".to_owned(), json!(self.canonical_values));
-        }
-        if !self.reference_types.is_empty() {
-            row.insert("referenceTypes".to_owned(), json!(self.reference_types));
-        }
-        if self.data_type == DataType::Complex {
-            row.insert("subAttributes".to_owned(), describe(&self.sub_attributes));
-        }
-        Value::Object(row)
+fn attribute(attribute: &Attribute) -> Value {
+    let mut row = Map::from_iter([
+        ("name".to_owned(), json!(attribute.name)),
+        ("type".to_owned(), json!(attribute.data_type.as_str())),
+        ("multiValued".to_owned(), json!(attribute.multi_valued)),
+        ("description".to_owned(), json!(attribute.description)),
+        // An attribute with a default is not required in requests, although it cannot be removed.
+        ("required".to_owned(), json!(attribute.required)),
+        ("caseExact".to_owned(), json!(attribute.case_exact)),
+        ("mutability".to_owned(), json!(attribute.mutability.as_str())),
+        ("returned".to_owned(), json!(attribute.returned.as_str())),
+        ("uniqueness".to_owned(), json!(attribute.uniqueness.as_str())),
+    ]);
+    if !attribute.canonical_values.is_empty() {
+        row.insert("canonicalValues".to_owned(), json!(attribute.canonical_values));
     }
+    if !attribute.reference_types.is_empty() {
+        row.insert("referenceTypes".to_owned(), json!(attribute.reference_types));
+    }
+    if attribute.data_type == DataType::Complex {
+        row.insert("subAttributes".to_owned(), attributes(&attribute.sub_attributes));
+    }
+    Value::Object(row)
 }
 
 impl DataType {

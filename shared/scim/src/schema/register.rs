@@ -5,7 +5,7 @@
 
 mod fields;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::fields::Fields;
 use super::{Attribute, DataType, MAX_LENGTH, MAX_LENGTH_BINARY, MAX_VALUES};
@@ -38,52 +38,31 @@ const ATTRIBUTE_FIELDS: [&str; 12] = [
     "subAttributes",
 ];
 
-impl Schema {
-    /// Parses the definition of an extension schema in the form of `/Schemas`. Omitted characteristics have the
-    /// defaults of RFC 7643 §2.2.
-    ///
-    /// # Errors
-    /// 400 `invalidValue`, naming the field: for a malformed definition, for a URN that SCIM reserves, and for
-    /// characteristics that contradict each other or are not enforced (`uniqueness`).
-    pub fn parse(definition: &Value) -> Result<Self, Error> {
-        let fields = Fields::of(definition, "", &SCHEMA_FIELDS)?;
-        let id = urn(fields.text("id", MAX_URN_LENGTH)?.unwrap_or_default())?;
-        let name = fields.text("name", MAX_DESCRIPTION)?.map(str::to_owned);
-        let name = name.unwrap_or_else(|| id.rsplit(':').next().unwrap_or_default().to_owned());
-        let description = fields.text("description", MAX_DESCRIPTION)?.unwrap_or_default().to_owned();
-        let attributes = attributes(&fields, "attributes", false)?;
-        if attributes.is_empty() {
-            return Err(fields.wrong("attributes", "must list at least one attribute"));
-        }
-        Ok(Self { id: id.to_owned().into(), name: name.into(), description: description.into(), attributes })
+/// Parses the definition of a schema.
+pub(super) fn parse(definition: &Value) -> Result<Schema, Error> {
+    let fields = Fields::of(definition, "", &SCHEMA_FIELDS)?;
+    let id = urn(fields.text("id", MAX_URN_LENGTH)?.unwrap_or_default())?;
+    let name = fields.text("name", MAX_DESCRIPTION)?.map(str::to_owned);
+    let name = name.unwrap_or_else(|| id.rsplit(':').next().unwrap_or_default().to_owned());
+    let description = fields.text("description", MAX_DESCRIPTION)?.unwrap_or_default().to_owned();
+    let attributes = attributes(&fields, "attributes", false)?;
+    if attributes.is_empty() {
+        return Err(fields.wrong("attributes", "must list at least one attribute"));
     }
-
-    /// The definition in the form that [`Schema::parse`] reads.
-    pub fn definition(&self) -> Value {
-        json!({
-            "id": self.id,
-            "name": self.name,
-            "description": self.description,
-            "attributes": self.describe(),
-        })
-    }
-
-    /// Checks whether this definition can replace an old one under which resources are stored. Attributes may be added,
-    /// but characteristics that determine what is stored or how it is compared may not change.
-    ///
-    /// # Errors
-    /// 400 `invalidValue`, naming the attribute.
-    pub fn can_replace(&self, old: &Schema) -> Result<(), Error> {
-        if self.id != old.id {
-            return Err(Error::invalid_value(
-                "id cannot change; use the URN under which the schema is registered",
-            ));
-        }
-        can_replace("", &self.attributes, &old.attributes)
-    }
+    Ok(Schema { id: id.to_owned().into(), name: name.into(), description: description.into(), attributes })
 }
 
-fn can_replace(parent: &str, new: &[Attribute], old: &[Attribute]) -> Result<(), Error> {
+/// Checks whether a definition can replace the old one.
+pub(super) fn can_replace(new: &Schema, old: &Schema) -> Result<(), Error> {
+    if new.id != old.id {
+        return Err(Error::invalid_value(
+            "id cannot change; use the URN under which the schema is registered",
+        ));
+    }
+    can_replace_attributes("", &new.attributes, &old.attributes)
+}
+
+fn can_replace_attributes(parent: &str, new: &[Attribute], old: &[Attribute]) -> Result<(), Error> {
     for before in old {
         let path = format!("{parent}{}", before.name);
         let refused = |what: &str| Err(Error::invalid_value(format!("{path} {what}")));
@@ -100,7 +79,7 @@ fn can_replace(parent: &str, new: &[Attribute], old: &[Attribute]) -> Result<(),
         if let Some((characteristic, _)) = changed.into_iter().find(|(_, is_changed)| *is_changed) {
             return refused(&format!("is in use; its {characteristic} cannot change"));
         }
-        can_replace(&format!("{path}."), &after.sub_attributes, &before.sub_attributes)?;
+        can_replace_attributes(&format!("{path}."), &after.sub_attributes, &before.sub_attributes)?;
     }
     let is_new = |after: &&Attribute| !old.iter().any(|before| before.name == after.name);
     match new.iter().filter(is_new).find(|after| after.required) {

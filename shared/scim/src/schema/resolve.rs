@@ -43,47 +43,35 @@ impl fmt::Display for Target<'_> {
     }
 }
 
-impl ResourceType {
-    /// Resolves `attr`, `attr.sub`, `URN:attr`, `URN.attr`, `URN:attr.sub` and the bare URN, case-insensitively (RFC
-    /// 7643 §2.1, RFC 7644 §3.10); otherwise tolerated forms: a draft's URN, and an extension's attribute without its
-    /// URN. `None` for an unknown attribute.
-    pub fn resolve(&self, path: &str) -> Option<Resolved<'_>> {
-        self.resolve_exactly(path).or_else(|| self.resolve_otherwise(path))
+/// Resolves a path in the form of RFC 7644 §3.10.
+pub(super) fn exact<'a>(resource_type: &'a ResourceType, path: &str) -> Option<Resolved<'a>> {
+    match resource_type.schemas().find_map(|schema| Some((schema, after(&schema.id, path)?))) {
+        Some((schema, rest)) => within(resource_type, schema, rest),
+        None => target(None, resource_type.core_attributes(), path).map(Resolved::Attribute),
     }
+}
 
-    /// Whether the path has the form of RFC 7644 §3.10. Such a path overrides a tolerated form of the same attribute.
-    pub(crate) fn is_exact(&self, path: &str) -> bool {
-        self.resolve_exactly(path).is_some()
+/// Resolves a path in a tolerated form: with a draft's URN, or an extension's attribute without its URN.
+pub(super) fn tolerated<'a>(resource_type: &'a ResourceType, path: &str) -> Option<Resolved<'a>> {
+    if is_urn(path) {
+        return resource_type.schemas().find_map(|schema| {
+            let rest = drafts_of(&schema.id).iter().find_map(|urn| after(urn, path))?;
+            within(resource_type, schema, rest)
+        });
     }
+    let schema = unqualified(resource_type, path.split('.').next().unwrap_or_default())?;
+    target(Some(schema), schema.attributes.iter(), path).map(Resolved::Attribute)
+}
 
-    fn resolve_exactly(&self, path: &str) -> Option<Resolved<'_>> {
-        match self.schemas().find_map(|schema| Some((schema, after(&schema.id, path)?))) {
-            Some((schema, rest)) => self.within(schema, rest),
-            None => target(None, self.core_attributes(), path).map(Resolved::Attribute),
-        }
-    }
-
-    fn resolve_otherwise(&self, path: &str) -> Option<Resolved<'_>> {
-        if is_urn(path) {
-            return self.schemas().find_map(|schema| {
-                let rest = drafts_of(&schema.id).iter().find_map(|urn| after(urn, path))?;
-                self.within(schema, rest)
-            });
-        }
-        let schema = unqualified(self, path.split('.').next().unwrap_or_default())?;
-        target(Some(schema), schema.attributes.iter(), path).map(Resolved::Attribute)
-    }
-
-    /// Resolves the rest of a path after a schema's URN.
-    fn within<'a>(&'a self, schema: &'a Schema, rest: &str) -> Option<Resolved<'a>> {
-        let found = match rest {
-            "" => return Some(Resolved::Schema(schema)),
-            // The common attributes are in no schema (RFC 7643 §3.1); accept them under the core schema's URN.
-            rest if schema.id == self.schema.id => target(None, self.core_attributes(), rest),
-            rest => target(Some(schema), schema.attributes.iter(), rest),
-        };
-        found.map(Resolved::Attribute)
-    }
+/// Resolves the rest of a path after a schema's URN.
+fn within<'a>(resource_type: &'a ResourceType, schema: &'a Schema, rest: &str) -> Option<Resolved<'a>> {
+    let found = match rest {
+        "" => return Some(Resolved::Schema(schema)),
+        // The common attributes are in no schema (RFC 7643 §3.1); accept them under the core schema's URN.
+        rest if schema.id == resource_type.schema.id => target(None, resource_type.core_attributes(), rest),
+        rest => target(Some(schema), schema.attributes.iter(), rest),
+    };
+    found.map(Resolved::Attribute)
 }
 
 /// The extension that defines an attribute sent without its URN: Entra ID and others send `department` (RFC 7644 §3.10

@@ -26,42 +26,33 @@ enum Scope<'a> {
 /// The definition of the compared attribute, and its values.
 type Found<'a, 'v> = (&'a Attribute, Vec<&'v Value>);
 
-impl Filter {
-    /// Whether the resource, in its canonical form, satisfies the filter.
-    ///
-    /// # Errors
-    /// 400 `invalidFilter` for attributes that are unknown or cannot be read, and for comparisons that the attribute's
-    /// type does not support.
-    pub fn matches(&self, resource_type: &ResourceType, resource: &Value) -> Result<bool, Error> {
-        self.holds(Scope::Resource(resource_type), resource)
-    }
+/// Whether the resource satisfies the filter.
+pub(super) fn resource(
+    filter: &Filter,
+    resource_type: &ResourceType,
+    resource: &Value,
+) -> Result<bool, Error> {
+    holds(filter, Scope::Resource(resource_type), resource)
+}
 
-    /// Whether one value of a multi-valued attribute satisfies the filter between the brackets.
-    ///
-    /// # Errors
-    /// As [`Filter::matches`].
-    pub fn matches_element(&self, attribute: &Attribute, element: &Value) -> Result<bool, Error> {
-        self.holds(Scope::Element(attribute), element)
-    }
+/// Whether one value of a multi-valued attribute satisfies the filter.
+pub(super) fn element(filter: &Filter, attribute: &Attribute, element: &Value) -> Result<bool, Error> {
+    holds(filter, Scope::Element(attribute), element)
+}
 
-    /// Evaluates both sides of `and` and `or`, so that errors on either side are found.
-    fn holds(&self, scope: Scope<'_>, value: &Value) -> Result<bool, Error> {
-        match self {
-            Filter::And(items) => {
-                items.iter().try_fold(true, |all, item| Ok(item.holds(scope, value)? && all))
-            }
-            Filter::Or(items) => {
-                items.iter().try_fold(false, |any, item| Ok(item.holds(scope, value)? || any))
-            }
-            Filter::Not(inner) => Ok(!inner.holds(scope, value)?),
-            Filter::Present(path) => Ok(find(scope, path, value)?.1.iter().any(|found| !is_empty(found))),
-            Filter::Compare { path, op, value: literal } => {
-                let (attribute, found) = find(scope, path, value)?;
-                let (attribute, found) = significant(attribute, found, path)?;
-                compare(attribute, path, *op, literal, &found)
-            }
-            Filter::ValuePath(value_path) => one_element(scope, value_path, value),
+/// Evaluates both sides of `and` and `or`, so that errors on either side are found.
+fn holds(filter: &Filter, scope: Scope<'_>, value: &Value) -> Result<bool, Error> {
+    match filter {
+        Filter::And(items) => items.iter().try_fold(true, |all, item| Ok(holds(item, scope, value)? && all)),
+        Filter::Or(items) => items.iter().try_fold(false, |any, item| Ok(holds(item, scope, value)? || any)),
+        Filter::Not(inner) => Ok(!holds(inner, scope, value)?),
+        Filter::Present(path) => Ok(find(scope, path, value)?.1.iter().any(|found| !is_empty(found))),
+        Filter::Compare { path, op, value: literal } => {
+            let (attribute, found) = find(scope, path, value)?;
+            let (attribute, found) = significant(attribute, found, path)?;
+            compare(attribute, path, *op, literal, &found)
         }
+        Filter::ValuePath(value_path) => one_element(scope, value_path, value),
     }
 }
 
@@ -71,10 +62,9 @@ fn one_element(scope: Scope<'_>, value_path: &ValuePath, value: &Value) -> Resul
         return Err(unsupported(&value_path.path, "does not support a value filter"));
     }
     // Evaluate once against null, to report errors.
-    value_path.filter.matches_element(attribute, &Value::Null)?;
-    found
-        .into_iter()
-        .try_fold(false, |any, element| Ok(any || value_path.filter.matches_element(attribute, element)?))
+    let satisfies = |value: &Value| element(&value_path.filter, attribute, value);
+    satisfies(&Value::Null)?;
+    found.into_iter().try_fold(false, |any, value| Ok(any || satisfies(value)?))
 }
 
 /// The attribute's definition and its values; a multi-valued attribute has several.

@@ -16,64 +16,63 @@ pub enum Selection {
     Those(Filter),
 }
 
-impl Filter {
-    /// Specializes the filter for one of the types.
-    ///
-    /// # Errors
-    /// 400 `invalidFilter` for an attribute that none of the types defines; otherwise as [`Filter::matches`] for each
-    /// type that defines it.
-    pub fn for_type(&self, types: &Types, resource_type: &ResourceType) -> Result<Selection, Error> {
-        match self {
-            Filter::And(items) => {
-                let parts = parts(items, types, resource_type)?;
-                Ok(joined(parts, &Selection::Nothing, &Selection::Everything, Filter::And))
-            }
-            Filter::Or(items) => {
-                let parts = parts(items, types, resource_type)?;
-                Ok(joined(parts, &Selection::Everything, &Selection::Nothing, Filter::Or))
-            }
-            Filter::Not(inner) => Ok(match inner.for_type(types, resource_type)? {
-                Selection::Nothing => Selection::Everything,
-                Selection::Everything => Selection::Nothing,
-                Selection::Those(inner) => Selection::Those(Filter::Not(Box::new(inner))),
-            }),
-            Filter::Compare { path, op, value } => {
-                let is_true_of_absent = if value.is_null() { CompareOp::Equal } else { CompareOp::NotEqual };
-                self.leaf(path, *op == is_true_of_absent, types, resource_type)
-            }
-            Filter::Present(path) => self.leaf(path, false, types, resource_type),
-            Filter::ValuePath(ValuePath { path, .. }) => self.leaf(path, false, types, resource_type),
+/// Specializes the filter for one of the types.
+pub(super) fn selection(
+    filter: &Filter,
+    types: &Types,
+    resource_type: &ResourceType,
+) -> Result<Selection, Error> {
+    match filter {
+        Filter::And(items) => {
+            let parts = parts(items, types, resource_type)?;
+            Ok(joined(parts, &Selection::Nothing, &Selection::Everything, Filter::And))
         }
-    }
-
-    fn leaf(
-        &self,
-        path: &AttrPath,
-        is_true_of_absent: bool,
-        types: &Types,
-        resource_type: &ResourceType,
-    ) -> Result<Selection, Error> {
-        let knows = |resource_type: &&ResourceType| {
-            matches!(resource_type.resolve(path.as_str()), Some(Resolved::Attribute(_)))
-        };
-        // Evaluate against null, to report errors: an invalid comparison is an error even if this type lacks the
-        // attribute.
-        for resource_type in types.iter().filter(knows) {
-            self.matches(resource_type, &serde_json::Value::Null)?;
+        Filter::Or(items) => {
+            let parts = parts(items, types, resource_type)?;
+            Ok(joined(parts, &Selection::Everything, &Selection::Nothing, Filter::Or))
         }
-        if !types.iter().any(|resource_type| knows(&resource_type)) {
-            self.matches(resource_type, &serde_json::Value::Null)?;
+        Filter::Not(inner) => Ok(match selection(inner, types, resource_type)? {
+            Selection::Nothing => Selection::Everything,
+            Selection::Everything => Selection::Nothing,
+            Selection::Those(inner) => Selection::Those(Filter::Not(Box::new(inner))),
+        }),
+        Filter::Compare { path, op, value } => {
+            let is_true_of_absent = if value.is_null() { CompareOp::Equal } else { CompareOp::NotEqual };
+            leaf(filter, path, *op == is_true_of_absent, types, resource_type)
         }
-        Ok(match (knows(&resource_type), is_true_of_absent) {
-            (true, _) => Selection::Those(self.clone()),
-            (false, true) => Selection::Everything,
-            (false, false) => Selection::Nothing,
-        })
+        Filter::Present(path) => leaf(filter, path, false, types, resource_type),
+        Filter::ValuePath(ValuePath { path, .. }) => leaf(filter, path, false, types, resource_type),
     }
 }
 
+/// The selection by a filter that contains no other one, only this path.
+fn leaf(
+    filter: &Filter,
+    path: &AttrPath,
+    is_true_of_absent: bool,
+    types: &Types,
+    resource_type: &ResourceType,
+) -> Result<Selection, Error> {
+    let knows = |resource_type: &&ResourceType| {
+        matches!(resource_type.resolve(path.as_str()), Some(Resolved::Attribute(_)))
+    };
+    // Evaluate against null, to report errors: an invalid comparison is an error even if this type lacks the
+    // attribute.
+    for resource_type in types.iter().filter(knows) {
+        filter.matches(resource_type, &serde_json::Value::Null)?;
+    }
+    if !types.iter().any(|resource_type| knows(&resource_type)) {
+        filter.matches(resource_type, &serde_json::Value::Null)?;
+    }
+    Ok(match (knows(&resource_type), is_true_of_absent) {
+        (true, _) => Selection::Those(filter.clone()),
+        (false, true) => Selection::Everything,
+        (false, false) => Selection::Nothing,
+    })
+}
+
 fn parts(items: &[Filter], types: &Types, resource_type: &ResourceType) -> Result<Vec<Selection>, Error> {
-    items.iter().map(|item| item.for_type(types, resource_type)).collect()
+    items.iter().map(|item| selection(item, types, resource_type)).collect()
 }
 
 /// Joins selections with an operator for which one selection is decisive and another neutral.

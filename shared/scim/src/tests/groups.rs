@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Filter, Group, GroupPatch, MemberChange};
+use crate::{Filter, Group, GroupPatch, MemberChange, selects_member};
 
 /// Applies changes to a set, as the fold does.
 pub(super) fn applied(members: &BTreeSet<Uuid>, changes: &[MemberChange]) -> BTreeSet<Uuid> {
@@ -17,7 +17,7 @@ pub(super) fn applied(members: &BTreeSet<Uuid>, changes: &[MemberChange]) -> BTr
             MemberChange::Remove(ids) => members.retain(|id| !ids.contains(id)),
             MemberChange::Replace(ids) => members = ids.iter().copied().collect(),
             MemberChange::RemoveMatching(filter) => {
-                members.retain(|id| !filter.selects_member(*id, "Ann").unwrap());
+                members.retain(|id| !selects_member(filter, *id, "Ann").unwrap());
             }
         }
         members
