@@ -36,8 +36,8 @@ use receipts::Receipts;
 pub use asynchronous::AsyncResponse;
 pub use unanswered::Unanswered;
 
-/// The maximum number of changes of one tenant in flight; further ones wait in order. It is the size of a worker's batch, so it does
-/// not limit throughput, but it keeps the queue short for other tenants.
+/// The maximum number of changes of one tenant in flight; further ones wait in order. It is the size of a worker's batch,
+/// so it does not limit throughput, but it keeps the queue short for other tenants.
 const AT_ONCE: usize = 128;
 /// The minimum time that a change must have left when it gets its permit.
 const LEAST: Duration = Duration::from_secs(5);
