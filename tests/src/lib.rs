@@ -45,6 +45,9 @@ pub mod smtp;
 // Randomized fault injection.
 pub mod chaos;
 
+// Attacks on the isolation of tenants.
+pub mod siege;
+
 // Recorded conversations.
 pub mod page;
 
