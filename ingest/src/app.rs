@@ -14,6 +14,7 @@ use crate::detached::Detached;
 use crate::dispatch::Dispatcher;
 use crate::http::base_url::Site;
 use crate::http::rows::RowReader;
+use crate::refusals::Refusals;
 
 /// One in this many connections may be busy with a page of a report or of the activity log.
 const PAGES_SHARE: usize = 4;
@@ -44,6 +45,8 @@ pub struct App {
     pub large: Semaphore,
     /// Reads reports and the activity log.
     pub rows: RowReader,
+    /// Records refused requests.
+    pub refusals: Refusals,
 }
 
 impl App {
@@ -57,6 +60,7 @@ impl App {
             events: Publisher::new(link),
             detached: Detached::default(),
             rows: RowReader::new(pool.clone(), (config.db_connections / PAGES_SHARE).max(1)),
+            refusals: Refusals::new(pool.clone(), clock.clone()),
             large: Semaphore::new(MAX_LARGE),
             clock,
             pool,

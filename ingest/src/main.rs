@@ -67,6 +67,7 @@ async fn run() -> Result<(), Failure> {
     let app = App::new(config, pool, link.clone());
     let roles = tokio::spawn(roles::run(app.clone(), link.clone(), stopping.stop.clone()));
     tokio::spawn(app.dispatcher.clone().watch_clocks(health.clone(), drained.clone()));
+    let refusals = tokio::spawn(app.refusals.clone().run(drained.clone()));
     let router = router::router(app.clone(), &health);
     // Until then, new connections wait to be accepted. That is better than a 429 because of a missing queue.
     let _ = timeout(START, link.clone().up()).await;
@@ -81,6 +82,7 @@ async fn run() -> Result<(), Failure> {
         let _ = pulls.await;
     }
     drained.cancel();
+    let _ = refusals.await;
     info!("stopped");
     Ok(())
 }

@@ -5,6 +5,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use database::activity::{self, ActivityOf};
+use database::audit::{AuditOf, Kind};
 use database::reports::ReportOf;
 use domain::report::{Filter, RECENT, Report, since};
 use scim::Error;
@@ -44,7 +45,7 @@ pub async fn report(
 }
 
 /// The change requests of the caller's tenant, oldest first, filtered by `user` (a userName or an id) and `since` (by
-/// default a week ago).
+/// default a week ago). With `refused=true` the refused requests, with `operators=true` the operators' commands.
 ///
 /// # Errors
 /// As [`report`].
@@ -54,7 +55,7 @@ pub async fn activity(
     query: Query,
     headers: HeaderMap,
 ) -> HandlerResult {
-    let query = query.known(&["user", "since", "format"])?;
+    let query = query.known(&["user", "since", "format", "refused", "operators"])?;
     let now = app.clock.now();
     let since = match query.get("since")? {
         None => now - RECENT,
@@ -62,13 +63,33 @@ pub async fn activity(
             since(text, now).map_err(|must| Error::invalid_value(format!("the parameter since {must}")))?
         }
     };
+    let format = rows::format(&query, &headers)?;
+    if let Some(kind) = audited(&query)? {
+        let (tenant, tenant_name) = (key.tenant, key.tenant_name.clone());
+        let what = AuditOf { tenant, tenant_name, kind, since };
+        return app.rows.respond(permit, "audit", what, format).await;
+    }
     let resources = match query.get("user")? {
         None => None,
         Some(user) => Some(about(&app, key.tenant, user).await?),
     };
-    let format = rows::format(&query, &headers)?;
     let what = ActivityOf { tenant: key.tenant, resources, since };
     app.rows.respond(permit, "activity", what, format).await
+}
+
+/// The requested part of the audit trail: `refused=true` or `operators=true`.
+fn audited(query: &Query) -> Result<Option<Kind>, Error> {
+    let is_set = |name| match query.get(name)? {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Error::invalid_value(format!("the parameter {name} must be true or false"))),
+    };
+    match (is_set("refused")?, is_set("operators")?, query.get("user")?) {
+        (false, false, _) => Ok(None),
+        (true, false, None) => Ok(Some(Kind::Refusals)),
+        (false, true, None) => Ok(Some(Kind::OperatorActions)),
+        _ => Err(Error::invalid_value("only one of the parameters user, refused and operators can be used")),
+    }
 }
 
 async fn about(app: &Shared, tenant: Uuid, user: &str) -> Result<Vec<Uuid>, Refusal> {

@@ -1,7 +1,7 @@
 //! The routes. Unknown paths and methods are answered with SCIM errors.
 
 use axum::http::Method;
-use axum::middleware::{from_fn, map_request};
+use axum::middleware::{from_fn, from_fn_with_state, map_request};
 use axum::routing::{MethodRouter, any, get, post};
 use axum::{Extension, Router};
 use platform::health::Health;
@@ -15,7 +15,7 @@ use crate::endpoints::{asynchronous, bulk, discovery, list, resources};
 use crate::http::base_url::BASE_PATH;
 use crate::http::response::Refusal;
 use crate::http::{observe, panics, path};
-use crate::{endpoints, events, reports, unsubscribe};
+use crate::{endpoints, events, refusals, reports, unsubscribe};
 
 /// All routes of the server.
 pub fn router(app: Shared, health: &Health) -> Router {
@@ -44,6 +44,7 @@ fn routes(app: Shared, health: &Health) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(CatchPanicLayer::custom(panics::respond))
+        .layer(from_fn_with_state(app.refusals.clone(), refusals::record))
         .layer(from_fn(observe::observe))
         .layer(CompressionLayer::new())
         .merge(health.router())

@@ -8,6 +8,7 @@
 // API conversations.
 mod activity;
 mod asynchronous;
+mod audit;
 mod bulk;
 mod client_forms;
 mod complaints;

@@ -100,7 +100,7 @@ impl Drop for Line {
 }
 
 /// The method for the log. Clients can send any word, so unknown methods are logged as `other`.
-fn method(method: &Method) -> &'static str {
+pub fn method(method: &Method) -> &'static str {
     let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }

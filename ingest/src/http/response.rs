@@ -43,6 +43,10 @@ pub fn unreadable(status: StatusCode) -> (&'static str, String) {
     (MEDIA_TYPE, json!(scim::Error::new(status.as_u16(), None, detail)).to_string())
 }
 
+/// The error that a response shows, as an extension of the response. The audit trail records it.
+#[derive(Clone, Debug)]
+pub struct Shown(pub scim::Error);
+
 /// A SCIM error response, with the header that its status requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -135,6 +139,7 @@ impl IntoResponse for Refusal {
             _ => None,
         };
         response.headers_mut().extend(header);
+        response.extensions_mut().insert(Shown(error));
         response
     }
 }

@@ -39,7 +39,8 @@ pub fn format(query: &Query, headers: &HeaderMap) -> Result<Format, scim::Error>
     match query.get("format")? {
         Some("csv") => Ok(Format::Csv),
         Some("json") => Ok(Format::Json),
-        Some(_) => Err(scim::Error::invalid_value("the parameter format must be json or csv")),
+        Some("jsonl") => Ok(Format::JsonLines),
+        Some(_) => Err(scim::Error::invalid_value("the parameter format must be json, jsonl or csv")),
         None if prefers_csv(headers) => Ok(Format::Csv),
         None => Ok(Format::Json),
     }
@@ -145,6 +146,7 @@ async fn next(pieces: Option<Receiver<Piece>>) -> Result<Option<(Bytes, Option<R
 fn response(name: &str, format: Format, body: Body) -> Response {
     let (media_type, ending) = match format {
         Format::Json => ("application/json", "json"),
+        Format::JsonLines => ("application/jsonl", "jsonl"),
         Format::Csv => ("text/csv; charset=utf-8; header=present", "csv"),
     };
     let mut response = body.into_response();

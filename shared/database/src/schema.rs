@@ -302,6 +302,37 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    operator_actions (id) {
+        id -> Uuid,
+        run -> Uuid,
+        at -> Timestamptz,
+        action -> Text,
+        tenant -> Nullable<Text>,
+        target -> Text,
+        os_user -> Text,
+        host -> Text,
+        state -> Text,
+        reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    refusals (id) {
+        id -> Uuid,
+        minute -> Timestamptz,
+        tenant_id -> Uuid,
+        key -> Text,
+        address -> Text,
+        method -> Text,
+        route -> Text,
+        status -> SmallInt,
+        scim_type -> Nullable<Text>,
+        detail -> Text,
+        count -> BigInt,
+    }
+}
+
 diesel::joinable!(recent_resources -> commands (command));
 
 diesel::allow_tables_to_appear_in_same_query!(

@@ -3,6 +3,7 @@
 //! A verb takes an [`Operator`], which holds the connections, and plain arguments. It returns plain data, which
 //! serializes to the JSON that the CLI prints, or an [`Error`]. Nothing here prints, or parses a command line.
 
+pub mod audit;
 mod commands;
 pub mod dead_letters;
 mod error;

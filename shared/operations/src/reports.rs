@@ -1,6 +1,7 @@
 //! Selects the rows of reports, of the unlinked accounts and of the activity log, and reads them page by page.
 
 use database::activity::{self, ActivityOf};
+use database::audit::{AuditOf, Kind};
 use database::reports::{Paged, ReportOf, ReportRow, goes_on};
 use database::tenants::Tenant;
 use domain::report::{Filter, Report, since};
@@ -57,6 +58,22 @@ pub async fn activity(
     let since =
         since(start, operator.clock.now()).map_err(|problem| Error::Argument { name: "since", problem })?;
     Ok(ActivityOf { tenant: tenant.id, resources, since })
+}
+
+/// A part of the audit trail since a time, which is given as in [`since`].
+///
+/// # Errors
+/// [`Error::Argument`] if the time is invalid.
+pub fn audit(
+    operator: &Operator,
+    tenant: Uuid,
+    tenant_name: String,
+    kind: Kind,
+    start: &str,
+) -> Result<AuditOf, Error> {
+    let since =
+        since(start, operator.clock.now()).map_err(|problem| Error::Argument { name: "since", problem })?;
+    Ok(AuditOf { tenant, tenant_name, kind, since })
 }
 
 /// The ids of the tenant's users that have, had, or were to have this userName.

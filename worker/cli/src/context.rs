@@ -48,6 +48,20 @@ impl Failure {
         Self::Operation(Error::Late(text.into()))
     }
 
+    /// The kind of failure, for the audit trail. The text itself may contain personal data.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Configuration(_) => "invalid configuration",
+            Self::Operation(error) => match error {
+                Error::Invalid(_) | Error::Argument { .. } | Error::Missing { .. } => "invalid arguments",
+                Error::Postgres(_) => "the database failed",
+                Error::Amqp(_) => "the broker is unavailable",
+                Error::Late(_) => "no outcome yet",
+                Error::Refused(_) => "rejected",
+            },
+        }
+    }
+
     /// The exit code, as documented in the program's help.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {

@@ -5,6 +5,7 @@
 #[macro_use]
 mod output;
 
+mod audit;
 mod context;
 mod dead;
 mod keys;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use context::{CliContext, Failure};
+use operations::audit::Action;
 use platform::config::{self, Service};
 
 /// The operators' CLI of Rollcall.
@@ -81,8 +83,10 @@ async fn main() -> ExitCode {
          and beside the program.\n\n{EXIT_CODES}",
         config::variables_help(Service::Cli)
     ));
-    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
-    match run(cli).await {
+    let matches = command.get_matches();
+    let action = audit::action(&matches);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match recorded(cli, action).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("rollcall: {failure}");
@@ -91,21 +95,36 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> Result<(), Failure> {
+/// Runs a command, with an entry in the audit trail before and after it if it writes.
+async fn recorded(cli: Cli, action: Option<Action>) -> Result<(), Failure> {
     let context = CliContext::from_env(cli.json)?;
-    match cli.command {
-        Command::Migrate(arguments) => migrate::run(&context, &arguments).await,
-        Command::Tenant(command) => tenants::run(&context, command).await,
-        Command::Schema(command) => schemas::run(&context, command).await,
-        Command::Key(command) => keys::run(&context, command).await,
-        Command::User(command) => users::run(&context, command).await,
-        Command::Report(arguments) => reports::report(&context, arguments).await,
-        Command::Unlinked(arguments) => reports::unlinked(&context, arguments).await,
-        Command::Link(arguments) => link::run(&context, arguments).await,
-        Command::Activity(arguments) => reports::activity(&context, arguments).await,
-        Command::Pull(command) => pull::run(&context, command).await,
-        Command::Mail(command) => mail::run(&context, command).await,
-        Command::Dead(command) => dead::run(&context, command).await,
-        Command::Top(arguments) => top::run(&context, &arguments).await,
+    let Some(action) = action else { return run(&context, cli.command).await };
+    // The table may not exist before a migration, or after its reversal.
+    let is_migration = matches!(cli.command, Command::Migrate(_));
+    let begun = if is_migration { action.begun() } else { action.begin(&context.operator).await? };
+    let result = run(&context, cli.command).await;
+    let failure = result.as_ref().err().map(Failure::kind);
+    let ended = begun.end(&context.operator, failure).await;
+    if let (Err(error), false) = (ended, is_migration) {
+        eprintln!("rollcall: the result was not recorded in the audit trail: {error}");
+    }
+    result
+}
+
+async fn run(context: &CliContext, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Migrate(arguments) => migrate::run(context, &arguments).await,
+        Command::Tenant(command) => tenants::run(context, command).await,
+        Command::Schema(command) => schemas::run(context, command).await,
+        Command::Key(command) => keys::run(context, command).await,
+        Command::User(command) => users::run(context, command).await,
+        Command::Report(arguments) => reports::report(context, arguments).await,
+        Command::Unlinked(arguments) => reports::unlinked(context, arguments).await,
+        Command::Link(arguments) => link::run(context, arguments).await,
+        Command::Activity(arguments) => reports::activity(context, arguments).await,
+        Command::Pull(command) => pull::run(context, command).await,
+        Command::Mail(command) => mail::run(context, command).await,
+        Command::Dead(command) => dead::run(context, command).await,
+        Command::Top(arguments) => top::run(context, &arguments).await,
     }
 }

@@ -3,11 +3,13 @@
 use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 
 use clap::{Args, ValueEnum};
+use database::audit::Kind;
 use database::reports::{Paged, goes_on};
 use domain::report::{Filter, Format, Report};
 use operations::reports::pages;
 use operations::{Operator, reports};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::context::{CliContext, Failure};
 use crate::output;
@@ -54,12 +56,34 @@ pub struct Activity {
     /// days.
     #[arg(long, default_value = "7d")]
     since: String,
+    /// Show requests that were refused before they were queued, summed per minute: of keys that are expired, revoked
+    /// or lack a scope, with an invalid body, or beyond a limit.
+    #[arg(long, conflicts_with_all = ["user", "operators"])]
+    refused: bool,
+    /// Show the commands of operators that changed something.
+    #[arg(long, conflicts_with = "user")]
+    operators: bool,
+    /// The output format, instead of a table. --json is the same as --format json.
+    #[arg(long, value_enum)]
+    format: Option<Written>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Written {
     Csv,
     Json,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+impl From<Written> for Format {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Csv => Self::Csv,
+            Written::Json => Self::Json,
+            Written::Jsonl => Self::JsonLines,
+        }
+    }
 }
 
 fn named(name: &str) -> Result<Report, String> {
@@ -72,12 +96,8 @@ pub async fn report(context: &CliContext, arguments: Arguments) -> Result<(), Fa
     let Arguments { name, tenant, location, business_unit, status, format } = arguments;
     let filter = Filter { location, business_unit, status };
     let what = reports::report(&context.operator, tenant.as_deref(), name, filter).await?;
-    let format = match format {
-        Some(Written::Json) => Format::Json,
-        None if context.json => Format::Json,
-        Some(Written::Csv) | None => Format::Csv,
-    };
-    write(&context.operator, &what, format).await
+    let default = if context.json { Format::Json } else { Format::Csv };
+    write(&context.operator, &what, format.map_or(default, Format::from)).await
 }
 
 /// Lists active accounts that are not linked to an identity provider: a bulk deactivation there would miss them.
@@ -100,17 +120,42 @@ pub async fn unlinked(context: &CliContext, arguments: Unlinked) -> Result<(), F
     Ok(())
 }
 
-/// Shows the activity log.
+/// Shows the activity log, or a part of the audit trail.
 pub async fn activity(context: &CliContext, arguments: Activity) -> Result<(), Failure> {
+    let Activity { tenant, user, since, refused, operators, format } = arguments;
     let operator = &context.operator;
-    let tenant = operator.tenant(&arguments.tenant).await?;
-    let what = reports::activity(operator, &tenant, arguments.user.as_deref(), &arguments.since).await?;
-    if context.json {
-        return write(operator, &what, Format::Json).await;
+    let format = format.map(Format::from).or(context.json.then_some(Format::Json));
+    if refused {
+        let tenant = operator.tenant(&tenant).await?;
+        let what = reports::audit(operator, tenant.id, tenant.name, Kind::Refusals, &since)?;
+        let columns = ["minute", "key", "address", "method", "route", "status", "count", "detail"];
+        return show(operator, &what, format, &columns, "no request was refused since then").await;
     }
+    if operators {
+        // A tenant that was removed still has a trail.
+        let what = reports::audit(operator, Uuid::nil(), tenant, Kind::OperatorActions, &since)?;
+        let columns = ["at", "action", "target", "state", "reason", "user", "host"];
+        return show(operator, &what, format, &columns, "no command changed anything since then").await;
+    }
+    let tenant = operator.tenant(&tenant).await?;
+    let what = reports::activity(operator, &tenant, user.as_deref(), &since).await?;
     let columns =
         ["at", "actor", "change", "attributes", "outcome", "status", "reason", "ignored", "resource"];
-    table(operator, &what, &columns, "no changes were requested since then").await.map(drop)
+    show(operator, &what, format, &columns, "no changes were requested since then").await
+}
+
+/// Writes all rows in a format, or as a table.
+async fn show(
+    operator: &Operator,
+    what: &impl Paged,
+    format: Option<Format>,
+    columns: &[&str],
+    empty: &str,
+) -> Result<(), Failure> {
+    match format {
+        Some(format) => write(operator, what, format).await,
+        None => table(operator, what, columns, empty).await.map(drop),
+    }
 }
 
 /// Writes all rows to the standard output. A closed pipe (`head`) is not an error. Progress of long outputs goes to the

@@ -1,4 +1,4 @@
-//! The formats in which the rows of a report and of the activity log are written: JSON and CSV.
+//! The formats in which the rows of a report and of the activity log are written: JSON, JSON lines and CSV.
 
 use serde_json::{Map, Value};
 
@@ -9,6 +9,8 @@ use super::Column;
 pub enum Format {
     /// One array of objects.
     Json,
+    /// One object a line, as log collectors (SIEM) read it.
+    JsonLines,
     /// RFC 4180, with the names of the columns in the first line.
     Csv,
 }
@@ -19,6 +21,7 @@ impl Format {
     pub fn begin(self, columns: &[Column]) -> String {
         match self {
             Self::Json => "[".to_owned(),
+            Self::JsonLines => String::new(),
             Self::Csv => line(columns.iter().map(|(name, _)| (*name).to_owned())),
         }
     }
@@ -29,6 +32,7 @@ impl Format {
         match self {
             Self::Json if nth == 0 => format!("\n{row}"),
             Self::Json => format!(",\n{row}"),
+            Self::JsonLines => format!("{row}\n"),
             Self::Csv => {
                 let row: Map<String, Value> = serde_json::from_str(row).unwrap_or_default();
                 line(columns.iter().map(|(name, _)| cell(row.get(*name))))
@@ -41,7 +45,7 @@ impl Format {
     pub fn end(self) -> &'static str {
         match self {
             Self::Json => "\n]\n",
-            Self::Csv => "",
+            Self::JsonLines | Self::Csv => "",
         }
     }
 }
@@ -86,5 +90,8 @@ mod tests {
         let all = [json.begin(columns), json.row(columns, 0, row), json.row(columns, 1, row)];
         let all: Value = serde_json::from_str(&(all.concat() + json.end())).unwrap();
         assert_eq!(all.as_array().map(Vec::len), Some(2));
+        let lines = Format::JsonLines;
+        let all = [lines.begin(columns), lines.row(columns, 0, row), lines.row(columns, 1, row)];
+        assert_eq!(all.concat() + lines.end(), format!("{row}\n{row}\n"));
     }
 }

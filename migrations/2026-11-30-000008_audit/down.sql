@@ -1,0 +1,2 @@
+drop table refusals;
+drop table operator_actions;
