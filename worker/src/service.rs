@@ -62,8 +62,8 @@ pub async fn main() -> ExitCode {
 
 fn read(mut env: Env) -> Result<Config, Problems> {
     let config = Config {
-        database_url: env.url("DATABASE_URL", &["postgres", "postgresql"]),
-        amqp_url: env.url("AMQP_URL", &["amqp", "amqps"]),
+        database_url: env.checked_url("DATABASE_URL", &["postgres", "postgresql"], database::check_url),
+        amqp_url: env.amqp_url(),
         connections: env.number("ROLLCALL_DB_CONNECTIONS", 2..=200),
         batch: u16::try_from(env.number("ROLLCALL_BATCH", 1..=1000)).unwrap_or(u16::MAX),
         queue_limit: env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000),

@@ -7,6 +7,8 @@ pub mod health;
 pub mod http;
 pub mod id;
 pub mod log;
+pub mod plaintext;
+pub mod private_file;
 pub mod redact;
 pub mod retry;
 pub mod secret;
