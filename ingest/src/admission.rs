@@ -133,7 +133,7 @@ impl Admission {
         note("tenant", &key.tenant_name);
         note("key.id", key.id);
         state.uses.note(key.id);
-        if !key.scopes.iter().any(|opened| opened == scope) {
+        if !key.opens(scope) {
             return Err(Error::forbidden(format!("this API key lacks the scope {scope}")).into());
         }
         let tenant = state.tenants.find(key.tenant).await?;

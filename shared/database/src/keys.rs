@@ -37,8 +37,25 @@ impl Key {
     pub fn is_alive(&self, now: OffsetDateTime) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
     }
+
+    /// Whether it has this scope.
+    #[must_use]
+    pub fn has(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|own| own == scope)
+    }
+
+    /// Whether it may use the endpoints of this scope. The endpoint of events takes two kinds, of which each has its
+    /// scope: it checks every event.
+    #[must_use]
+    pub fn opens(&self, scope: &str) -> bool {
+        self.has(scope) || (scope == EVENTS && self.has(ROLES))
+    }
 }
 
+/// The scope for content events.
+pub const EVENTS: &str = "events";
+/// The scope for role events.
+pub const ROLES: &str = "roles";
 /// The start of every key, by which secret scanners recognize it.
 pub const MARK: &str = "rck_";
 /// The length of the public part, in characters.

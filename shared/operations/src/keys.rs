@@ -23,6 +23,8 @@ pub enum Scope {
     Scim,
     /// Posting content events.
     Events,
+    /// Posting role events, which make administrators.
+    Roles,
     /// Reports.
     Reports,
     /// The activity log.
@@ -36,6 +38,7 @@ impl Scope {
         match self {
             Self::Scim => "scim",
             Self::Events => "events",
+            Self::Roles => "roles",
             Self::Reports => "reports",
             Self::Activity => "activity",
         }

@@ -42,6 +42,8 @@ pub enum Scope {
     Scim,
     /// Posting content events.
     Events,
+    /// Posting role events, which make administrators.
+    Roles,
     /// Reports.
     Reports,
     /// The activity log.
@@ -53,6 +55,7 @@ impl From<Scope> for keys::Scope {
         match scope {
             Scope::Scim => Self::Scim,
             Scope::Events => Self::Events,
+            Scope::Roles => Self::Roles,
             Scope::Reports => Self::Reports,
             Scope::Activity => Self::Activity,
         }
