@@ -269,6 +269,7 @@ mod tests {
             created_at: time::OffsetDateTime::UNIX_EPOCH,
             expires_at: None,
             revoked_at: None,
+            networks: Vec::new(),
         };
         for (scopes, batch, refused) in [
             (&["events"][..], json!([event("1")]), None),

@@ -19,6 +19,7 @@ mod external_ids;
 mod filters_in_sql;
 mod group_displays;
 mod groups;
+mod key_lifetimes;
 mod keys;
 mod later_versions;
 mod leavers;

@@ -7,6 +7,7 @@ pub mod health;
 pub mod http;
 pub mod id;
 pub mod log;
+pub mod network;
 pub mod plaintext;
 pub mod private_file;
 pub mod redact;
