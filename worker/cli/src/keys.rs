@@ -158,8 +158,7 @@ async fn list(context: &CliContext, tenant: &str) -> Result<(), Failure> {
             output::moment(key.last_used_at),
         ]
     };
-    let headings =
-        ["key", "state", "scopes", "networks", "created (UTC)", "expires (UTC)", "last used (UTC)"];
+    let headings = ["key", "state", "scopes", "from", "created (UTC)", "expires (UTC)", "last used (UTC)"];
     let empty = format!("{0} has no keys yet; add one with `rollcall key add {0}`", tenant.name);
     output::table(&headings, keys.iter().map(row).collect(), &empty);
     Ok(())
