@@ -27,7 +27,7 @@ write_servers_env() {
     remember_passwords
   fi
   local ROLLCALL_SECRET_KEY=${ROLLCALL_SECRET_KEY:-$SECRET_KEY}
-  write_known servers.env DATABASE_URL AMQP_URL ROLLCALL_SECRET_KEY
+  write_known servers.env DATABASE_URL AMQP_URL ROLLCALL_SECRET_KEY ROLLCALL_ALLOW_PLAINTEXT
 }
 
 private_database_url() { printf 'postgres://rollcall:%s@127.0.0.1:%s/rollcall' "$POSTGRES_PASSWORD" "$POSTGRES_PORT"; }

@@ -99,8 +99,8 @@ make_key() {
       case $name in USERNAME) USERNAME=$value ;; API_KEY) API_KEY=$value ;; esac
     done <"$RUN/okta.env"
   fi
-  if [[ -z $API_KEY ]] || key_refused "$USERNAME" "$API_KEY"; then
-    said=$(rollcall key add acme --scope scim,events,reports,activity --json) || die "Failed to create an API key for acme."
+  if [[ -z $API_KEY ]] || key_refused "$USERNAME" "$API_KEY" || ! key_has_roles "$API_KEY"; then
+    said=$(rollcall key add acme --scope scim,events,reports,activity,roles --json) || die "Failed to create an API key for acme."
     USERNAME=$(json_field username <<<"$said")
     API_KEY=$(json_field api_key <<<"$said")
     [[ -n $USERNAME && -n $API_KEY ]] || die "rollcall key add did not print a user name and a key."
@@ -108,6 +108,12 @@ make_key() {
   # shellcheck disable=SC2034 # write_settings reads it by name
   BASE_URL=$(local_url "$ROLLCALL_PORT")/scim/v2
   write_settings "$RUN/okta.env" BASE_URL USERNAME API_KEY
+}
+
+# Whether this key has the scope roles. Keys of earlier versions lack it.
+key_has_roles() {
+  # After "rck_" a key has 12 public characters.
+  rollcall key list acme --json | tr -d '[:space:]' | tr '{' '\n' | grep -F "\"${1:4:12}\"" | grep -qF '"roles"'
 }
 
 # Passes the key to curl through a pipe: all users of the machine can see arguments.

@@ -4,6 +4,7 @@
 mod credentials;
 mod failures;
 mod keyring;
+mod networks;
 mod share;
 mod single_flight;
 mod uses;
@@ -132,8 +133,9 @@ impl Admission {
         };
         note("tenant", &key.tenant_name);
         note("key.id", key.id);
+        networks::check(&key, &parts.extensions)?;
         state.uses.note(key.id);
-        if !key.scopes.iter().any(|opened| opened == scope) {
+        if !key.opens(scope) {
             return Err(Error::forbidden(format!("this API key lacks the scope {scope}")).into());
         }
         let tenant = state.tenants.find(key.tenant).await?;

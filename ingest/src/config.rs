@@ -52,9 +52,11 @@ impl Config {
     pub fn read(mut env: Env) -> Result<Self, Problems> {
         let address = env.optional("ROLLCALL_LISTEN").unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let port = env.number("ROLLCALL_PORT", 1..=65_535);
+        env.check_listener(address);
+        let database_url = env.checked_url("DATABASE_URL", &["postgres", "postgresql"], database::check_url);
         let config = Self {
-            database_url: Masked(env.url("DATABASE_URL", &["postgres", "postgresql"])),
-            amqp_url: Masked(env.url("AMQP_URL", &["amqp", "amqps"])),
+            database_url: Masked(database_url),
+            amqp_url: Masked(env.amqp_url()),
             listen: SocketAddr::new(address, u16::try_from(port).expect("the bounds are those of a port")),
             public_url: env.optional("ROLLCALL_PUBLIC_URL"),
             unsubscribe_key: env.optional("ROLLCALL_UNSUBSCRIBE_KEY"),
@@ -90,7 +92,7 @@ mod tests {
 
     #[test]
     fn only_the_two_urls_are_required() {
-        let config = read(&[("DATABASE_URL", "postgres://x/y"), ("AMQP_URL", "amqp://x")]).unwrap();
+        let config = read(&[("DATABASE_URL", "postgres://localhost/y"), ("AMQP_URL", "amqps://x")]).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
         assert_eq!((config.body_limit, config.deadline), (1_048_576, Duration::from_secs(20)));
         assert!(config.public_url.is_none());

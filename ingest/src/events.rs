@@ -9,6 +9,7 @@ use amqp::{Message, topology};
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use database::keys::{self, Key};
 use domain::command::Actor;
 use domain::event::{self, Event, RoleChanged};
 use domain::outcome::Outcome;
@@ -41,7 +42,7 @@ const JSON: &str = "application/json";
 /// Accepts events. Responds with 202 when the broker has confirmed all of them.
 ///
 /// # Errors
-/// 400 that names the field, 404 for the role of an unknown user, 413, 415, 429 while the broker accepts no messages.
+/// 400 that names the field, 403 if the key lacks the scope of an event, 404 for the role of an unknown user, 413, 415, 429 while the broker accepts no messages.
 pub async fn receive(
     Events { key, permit }: Events,
     RequestId(id): RequestId,
@@ -53,6 +54,7 @@ pub async fn receive(
     let room = app.admission.admit_body(key.tenant, body::expected(&parts.headers, app.config.body_limit))?;
     let body = body::receive(&parts.headers, body, app.config.body_limit).await?;
     let taken = events(media_type, &body)?;
+    permitted(&key, &taken)?;
     let accepted = taken.len();
     let (mut people, mut events) = (BTreeMap::new(), Vec::new());
     for one in taken {
@@ -125,6 +127,33 @@ enum Taken {
     Content(Box<Event>),
     /// For the worker.
     Role(RoleChanged),
+}
+
+impl Taken {
+    /// The scope that a key needs to send it.
+    fn scope(&self) -> &'static str {
+        match self {
+            Self::Content(_) => keys::EVENTS,
+            Self::Role(_) => keys::ROLES,
+        }
+    }
+}
+
+/// Checks that the key may send all of these events. A role event can make an administrator, so content services get
+/// keys without that scope.
+fn permitted(key: &Key, taken: &[Taken]) -> Result<(), Error> {
+    let Some((index, lacking)) = taken.iter().enumerate().find(|(_, one)| !key.has(one.scope())) else {
+        return Ok(());
+    };
+    let kind = match lacking {
+        Taken::Content(event) => &event.kind,
+        Taken::Role(_) => event::ROLE_CHANGED,
+    };
+    let (place, scope) =
+        (if taken.len() > 1 { format!("events[{index}]: ") } else { String::new() }, lacking.scope());
+    Err(Error::forbidden(format!(
+        "{place}this API key lacks the scope {scope}, which {kind} requires; no event of this request was accepted"
+    )))
 }
 
 /// Parses and validates the events in a body.
@@ -222,6 +251,41 @@ mod tests {
         let (status, detail) = read(None, &json!([event("1"), bad])).unwrap_err();
         assert_eq!(status, 400);
         assert!(detail.starts_with("events[1].data.user.id must be"), "{detail}");
+    }
+
+    #[test]
+    fn each_event_of_a_batch_requires_its_scope() {
+        let role = json!({
+            "specversion": "1.0", "id": "r", "source": "/content", "type": "role.changed",
+            "data": { "user": { "id": "0192aaaa-0000-7000-8000-000000000001" }, "role": "admin" }
+        });
+        let key = |scopes: &[&str]| Key {
+            id: Uuid::nil(),
+            tenant: Uuid::nil(),
+            tenant_name: "acme".to_owned(),
+            prefix: String::new(),
+            sha256: String::new(),
+            scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            created_at: time::OffsetDateTime::UNIX_EPOCH,
+            expires_at: None,
+            revoked_at: None,
+            networks: Vec::new(),
+        };
+        for (scopes, batch, refused) in [
+            (&["events"][..], json!([event("1")]), None),
+            (&["events"], role.clone(), Some("this API key lacks the scope roles")),
+            (&["events"], json!([event("1"), role]), Some("events[1]: this API key lacks the scope roles")),
+            (&["roles"], json!([role, event("1")]), Some("events[1]: this API key lacks the scope events")),
+            (&["roles"], json!([role]), None),
+            (&["events", "roles"], json!([event("1"), role]), None),
+        ] {
+            let taken = events(None, &batch.to_string().into_bytes().into()).unwrap();
+            let said = permitted(&key(scopes), &taken).err();
+            assert_eq!(said.is_some(), refused.is_some(), "{scopes:?} {said:?}");
+            if let (Some(error), Some(expected)) = (said, refused) {
+                assert!(error.status == 403 && error.detail.starts_with(expected), "{}", error.detail);
+            }
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Config {
         let connections = env.number("ROLLCALL_DB_CONNECTIONS", 2..=200);
         let pool =
             checked(&mut env, "DATABASE_URL", &database_url, |url| Pool::new(url, connections as usize));
-        let amqp_url = env.url("AMQP_URL", &["amqp", "amqps"]);
+        let amqp_url = env.amqp_url();
         let uri = |url: &str| {
             url.parse::<lapin::uri::AMQPUri>().map_err(|_| "is not the URL of an AMQP broker".to_owned())
         };
@@ -65,8 +65,10 @@ impl Config {
         let health = env.health_address();
         let mail_url = env.url("ROLLCALL_MAIL_URL", &SCHEMES);
         let mail_timeout = env.seconds("ROLLCALL_MAIL_TIMEOUT", 1..=600);
-        let transport =
-            checked(&mut env, "ROLLCALL_MAIL_URL", &mail_url, |url| Transport::open(url, mail_timeout));
+        let plaintext = env.plaintext();
+        let transport = checked(&mut env, "ROLLCALL_MAIL_URL", &mail_url, |url| {
+            Transport::open(url, mail_timeout, &plaintext)
+        });
         let from = env.get::<String>("ROLLCALL_MAIL_FROM");
         let from = checked(&mut env, "ROLLCALL_MAIL_FROM", &from, sender);
         let signer = signer(&mut env, from.as_ref());

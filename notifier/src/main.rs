@@ -9,6 +9,7 @@ mod config;
 mod consumer;
 mod decide;
 mod intake;
+mod key_notices;
 mod mail;
 mod parking;
 mod retry_pause;
@@ -32,6 +33,7 @@ use tracing::{error, info, warn};
 
 use config::Config;
 use consumer::Consumer;
+use key_notices::KeyNotices;
 use mail::folder::Folder;
 use mail::message::Writer;
 use mail::transport::Transport;
@@ -90,11 +92,15 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let with_templates = config.templates.tenants();
     let writer =
         Writer::new(config.from, config.learning_url, config.templates, config.signer, config.unsubscribe);
+    let (writer, transport) = (Arc::new(writer), Arc::new(config.transport));
     let mut work = JoinSet::new();
     work.spawn(Consumer::new(shared.clone(), publisher.clone(), stop.clone()).run(link.clone()));
     work.spawn(
-        Sender::new(shared.clone(), writer, config.transport, config.mail_timeout, stop.clone()).run(),
+        Sender::new(shared.clone(), writer.clone(), transport.clone(), config.mail_timeout, stop.clone())
+            .run(),
     );
+    let (shared_too, timeout, ends) = (shared.clone(), config.mail_timeout, stop.clone());
+    work.spawn(KeyNotices { shared: shared_too, writer, transport, timeout, stop: ends }.run());
     work.spawn(parking::run(shared.clone(), publisher, stop.clone()));
     work.spawn(cleaner::run(shared.clone(), stop.clone()));
     tokio::spawn(look_for_tenants(shared, with_templates, down.clone()));

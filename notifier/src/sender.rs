@@ -41,8 +41,8 @@ const PANICKED: &str = "the notifier panicked while sending it";
 /// Sends mail until stopped.
 pub struct Sender {
     shared: Arc<SharedState>,
-    writer: Writer,
-    transport: Transport,
+    writer: Arc<Writer>,
+    transport: Arc<Transport>,
     timeout: Duration,
     stop: CancellationToken,
 }
@@ -52,8 +52,8 @@ impl Sender {
     #[must_use]
     pub fn new(
         shared: Arc<SharedState>,
-        writer: Writer,
-        transport: Transport,
+        writer: Arc<Writer>,
+        transport: Arc<Transport>,
         timeout: Duration,
         stop: CancellationToken,
     ) -> Self {

@@ -1,6 +1,7 @@
 //! The notifier's tables, one module each, and its queries on tenants and users.
 
 pub mod assignments;
+pub mod key_mails;
 pub mod ledger;
 pub mod mail_content;
 pub mod parked;

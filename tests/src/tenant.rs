@@ -8,7 +8,7 @@ use crate::okta::Okta;
 use crate::stack::Stack;
 
 /// All scopes.
-const SCOPES: &str = "scim,events,reports,activity";
+const SCOPES: &str = "scim,events,reports,activity,roles";
 
 /// A tenant.
 pub struct Tenant {

@@ -1,5 +1,9 @@
 //! DKIM-signed mail, verified as a receiver does.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use rsa::pkcs8::{EncodePrivateKey, LineEnding};
@@ -11,11 +15,17 @@ use tests::smtp::SmtpServer;
 use tests::stack::Options;
 use tests::{Stack, eventually};
 
+/// Writes a file that only its owner can read.
+fn private(path: &Path, content: &[u8]) {
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).unwrap();
+    file.write_all(content).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_signature_is_valid_and_detects_changes() {
     let key = RsaPrivateKey::new(&mut OsRng, 1_024).unwrap();
     let file = std::env::temp_dir().join(format!("rollcall-dkim-{}.pem", platform::id::new()));
-    std::fs::write(&file, key.to_pkcs8_pem(LineEnding::LF).unwrap().as_bytes()).unwrap();
+    private(&file, key.to_pkcs8_pem(LineEnding::LF).unwrap().as_bytes());
     let server = SmtpServer::start().await;
     let environment = vec![
         ("ROLLCALL_DKIM_KEY", file.to_str().unwrap().to_owned()),
@@ -56,7 +66,7 @@ async fn the_unsubscribe_link_and_a_tenants_own_sender_are_signed() {
     let keys = ["rollcall.example", "own.example"].map(|domain| {
         let key = RsaPrivateKey::new(&mut OsRng, 1_024).unwrap();
         let pem = key.to_pkcs8_pem(LineEnding::LF).unwrap();
-        std::fs::write(folder.join(format!("{domain}.pem")), pem.as_bytes()).unwrap();
+        private(&folder.join(format!("{domain}.pem")), pem.as_bytes());
         RsaPublicKey::from(&key)
     });
     let server = SmtpServer::start().await;

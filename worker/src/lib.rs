@@ -6,6 +6,7 @@ pub mod backfill;
 pub mod cleaner;
 pub mod consumer;
 pub mod decode;
+pub mod expiring_keys;
 pub mod fold;
 pub mod quarantine;
 pub mod relay;

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use crate::apply::Applier;
 use crate::consumer::Consumer;
 use crate::status::{self, Progress};
-use crate::{backfill, cleaner, relay};
+use crate::{backfill, cleaner, expiring_keys, relay};
 
 const ABOUT: &str = "The worker applies the commands in rollcall.commands and rollcall.commands.bulk to PostgreSQL in batches, and relays the events.\n\
     Start as many workers as you like; they share the load.";
@@ -62,8 +62,8 @@ pub async fn main() -> ExitCode {
 
 fn read(mut env: Env) -> Result<Config, Problems> {
     let config = Config {
-        database_url: env.url("DATABASE_URL", &["postgres", "postgresql"]),
-        amqp_url: env.url("AMQP_URL", &["amqp", "amqps"]),
+        database_url: env.checked_url("DATABASE_URL", &["postgres", "postgresql"], database::check_url),
+        amqp_url: env.amqp_url(),
         connections: env.number("ROLLCALL_DB_CONNECTIONS", 2..=200),
         batch: u16::try_from(env.number("ROLLCALL_BATCH", 1..=1000)).unwrap_or(u16::MAX),
         queue_limit: env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000),
@@ -135,6 +135,7 @@ async fn work(
     let clock = Clock::System;
     let worker = platform::id::new();
     tokio::spawn(cleaner::run(pool.clone(), clock.clone(), stop.clone()));
+    tokio::spawn(expiring_keys::run(pool.clone(), clock.clone(), stop.clone()));
     tokio::spawn(backfill::run(pool.clone(), stop.clone()));
 
     let (wake_relay, in_progress) = (Arc::new(Notify::new()), Arc::new(RwLock::new(())));

@@ -8,6 +8,7 @@ use lettre::message::dkim::{
     DkimCanonicalization, DkimCanonicalizationType, DkimConfig, DkimSigningAlgorithm, DkimSigningKey,
 };
 use lettre::message::header::HeaderName;
+use platform::private_file;
 use rsa::RsaPrivateKey;
 use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPrivateKey};
 use rsa::pkcs8::{DecodePrivateKey, LineEnding};
@@ -39,7 +40,7 @@ pub struct Signer {
 impl Signer {
     /// Loads a private RSA key from a file, for our own `domain`; the public key belongs at
     /// `{selector}._domainkey.{domain}`. If the path is a folder, each file `{domain}.pem` in it is the key of that
-    /// domain.
+    /// domain. Keys that other users can read are refused.
     ///
     /// # Errors
     /// Names the file and describes the problem, without any of its content.
@@ -50,13 +51,13 @@ impl Signer {
             for entry in std::fs::read_dir(path).map_err(unreadable)? {
                 let name = entry.map_err(unreadable)?.file_name().to_string_lossy().into_owned();
                 let Some(of) = name.strip_suffix(".pem").map(str::to_ascii_lowercase) else { continue };
-                let text = std::fs::read_to_string(path.join(&name))
-                    .map_err(|e| format!("has {name}, which cannot be read: {e}"))?;
-                let key = key(&text, selector, &of).map_err(|e| format!("has {name}, which {e}"))?;
+                let text = private_file::read(&path.join(&name));
+                let key = text.and_then(|text| key(&text, selector, &of));
+                let key = key.map_err(|e| format!("has {name}, which {e}"))?;
                 keys.insert(of, key);
             }
         } else {
-            let text = std::fs::read_to_string(path).map_err(unreadable)?;
+            let text = private_file::read(path)?;
             keys.insert(own.clone(), key(&text, selector, &own)?);
         }
         if keys.is_empty() { Err("has no file DOMAIN.pem".to_owned()) } else { Ok(Self { own, keys }) }

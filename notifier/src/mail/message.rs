@@ -12,10 +12,11 @@ use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 use wording::line::one_line;
-use wording::{Kind, Letter, Templates, templates};
+use wording::{KeyNotice, Kind, Letter, Templates, templates};
 
 use super::dkim::Signer;
 use super::server::is_loopback;
+use crate::store::key_mails::LeasedNotice;
 use crate::store::mail_content::MailContent;
 use crate::store::queue::{LeasedMail, Person};
 
@@ -193,7 +194,36 @@ impl Writer {
         if let Some(signer) = &self.signer {
             signer.sign(&mut message, from_domain.as_str());
         }
-        Ok(Mail { file_name: file_name(id, kind, dated_at), message })
+        Ok(Mail { file_name: file_name(id, kind.as_str(), dated_at), message })
+    }
+
+    /// Builds the notice to the tenant's contact that a key expires; `None` if there is no contact.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn notice(&self, leased: &LeasedNotice) -> Result<Option<Mail>, Error> {
+        let settings = Settings::stored(leased.tenant_id, &leased.settings);
+        let Some((name, address)) = settings.contact.parts() else { return Ok(None) };
+        let LeasedNotice { key_id, days, tenant, prefix, scopes, expires_at, last_used_at, dated_at, .. } =
+            leased;
+        let notice =
+            KeyNotice { tenant, prefix, scopes, expires_at: *expires_at, last_used_at: *last_used_at };
+        let words = notice.words(settings.mail.locale);
+        let from = self.sender(&settings.mail)?;
+        let from_domain = from.email.domain().to_owned();
+        let mut message = Message::builder()
+            .from(from)
+            .to(mailbox(name, address)?)
+            .subject(words.subject)
+            .date(SystemTime::from(*dated_at))
+            .message_id(Some(format!("<{key_id}.{days}@{}>", self.from.email.domain())))
+            .raw_header(raw("Auto-Submitted", "auto-generated"))
+            .raw_header(raw("Content-Language", settings.mail.locale.as_str()))
+            .singlepart(SinglePart::plain(words.text))?;
+        if let Some(signer) = &self.signer {
+            signer.sign(&mut message, from_domain.as_str());
+        }
+        Ok(Some(Mail { file_name: file_name(*key_id, &format!("key_expiring_{days}"), *dated_at), message }))
     }
 
     /// The unsubscribe link, for optional kinds of mail.
@@ -249,12 +279,12 @@ fn display_name(person: &Person) -> Option<String> {
     Some(name).filter(|name| !name.is_empty())
 }
 
-fn file_name(id: Uuid, kind: Kind, dated_at: OffsetDateTime) -> String {
+fn file_name(id: Uuid, kind: &str, dated_at: OffsetDateTime) -> String {
     let format = format_description!("[year][month][day]T[hour][minute][second]Z");
     // Times in the ledger are within the calendar.
     let at =
         dated_at.checked_to_offset(UtcOffset::UTC).and_then(|at| at.format(format).ok()).unwrap_or_default();
-    format!("{at}-{}-{id}.eml", kind.as_str())
+    format!("{at}-{kind}-{id}.eml")
 }
 
 #[cfg(test)]

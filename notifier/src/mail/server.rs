@@ -7,6 +7,7 @@ use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
+use platform::plaintext::{Allowed, Protocol, VARIABLE, names_this_machine};
 
 /// The timeout for connecting.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -33,7 +34,7 @@ impl Server {
     ///
     /// # Errors
     /// Describes the problem with the URL, without quoting it.
-    pub fn of(url: &url::Url) -> Result<Self, String> {
+    pub fn of(url: &url::Url, plaintext: &Allowed) -> Result<Self, String> {
         let wrong =
             || "must be like smtp://user:password@host:587?tls=required or smtps://host:465".to_owned();
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(wrong)?.to_owned();
@@ -54,8 +55,8 @@ impl Server {
                 Some(Credentials::new(name, decoded(password).map_err(|_| wrong())?))
             }
         };
-        if credentials.is_some() && matches!(tls, Tls::None) && !is_loopback(url) {
-            return Err("would send the password unencrypted: add ?tls=required, or use smtps".to_owned());
+        if credentials.is_some() && !is_loopback(url) && !plaintext.has(Protocol::Smtp) {
+            check(&tls)?;
         }
         let path = url.path().trim_matches('/');
         let hello = if path.is_empty() { ClientId::default() } else { ClientId::Domain(path.to_owned()) };
@@ -84,11 +85,17 @@ impl Server {
 /// Whether a URL names this machine.
 #[must_use]
 pub fn is_loopback(url: &url::Url) -> bool {
-    // For schemes that the URL standard does not know, IPv4 addresses are parsed as domains.
-    url.host_str().is_some_and(|host| {
-        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-    })
+    url.has_host() && names_this_machine(url)
+}
+
+/// Checks that a password is always encrypted on its way.
+fn check(tls: &Tls) -> Result<(), String> {
+    let when = match tls {
+        Tls::None => "would send the password unencrypted",
+        Tls::Opportunistic(_) => "would send the password unencrypted if the mail server offers no STARTTLS",
+        Tls::Required(_) | Tls::Wrapper(_) => return Ok(()),
+    };
+    Err(format!("{when}: use smtp:// with ?tls=required, or smtps://, or set {VARIABLE}=smtp to allow it"))
 }
 
 /// A pool of connections to a server.
@@ -147,7 +154,7 @@ mod tests {
     use super::*;
 
     fn server(url: &str) -> Result<Server, String> {
-        Server::of(&url::Url::parse(url).unwrap())
+        Server::of(&url::Url::parse(url).unwrap(), &Allowed::default())
     }
 
     #[test]
@@ -156,9 +163,28 @@ mod tests {
             "smtp://me:secret@mail.example:587?tls=maybe",
             "http://me:secret@mail.example",
             "smtp://me:secret@mail.example",
+            "smtp://me:secret@mail.example?tls=opportunistic",
         ] {
             let complaint = server(url).err().unwrap();
             assert!(!complaint.contains("secret"), "{complaint}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_sent_unencrypted_only_if_that_is_allowed() {
+        let allowed = "smtp".parse().unwrap();
+        for (url, passes) in [
+            ("smtp://me:secret@mail.example", false),
+            ("smtp://me:secret@mail.example?tls=opportunistic", false),
+            ("smtp://mail.example?tls=opportunistic", true),
+            ("smtp://me:secret@127.0.0.1?tls=opportunistic", true),
+            ("smtp://me:secret@mail.example?tls=required", true),
+            ("smtps://me:secret@mail.example", true),
+        ] {
+            let said = server(url).err();
+            assert_eq!(said.is_none(), passes, "{url}: {said:?}");
+            assert!(said.is_none_or(|said| said.contains("ROLLCALL_ALLOW_PLAINTEXT=smtp")), "{url}");
+            assert!(Server::of(&url::Url::parse(url).unwrap(), &allowed).is_ok(), "{url}");
         }
     }
 

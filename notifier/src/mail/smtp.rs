@@ -12,6 +12,7 @@ use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{Extension, MailParameter};
 use lettre::{Address, Message};
+use platform::plaintext::Allowed;
 
 use super::failure::Failure;
 use super::server::{Connections, Server};
@@ -48,8 +49,8 @@ impl Smtp {
     ///
     /// # Errors
     /// Describes the problem with the URL, without quoting it.
-    pub fn new(url: &url::Url, timeout: Duration) -> Result<Self, String> {
-        Ok(Self { connections: Connections::new(Server::of(url)?), timeout })
+    pub fn new(url: &url::Url, timeout: Duration, plaintext: &Allowed) -> Result<Self, String> {
+        Ok(Self { connections: Connections::new(Server::of(url, plaintext)?), timeout })
     }
 
     /// Sends a mail.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use platform::plaintext::Allowed;
+
 use super::failure::Failure;
 use super::folder::Folder;
 use super::message::Mail;
@@ -19,16 +21,17 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Opens the transport of a URL; `timeout` is for each mail to a mail server. An unreachable server is not an error
+    /// Opens the transport of a URL; `timeout` is for each mail to a mail server. `plaintext` says whether a password
+    /// may be sent unencrypted. An unreachable server is not an error
     /// here.
     ///
     /// # Errors
     /// Describes the problem with the URL or the folder, without secrets.
-    pub fn open(url: &str, timeout: Duration) -> Result<Self, String> {
+    pub fn open(url: &str, timeout: Duration, plaintext: &Allowed) -> Result<Self, String> {
         let parsed = url::Url::parse(url).map_err(|_| "is not a URL".to_owned())?;
         match parsed.scheme() {
             "file" => Folder::open(&parsed).map(Self::Folder),
-            _ => Smtp::new(&parsed, timeout).map(|smtp| Self::Smtp(Box::new(smtp))),
+            _ => Smtp::new(&parsed, timeout, plaintext).map(|smtp| Self::Smtp(Box::new(smtp))),
         }
     }
 

@@ -9,6 +9,7 @@ mod files;
 pub mod kind;
 pub mod letter;
 pub mod line;
+mod notice;
 mod phrases;
 pub mod sample;
 mod set;
@@ -16,4 +17,5 @@ pub mod templates;
 
 pub use kind::Kind;
 pub use letter::{Item, Letter, Words};
+pub use notice::{KeyNotice, NoticeWords};
 pub use templates::Templates;

@@ -10,6 +10,7 @@ use diesel::ConnectionError;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::TryFutureExt;
 use futures_util::future::MapOk;
+use platform::plaintext::{is_loopback, is_this_machine};
 use tokio::net::UnixStream;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
@@ -28,6 +29,10 @@ pub(super) const WAIT: Duration = Duration::from_secs(5);
 const SESSION: &str =
     "set idle_in_transaction_session_timeout = '15s'; set jit = off; set max_parallel_workers_per_gather = 0";
 
+/// The problem with a URL that would be unencrypted without anybody having asked for it.
+const TLS_IS_OPEN: &str = "names a server on another machine without requiring TLS: append sslmode=verify-full (TLS, \
+    with its certificate checked), or sslmode=disable to send the password and all data unencrypted";
+
 /// Opens connections to one database.
 #[derive(Clone)]
 pub(super) struct Connector {
@@ -45,7 +50,8 @@ enum Way {
 
 impl Connector {
     /// # Errors
-    /// When the URL is not a valid PostgreSQL URL, or no TLS root certificate can be read.
+    /// When the URL is not a valid PostgreSQL URL, names another machine without an `sslmode`, or no TLS root
+    /// certificate can be read.
     pub(super) fn new(url: &str, limits: Limits) -> Result<Self, String> {
         // `verify-full` is libpq's name for our behaviour whenever TLS is requested.
         let url = url
@@ -68,6 +74,9 @@ impl Connector {
             for address in config.get_hostaddrs().to_vec() {
                 config.host(address.to_string());
             }
+        }
+        if leaves_tls_open(&config) {
+            return Err(TLS_IS_OPEN.to_owned());
         }
         let way = if let Some(socket) = unix_socket(&config)? {
             Way::Unix(socket)
@@ -124,6 +133,27 @@ impl Connector {
         };
         cancelled.map_err(|e| e.to_string())
     }
+}
+
+/// Checks a URL, also as [`Connector::new`] does.
+///
+/// # Errors
+/// As [`Connector::new`].
+pub fn check_url(url: &str) -> Result<(), String> {
+    Connector::new(url, Limits::NONE).map(drop)
+}
+
+/// Whether the URL names another machine, but neither requires nor disables TLS.
+fn leaves_tls_open(config: &tokio_postgres::Config) -> bool {
+    // If there are addresses, the names only serve to check certificates.
+    let elsewhere = match config.get_hostaddrs() {
+        [] => config.get_hosts().iter().any(|host| match host {
+            Host::Tcp(name) => !is_this_machine(name.trim_matches(['[', ']'])),
+            Host::Unix(_) => false,
+        }),
+        addresses => addresses.iter().any(|address| !is_loopback(*address)),
+    };
+    elsewhere && !matches!(config.get_ssl_mode(), SslMode::Require | SslMode::Disable)
 }
 
 /// The path of the socket, if the URL names a socket directory.
@@ -185,5 +215,46 @@ impl<S, T: TlsConnect<S>> TlsConnect<S> for Marking<T> {
 
     fn connect(self, stream: S) -> Self::Future {
         self.0.connect(stream).map_ok(Marked::tls)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_on_another_machine_needs_an_sslmode() {
+        for (url, passes) in [
+            ("postgres://me:secret@127.0.0.1:5432/x", true),
+            ("postgres://me:secret@localhost/x?sslmode=prefer", true),
+            ("postgres://me:secret@[::1]/x", true),
+            ("postgres:///x?host=/run/postgresql", true),
+            ("postgres://me:secret@%2Frun%2Fpostgresql/x", true),
+            ("postgres://me:secret@db.example/x", false),
+            ("postgres://me:secret@db.example/x?sslmode=prefer", false),
+            ("postgres://me:secret@db.example/x?sslmode=disable", true),
+            ("postgres://me:secret@10.0.0.7/x?application_name=y", false),
+            ("postgres://me:secret@localhost,db.example/x", false),
+            ("postgres://me:secret@localhost/x?hostaddr=10.0.0.7", false),
+            ("postgres://me:secret@db.example/x?hostaddr=127.0.0.1", true),
+        ] {
+            let checked = check_url(url);
+            assert_eq!(checked.is_ok(), passes, "{url}: {checked:?}");
+            if let Err(said) = checked {
+                assert!(said.contains("sslmode=verify-full") && !said.contains("secret"), "{url}: {said}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_form_of_required_tls_is_accepted_for_another_machine() {
+        for mode in ["require", "verify-ca", "verify-full"] {
+            let config: Result<_, String> = check_url(&format!("postgres://db.example/x?sslmode={mode}"));
+            // A machine without root certificates says so.
+            assert!(
+                config.as_ref().is_ok() || config.as_ref().is_err_and(|said| said.contains("root")),
+                "{config:?}"
+            );
+        }
     }
 }

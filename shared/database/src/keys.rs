@@ -1,7 +1,10 @@
 //! Reading API keys.
 
+use std::net::IpAddr;
+
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use platform::network::Network;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -29,6 +32,8 @@ pub struct Key {
     pub expires_at: Option<OffsetDateTime>,
     /// When it was revoked.
     pub revoked_at: Option<OffsetDateTime>,
+    /// The networks that it may be used from, in CIDR notation; empty: from anywhere.
+    pub networks: Vec<String>,
 }
 
 impl Key {
@@ -37,8 +42,36 @@ impl Key {
     pub fn is_alive(&self, now: OffsetDateTime) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
     }
+
+    /// Whether it may be used from this address; `None`: the address is unknown.
+    #[must_use]
+    pub fn admits(&self, address: Option<IpAddr>) -> bool {
+        // A stored network that cannot be read contains nothing.
+        let contains = |network: &String, address| {
+            network.parse::<Network>().is_ok_and(|network| network.contains(address))
+        };
+        self.networks.is_empty()
+            || address.is_some_and(|address| self.networks.iter().any(|network| contains(network, address)))
+    }
+
+    /// Whether it has this scope.
+    #[must_use]
+    pub fn has(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|own| own == scope)
+    }
+
+    /// Whether it may use the endpoints of this scope. The endpoint of events takes two kinds, of which each has its
+    /// scope: it checks every event.
+    #[must_use]
+    pub fn opens(&self, scope: &str) -> bool {
+        self.has(scope) || (scope == EVENTS && self.has(ROLES))
+    }
 }
 
+/// The scope for content events.
+pub const EVENTS: &str = "events";
+/// The scope for role events.
+pub const ROLES: &str = "roles";
 /// The start of every key, by which secret scanners recognize it.
 pub const MARK: &str = "rck_";
 /// The length of the public part, in characters.
@@ -69,6 +102,41 @@ pub async fn by_prefix(connection: &mut AsyncPgConnection, prefix: &str) -> Resu
             api_keys::created_at,
             api_keys::expires_at,
             api_keys::revoked_at,
+            api_keys::networks,
         ));
     Ok(query.first(connection).await.optional()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_used_from_its_networks_only() {
+        let key = |networks: &[&str]| Key {
+            id: Uuid::nil(),
+            tenant: Uuid::nil(),
+            tenant_name: "acme".to_owned(),
+            prefix: String::new(),
+            sha256: String::new(),
+            scopes: Vec::new(),
+            created_at: OffsetDateTime::UNIX_EPOCH,
+            expires_at: None,
+            revoked_at: None,
+            networks: networks.iter().map(|&network| network.to_owned()).collect(),
+        };
+        for (networks, address, expected) in [
+            (&[][..], Some("203.0.113.7"), true),
+            (&[], None, true),
+            (&["203.0.113.0/24", "2001:db8::/32"], Some("203.0.113.7"), true),
+            (&["203.0.113.0/24", "2001:db8::/32"], Some("::ffff:203.0.113.7"), true),
+            (&["203.0.113.0/24", "2001:db8::/32"], Some("2001:db8::7"), true),
+            (&["203.0.113.0/24", "2001:db8::/32"], Some("198.51.100.7"), false),
+            (&["203.0.113.0/24"], None, false),
+            (&["nonsense"], Some("203.0.113.7"), false),
+        ] {
+            let address = address.map(|text| text.parse().unwrap());
+            assert_eq!(key(networks).admits(address), expected, "{networks:?} {address:?}");
+        }
+    }
 }

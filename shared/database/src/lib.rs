@@ -22,6 +22,7 @@ pub mod tenants;
 pub mod users;
 pub mod verdicts;
 
+pub use connect::check_url;
 pub use error::Error;
 pub use limits::Limits;
 pub use pool::{Connection, Pool, watch};

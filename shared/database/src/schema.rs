@@ -25,6 +25,30 @@ diesel::table! {
         created_at -> Timestamptz,
         expires_at -> Nullable<Timestamptz>,
         revoked_at -> Nullable<Timestamptz>,
+        networks -> Array<Text>,
+    }
+}
+
+diesel::table! {
+    key_mails (key_id, days) {
+        key_id -> Uuid,
+        days -> SmallInt,
+        state -> Text,
+        attempts -> Integer,
+        due_at -> Timestamptz,
+        dated_at -> Timestamptz,
+        give_up_at -> Timestamptz,
+        sent_at -> Nullable<Timestamptz>,
+        reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    key_warnings (key_id, days) {
+        key_id -> Uuid,
+        days -> SmallInt,
+        expires_at -> Timestamptz,
+        warned_at -> Timestamptz,
     }
 }
 
@@ -339,6 +363,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     tenants,
     api_keys,
     key_uses,
+    key_mails,
+    key_warnings,
     users,
     groups,
     group_members,

@@ -1,8 +1,9 @@
-//! CloudEvents 1.0: `user.*` and `group.*`, which Rollcall publishes, and `content.*` from the content service. The
+//! CloudEvents 1.0: `user.*`, `group.*` and `key.*`, which Rollcall publishes, and `content.*` from the content service. The
 //! exchange `rollcall.events` carries both, routed by type.
 
 mod content;
 mod fields;
+mod key;
 mod role;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use uuid::Uuid;
 pub use content::{
     Assigned, Assignment, Completed, Completion, Content, ContentEvent, ContentKind, UserRef, decode,
 };
+pub use key::{ExpiringKey, KEY_EXPIRING};
 pub use role::{RoleChanged, decode_role};
 
 /// The media type of one event in structured mode.

@@ -22,6 +22,8 @@ pub struct Settings {
     pub discovery: Discovery,
     /// The maximum number of requests per second of one ingest, with a burst of as many; 0 means no limit.
     pub requests_per_second: u32,
+    /// Who is told that an API key expires.
+    pub contact: Address,
     /// Which mail its users get, and how it looks.
     #[serde(flatten)]
     pub mail: Mail,
@@ -76,6 +78,10 @@ pub const DESCRIBED: &[(&str, &str)] = &[
     ),
     ("unknown_members", "reject or skip: how unknown members of a group are handled"),
     ("requests_per_second", "a number: maximum requests per second at each ingest; 0 means no limit"),
+    (
+        "contact",
+        "a mail address, with or without a name: who gets mail before an API key expires; empty: nobody",
+    ),
     (
         "assignment_mail",
         "first, every or digest: mail for a user's first assignment only, for every assignment, or for the first and then once a day",

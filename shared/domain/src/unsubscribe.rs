@@ -16,23 +16,31 @@ const PURPOSE: &[u8] = b"rollcall.unsubscribe.1";
 /// The length of a tenant's id and a user's id.
 const IDS: usize = 32;
 
-/// The key that creates and checks links.
-#[derive(Clone)]
-pub struct Key(Hmac<Sha256>);
+/// The maximum number of keys.
+const MAX_KEYS: usize = 8;
 
-/// Why a text is not a key.
+/// The keys that create and check links. Of several, the first signs and all are accepted, so that the key can be
+/// rotated.
+#[derive(Clone)]
+pub struct Key(Vec<Hmac<Sha256>>);
+
+/// Why a text is not a key, or a list of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must have at least {LEAST} random bytes, e.g. from openssl rand -hex 32")]
+#[error(
+    "must have at least {LEAST} random bytes, e.g. from openssl rand -hex 32; of several keys, separated by commas, each must, and there may be {MAX_KEYS}"
+)]
 pub struct TooShort;
 
 impl std::str::FromStr for Key {
     type Err = TooShort;
 
     fn from_str(text: &str) -> Result<Self, TooShort> {
-        if text.len() < LEAST {
-            return Err(TooShort);
-        }
-        Hmac::new_from_slice(text.as_bytes()).map(Self).map_err(|_| TooShort)
+        let key = |text: &str| {
+            let bytes = Some(text.trim().as_bytes()).filter(|bytes| bytes.len() >= LEAST).ok_or(TooShort)?;
+            Hmac::new_from_slice(bytes).map_err(|_| TooShort)
+        };
+        let keys: Vec<_> = text.split(',').map(key).collect::<Result<_, _>>()?;
+        if keys.len() > MAX_KEYS { Err(TooShort) } else { Ok(Self(keys)) }
     }
 }
 
@@ -51,7 +59,7 @@ impl Key {
 
     fn token(&self, tenant: Uuid, user: Uuid) -> String {
         let mut token = [*tenant.as_bytes(), *user.as_bytes()].concat();
-        token.extend(self.over(&token).finalize().into_bytes());
+        token.extend(over(&self.0[0], &token).finalize().into_bytes());
         URL_SAFE_NO_PAD.encode(token)
     }
 
@@ -60,18 +68,18 @@ impl Key {
     pub fn read(&self, token: &str) -> Option<(Uuid, Uuid)> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (ids, tag) = bytes.split_at_checked(IDS)?;
-        // In constant time.
-        self.over(ids).verify_slice(tag).ok()?;
+        // Each in constant time.
+        self.0.iter().find(|key| over(key, ids).verify_slice(tag).is_ok())?;
         let (tenant, user) = ids.split_at(IDS / 2);
         Some((Uuid::from_slice(tenant).ok()?, Uuid::from_slice(user).ok()?))
     }
+}
 
-    fn over(&self, ids: &[u8]) -> Hmac<Sha256> {
-        let mut mac = self.0.clone();
-        mac.update(PURPOSE);
-        mac.update(ids);
-        mac
-    }
+fn over(key: &Hmac<Sha256>, ids: &[u8]) -> Hmac<Sha256> {
+    let mut mac = key.clone();
+    mac.update(PURPOSE);
+    mac.update(ids);
+    mac
 }
 
 #[cfg(test)]
@@ -92,6 +100,19 @@ mod tests {
         assert_eq!(key(b'a').read(token), Some((TENANT, USER)));
         assert_eq!(key(b'b').read(token), None);
         assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{token}");
+    }
+
+    #[test]
+    fn of_several_keys_the_first_signs_and_all_are_accepted() {
+        let text = |byte: char| byte.to_string().repeat(LEAST);
+        let rotating: Key = format!("{}, {}", text('b'), text('a')).parse().unwrap();
+        let [old, new] = [key(b'a'), key(b'b')].map(|key| key.token(TENANT, USER));
+        assert_eq!(rotating.token(TENANT, USER), new);
+        for token in [old, new] {
+            assert_eq!(rotating.read(&token), Some((TENANT, USER)));
+        }
+        assert_eq!(rotating.read(&key(b'c').token(TENANT, USER)), None);
+        assert!(format!("{},short", text('a')).parse::<Key>().is_err());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Creates, lists and revokes API keys. The database stores a key's SHA-256; the key itself is returned once, when it
 //! is created.
 
+mod terms;
+
 use database::keys::{MARK, PREFIX_LENGTH};
 use database::schema::{api_keys, key_uses};
 use database::tenants::Tenant;
@@ -9,9 +11,11 @@ use diesel_async::RunQueryDsl;
 use rand::distr::{Alphanumeric, SampleString};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use crate::{Error, Operator, moments};
+
+pub use self::terms::{Lifetime, Networks};
 
 /// The length of the secret part: 40 characters of 62 kinds are 238 bits.
 const SECRET_LENGTH: usize = 40;
@@ -23,6 +27,8 @@ pub enum Scope {
     Scim,
     /// Posting content events.
     Events,
+    /// Posting role events, which make administrators.
+    Roles,
     /// Reports.
     Reports,
     /// The activity log.
@@ -36,6 +42,7 @@ impl Scope {
         match self {
             Self::Scim => "scim",
             Self::Events => "events",
+            Self::Roles => "roles",
             Self::Reports => "reports",
             Self::Activity => "activity",
         }
@@ -53,9 +60,11 @@ pub struct Added {
     pub key: String,
     /// Its scopes, sorted.
     pub scopes: Vec<&'static str>,
-    /// When it expires.
+    /// When it expires; `None`: never.
     #[serde(with = "moments::option")]
     pub expires_at: Option<OffsetDateTime>,
+    /// The networks that it may be used from; empty: from anywhere.
+    pub networks: Vec<String>,
 }
 
 /// Whether a key is valid.
@@ -101,12 +110,14 @@ pub struct Listed {
     pub key: String,
     /// Its scopes.
     pub scopes: Vec<String>,
+    /// The networks that it may be used from; empty: from anywhere.
+    pub networks: Vec<String>,
     /// Whether it is valid.
     pub state: State,
     /// When it was created.
     #[serde(with = "moments")]
     pub created_at: OffsetDateTime,
-    /// When it expires or expired.
+    /// When it expires or expired; `None`: never.
     #[serde(with = "moments::option")]
     pub expires_at: Option<OffsetDateTime>,
     /// When it was revoked.
@@ -126,7 +137,16 @@ pub struct Revoked {
     pub state: State,
 }
 
-/// Creates a key with these scopes that expires after this many days, if given.
+/// The networks of a key were changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Changed {
+    /// Its public part.
+    pub key: String,
+    /// The networks that it may be used from; empty: from anywhere.
+    pub networks: Vec<String>,
+}
+
+/// Creates a key with these scopes, this lifetime, and these networks.
 ///
 /// # Errors
 /// Those of the database.
@@ -134,7 +154,8 @@ pub async fn add(
     operator: &Operator,
     tenant: &Tenant,
     scopes: &[Scope],
-    days: Option<u16>,
+    lifetime: Lifetime,
+    networks: &Networks,
 ) -> Result<Added, Error> {
     let random = |length| Alphanumeric.sample_string(&mut rand::rng(), length);
     let (prefix, secret) = (random(PREFIX_LENGTH), random(SECRET_LENGTH));
@@ -144,7 +165,8 @@ pub async fn add(
     scopes.sort_unstable();
     scopes.dedup();
     let now = operator.clock.now();
-    let expires_at = days.map(|days| now + Duration::days(days.into()));
+    let expires_at = lifetime.get().map(|lifetime| now + lifetime);
+    let networks = networks.stored();
     let row = (
         api_keys::id.eq(platform::id::new()),
         api_keys::tenant_id.eq(tenant.id),
@@ -153,14 +175,16 @@ pub async fn add(
         api_keys::scopes.eq(&scopes),
         api_keys::created_at.eq(now),
         api_keys::expires_at.eq(expires_at),
+        api_keys::networks.eq(&networks),
     );
     let mut connection = operator.pool.get().await?;
     diesel::insert_into(api_keys::table).values(row).execute(&mut connection).await?;
-    Ok(Added { username: tenant.name.clone(), api_key: key, key: prefix, scopes, expires_at })
+    Ok(Added { username: tenant.name.clone(), api_key: key, key: prefix, scopes, expires_at, networks })
 }
 
 type KeyRow = (
     String,
+    Vec<String>,
     Vec<String>,
     OffsetDateTime,
     Option<OffsetDateTime>,
@@ -181,6 +205,7 @@ pub async fn list(operator: &Operator, tenant: &Tenant) -> Result<Vec<Listed>, E
         .select((
             api_keys::prefix,
             api_keys::scopes,
+            api_keys::networks,
             api_keys::created_at,
             api_keys::expires_at,
             api_keys::revoked_at,
@@ -189,9 +214,9 @@ pub async fn list(operator: &Operator, tenant: &Tenant) -> Result<Vec<Listed>, E
         .load(&mut connection)
         .await?;
     let now = operator.clock.now();
-    let listed = |(key, scopes, created_at, expires_at, revoked_at, last_used_at): KeyRow| {
+    let listed = |(key, scopes, networks, created_at, expires_at, revoked_at, last_used_at): KeyRow| {
         let state = State::of(expires_at, revoked_at, now);
-        Listed { key, scopes, state, created_at, expires_at, revoked_at, last_used_at }
+        Listed { key, scopes, networks, state, created_at, expires_at, revoked_at, last_used_at }
     };
     Ok(rows.into_iter().map(listed).collect())
 }
@@ -201,19 +226,48 @@ pub async fn list(operator: &Operator, tenant: &Tenant) -> Result<Vec<Listed>, E
 /// # Errors
 /// [`Error::Refused`] if the tenant has no such key.
 pub async fn revoke(operator: &Operator, tenant: &Tenant, key: &str) -> Result<Revoked, Error> {
-    // An operator may pass the whole key.
-    let prefix = database::keys::prefix(key).unwrap_or(key);
+    let prefix = public_part(key);
     let own = api_keys::table.filter(api_keys::tenant_id.eq(tenant.id)).filter(api_keys::prefix.eq(prefix));
     let mut connection = operator.pool.get().await?;
     let known: i64 = own.count().get_result(&mut connection).await?;
     if known == 0 {
-        return Err(Error::Refused(format!("{0} has no such key; see `rollcall key list {0}`", tenant.name)));
+        return Err(no_such_key(tenant));
     }
     diesel::update(own.filter(api_keys::revoked_at.is_null()))
         .set(api_keys::revoked_at.eq(operator.clock.now()))
         .execute(&mut connection)
         .await?;
     Ok(Revoked { key: prefix.to_owned(), state: State::Revoked })
+}
+
+/// Changes the networks that a key, given by its public part or whole, may be used from. Every service follows within
+/// two seconds.
+///
+/// # Errors
+/// [`Error::Refused`] if the tenant has no such key.
+pub async fn set_networks(
+    operator: &Operator,
+    tenant: &Tenant,
+    key: &str,
+    networks: &Networks,
+) -> Result<Changed, Error> {
+    let (prefix, networks) = (public_part(key), networks.stored());
+    let own = api_keys::table.filter(api_keys::tenant_id.eq(tenant.id)).filter(api_keys::prefix.eq(prefix));
+    let mut connection = operator.pool.get().await?;
+    let changed = diesel::update(own).set(api_keys::networks.eq(&networks)).execute(&mut connection).await?;
+    if changed == 0 {
+        return Err(no_such_key(tenant));
+    }
+    Ok(Changed { key: prefix.to_owned(), networks })
+}
+
+/// An operator may pass the whole key.
+fn public_part(key: &str) -> &str {
+    database::keys::prefix(key).unwrap_or(key)
+}
+
+fn no_such_key(tenant: &Tenant) -> Error {
+    Error::Refused(format!("{0} has no such key; see `rollcall key list {0}`", tenant.name))
 }
 
 #[cfg(test)]

@@ -35,7 +35,8 @@ mod tests {
         sent(tenants::add(operator, "acme"));
         sent(tenants::list(operator));
         sent(tenants::set(operator, tenant, &[]));
-        sent(keys::add(operator, tenant, &[], None));
+        sent(keys::add(operator, tenant, &[], keys::Lifetime::default(), &keys::Networks::default()));
+        sent(keys::set_networks(operator, tenant, "", &keys::Networks::default()));
         sent(keys::list(operator, tenant));
         sent(keys::revoke(operator, tenant, ""));
         sent(users::add(operator, tenant, new));
@@ -53,6 +54,7 @@ mod tests {
                 .await
         });
         sent(pulls::unset(operator, tenant));
+        sent(pulls::renew(operator));
         sent(pulls::status(operator, None));
         sent(pulls::request(operator, tenant));
         sent(pulls::confirm(operator, tenant, None));

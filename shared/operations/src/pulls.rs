@@ -2,6 +2,7 @@
 
 mod configuration;
 mod follow;
+mod renewal;
 mod request;
 mod status;
 
@@ -9,5 +10,6 @@ pub use self::configuration::{
     ConfigurationChanges, Configured, Draft, MAX_TOKEN, draft, group_id, okta_url, token, unset,
 };
 pub use self::follow::{Progress, follow};
+pub use self::renewal::{Renewed, TokenState, renew};
 pub use self::request::{Requested, confirm, request};
 pub use self::status::{Missing, PullStatus, Run, status};

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::plaintext::{self, Allowed};
+
 pub use variables::{Service, VARIABLES, Variable};
 
 /// The environment of one service. Problems are collected; [`Env::finish`] returns them.
@@ -81,6 +83,44 @@ impl Env {
         checked.unwrap_or_default()
     }
 
+    /// The same with a further check.
+    pub fn checked_url(
+        &mut self,
+        name: &'static str,
+        schemes: &[&str],
+        check: impl FnOnce(&str) -> Result<(), String>,
+    ) -> String {
+        let url = self.url(name, schemes);
+        if !url.is_empty() {
+            self.note(name, check(&url));
+        }
+        url
+    }
+
+    /// The URL of RabbitMQ, which is encrypted unless it names this machine or the operator allows otherwise.
+    pub fn amqp_url(&mut self) -> String {
+        let allowed = self.plaintext();
+        self.checked_url("AMQP_URL", &["amqp", "amqps"], |url| allowed.check_amqp(url))
+    }
+
+    /// The same for a program that may do without.
+    pub fn optional_amqp_url(&mut self) -> Option<String> {
+        self.lookup("AMQP_URL")?;
+        Some(self.amqp_url())
+    }
+
+    /// Checks the address to listen on: only this machine reaches it, unless the operator allows otherwise.
+    pub fn check_listener(&mut self, address: IpAddr) {
+        let checked = self.plaintext().check_listener(address);
+        self.note("ROLLCALL_LISTEN", checked);
+    }
+
+    /// What may be unencrypted. [`Env::finish`] reports an invalid value.
+    #[must_use]
+    pub fn plaintext(&self) -> Allowed {
+        self.lookup(plaintext::VARIABLE).and_then(|text| text.parse().ok()).unwrap_or_default()
+    }
+
     /// A variable that may be unset.
     pub fn optional<T: FromStr>(&mut self, name: &'static str) -> Option<T>
     where
@@ -96,6 +136,7 @@ impl Env {
             .parse("ROLLCALL_LISTEN", |text| text.parse().map_err(|_| "must be an IP address".to_owned()));
         let port = self.number("ROLLCALL_HEALTH_PORT", 0..=65_535);
         let port = u16::try_from(port).ok().filter(|port| *port != 0)?;
+        self.check_listener(address?);
         Some(SocketAddr::new(address?, port))
     }
 
@@ -115,8 +156,15 @@ impl Env {
     ///
     /// # Errors
     /// Every problem, one per line.
-    pub fn finish(self) -> Result<(), Problems> {
+    pub fn finish(mut self) -> Result<(), Problems> {
+        self.optional::<Allowed>(plaintext::VARIABLE);
         if self.problems.is_empty() { Ok(()) } else { Err(Problems(self.problems)) }
+    }
+
+    fn note(&mut self, name: &'static str, checked: Result<(), String>) {
+        if let Err(what) = checked {
+            self.problem(name, what);
+        }
     }
 
     fn parse<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
@@ -226,6 +274,33 @@ mod tests {
         assert_eq!(env.number("ROLLCALL_PORT", 1..=65_535), 8080);
         assert_eq!(env.optional::<String>("ROLLCALL_PUBLIC_URL"), None);
         assert_eq!(env.finish(), Ok(()));
+    }
+
+    #[test]
+    fn unencrypted_connections_are_problems_until_they_are_allowed() {
+        let values = |allowed| {
+            [
+                ("AMQP_URL", "amqp://me:secret@mq.example"),
+                ("ROLLCALL_LISTEN", "0.0.0.0"),
+                ("ROLLCALL_HEALTH_PORT", "8081"),
+                ("ROLLCALL_ALLOW_PLAINTEXT", allowed),
+            ]
+        };
+        for (allowed, expected) in [
+            ("", &["AMQP_URL would send", "ROLLCALL_LISTEN would serve"][..]),
+            ("http", &["AMQP_URL would send"]),
+            ("http,amqp", &[]),
+            ("all", &["AMQP_URL would", "ROLLCALL_LISTEN would", "ROLLCALL_ALLOW_PLAINTEXT must be"]),
+        ] {
+            let mut env = Env { service: Service::Worker, ..env(&values(allowed)) };
+            env.amqp_url();
+            env.health_address();
+            let problems = env.finish().err().map_or_else(Vec::new, |problems| problems.0);
+            assert_eq!(problems.len(), expected.len(), "{problems:?}");
+            for (problem, start) in problems.iter().zip(expected) {
+                assert!(problem.starts_with(start) && !problem.contains("secret"), "{problem}");
+            }
+        }
     }
 
     #[test]

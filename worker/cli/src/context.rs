@@ -112,7 +112,7 @@ impl CliContext {
         env.add_servers_env(&std::env::current_dir().ok().into_iter().chain(program).collect::<Vec<_>>());
         let database_url = env.url("DATABASE_URL", &["postgres", "postgresql"]);
         // Most commands need no broker: `migrate` runs with the database alone.
-        let amqp_url = env.optional("AMQP_URL");
+        let amqp_url = env.optional_amqp_url();
         let deadline = env.seconds("ROLLCALL_DEADLINE", 2..=50);
         let secret_key = env.optional("ROLLCALL_SECRET_KEY");
         let queue_limit = env.number("ROLLCALL_QUEUE_LIMIT", 1..=10_000_000);

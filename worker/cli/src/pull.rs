@@ -1,6 +1,7 @@
 //! `rollcall pull`: configures, starts and shows pulls from Okta's API. The ingests run them.
 
 mod progress;
+mod renew;
 mod run;
 mod set;
 mod status;
@@ -28,6 +29,9 @@ pub enum Command {
         /// The tenant's name. The default is all tenants with a pull.
         tenant: Option<String>,
     },
+    /// Encrypt the stored tokens of all tenants with the first key in ROLLCALL_SECRET_KEY, after a new key was put in
+    /// front of the old one.
+    Renew,
     /// Allow a pull that awaits confirmation to archive the users who are missing in Okta.
     Confirm(run::Confirmation),
 }
@@ -36,6 +40,7 @@ pub enum Command {
 pub async fn run(context: &CliContext, command: Command) -> Result<(), Failure> {
     match command {
         Command::Set(set) => set::set(context, set).await,
+        Command::Renew => renew::renew(context).await,
         Command::Run(now) => run::run(context, &now).await,
         Command::Confirm(confirmation) => run::confirm(context, &confirmation).await,
         Command::Unset { tenant } => set::unset(context, &tenant).await,

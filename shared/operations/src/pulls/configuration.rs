@@ -187,7 +187,7 @@ impl Draft {
     }
 }
 
-fn no_key() -> Error {
+pub(super) fn no_key() -> Error {
     let how = "create one with `openssl rand -base64 32`, and set it for every ingest too";
     Error::Invalid(format!("ROLLCALL_SECRET_KEY, which encrypts the token, is not set: {how}"))
 }
