@@ -2,6 +2,7 @@
 //! the crate that owns the table.
 
 pub mod activity;
+pub mod changes;
 mod connect;
 mod error;
 pub mod groups;
