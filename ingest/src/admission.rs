@@ -5,34 +5,38 @@ mod credentials;
 mod failures;
 mod keyring;
 mod networks;
+mod lookups;
+mod presented;
 mod share;
-mod single_flight;
 mod uses;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
-use database::Pool;
+use database::changes::{News, follow};
 use database::keys::Key;
 use database::tenants::Tenant;
-use futures_util::FutureExt;
+use database::{Limits, Pool};
 use platform::clock::Clock;
 use platform::http::Peer;
 use scim::Error;
 use tokio::time::sleep;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use self::credentials::Credentials;
 use self::failures::{Failures, SLOW, Source, Way};
-use self::keyring::{Keyring, digest};
+use self::keyring::Keyring;
+use self::presented::Presented;
 use self::share::Shares;
-use self::single_flight::{Checked, SingleFlight};
 use self::uses::Uses;
 use crate::http::observe::note;
 use crate::http::response::Refusal;
 use crate::rate_limit::{Rate, RateLimits};
+use crate::refusals::Attribution;
+use crate::read_through::{Presence, Unread};
 use crate::tenants::Tenants;
 
 pub use self::share::{Held, Permit};
@@ -43,6 +47,10 @@ const MAX_RATES: usize = 100_000;
 const MAX_REQUESTS: usize = 1_024;
 /// The maximum total size of the bodies in flight, over all tenants, in KiB.
 const MAX_BODIES: usize = 256 << 10;
+/// The number of connections for reading keys and tenants. Nothing else uses them, and unknown keys use one at most.
+const CONNECTIONS: usize = 3;
+/// Their limits: who waits for longer is answered 429.
+const LIMITS: Limits = Limits { statement: Duration::from_secs(2), lock: Duration::from_secs(1) };
 /// The answer to a key that cannot be checked now.
 const NOT_CHECKED: &str = "the API key cannot be checked at the moment; try again";
 /// The answer to a wrong key. It is the same in all cases, so that nobody learns which half of a guess was right.
@@ -65,7 +73,6 @@ pub struct Admission(Arc<State>);
 struct State {
     keyring: Keyring,
     failures: Failures,
-    single_flight: SingleFlight,
     uses: Uses,
     clock: Clock,
     tenants: Tenants,
@@ -74,22 +81,31 @@ struct State {
     requests: Shares,
     /// One unit for each KiB of their bodies.
     bodies: Shares,
+    /// Ends the task that follows changes.
+    _following: DropGuard,
 }
 
 impl Admission {
-    /// Creates it without any cached key. Must be called within a Tokio runtime.
+    /// Creates it without any cached key. It opens connections of its own beside `pool`: for keys and tenants, and for
+    /// their changes. Must be called within a Tokio runtime.
     #[must_use]
     pub fn new(pool: Pool, clock: Clock) -> Self {
+        let (own, presence) = (pool.beside(CONNECTIONS, LIMITS), Presence::default());
+        let keyring = Keyring::new(own.clone(), presence.clone());
+        let tenants = Tenants::new(own, presence.clone());
+        let stop = CancellationToken::new();
+        let follower = follower(keyring.clone(), tenants.clone(), presence);
+        tokio::spawn(follow(pool.clone(), stop.clone(), follower));
         Self(Arc::new(State {
-            uses: Uses::start(pool.clone(), clock.clone()),
-            keyring: Keyring::new(pool.clone()),
+            uses: Uses::start(pool, clock.clone()),
+            keyring,
             failures: Failures::new(),
-            single_flight: SingleFlight::default(),
             clock,
-            tenants: Tenants::new(pool),
+            tenants,
             limits: RateLimits::new(MAX_RATES),
             requests: Shares::new(MAX_REQUESTS),
             bodies: Shares::new(MAX_BODIES),
+            _following: stop.drop_guard(),
         }))
     }
 
@@ -108,27 +124,18 @@ impl Admission {
     /// Admits a caller whose key has the scope `scope`.
     ///
     /// # Errors
-    /// 401 and 403; 429 if the tenant exceeds its share or rate limit, after too many wrong keys, and while a key
-    /// cannot be checked.
+    /// 401 and 403; 429 if the tenant exceeds its share or rate limit, if the key is wrong after too many wrong ones,
+    /// and while a key cannot be checked.
     pub async fn admit(&self, parts: &Parts, scope: &str) -> Result<Scim, Refusal> {
         let state = &self.0;
         let credentials = Credentials::of(&parts.headers).map_err(Error::unauthorized)?;
-        let digest = digest(credentials.key());
-        let (key, permit) = match state.keyring.known(&digest) {
-            // The tenant is known, so the request counts against its share while the key is read again.
-            Some(known) => {
-                let permit = state.enter(known.tenant)?;
-                (state.check(&credentials).await?, permit)
-            }
-            None => {
+        let (key, permit) = match state.check(&credentials, parts.extensions.get()).await? {
+            Ok(admitted) => admitted,
+            Err(same) => {
                 let peer = parts.extensions.get().map(|Peer(address)| address.ip());
-                let (address, user) = (Source::address(peer), credentials.user().map(Source::user));
-                let sources: Vec<Source> = std::iter::once(address).chain(user).collect();
-                let all = Arc::clone(state);
-                let check = async move { all.check_unknown(&credentials, &sources).await };
-                let key = state.single_flight.join((digest, user), || check.boxed()).await?;
-                let permit = state.enter(key.tenant)?;
-                (key, permit)
+                let user = credentials.user().map(Source::user);
+                let unknown = || std::iter::once(Source::address(peer)).chain(user).collect();
+                return Err(state.wrong(&same.map_or_else(unknown, |key| vec![Source::Key(key)])).await);
             }
         };
         note("tenant", &key.tenant_name);
@@ -142,7 +149,45 @@ impl Admission {
         state.limit(&tenant)?;
         Ok(Scim { key, tenant, permit })
     }
+
+    /// Checks again a key whose request has waited since it was admitted.
+    ///
+    /// # Errors
+    /// 401 if it was revoked or has expired since, 429 while it cannot be checked.
+    pub async fn recheck(&self, key: &Key) -> Result<(), Refusal> {
+        let Ok(prefix) = key.prefix.as_bytes().try_into() else { return Ok(()) };
+        let found = self.0.keyring.find(&prefix).await.map_err(not_checked)?;
+        if found.is_some_and(|found| found.id == key.id && found.is_alive(self.0.clock.now())) {
+            return Ok(());
+        }
+        Err(Error::unauthorized(WRONG).into())
+    }
 }
+
+/// Keeps the caches up to date with the changes in the database.
+fn follower(keyring: Keyring, tenants: Tenants, presence: Presence) -> impl FnMut(News) + Send {
+    move |news| match news {
+        News::Following => {
+            keyring.doubt();
+            tenants.doubt();
+            presence.set_away(false);
+        }
+        News::Changed(tenant) => {
+            keyring.forget(tenant);
+            tenants.forget(tenant);
+        }
+        News::Away => presence.set_away(true),
+    }
+}
+
+/// The refusal of a request whose key cannot be read.
+fn not_checked(_: Unread) -> Refusal {
+    Refusal::try_again(NOT_CHECKED)
+}
+
+/// A valid key with a permit for a request of its tenant; or the id of the key that has the same public part as the
+/// wrong one, if there is one.
+type Checked = Result<(Arc<Key>, Permit), Option<Uuid>>;
 
 impl State {
     /// A permit for a request of this tenant.
@@ -152,28 +197,48 @@ impl State {
         })
     }
 
-    /// Verifies a key that is not cached, unless there were too many wrong keys.
-    async fn check_unknown(&self, credentials: &Credentials, sources: &[Source]) -> Checked {
-        let way = self.failures.way(sources).await;
-        if matches!(way, Way::Closed) {
-            return Err(Refusal::try_again("too many wrong API keys; try again"));
+    /// Verifies the key: it must exist, not be revoked or expired, and belong to the named tenant.
+    /// A key whose secret is right is noted for the audit trail, also if it is refused.
+    async fn check(
+        &self,
+        credentials: &Credentials,
+        attribution: Option<&Attribution>,
+    ) -> Result<Checked, Refusal> {
+        let Some(presented) = Presented::of(credentials.key()) else { return Ok(Err(None)) };
+        let attribute = |key: &Key| {
+            if let Some(attribution) = attribution {
+                attribution.set(key.tenant, &key.prefix);
+            }
+        };
+        let known = self.keyring.known(&presented.prefix).filter(|key| presented.is(key));
+        known.iter().for_each(|key| attribute(key));
+        // If the tenant is known, the request counts against its share while the key is read again.
+        let permit = known.map(|key| self.enter(key.tenant)).transpose()?;
+        let found = self.keyring.find(&presented.prefix).await.map_err(not_checked)?;
+        let Some(key) = found else { return Ok(Err(None)) };
+        if presented.is(&key) {
+            attribute(&key);
         }
-        let checked = self.check(credentials).await;
-        let is_wrong = checked.as_ref().is_err_and(Refusal::is_unauthorized);
-        match way {
-            Way::Free if !is_wrong => self.failures.forgive(sources),
-            Way::Slow(_) if is_wrong => sleep(SLOW).await,
-            _ => {}
+        let is_right =
+            presented.is(&key) && key.is_alive(self.clock.now()) && credentials.fit(&key.tenant_name);
+        if !is_right {
+            return Ok(Err(Some(key.id)));
         }
-        checked
+        let permit = match permit {
+            Some(permit) => permit,
+            None => self.enter(key.tenant)?,
+        };
+        Ok(Ok((key, permit)))
     }
 
-    /// Verifies the key: it must exist, not be revoked or expired, and belong to the named tenant.
-    async fn check(&self, credentials: &Credentials) -> Checked {
-        let found = self.keyring.find(credentials.key()).await;
-        let found = found.map_err(|_| Refusal::try_again(NOT_CHECKED))?;
-        let fits = |key: &Arc<Key>| key.is_alive(self.clock.now()) && credentials.fit(&key.tenant_name);
-        Ok(found.filter(fits).ok_or_else(|| Error::unauthorized(WRONG))?)
+    /// The answer to a wrong key. It is late, or 429, if there were too many from one of these sources.
+    async fn wrong(&self, sources: &[Source]) -> Refusal {
+        match self.failures.way(sources).await {
+            Way::Free => {}
+            Way::Slow(_lane) => sleep(SLOW).await,
+            Way::Closed => return Refusal::try_again("too many wrong API keys; try again"),
+        }
+        Error::unauthorized(WRONG).into()
     }
 
     /// Counts a request against the tenant's rate limit.

@@ -14,10 +14,9 @@ use crate::detached::Detached;
 use crate::dispatch::Dispatcher;
 use crate::http::base_url::Site;
 use crate::http::rows::RowReader;
+use crate::reads::Reads;
 use crate::refusals::Refusals;
 
-/// One in this many connections may be busy with a page of a report or of the activity log.
-const PAGES_SHARE: usize = 4;
 /// The maximum number of bodies in flight that exceed the ordinary limit: parsing one takes ten times its size in
 /// memory.
 const MAX_LARGE: usize = 4;
@@ -47,20 +46,23 @@ pub struct App {
     pub rows: RowReader,
     /// Records refused requests.
     pub refusals: Refusals,
+    /// The shares of connections for reads.
+    pub reads: Reads,
 }
 
 impl App {
     /// Builds the state. Must be called within a Tokio runtime.
     #[must_use]
     pub fn new(config: Config, pool: Pool, link: Link) -> Shared {
-        let clock = Clock::System;
+        let (clock, reads) = (Clock::System, Reads::new(config.db_connections));
         Arc::new(Self {
             admission: Admission::new(pool.clone(), clock.clone()),
             dispatcher: Arc::new(Dispatcher::new(link.clone(), pool.clone(), clock.clone(), config.deadline)),
             events: Publisher::new(link),
             detached: Detached::default(),
-            rows: RowReader::new(pool.clone(), (config.db_connections / PAGES_SHARE).max(1)),
             refusals: Refusals::new(pool.clone(), clock.clone()),
+            rows: RowReader::new(pool.clone(), reads.pages()),
+            reads,
             large: Semaphore::new(MAX_LARGE),
             clock,
             pool,

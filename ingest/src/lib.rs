@@ -17,6 +17,7 @@ pub mod keyed_semaphore;
 pub mod pull;
 pub mod rate_limit;
 pub mod read_through;
+pub mod reads;
 pub mod refusals;
 pub mod reports;
 pub mod roles;

@@ -7,12 +7,13 @@ use database::{Error, Pool};
 use uuid::Uuid;
 
 use crate::http::response::Refusal;
-use crate::read_through::{Away, ReadThrough};
+use crate::read_through::{Presence, ReadThrough};
 
 /// The maximum number of cached tenants.
 const CAPACITY: usize = 10_000;
 
-/// The tenants.
+/// The tenants. Clones share the cache.
+#[derive(Clone)]
 pub struct Tenants {
     pool: Pool,
     tenants: ReadThrough<Uuid, Arc<Tenant>>,
@@ -21,12 +22,22 @@ pub struct Tenants {
 impl Tenants {
     /// An empty cache.
     #[must_use]
-    pub fn new(pool: Pool) -> Self {
-        Self { pool, tenants: ReadThrough::new("a tenant", CAPACITY) }
+    pub fn new(pool: Pool, presence: Presence) -> Self {
+        Self { pool, tenants: ReadThrough::new("a tenant", CAPACITY, presence) }
+    }
+
+    /// Reads this tenant again before it is used.
+    pub fn forget(&self, id: Uuid) {
+        self.tenants.forget(|tenant| tenant.id == id);
+    }
+
+    /// Reads all tenants again before they are used.
+    pub fn doubt(&self) {
+        self.tenants.doubt();
     }
 
     /// The tenant with this id. The value is at most [`MAX_AGE`](database::tenants::MAX_AGE) old, or ten
-    /// minutes while Postgres is unavailable.
+    /// minutes while Postgres is away.
     ///
     /// # Errors
     /// 429 if it is not cached and cannot be read.
@@ -34,7 +45,7 @@ impl Tenants {
         match self.tenants.find(id, || read(self.pool.clone(), id)).await {
             Ok(Some(tenant)) => Ok(tenant),
             Ok(None) => Err(Refusal::bug("the API key's tenant does not exist")),
-            Err(Away) => Err(Refusal::try_again("the tenant cannot be read at the moment; try again")),
+            Err(_) => Err(Refusal::try_again("the tenant cannot be read at the moment; try again")),
         }
     }
 }

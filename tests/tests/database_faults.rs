@@ -159,7 +159,7 @@ async fn a_statement_that_is_given_up_is_cancelled_on_the_server() {
     // The timeout of the service and the server's are the same.
     let started = Instant::now();
     let late = pool.bounded(async |c| sleep(c).await).await;
-    assert!(matches!(late, Err(Error::Unavailable(_) | Error::Cancelled)), "{late:?}");
+    assert!(matches!(late, Err(Error::Busy(_) | Error::Cancelled)), "{late:?}");
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     gone("a statement that timed out is cancelled").await;
     let longer = pool.within(Duration::from_secs(25), async |c| sleep(c).await).await;

@@ -61,10 +61,12 @@ mod early_answers;
 mod events;
 mod handbook;
 mod hung_up;
+mod keys_under_attack;
 mod measured;
 mod misbehaving_clients;
 mod request_limits;
 mod rolling_restart;
+mod shares_of_reads;
 mod wrong_keys;
 
 // Faults.

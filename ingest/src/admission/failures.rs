@@ -1,6 +1,6 @@
-//! Throttles guessing of API keys: after a few wrong keys, unknown keys from the same address or for the same user name
-//! are checked in a slow lane. A cached valid key bypasses it, so guessing does not slow down working clients, even
-//! from the same address.
+//! Throttles guessing of API keys: after a few wrong keys, the answers to further wrong ones take a slow lane. Keys whose
+//! public part does not exist count for their address and user name; wrong secrets count for the key whose public part
+//! they have. Keys are compared first, so a right one is never delayed.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::warn;
+use uuid::Uuid;
 
 use crate::keyed_semaphore::{KeyedPermit, KeyedSemaphore};
 use crate::rate_limit::{Rate, RateLimits};
@@ -30,13 +31,15 @@ const REPORT_AGAIN: Duration = Duration::from_secs(60);
 /// The delay for a wrong key in the slow lane.
 pub(super) const SLOW: Duration = Duration::from_secs(1);
 
-/// By what wrong API keys are counted.
+/// By what wrong API keys are counted. Each has a lane of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     /// The client's address. For IPv6 it is the /64 network, since one client usually has all of it.
     Address(IpAddr),
     /// The SHA-256 of a user name: the name itself may be as long as a header.
     User([u8; 32]),
+    /// The id of the key that has the same public part.
+    Key(Uuid),
 }
 
 impl Source {
@@ -61,13 +64,13 @@ pub(super) struct Failures {
     reported: Mutex<HashMap<Source, Instant>>,
 }
 
-/// How an unknown key may be checked.
+/// How a wrong key may be answered.
 pub(super) enum Way<'a> {
-    /// Immediately. It counts as wrong until it is verified.
+    /// Immediately.
     Free,
-    /// Now, in the slow lane. A wrong key keeps its lane occupied for [`SLOW`].
-    Slow(#[expect(dead_code, reason = "held until it is dropped")] (KeyedPermit, SemaphorePermit<'a>)),
-    /// Not now: the slow lane is full.
+    /// In the slow lane, which it occupies for [`SLOW`].
+    Slow((KeyedPermit, SemaphorePermit<'a>)),
+    /// Not at all: the slow lane is full.
     Closed,
 }
 
@@ -81,7 +84,7 @@ impl Failures {
         }
     }
 
-    /// Waits until an API key from these sources may be checked, and says how.
+    /// Counts a wrong key from these sources; waits until it may be answered, and says how.
     pub(super) async fn way(&self, sources: &[Source]) -> Way<'_> {
         let Some(over) = self.count(sources, Instant::now()) else { return Way::Free };
         self.warn(over, Instant::now());
@@ -92,15 +95,10 @@ impl Failures {
         }
     }
 
-    /// Takes back one count from each source: the key was valid, or could not be checked.
-    pub(super) fn forgive(&self, sources: &[Source]) {
-        sources.iter().for_each(|source| self.lately.give_back(source, FREE));
-    }
-
     /// Counts one wrong key for each source. If one of them is over its limit, counts nothing and returns that source.
     fn count(&self, sources: &[Source], now: Instant) -> Option<Source> {
         let over = sources.iter().position(|source| self.lately.acquire(*source, FREE, now).is_err())?;
-        self.forgive(&sources[..over]);
+        sources[..over].iter().for_each(|source| self.lately.give_back(source, FREE));
         Some(sources[over])
     }
 
@@ -119,6 +117,9 @@ impl Failures {
                 warn!(%address, "many wrong API keys from one address; delaying further attempts");
             }
             Source::User(_) => warn!("many wrong API keys for one user name; delaying further attempts"),
+            Source::Key(key) => {
+                warn!(key.id = %key, "many wrong secrets for one API key; delaying further attempts");
+            }
         }
     }
 }
@@ -151,8 +152,8 @@ mod tests {
         assert!((0..100).all(|_| failures.count(&[address, user], now) == Some(user)));
         assert!((0..10).all(|_| failures.count(&[address], now).is_none()));
         assert_eq!(failures.count(&[address], now), Some(address));
-        failures.forgive(&[address]);
-        assert_eq!(failures.count(&[address], now), None);
+        let key = Source::Key(Uuid::nil());
+        assert_eq!(failures.count(&[key], now), None, "the lanes do not block each other");
     }
 
     #[tokio::test]

@@ -1,54 +1,66 @@
-//! Looks up API keys through a read-through cache. While Postgres is unavailable, a cached key stays valid for ten
-//! minutes. A revoked key is rejected within two seconds.
+//! Looks up API keys by their public part. A row that is cached is read again twice a second, and at once if the tenant
+//! has changed; while Postgres is away it stays valid for ten minutes. Rows that are not cached are looked up apart from
+//! these (see [`Lookups`]), so that unknown keys never delay known ones.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use database::keys::{self, Key};
 use database::{Error, Pool};
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq;
+use uuid::Uuid;
 
-use crate::read_through::{Found, ReadThrough};
+use super::lookups::Lookups;
+use super::presented::{Prefix, text};
+use crate::read_through::{Found, Presence, ReadThrough};
 
-/// The maximum number of keys in the cache.
+/// The maximum number of rows in the cache. Only keys that exist have one.
 const CAPACITY: usize = 10_000;
 
-/// SHA-256 of a presented key: a wrong key never hits the cache entry of the right one.
-pub(super) type Digest = [u8; 32];
-
-/// The digest of a key.
-pub(super) fn digest(presented: &str) -> Digest {
-    Sha256::digest(presented).into()
-}
-
 /// The API keys.
+#[derive(Clone)]
 pub(super) struct Keyring {
     pool: Pool,
-    keys: ReadThrough<Digest, Arc<Key>>,
+    rows: ReadThrough<Prefix, Arc<Key>>,
+    lookups: Lookups,
 }
 
 impl Keyring {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool, keys: ReadThrough::new("an API key", CAPACITY) }
+    /// Reads through `pool`. Must be called within a Tokio runtime.
+    pub(super) fn new(pool: Pool, presence: Presence) -> Self {
+        let rows = ReadThrough::new("an API key", CAPACITY, presence);
+        Self { lookups: Lookups::start(pool.clone()), pool, rows }
     }
 
-    /// The cached key for this digest. It may have been revoked since; [`Keyring::find`] checks.
-    pub(super) fn known(&self, digest: &Digest) -> Option<Arc<Key>> {
-        self.keys.known(digest)
+    /// The cached key with this public part. It may have been revoked since; [`Keyring::find`] checks.
+    pub(super) fn known(&self, prefix: &Prefix) -> Option<Arc<Key>> {
+        self.rows.known(prefix)
     }
 
-    /// The presented key; `None` if it is wrong or revoked. The caller must check whether it has expired.
-    pub(super) async fn find(&self, presented: &str) -> Found<Arc<Key>> {
-        let Some(prefix) = keys::prefix(presented) else { return Ok(None) };
-        let digest = digest(presented);
-        self.keys.find(digest, || key_of(self.pool.clone(), digest, prefix.to_owned())).await
+    /// The key with this public part, even if it is revoked or has expired.
+    pub(super) async fn find(&self, prefix: &Prefix) -> Found<Arc<Key>> {
+        if self.rows.known(prefix).is_some() {
+            return self.rows.find(*prefix, || read(self.pool.clone(), *prefix)).await;
+        }
+        let began = Instant::now();
+        let found = self.lookups.find(*prefix).await?;
+        if let Some(key) = &found {
+            self.rows.note(*prefix, key.clone(), began);
+        }
+        Ok(found)
+    }
+
+    /// Reads the keys of this tenant again before they are used.
+    pub(super) fn forget(&self, tenant: Uuid) {
+        self.rows.forget(|key| key.tenant == tenant);
+    }
+
+    /// Reads all keys again before they are used.
+    pub(super) fn doubt(&self) {
+        self.rows.doubt();
     }
 }
 
-/// Reads the key, if it exists, is not revoked, and has this digest.
-async fn key_of(pool: Pool, digest: Digest, prefix: String) -> Result<Option<Arc<Key>>, Error> {
-    let found = pool.bounded(async |connection| keys::by_prefix(connection, &prefix).await).await?;
-    let hex = hex::encode(digest);
-    let is_the_one = |key: &Key| bool::from(key.sha256.as_bytes().ct_eq(hex.as_bytes()));
-    Ok(found.filter(|key| is_the_one(key) && key.revoked_at.is_none()).map(Arc::new))
+async fn read(pool: Pool, prefix: Prefix) -> Result<Option<Arc<Key>>, Error> {
+    let found = pool.bounded(async |c| keys::by_prefixes(c, &[text(&prefix)]).await).await?;
+    Ok(found.into_iter().next().map(Arc::new))
 }

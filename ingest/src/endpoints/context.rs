@@ -10,6 +10,7 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use database::keys::Key;
+use database::list::List;
 use database::tenants::Tenant;
 use domain::command::{Actor, Change, Fingerprint};
 use scim::{Error, Projection};
@@ -28,6 +29,7 @@ use crate::http::observe::RequestId;
 use crate::http::query::Query;
 use crate::http::response::Refusal;
 use crate::http::{body, preconditions};
+use crate::reads::ReadPermit;
 
 /// The accepted media types (RFC 7644 §3.1, and what Okta sends).
 const MEDIA_TYPES: &[&str] = &["application/scim+json", "application/json"];
@@ -89,6 +91,20 @@ impl RequestContext {
             return Err(Error::too_many_requests("too many large groups are being written; try again"));
         };
         Ok((self.receive_up_to(limit.max(GROUP_LIMIT), request).await?, Some(permit)))
+    }
+
+    /// Waits for a permit to read a page of a list.
+    ///
+    /// # Errors
+    /// 429 if too many are being read; 401 if the key was revoked while the request waited.
+    pub(super) async fn read_permit(&self, list: &List) -> Result<ReadPermit, Refusal> {
+        let (reads, tenant) = (&self.app.reads, self.tenant.id);
+        if list.is_plain() {
+            return reads.lookup(tenant).await;
+        }
+        let permit = reads.search(tenant).await?;
+        self.app.admission.recheck(&self.key).await?;
+        Ok(permit)
     }
 
     async fn receive_up_to(&self, limit: usize, request: Request) -> Result<Received, Error> {

@@ -25,8 +25,10 @@ use crate::http::{preconditions, prefer};
 pub async fn read(context: RequestContext, Named(kind, id): Named, headers: HeaderMap) -> HandlerResult {
     let projection = context.query.projection()?;
     let (tenant, types) = (context.tenant.id, &context.tenant.types);
+    let permit = context.app.reads.lookup(tenant).await?;
     let found = read::one(&context.app.pool, kind, tenant, id, &projection, types).await;
     let found = found.map_err(|error| Refusal::unread(&error))?.ok_or_else(|| kind.not_found())?;
+    drop(permit);
     if preconditions::is_known(&headers, &found.0.etag())? {
         return Ok(ResourceResponse::not_modified(&found.0).into_response());
     }

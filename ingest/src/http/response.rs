@@ -19,6 +19,17 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Basic realm="Rollcall
 /// The error for a query that exceeds its time limit.
 const BROAD: &str = "the query takes too long; use a narrower filter or omit sortBy";
 
+/// 400 `tooMany` (RFC 7644 §3.12): the query compares `terms` values with each resource, of which there are more than
+/// `rows`.
+fn too_many_terms(terms: i64, rows: i64) -> scim::Error {
+    let values = if terms == 1 { "1 value".to_owned() } else { format!("{terms} values") };
+    scim::Error::too_many(format!(
+        "the query compares {values} with each resource, which is possible for at most {rows} resources of a tenant; \
+         use a filter that an index answers (eq of userName, externalId, id, displayName or emails), fewer comparisons, \
+         or no sortBy"
+    ))
+}
+
 /// What a handler returns.
 pub type HandlerResult = Result<Response, Refusal>;
 
@@ -81,6 +92,7 @@ impl Refusal {
         match error {
             database::Error::Refused(_) => return Self::bug(error),
             database::Error::TooBroad => return scim::Error::too_many(BROAD).into(),
+            database::Error::TooManyTerms { terms, rows } => return too_many_terms(*terms, *rows).into(),
             _ => {}
         }
         // The Postgres watcher logs once that Postgres is unavailable.

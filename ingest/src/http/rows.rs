@@ -76,10 +76,10 @@ pub struct RowReader {
 }
 
 impl RowReader {
-    /// Reads at most this many pages at a time, and leaves the other connections to SCIM.
+    /// Reads a page for each permit, and leaves the other connections to SCIM.
     #[must_use]
-    pub fn new(pool: Pool, pages: usize) -> Self {
-        Self { pool, pages: Arc::new(Semaphore::new(pages)) }
+    pub fn new(pool: Pool, pages: Arc<Semaphore>) -> Self {
+        Self { pool, pages }
     }
 
     /// Answers with all rows, in the order of their key. `name` is the file name for a browser. The `permit` is held

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Cache<K, V> {
     capacity: usize,
+    /// What was read before is in doubt.
+    doubted: Option<Instant>,
     entries: HashMap<K, Entry<V>>,
 }
 
@@ -21,13 +23,29 @@ struct Entry<V> {
 impl<K: Copy + Eq + Hash, V: Clone> Cache<K, V> {
     /// An empty cache for `capacity` values.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity, entries: HashMap::new() }
+        Self { capacity, doubted: None, entries: HashMap::new() }
     }
 
     /// The value, if it was read at most `age` before `now`.
     pub(super) fn get(&self, key: &K, age: Duration, now: Instant) -> Option<V> {
         let entry = self.entries.get(key)?;
         (now.saturating_duration_since(entry.read) <= age).then(|| entry.value.clone())
+    }
+
+    /// The same, unless it is in doubt.
+    pub(super) fn certain(&self, key: &K, age: Duration, now: Instant) -> Option<V> {
+        let entry = self.entries.get(key)?;
+        self.doubted.is_none_or(|doubted| entry.read >= doubted).then(|| self.get(key, age, now)).flatten()
+    }
+
+    /// Doubts what was read before this time.
+    pub(super) fn doubt(&mut self, before: Instant) {
+        self.doubted = Some(before);
+    }
+
+    /// Removes the entries with such values.
+    pub(super) fn forget(&mut self, is_such: impl Fn(&V) -> bool) {
+        self.entries.retain(|_, entry| !is_such(&entry.value));
     }
 
     /// Stores the result of a read that began at `read`. `None` removes the entry. An older read never replaces a newer
@@ -78,6 +96,26 @@ mod tests {
         assert!(cache.get(&1, AGE, began).is_some(), "the newer read wins");
         cache.note(1, None, began + 2 * AGE);
         assert!(cache.get(&1, 100 * AGE, began).is_none());
+    }
+
+    #[test]
+    fn doubted_entry_is_not_certain_until_it_is_read_again() {
+        let (mut cache, began) = (Cache::new(10), Instant::now());
+        cache.note(1, Some("a"), began);
+        cache.doubt(began + AGE / 2);
+        assert_eq!(cache.certain(&1, AGE, began + AGE), None);
+        assert_eq!(cache.get(&1, AGE, began + AGE), Some("a"));
+        cache.note(1, Some("b"), began + AGE);
+        assert_eq!(cache.certain(&1, AGE, began + AGE), Some("b"));
+    }
+
+    #[test]
+    fn forgotten_values_are_removed() {
+        let (mut cache, began) = (Cache::new(10), Instant::now());
+        cache.note(1, Some("a"), began);
+        cache.note(2, Some("b"), began);
+        cache.forget(|value| *value == "a");
+        assert_eq!([1, 2].map(|key| cache.get(&key, AGE, began)), [None, Some("b")]);
     }
 
     #[test]

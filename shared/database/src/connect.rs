@@ -1,5 +1,5 @@
-//! Opens connections, over TCP with or without TLS or over a Unix socket, each with its session's limits; and cancels
-//! what runs on one.
+//! Opens connections, over TCP with or without TLS or over a Unix socket, each with its session's limits; cancels what
+//! runs on one; and opens connections that receive notifications.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use diesel::ConnectionError;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
-use futures_util::TryFutureExt;
 use futures_util::future::MapOk;
+use futures_util::{StreamExt, TryFutureExt, stream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use platform::plaintext::{is_loopback, is_this_machine};
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{CancelToken, Socket};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Notification, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::limits::Limits;
@@ -32,6 +34,8 @@ const SESSION: &str =
 /// The problem with a URL that would be unencrypted without anybody having asked for it.
 const TLS_IS_OPEN: &str = "names a server on another machine without requiring TLS: append sslmode=verify-full (TLS, \
     with its certificate checked), or sslmode=disable to send the password and all data unencrypted";
+/// The maximum number of notifications that wait to be received.
+const NOTIFICATIONS: usize = 1_024;
 
 /// Opens connections to one database.
 #[derive(Clone)]
@@ -92,12 +96,14 @@ impl Connector {
         Ok(Self { config, way, limits })
     }
 
+    /// The same with other limits.
+    pub(super) fn with(&self, limits: Limits) -> Self {
+        Self { limits, ..self.clone() }
+    }
+
     /// A new connection, with its session's limits set.
     pub(super) async fn connect(&self) -> Result<AsyncPgConnection, ConnectionError> {
-        let bad = |e: tokio_postgres::Error| {
-            let cause = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
-            ConnectionError::BadConnection(cause)
-        };
+        let bad = |e: tokio_postgres::Error| ConnectionError::BadConnection(cause(&e));
         let mut connection = match &self.way {
             Way::Plain => {
                 let (client, connection) = self.config.connect(Plain).await.map_err(bad)?;
@@ -119,6 +125,27 @@ impl Connector {
         let session = format!("{SESSION}; {}", self.limits.of_session());
         connection.batch_execute(&session).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
         Ok(connection)
+    }
+
+    /// A new connection and the notifications that it receives, which end when it breaks. It is not set up further.
+    pub(super) async fn connect_notified(&self) -> Result<(Client, mpsc::Receiver<Notification>), String> {
+        match &self.way {
+            Way::Plain => {
+                let (client, connection) = self.config.connect(Plain).await.map_err(|e| cause(&e))?;
+                Ok((client, notifications(connection)))
+            }
+            Way::Tls(tls) => {
+                let connecting = self.config.connect(Marking(tls.clone()));
+                let (client, connection) = connecting.await.map_err(|e| cause(&e))?;
+                Ok((client, notifications(connection)))
+            }
+            Way::Unix(socket) => {
+                let socket = UnixStream::connect(socket).await.map_err(|e| e.to_string())?;
+                let connecting = self.config.connect_raw(socket, Plain);
+                let (client, connection) = connecting.await.map_err(|e| cause(&e))?;
+                Ok((client, notifications(connection)))
+            }
+        }
     }
 
     /// Cancels what runs on a connection, in the server.
@@ -154,6 +181,31 @@ fn leaves_tls_open(config: &tokio_postgres::Config) -> bool {
         addresses => addresses.iter().any(|address| !is_loopback(*address)),
     };
     elsewhere && !matches!(config.get_ssl_mode(), SslMode::Require | SslMode::Disable)
+}
+
+/// Drives a connection until its client is dropped or it breaks, and passes its notifications on.
+fn notifications<S, T>(mut connection: tokio_postgres::Connection<S, T>) -> mpsc::Receiver<Notification>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, received) = mpsc::channel(NOTIFICATIONS);
+    tokio::spawn(async move {
+        let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
+        while let Some(Ok(message)) = messages.next().await {
+            if let AsyncMessage::Notification(notification) = message
+                && sender.send(notification).await.is_err()
+            {
+                return;
+            }
+        }
+    });
+    received
+}
+
+/// The message of the socket or the server. It contains no password.
+pub(super) fn cause(error: &tokio_postgres::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// The path of the socket, if the URL names a socket directory.

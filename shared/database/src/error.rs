@@ -10,6 +10,10 @@ pub enum Error {
     /// Postgres cannot be reached or accepts no work: wait and retry.
     #[error("Postgres is unavailable: {0}")]
     Unavailable(String),
+    /// A limit of our own passed before Postgres answered: no connection of the pool was free, or the work took too
+    /// long. Wait and retry.
+    #[error("Postgres did not answer in time: {0}")]
+    Busy(&'static str),
     /// The database lacks something that this version needs (a table, a privilege): wait until an operator has fixed
     /// it.
     #[error("the database does not fit this version: {0}")]
@@ -35,6 +39,14 @@ pub enum Error {
     /// The query exceeds the time limit of a list.
     #[error("the query is too broad")]
     TooBroad,
+    /// The query compares too many values with too many resources.
+    #[error("the query compares {terms} values with each of more than {rows} resources")]
+    TooManyTerms {
+        /// The number of values that it compares with each resource.
+        terms: i64,
+        /// The number of resources for which this is allowed.
+        rows: i64,
+    },
     /// Postgres failed, and the error does not show whether the data are the cause: an internal error, or an operator's
     /// trigger.
     #[error("Postgres failed: {0}")]
@@ -46,7 +58,13 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.is_collision() && !matches!(self, Self::Taken { .. })
-            || matches!(self, Self::Unavailable(_) | Self::Unfit(_))
+            || matches!(self, Self::Unavailable(_) | Self::Busy(_) | Self::Unfit(_))
+    }
+
+    /// Whether Postgres is away or cannot do its work, as opposed to being slow or interfered with.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Unfit(_))
     }
 
     /// Whether a concurrent transaction interfered, so that an immediate retry may succeed.
@@ -182,12 +200,14 @@ fn without_values(message: &str) -> String {
 
 impl From<diesel_async::pooled_connection::deadpool::PoolError> for Error {
     fn from(error: diesel_async::pooled_connection::deadpool::PoolError) -> Self {
+        use ::deadpool::managed::TimeoutType;
         use diesel_async::pooled_connection::deadpool::PoolError;
-        Self::Unavailable(match error {
-            PoolError::Timeout(_) => "no connection within the time allowed".to_owned(),
-            PoolError::Backend(error) => reason(&error),
-            _ => "the pool is closed".to_owned(),
-        })
+        match error {
+            PoolError::Timeout(TimeoutType::Wait) => Self::Busy("no connection of the pool was free"),
+            PoolError::Timeout(_) => Self::Unavailable("no connection within the time allowed".to_owned()),
+            PoolError::Backend(error) => Self::Unavailable(reason(&error)),
+            _ => Self::Unavailable("the pool is closed".to_owned()),
+        }
     }
 }
 
@@ -249,6 +269,19 @@ mod tests {
         assert_eq!(Error::cause(errors), Some(deadlock));
         assert_eq!(Error::cause([Error::Aborted]), Some(Error::Aborted));
         assert_eq!(Error::cause([]), None);
+    }
+
+    #[test]
+    fn slowness_is_not_absence() {
+        for (error, is_away) in [
+            (Error::Unavailable("the connection broke".to_owned()), true),
+            (Error::Unfit("permission denied".to_owned()), true),
+            (Error::Busy("no connection of the pool was free"), false),
+            (Error::Cancelled, false),
+            (Error::Contention("lock timeout"), false),
+        ] {
+            assert_eq!((error.is_away(), error.is_transient()), (is_away, true), "{error}");
+        }
     }
 
     #[test]

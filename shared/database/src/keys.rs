@@ -80,18 +80,18 @@ pub const PREFIX_LENGTH: usize = 12;
 /// The public part of a key, by which it is looked up; `None` if it is not one of our keys.
 #[must_use]
 pub fn prefix(key: &str) -> Option<&str> {
-    let rest = key.strip_prefix(MARK)?;
-    (rest.is_ascii() && rest.len() > PREFIX_LENGTH).then(|| &rest[..PREFIX_LENGTH])
+    let (prefix, secret) = key.strip_prefix(MARK)?.split_at_checked(PREFIX_LENGTH)?;
+    (!secret.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(prefix)
 }
 
-/// The key with this public part.
+/// The keys with these public parts, as far as they exist.
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn by_prefix(connection: &mut AsyncPgConnection, prefix: &str) -> Result<Option<Key>, Error> {
+pub async fn by_prefixes(connection: &mut AsyncPgConnection, prefixes: &[&str]) -> Result<Vec<Key>, Error> {
     let query = api_keys::table
         .inner_join(tenants::table.on(tenants::id.eq(api_keys::tenant_id)))
-        .filter(api_keys::prefix.eq(prefix))
+        .filter(api_keys::prefix.eq_any(prefixes))
         .select((
             api_keys::id,
             api_keys::tenant_id,
@@ -104,7 +104,28 @@ pub async fn by_prefix(connection: &mut AsyncPgConnection, prefix: &str) -> Resu
             api_keys::revoked_at,
             api_keys::networks,
         ));
-    Ok(query.first(connection).await.optional()?)
+    Ok(query.load(connection).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_part_is_the_start_of_a_key_of_ours() {
+        for (key, expected) in [
+            ("rck_abcdefABCD12secret", Some("abcdefABCD12")),
+            ("rck_abcdefABCD12", None),
+            ("rck_abc", None),
+            ("abcdefABCD12secret", None),
+            ("rck_abcdef\0BCD12secret", None),
+            ("rck_abcdef%BCD12secret", None),
+            ("rck_ébcdefABCD12secret", None),
+            ("rck_abcdefABCD1ésecret", None),
+        ] {
+            assert_eq!(prefix(key), expected, "{key:?}");
+        }
+    }
 }
 
 #[cfg(test)]

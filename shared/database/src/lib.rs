@@ -3,6 +3,7 @@
 
 pub mod activity;
 pub mod audit;
+pub mod changes;
 mod connect;
 mod error;
 pub mod groups;

@@ -1,6 +1,7 @@
 //! Lists (RFC 7644 §3.4.2): a filter, an order and a page, as one query over a tenant's users or groups.
 
 mod condition;
+mod cost;
 mod field;
 mod literal;
 mod order;
@@ -101,6 +102,9 @@ pub struct List {
     /// Whether the request has no filter.
     is_whole: bool,
     order: Option<Order>,
+    /// The number of values that are compared with each of the tenant's resources; 0 if an index finds those that
+    /// matter.
+    terms: i64,
 }
 
 impl List {
@@ -128,13 +132,20 @@ impl List {
             (None, Table::Groups) => None,
         };
         let order = sort.map(|sort| Order::new(finder, sort)).transpose()?.flatten();
-        Ok(Self { tenant, table: finder.table(), condition, is_whole: filter.is_none(), order })
+        let computed_keys = i64::from(order.as_ref().is_some_and(|order| order.is_computed));
+        let terms = match (filter, &condition) {
+            // With further comparisons a range may be as much work as all resources.
+            (Some(_), Some(found)) if found.is_narrow() || found.is_range() => 0,
+            _ => filter.map_or(0, cost::terms) + computed_keys,
+        };
+        Ok(Self { tenant, table: finder.table(), condition, is_whole: filter.is_none(), order, terms })
     }
 
     /// One page of the list.
     ///
     /// # Errors
-    /// [`Error::TooBroad`] if it takes too long; otherwise see [`Error`].
+    /// [`Error::TooManyTerms`] if it compares too much, [`Error::TooBroad`] if it takes too long; otherwise see
+    /// [`Error`].
     pub async fn page(&self, connection: &mut AsyncPgConnection, slice: Slice) -> Result<Page, Error> {
         page::read(self, connection, slice).await
     }
@@ -151,7 +162,8 @@ impl List {
 
     /// Whether this is a frequent query that an index answers: a lookup, or the whole list in the order of ids. These
     /// few statements are prepared once and need no time limit of their own.
-    fn is_plain(&self) -> bool {
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
         self.order.is_none() && (self.is_whole || self.condition.as_ref().is_some_and(Sql::is_lookup))
     }
 }

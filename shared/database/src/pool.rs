@@ -44,7 +44,17 @@ impl Pool {
     /// # Errors
     /// As [`Pool::new`].
     pub fn with(url: &str, size: usize, limits: Limits) -> Result<Self, String> {
-        let connector = Connector::new(url, limits)?;
+        Ok(Self::of(Connector::new(url, limits)?, size))
+    }
+
+    /// Another pool for the same database, of at most `size` connections of its own and with other limits: for work
+    /// that must not wait for the work of this pool.
+    #[must_use]
+    pub fn beside(&self, size: usize, limits: Limits) -> Self {
+        Self::of(self.connector.with(limits), size)
+    }
+
+    fn of(connector: Connector, size: usize) -> Self {
         let mut manager = ManagerConfig::default();
         manager.recycling_method = RecyclingMethod::Fast;
         let own = connector.clone();
@@ -60,14 +70,18 @@ impl Pool {
             .create_timeout(Some(WAIT))
             .runtime(::deadpool::Runtime::Tokio1)
             .build()
-            .map_err(|e| e.to_string())?;
-        Ok(Self { connections, connector })
+            .expect("a runtime is given, which is all that the time limits need");
+        Self { connections, connector }
+    }
+
+    pub(super) fn connector(&self) -> &Connector {
+        &self.connector
     }
 
     /// A connection, within five seconds.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Unavailable`], and [`Error::Busy`] if all connections are in use.
     pub async fn get(&self) -> Result<Connection, Error> {
         Ok(self.connections.get().await?)
     }
@@ -75,7 +89,7 @@ impl Pool {
     /// Runs work that should be short: as [`Pool::within`], with a limit of ten seconds.
     ///
     /// # Errors
-    /// Those of `work`, and [`Error::Unavailable`].
+    /// Those of `work`, [`Error::Unavailable`] and [`Error::Busy`].
     pub async fn bounded<T>(
         &self,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, Error>,
@@ -88,7 +102,7 @@ impl Pool {
     /// unknown.
     ///
     /// # Errors
-    /// Those of `work`, and [`Error::Unavailable`].
+    /// Those of `work`, [`Error::Unavailable`] and [`Error::Busy`].
     pub async fn within<T, E: From<Error>>(
         &self,
         limit: Duration,
@@ -102,7 +116,7 @@ impl Pool {
                 drop(lent.connection.take());
                 result
             }
-            Err(_) => Err(Error::Unavailable("it did not answer in time".to_owned()).into()),
+            Err(_) => Err(Error::Busy("the work exceeded its time limit").into()),
         }
     }
 

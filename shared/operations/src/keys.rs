@@ -221,7 +221,7 @@ pub async fn list(operator: &Operator, tenant: &Tenant) -> Result<Vec<Listed>, E
     Ok(rows.into_iter().map(listed).collect())
 }
 
-/// Revokes a key, given by its public part or whole. Every service rejects it within two seconds.
+/// Revokes a key, given by its public part or whole. Every ingest rejects it within a second.
 ///
 /// # Errors
 /// [`Error::Refused`] if the tenant has no such key.

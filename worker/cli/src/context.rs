@@ -68,7 +68,8 @@ impl Failure {
             Self::Configuration(_) => 2,
             Self::Operation(error) => match error {
                 Error::Invalid(_) | Error::Argument { .. } | Error::Missing { .. } => 2,
-                Error::Postgres(database::Error::Unavailable(_)) | Error::Amqp(_) | Error::Late(_) => 3,
+                Error::Postgres(database::Error::Unavailable(_) | database::Error::Busy(_)) => 3,
+                Error::Amqp(_) | Error::Late(_) => 3,
                 Error::Refused(_) | Error::Postgres(_) => 1,
             },
         })

@@ -138,7 +138,9 @@ impl Part<'_> {
         };
         let (kind, types) = (self.kind, &self.context.tenant.types);
         let with_related = read::shows(self.projection, kind, types);
+        let permit = self.context.read_permit(list).await?;
         let read = read_page(&self.context.app.pool, list, slice, kind, with_related).await;
+        drop(permit);
         let (page, mut related) = read.map_err(|error| Refusal::unread(&error))?;
         let total = page.total.unwrap_or_default();
         let receipts = Receipts {

@@ -27,8 +27,16 @@ const ALWAYS: &str = "true";
 /// The condition of a filter. An invalid part never holds; `Filter::matches` has rejected it before.
 pub(super) fn of<'a>(finder: Finder<'a>, filter: &Filter, scope: &Scope<'a>) -> Sql {
     match filter {
-        Filter::And(items) => joined(finder, items, scope, " and "),
-        Filter::Or(items) => joined(finder, items, scope, " or "),
+        Filter::And(items) => {
+            let parts = all_of(finder, items, scope);
+            let is_narrow = parts.iter().any(Sql::is_narrow);
+            joined(parts, " and ").narrow_if(is_narrow)
+        }
+        Filter::Or(items) => {
+            let parts = all_of(finder, items, scope);
+            let is_narrow = parts.iter().all(Sql::is_narrow);
+            joined(parts, " or ").narrow_if(is_narrow)
+        }
         Filter::Not(inner) => Sql::fill("((?) is not true)", [of(finder, inner, scope)]),
         Filter::Present(path) => {
             finder.find(scope, path).map_or(NEVER.into(), |(_, field)| present(finder, field))
@@ -55,8 +63,11 @@ pub(super) fn of<'a>(finder: Finder<'a>, filter: &Filter, scope: &Scope<'a>) -> 
     }
 }
 
-fn joined<'a>(finder: Finder<'a>, items: &[Filter], scope: &Scope<'a>, word: &'static str) -> Sql {
-    let parts = items.iter().map(|item| of(finder, item, scope));
+fn all_of<'a>(finder: Finder<'a>, items: &[Filter], scope: &Scope<'a>) -> Vec<Sql> {
+    items.iter().map(|item| of(finder, item, scope)).collect()
+}
+
+fn joined(parts: Vec<Sql>, word: &'static str) -> Sql {
     Sql::fill("(?)", [Sql::join(parts, word)])
 }
 
@@ -123,9 +134,9 @@ fn value_path<'a>(finder: Finder<'a>, value_path: &ValuePath, scope: &Scope<'a>)
         Field::Always => of(finder, filter, &Scope::Meta(attribute)),
         Field::Memberships(_) => {
             let condition = of(finder, filter, &Scope::Membership(attribute));
-            let is_lookup = condition.is_lookup();
+            let (is_lookup, is_narrow) = (condition.is_lookup(), condition.is_narrow());
             let found = some_membership(finder, condition);
-            if is_lookup { found.into_lookup() } else { found }
+            if is_lookup { found.into_lookup() } else { found.narrow_if(is_narrow) }
         }
         Field::Json(json) => {
             if let Some(email) = described_email(&json, attribute, filter) {

@@ -23,6 +23,8 @@ pub(super) struct Order {
     pub has_gaps: bool,
     /// Whether the greatest key comes first.
     pub descending: bool,
+    /// Whether the key is computed for each row and sorted by, without an index.
+    pub is_computed: bool,
 }
 
 impl Order {
@@ -55,7 +57,11 @@ impl Order {
                 ),
                 (Field::Nothing | Field::Always | Field::Memberships(None), ..) => return Ok(None),
             };
-        Ok(Some(Self { key, key_type, has_gaps, descending: sort.descending }))
+        let is_computed = match finder.field(target) {
+            Field::Text(column) => !column.is_indexed,
+            _ => true,
+        };
+        Ok(Some(Self { key, key_type, has_gaps, descending: sort.descending, is_computed }))
     }
 
     /// A key of a page as a bound parameter; `None` if it is not a key of this order.

@@ -12,12 +12,16 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::sql::{self, Sql, Statement};
-use super::{List, Mark, Page, Slice, whole};
+use super::{List, Mark, Page, Slice, cost, whole};
 use crate::record::record;
 use crate::{Error, Limits};
 
-/// The time limit of a list. It is less than that of an operation on Postgres.
-const LIMIT: Duration = Duration::from_secs(8);
+/// The time limit of a whole list in the order of an index. It is less than that of an operation on Postgres.
+const WHOLE: Duration = Duration::from_secs(8);
+/// The time limit of other lists. Who repeats them occupies a connection for as long.
+const OTHERS: Duration = Duration::from_secs(2);
+/// How long a list waits for a lock: less than its time limit, so that it does not count as too broad.
+const LOCK: Duration = Duration::from_secs(1);
 /// The time left for counting if finding the page took almost all.
 const LEAST: Duration = Duration::from_millis(500);
 
@@ -34,17 +38,20 @@ pub(super) async fn read(
         return read_slice(list, connection, slice, None).await;
     }
     let start = Instant::now();
+    let most = if list.is_whole && list.terms == 0 { WHOLE } else { OTHERS };
     let read = connection.transaction(async |connection| {
         // JIT compilation pays only for thousands of rows, which do not fit into so short a time.
-        connection.batch_execute(&format!("set local jit = off; {}", limit(LIMIT))).await?;
-        let page = read_slice(list, connection, slice, Some(start)).await?;
-        // The rest of the transaction has its own limit.
-        connection.batch_execute(&limit(Limits::SERVICE.statement)).await?;
+        let limits = Limits { statement: most, lock: LOCK }.of_transaction();
+        connection.batch_execute(&format!("set local jit = off; {limits}")).await?;
+        cost::check(list, connection).await?;
+        let page = read_slice(list, connection, slice, Some(start + most)).await?;
+        // The rest of the transaction has its own limits.
+        connection.batch_execute(&Limits::SERVICE.of_transaction()).await?;
         Ok(page)
     });
     match read.await {
         // Unless an administrator cancelled it earlier.
-        Err(Error::Cancelled) if start.elapsed() >= LIMIT => Err(Error::TooBroad),
+        Err(Error::Cancelled) if start.elapsed() >= most => Err(Error::TooBroad),
         read => read,
     }
 }
@@ -53,7 +60,7 @@ async fn read_slice(
     list: &List,
     connection: &mut AsyncPgConnection,
     slice: Slice,
-    start: Option<Instant>,
+    end: Option<Instant>,
 ) -> Result<Page, Error> {
     let count = slice.count();
     if list.is_whole
@@ -88,8 +95,8 @@ async fn read_slice(
     let total = match before {
         Some(before) if !page.has_more && count > 0 && (before == 0 || length > 0) => before + length,
         _ => {
-            if let Some(start) = start {
-                let left = LIMIT.saturating_sub(start.elapsed()).max(LEAST);
+            if let Some(end) = end {
+                let left = end.saturating_duration_since(Instant::now()).max(LEAST);
                 connection.batch_execute(&limit(left)).await?;
             }
             list.count(connection).await?

@@ -17,6 +17,10 @@ pub(super) struct Sql {
     pieces: Vec<Piece>,
     /// Whether it is a condition that an index answers and whose text is the same for every value.
     is_lookup: bool,
+    /// Whether it is a condition for which an index finds the rows, which are usually few.
+    is_narrow: bool,
+    /// Whether it is a condition that is a range of an index.
+    is_range: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +69,27 @@ impl Sql {
 
     /// The same, marked as answered by an index.
     pub(super) fn into_lookup(self) -> Self {
-        Self { is_lookup: true, ..self }
+        Self { is_lookup: true, is_narrow: true, ..self }
+    }
+
+    /// The same, marked as a condition for which an index finds the rows, if `is_narrow`.
+    pub(super) fn narrow_if(self, is_narrow: bool) -> Self {
+        Self { is_narrow, ..self }
+    }
+
+    /// Whether an index finds its rows, which are usually few.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.is_narrow
+    }
+
+    /// The same, marked as a range of an index, if `is_range`.
+    pub(super) fn range_if(self, is_range: bool) -> Self {
+        Self { is_range, ..self }
+    }
+
+    /// Whether it is a range of an index, which may contain most rows.
+    pub(super) fn is_range(&self) -> bool {
+        self.is_range
     }
 
     /// Whether an index answers it.
@@ -74,19 +98,19 @@ impl Sql {
     }
 
     fn bind(value: Bind) -> Self {
-        Self { pieces: vec![Piece::Bind(value)], is_lookup: false }
+        Self { pieces: vec![Piece::Bind(value)], ..Self::default() }
     }
 }
 
 impl From<&'static str> for Sql {
     fn from(text: &'static str) -> Self {
-        Self { pieces: vec![Piece::Text(Cow::Borrowed(text))], is_lookup: false }
+        Self { pieces: vec![Piece::Text(Cow::Borrowed(text))], ..Self::default() }
     }
 }
 
 /// The alias of a set of elements: `e1`, `e2`, one for each level of nested value filters.
 pub(super) fn alias(depth: usize) -> Sql {
-    Sql { pieces: vec![Piece::Text(Cow::Owned(format!("e{depth}")))], is_lookup: false }
+    Sql { pieces: vec![Piece::Text(Cow::Owned(format!("e{depth}")))], ..Sql::default() }
 }
 
 /// A bound text.

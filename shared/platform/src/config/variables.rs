@@ -119,7 +119,7 @@ pub static VARIABLES: &[Variable] = &[
         name: "ROLLCALL_DB_CONNECTIONS",
         unit: "connections, 2 to 200",
         default: Some("8"),
-        what: "Maximum number of PostgreSQL connections of this process.",
+        what: "Maximum number of PostgreSQL connections of this process. An ingest opens up to four more, for keys, settings and their changes.",
         used_by: &[Ingest, Worker, Notifier],
     },
     Variable {

@@ -17,7 +17,7 @@ pub(super) fn column(column: Column, op: CompareOp, literal: &str) -> Sql {
         (CompareOp::Equal, Some((id_column, prefix))) => {
             match literal.strip_prefix(prefix.as_str()).and_then(id) {
                 Some(id) => looked_up(&column, Sql::fill("(? = ?)", [(*id_column).into(), sql::uuid(id)])),
-                None => NEVER.into(),
+                None => Sql::from(NEVER).narrow_if(true),
             }
         }
         (CompareOp::Equal, None) => {
@@ -33,7 +33,9 @@ pub(super) fn column(column: Column, op: CompareOp, literal: &str) -> Sql {
         // As a range, which an index answers.
         (CompareOp::StartsWith, _) => match after_prefix(literal) {
             Some(after) => {
+                let is_range = column.is_indexed && column.id.is_none() && !literal.is_empty();
                 Sql::fill("(? >= ? and ? < ?)", [column.text.clone(), bind(), column.text, sql::text(after)])
+                    .range_if(is_range)
             }
             None => Sql::fill("(? >= ?)", [column.text, bind()]),
         },
