@@ -42,6 +42,10 @@ const MAX_RATES: usize = 100_000;
 const MAX_REQUESTS: usize = 1_024;
 /// The maximum total size of the bodies in flight, over all tenants, in KiB.
 const MAX_BODIES: usize = 256 << 10;
+/// The maximum total size of the responses that are being sent, over all tenants, in KiB.
+const MAX_ANSWERS: usize = 128 << 10;
+/// The most that one response counts, in KiB, so that a response of any size can be sent.
+const MAX_ANSWER: usize = MAX_ANSWERS / 4;
 /// The answer to a key that cannot be checked now.
 const NOT_CHECKED: &str = "the API key cannot be checked at the moment; try again";
 /// The answer to a wrong key. It is the same in all cases, so that nobody learns which half of a guess was right.
@@ -73,6 +77,8 @@ struct State {
     requests: Shares,
     /// One unit for each KiB of their bodies.
     bodies: Shares,
+    /// One unit for each KiB of their responses.
+    answers: Shares,
 }
 
 impl Admission {
@@ -89,6 +95,7 @@ impl Admission {
             limits: RateLimits::new(MAX_RATES),
             requests: Shares::new(MAX_REQUESTS),
             bodies: Shares::new(MAX_BODIES),
+            answers: Shares::new(MAX_ANSWERS),
         }))
     }
 
@@ -102,6 +109,24 @@ impl Admission {
                 "this tenant has too many request bytes in flight; nothing was changed; try again",
             )
         })
+    }
+
+    /// A permit for a response of this many bytes, to be held until it is sent.
+    ///
+    /// # Errors
+    /// 429 if the tenant's share is used up by responses that its clients have not read.
+    pub fn admit_answer(&self, tenant: Uuid, size: usize) -> Result<Permit, Error> {
+        self.0.answers.acquire(tenant, size.div_ceil(1 << 10).min(MAX_ANSWER)).ok_or_else(|| {
+            Error::too_many_requests(
+                "this tenant has too many response bytes in flight; read the pending responses, then try again",
+            )
+        })
+    }
+
+    /// The same for the response to a change, which is sent in any case.
+    #[must_use]
+    pub fn count_answer(&self, tenant: Uuid, size: usize) -> Permit {
+        self.0.answers.take(tenant, size.div_ceil(1 << 10).min(MAX_ANSWER))
     }
 
     /// Admits a caller whose key has the scope `scope`.

@@ -10,3 +10,4 @@ pub mod prefer;
 pub mod query;
 pub mod response;
 pub mod rows;
+pub mod sent;

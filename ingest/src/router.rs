@@ -14,7 +14,7 @@ use crate::endpoints::kind::Kind;
 use crate::endpoints::{asynchronous, bulk, discovery, list, resources};
 use crate::http::base_url::BASE_PATH;
 use crate::http::response::Refusal;
-use crate::http::{observe, panics, path};
+use crate::http::{observe, panics, path, sent};
 use crate::{endpoints, events, reports, unsubscribe};
 
 /// All routes of the server.
@@ -46,6 +46,7 @@ fn routes(app: Shared, health: &Health) -> Router {
         .layer(CatchPanicLayer::custom(panics::respond))
         .layer(from_fn(observe::observe))
         .layer(CompressionLayer::new())
+        .layer(from_fn(sent::keep))
         .merge(health.router())
         .with_state(app)
 }

@@ -25,6 +25,7 @@ mod leavers;
 mod lists;
 mod odd_but_allowed;
 mod okta_conversation;
+mod page_bytes;
 mod pull;
 mod pull_reconciliation;
 mod pull_safety;

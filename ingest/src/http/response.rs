@@ -25,7 +25,13 @@ pub type HandlerResult = Result<Response, Refusal>;
 /// A response with a body.
 #[must_use]
 pub fn scim_json(status: StatusCode, body: &Value) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
+    scim_json_of(status, body.to_string())
+}
+
+/// A response with a body that is JSON already.
+#[must_use]
+pub fn scim_json_of(status: StatusCode, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     response
