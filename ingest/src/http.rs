@@ -11,3 +11,4 @@ pub mod query;
 pub mod response;
 pub mod rows;
 pub mod sent;
+pub mod tally;

@@ -8,7 +8,7 @@ use amqp::Link;
 use database::{self, Pool, migrations};
 use ingest::app::App;
 use ingest::config::Config;
-use ingest::http::response;
+use ingest::http::{response, tally};
 use ingest::pull::Pulls;
 use ingest::{roles, router};
 use platform::clock::Clock;
@@ -81,6 +81,7 @@ async fn run() -> Result<(), Failure> {
         let _ = pulls.await;
     }
     drained.cancel();
+    tally::flush();
     info!("stopped");
     Ok(())
 }

@@ -60,6 +60,7 @@ mod early_answers;
 mod events;
 mod handbook;
 mod hung_up;
+mod log_volume;
 mod measured;
 mod misbehaving_clients;
 mod request_limits;
