@@ -1,9 +1,10 @@
 //! The routes. Unknown paths and methods are answered with SCIM errors.
 
 use axum::http::Method;
-use axum::middleware::{from_fn, map_request};
+use axum::middleware::{from_fn, map_request, map_response};
 use axum::routing::{MethodRouter, any, get, post};
 use axum::{Extension, Router};
+use platform::headers;
 use platform::health::Health;
 use scim::Error;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -19,8 +20,11 @@ use crate::{endpoints, events, reports, unsubscribe};
 
 /// All routes of the server.
 pub fn router(app: Shared, health: &Health) -> Router {
-    // A layer of the inner router would run after the path was matched.
-    Router::new().fallback_service(routes(app, health)).layer(map_request(path::normalize))
+    // A layer of the inner router would run after the path was matched, and not see the health pages.
+    Router::new()
+        .fallback_service(routes(app, health))
+        .layer(map_request(path::normalize))
+        .layer(map_response(headers::protect))
 }
 
 fn routes(app: Shared, health: &Health) -> Router {

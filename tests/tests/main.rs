@@ -59,6 +59,7 @@ mod unsubscribe;
 mod early_answers;
 mod events;
 mod handbook;
+mod headers;
 mod hung_up;
 mod log_volume;
 mod measured;
