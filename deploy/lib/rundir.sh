@@ -73,10 +73,20 @@ need_space() {
   ((free >= $1)) || die "The disk of $2 has only $free MiB free, but $3 needs about $1 MiB. Free some space."
 }
 
-# Renames logs larger than 50 MB and keeps one old generation. Called before their writers start.
+# The size in bytes at which a log is rotated, and how many old ones are kept.
+LOG_SIZE=$((16 << 20))
+LOGS_KEPT=4
+
+# Rotates the logs that have become too large, also those of running processes. They append, so after the truncation
+# they write at the beginning. Old logs are NAME.log.1 (the latest) to NAME.log.4. Each holds the last LOG_SIZE bytes of
+# its log, so that the total is limited however fast a log has grown. Lines that are written during the rotation are lost.
 rotate_logs() {
-  local log
+  local log n
   while IFS= read -r -d '' log; do
-    lives "$(basename "$log" .log)" || mv -f "$log" "$log.1"
-  done < <(find "$RUN/log" -name '*.log' -size +50M -print0)
+    for ((n = LOGS_KEPT; n > 1; n--)); do
+      [[ ! -e $log.$((n - 1)) ]] || mv -f -- "$log.$((n - 1))" "$log.$n" || true
+    done
+    tail -c "$LOG_SIZE" -- "$log" >"$log.1" || rm -f -- "$log.1"
+    : >"$log" || true
+  done < <(find "$RUN/log" -maxdepth 1 -name '*.log' -size "+${LOG_SIZE}c" -print0)
 }

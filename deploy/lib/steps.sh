@@ -22,6 +22,14 @@ check_port() {
   die "Port $port is in use${holder:+ by $holder}. Stop that program, or choose another port, for example ROLLCALL_PORT=$((port < 65535 ? port + 1 : 8081)) deploy/run."
 }
 
+# Whoever can reach the server must not choose the URLs in its answers.
+check_public_url() {
+  case ${ROLLCALL_LISTEN:-127.0.0.1} in
+    127.* | ::1 | ::ffff:127.*) return 0 ;;
+  esac
+  [[ -n ${ROLLCALL_PUBLIC_URL-} ]] || die "ROLLCALL_LISTEN=$ROLLCALL_LISTEN is not a loopback address, so ROLLCALL_PUBLIC_URL must be set: the URL before /scim/v2 as clients see it, for example https://scim.example.com."
+}
+
 install_what_is_missing() {
   local packages=(curl ca-certificates gcc libc6-dev)
   [[ -n $OWN_DATABASE ]] || packages+=(postgresql)

@@ -3,6 +3,8 @@
 # removing it stops the process. A run directory has at most one supervisor (.run/run.lock).
 
 declare -A RUNNING=() SINCE=() FAILURES=() RETRY_AT=()
+# When the sizes of the logs are checked next, in milliseconds.
+ROTATE_AT=0
 
 # Whether a supervisor is running.
 supervised() {
@@ -32,6 +34,10 @@ now_ms() {
 # Bash reports each killed child on stderr, which is discarded.
 round() {
   tick
+  if ((NOW >= ROTATE_AT)); then
+    ROTATE_AT=$((NOW + 1000))
+    rotate_logs
+  fi
   sleep 0.3
 } 2>/dev/null
 

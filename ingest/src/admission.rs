@@ -51,6 +51,10 @@ const MAX_BODIES: usize = 256 << 10;
 const CONNECTIONS: usize = 3;
 /// Their limits: who waits for longer is answered 429.
 const LIMITS: Limits = Limits { statement: Duration::from_secs(2), lock: Duration::from_secs(1) };
+/// The maximum total size of the responses that are being sent, over all tenants, in KiB.
+const MAX_ANSWERS: usize = 128 << 10;
+/// The most that one response counts, in KiB, so that a response of any size can be sent.
+const MAX_ANSWER: usize = MAX_ANSWERS / 4;
 /// The answer to a key that cannot be checked now.
 const NOT_CHECKED: &str = "the API key cannot be checked at the moment; try again";
 /// The answer to a wrong key. It is the same in all cases, so that nobody learns which half of a guess was right.
@@ -83,6 +87,8 @@ struct State {
     bodies: Shares,
     /// Ends the task that follows changes.
     _following: DropGuard,
+    /// One unit for each KiB of their responses.
+    answers: Shares,
 }
 
 impl Admission {
@@ -106,6 +112,7 @@ impl Admission {
             requests: Shares::new(MAX_REQUESTS),
             bodies: Shares::new(MAX_BODIES),
             _following: stop.drop_guard(),
+            answers: Shares::new(MAX_ANSWERS),
         }))
     }
 
@@ -119,6 +126,24 @@ impl Admission {
                 "this tenant has too many request bytes in flight; nothing was changed; try again",
             )
         })
+    }
+
+    /// A permit for a response of this many bytes, to be held until it is sent.
+    ///
+    /// # Errors
+    /// 429 if the tenant's share is used up by responses that its clients have not read.
+    pub fn admit_answer(&self, tenant: Uuid, size: usize) -> Result<Permit, Error> {
+        self.0.answers.acquire(tenant, size.div_ceil(1 << 10).min(MAX_ANSWER)).ok_or_else(|| {
+            Error::too_many_requests(
+                "this tenant has too many response bytes in flight; read the pending responses, then try again",
+            )
+        })
+    }
+
+    /// The same for the response to a change, which is sent in any case.
+    #[must_use]
+    pub fn count_answer(&self, tenant: Uuid, size: usize) -> Permit {
+        self.0.answers.take(tenant, size.div_ceil(1 << 10).min(MAX_ANSWER))
     }
 
     /// Admits a caller whose key has the scope `scope`.

@@ -11,6 +11,10 @@ use platform::secret::SecretKey;
 use crate::http::base_url::PublicUrl;
 use crate::pull::schedule::Times;
 
+/// What to do without a public URL.
+const PUBLIC: &str =
+    "set ROLLCALL_PUBLIC_URL to the URL before /scim/v2 as clients see it, e.g. https://scim.example.com";
+
 /// The server's configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -70,6 +74,13 @@ impl Config {
             log: env.log_filter(),
             log_format: env.get("ROLLCALL_LOG_FORMAT"),
         };
+        if !env.is_set("ROLLCALL_PUBLIC_URL") && !address.to_canonical().is_loopback() {
+            // Otherwise any client's Host header would become the URLs in responses.
+            env.problem(
+                "ROLLCALL_PUBLIC_URL",
+                format_args!("is not set, but ROLLCALL_LISTEN={address} is not a loopback address: {PUBLIC}"),
+            );
+        }
         env.finish()?;
         Ok(config)
     }
@@ -96,6 +107,42 @@ mod tests {
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
         assert_eq!((config.body_limit, config.deadline), (1_048_576, Duration::from_secs(20)));
         assert!(config.public_url.is_none());
+    }
+
+    #[test]
+    fn a_server_that_others_can_reach_needs_its_public_url() {
+        for (listen, public_url, is_taken) in [
+            ("127.0.0.1", None, true),
+            ("127.9.9.9", None, true),
+            ("::1", None, true),
+            ("::ffff:127.0.0.1", None, true),
+            ("0.0.0.0", None, false),
+            ("::", None, false),
+            ("10.0.0.1", None, false),
+            ("10.0.0.1", Some(" "), false),
+            ("0.0.0.0", Some("https://scim.example.com"), true),
+        ] {
+            let mut values = vec![
+                ("DATABASE_URL", "postgres://x/y"),
+                ("AMQP_URL", "amqp://x"),
+                ("ROLLCALL_LISTEN", listen),
+            ];
+            values.extend(public_url.map(|url| ("ROLLCALL_PUBLIC_URL", url)));
+            let problems = read(&values).map(drop).map_err(|problems| problems.0);
+            assert_eq!(problems.is_ok(), is_taken, "{listen} {public_url:?}: {problems:?}");
+            let problems = problems.err().unwrap_or_default();
+            assert!(
+                problems.iter().all(|text| text.contains("ROLLCALL_PUBLIC_URL") && text.contains(listen))
+            );
+            assert!(problems.len() <= 1, "one sentence: {problems:?}");
+        }
+        let invalid = [
+            ("DATABASE_URL", "postgres://x/y"),
+            ("AMQP_URL", "amqp://x"),
+            ("ROLLCALL_LISTEN", "0.0.0.0"),
+            ("ROLLCALL_PUBLIC_URL", "scim.example.com"),
+        ];
+        assert_eq!(read(&invalid).unwrap_err().0.len(), 1, "an invalid URL is reported once");
     }
 
     #[test]

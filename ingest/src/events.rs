@@ -26,6 +26,7 @@ use crate::dispatch::ChangeRequest;
 use crate::http::body;
 use crate::http::observe::RequestId;
 use crate::http::response::{HandlerResult, Refusal, scim_json};
+use crate::http::sent;
 use crate::roles;
 
 /// The maximum number of events in one request.
@@ -72,6 +73,7 @@ pub async fn receive(
     // If the client disconnects, the batch is still processed to the end, and holds its permits until then.
     let (people, held, passing) =
         (people.into_values().collect(), Held::default().and(permit).and(room), app.clone());
+    sent::hold(held.clone());
     let work = async move {
         let _held = held;
         pass_on(&passing, people, messages).await

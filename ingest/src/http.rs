@@ -10,3 +10,5 @@ pub mod prefer;
 pub mod query;
 pub mod response;
 pub mod rows;
+pub mod sent;
+pub mod tally;

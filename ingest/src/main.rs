@@ -8,7 +8,7 @@ use amqp::Link;
 use database::{self, Pool, migrations};
 use ingest::app::App;
 use ingest::config::Config;
-use ingest::http::response;
+use ingest::http::{response, tally};
 use ingest::pull::Pulls;
 use ingest::{roles, router};
 use platform::clock::Clock;
@@ -83,6 +83,7 @@ async fn run() -> Result<(), Failure> {
     }
     drained.cancel();
     let _ = refusals.await;
+    tally::flush();
     info!("stopped");
     Ok(())
 }

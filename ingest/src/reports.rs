@@ -11,7 +11,7 @@ use domain::report::{Filter, RECENT, Report, since};
 use scim::Error;
 use uuid::Uuid;
 
-use crate::admission::{Activity, Reports};
+use crate::admission::{Activity, Held, Permit, Reports};
 use crate::app::Shared;
 use crate::http::query::Query;
 use crate::http::response::{HandlerResult, Refusal};
@@ -41,7 +41,8 @@ pub async fn report(
     };
     filter.check(report).map_err(|complaint| Error::invalid_value(format!("the parameter {complaint}")))?;
     let format = rows::format(&query, &headers)?;
-    app.rows.respond(permit, report.name(), ReportOf { tenant: key.tenant, report, filter }, format).await
+    let held = held(&app, key.tenant, permit)?;
+    app.rows.respond(held, report.name(), ReportOf { tenant: key.tenant, report, filter }, format).await
 }
 
 /// The change requests of the caller's tenant, oldest first, filtered by `user` (a userName or an id) and `since` (by
@@ -74,7 +75,13 @@ pub async fn activity(
         Some(user) => Some(about(&app, key.tenant, user).await?),
     };
     let what = ActivityOf { tenant: key.tenant, resources, since };
-    app.rows.respond(permit, "activity", what, format).await
+    let held = held(&app, key.tenant, permit)?;
+    app.rows.respond(held, "activity", what, format).await
+}
+
+/// The permits of a response, which holds some pages in memory while its client does not read.
+fn held(app: &Shared, tenant: Uuid, permit: Permit) -> Result<Held, Error> {
+    Ok(Held::default().and(permit).and(app.admission.admit_answer(tenant, rows::HELD_BYTES)?))
 }
 
 /// The requested part of the audit trail: `refused=true` or `operators=true`.

@@ -1,9 +1,10 @@
 //! The routes. Unknown paths and methods are answered with SCIM errors.
 
 use axum::http::Method;
-use axum::middleware::{from_fn, from_fn_with_state, map_request};
+use axum::middleware::{from_fn, from_fn_with_state, map_request, map_response};
 use axum::routing::{MethodRouter, any, get, post};
 use axum::{Extension, Router};
+use platform::headers;
 use platform::health::Health;
 use scim::Error;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -14,13 +15,16 @@ use crate::endpoints::kind::Kind;
 use crate::endpoints::{asynchronous, bulk, discovery, list, resources};
 use crate::http::base_url::BASE_PATH;
 use crate::http::response::Refusal;
-use crate::http::{observe, panics, path};
+use crate::http::{observe, panics, path, sent};
 use crate::{endpoints, events, refusals, reports, unsubscribe};
 
 /// All routes of the server.
 pub fn router(app: Shared, health: &Health) -> Router {
-    // A layer of the inner router would run after the path was matched.
-    Router::new().fallback_service(routes(app, health)).layer(map_request(path::normalize))
+    // A layer of the inner router would run after the path was matched, and not see the health pages.
+    Router::new()
+        .fallback_service(routes(app, health))
+        .layer(map_request(path::normalize))
+        .layer(map_response(headers::protect))
 }
 
 fn routes(app: Shared, health: &Health) -> Router {
@@ -47,6 +51,7 @@ fn routes(app: Shared, health: &Health) -> Router {
         .layer(from_fn_with_state(app.refusals.clone(), refusals::record))
         .layer(from_fn(observe::observe))
         .layer(CompressionLayer::new())
+        .layer(from_fn(sent::keep))
         .merge(health.router())
         .with_state(app)
 }

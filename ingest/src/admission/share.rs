@@ -64,6 +64,16 @@ impl Shares {
         Some(Permit { shares: self.clone(), tenant, units })
     }
 
+    /// A permit for this many units, or for all free ones if they are fewer.
+    #[must_use]
+    pub fn take(&self, tenant: Uuid, units: usize) -> Permit {
+        let mut ledger = self.ledger();
+        let units = units.min(ledger.free);
+        ledger.free -= units;
+        *ledger.taken.entry(tenant).or_default() += units;
+        Permit { shares: self.clone(), tenant, units }
+    }
+
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,6 +126,17 @@ mod tests {
             }
         }
         assert_eq!(all.map(|units| units.len()), [300, 300]);
+    }
+
+    #[test]
+    fn what_is_taken_in_any_case_counts_too() {
+        let shares = Shares::new(10);
+        let (all, none) = (shares.take(Uuid::nil(), 20), shares.take(Uuid::max(), 1));
+        assert_eq!((all.units, none.units), (10, 0));
+        assert!(shares.acquire(Uuid::max(), 1).is_none());
+        drop((all, none));
+        let ledger = shares.ledger();
+        assert_eq!((ledger.free, ledger.taken.len()), (10, 0));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::context::RequestContext;
 use super::kind::{Kind, Method};
 use super::resource_response::{operation_result, with_skipped};
 use crate::http::prefer::RESPOND_ASYNC;
-use crate::http::response::{HandlerResult, Refusal, scim_json};
+use crate::http::response::{HandlerResult, Refusal};
 
 /// The URN of the event with the outcome of an asynchronous request.
 const ASYNC_RESPONSE_URN: &str = "urn:ietf:params:scim:event:misc:asyncresp";
@@ -56,7 +56,7 @@ pub async fn outcome(context: RequestContext, txn: Result<Path<String>, PathReje
     match &found.outcome {
         Some(outcome) => {
             let completion = completion(&context, ticket, (kind, method), &found, outcome).await;
-            Ok(scim_json(StatusCode::OK, &completion))
+            context.read_response(StatusCode::OK, &completion)
         }
         None => {
             let mut response = StatusCode::ACCEPTED.into_response();

@@ -24,7 +24,8 @@ use self::step::{Step, Target};
 use super::context::{Asked, Received, RequestContext};
 use super::kind::Method;
 use super::resource_response::{operation_result, with_skipped};
-use crate::http::response::{HandlerResult, Refusal, scim_json};
+use crate::http::response::{HandlerResult, Refusal, scim_json_of};
+use crate::http::sent;
 
 /// The time budget of a request: clients such as Okta give up at 60 s.
 const TIME_LIMIT: Duration = Duration::from_secs(50);
@@ -40,7 +41,7 @@ pub async fn perform(context: RequestContext, request: Request) -> HandlerResult
     let until = Instant::now() + TIME_LIMIT;
     let Received { body, held, .. } = context.receive(request).await?;
     let request = BulkRequest::parse(&parse_json(&body)?)?;
-    let app = context.app.clone();
+    let (app, tenant) = (context.app.clone(), context.tenant.id);
     // Closed when this handler is dropped.
     let (client, _here) = oneshot::channel();
     let work = async move {
@@ -48,7 +49,9 @@ pub async fn perform(context: RequestContext, request: Request) -> HandlerResult
         Job::new(&context, until, request).run(&client).await
     };
     let results = app.detached.run(work).await?;
-    Ok(scim_json(StatusCode::OK, &bulk_response(results)))
+    let text = bulk_response(results).to_string();
+    sent::hold(app.admission.count_answer(tenant, text.len()));
+    Ok(scim_json_of(StatusCode::OK, text))
 }
 
 /// The waiting handler.

@@ -6,14 +6,15 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, FromRequestParts, Path, Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use database::keys::Key;
 use database::list::List;
 use database::tenants::Tenant;
 use domain::command::{Actor, Change, Fingerprint};
 use scim::{Error, Projection};
+use serde_json::Value;
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -27,8 +28,8 @@ use crate::dispatch::ChangeRequest;
 use crate::http::base_url::BaseUrl;
 use crate::http::observe::RequestId;
 use crate::http::query::Query;
-use crate::http::response::Refusal;
-use crate::http::{body, preconditions};
+use crate::http::response::{HandlerResult, Refusal, scim_json_of};
+use crate::http::{body, preconditions, sent};
 use crate::reads::ReadPermit;
 
 /// The accepted media types (RFC 7644 §3.1, and what Okta sends).
@@ -60,7 +61,9 @@ impl FromRequestParts<Shared> for RequestContext {
         let Ok(RequestId(request)) = RequestId::from_request_parts(parts, state).await;
         let Ok(State(app)) = State::<Shared>::from_request_parts(parts, state).await;
         let query = Query::from_request_parts(parts, state).await?;
-        Ok(Self { app, key, tenant, base, query, request, held: Held::default().and(permit) })
+        let held = Held::default().and(permit);
+        sent::hold(held.clone());
+        Ok(Self { app, key, tenant, base, query, request, held })
     }
 }
 
@@ -115,10 +118,30 @@ impl RequestContext {
         Ok(Received { headers: parts.headers, body, held: self.held.clone().and(room) })
     }
 
+    /// The response to a read. Its size counts against the tenant's share until it is sent.
+    ///
+    /// # Errors
+    /// 429 if the share is used up.
+    pub(super) fn read_response(&self, status: StatusCode, body: &Value) -> HandlerResult {
+        let text = body.to_string();
+        self.hold_answer(text.len())?;
+        Ok(scim_json_of(status, text))
+    }
+
+    /// Counts a response to a read of this size, in bytes, against the tenant's share until it is sent.
+    ///
+    /// # Errors
+    /// 429 if the share is used up.
+    pub(super) fn hold_answer(&self, size: usize) -> Result<(), Error> {
+        sent::hold(self.app.admission.admit_answer(self.tenant.id, size)?);
+        Ok(())
+    }
+
     /// The representation of resources of this kind for the caller.
     pub(super) fn view<'a>(&'a self, kind: Kind, projection: &'a Projection) -> View<'a> {
         View {
             pool: &self.app.pool,
+            admission: &self.app.admission,
             kind,
             types: &self.tenant.types,
             tenant: self.tenant.id,

@@ -40,7 +40,8 @@ pub async fn service_provider_config(
 ) -> HandlerResult {
     let level = caller.map(|caller| caller.tenant.settings.discovery).unwrap_or_default();
     let config = discovery::service_provider_config(&base, app.config.body_limit, level);
-    respond_to(&query, Some(config))
+    without_filter(&query)?;
+    Ok(scim_json(StatusCode::OK, &config))
 }
 
 /// `GET /ResourceTypes`.
@@ -84,15 +85,14 @@ pub async fn schema(context: RequestContext, id: Name) -> HandlerResult {
 type Name = Result<Path<String>, PathRejection>;
 
 fn respond(context: &RequestContext, found: Option<Value>) -> HandlerResult {
-    respond_to(&context.query, found)
+    without_filter(&context.query)?;
+    let found = found.ok_or_else(|| Error::not_found("no resource type or schema of this name"))?;
+    context.read_response(StatusCode::OK, &found)
 }
 
-fn respond_to(query: &Query, found: Option<Value>) -> HandlerResult {
-    if query.get("filter")?.is_some() {
-        return Err(Error::forbidden("this endpoint does not support filters (RFC 7644 §4)").into());
-    }
-    match found {
-        Some(body) => Ok(scim_json(StatusCode::OK, &body)),
-        None => Err(Error::not_found("no resource type or schema of this name").into()),
+fn without_filter(query: &Query) -> Result<(), Error> {
+    match query.get("filter")? {
+        Some(_) => Err(Error::forbidden("this endpoint does not support filters (RFC 7644 §4)")),
+        None => Ok(()),
     }
 }

@@ -14,7 +14,7 @@ use self::pages::Wanted;
 use self::paging::Paging;
 use super::context::RequestContext;
 use super::kind::Kind;
-use crate::http::response::{HandlerResult, scim_json};
+use crate::http::response::HandlerResult;
 
 /// `GET /Users`, `GET /Groups`. No match is an empty page with 200.
 ///
@@ -87,10 +87,11 @@ async fn searched(context: &RequestContext, request: Request) -> Result<Asked, E
 async fn respond(context: &RequestContext, kinds: &[Kind], asked: Asked) -> HandlerResult {
     let Asked { wanted, paging } = asked;
     let parts = pages::parts(context, kinds, &wanted)?;
-    let response = match paging {
+    let (response, permits) = match paging {
         Paging::Index { start_index, count } => {
             let shown = pages::by_index(&parts, start_index - 1, count).await?;
-            list_response(shown.resources, shown.total, Some(start_index), None)
+            let response = list_response(shown.resources, shown.total, Some(start_index), None);
+            (response, shown.permits)
         }
         Paging::Cursor { cursor, count } => {
             let now_ms = context.app.clock.now_ms();
@@ -99,10 +100,12 @@ async fn respond(context: &RequestContext, kinds: &[Kind], asked: Asked) -> Hand
             let from = if cursor.is_empty() { first } else { scope.place(&cursor, now_ms)? };
             let shown = pages::by_cursor(&parts, from, count).await?;
             let next = shown.next.map(|next| scope.cursor(&next, now_ms));
-            list_response(shown.resources, shown.total, None, next)
+            (list_response(shown.resources, shown.total, None, next), shown.permits)
         }
     };
-    Ok(scim_json(StatusCode::OK, &response))
+    // The response counts by its own size from now on.
+    drop(permits);
+    context.read_response(StatusCode::OK, &response)
 }
 
 /// The identity of a query: tenant, endpoints, filter and order. The case is ignored: the second page of RFC 9865's own

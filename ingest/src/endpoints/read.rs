@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use database::list::{PAGE_BYTES, Room};
 use database::schema::groups::dsl;
 use database::{Error, Pool, groups, users};
 use diesel::prelude::*;
@@ -12,7 +13,10 @@ use uuid::Uuid;
 use super::kind::Kind;
 
 /// The maximum total number of members of the groups on one page. A page with larger groups is shorter.
-pub(super) const MAX_MEMBERS: i64 = 100_000;
+const MAX_MEMBERS: i64 = PAGE_BYTES / REFERENCE;
+
+/// The size of a reference in a response without its name, in bytes: id, URL and type.
+const REFERENCE: i64 = 200;
 
 /// A resource, and its computed attribute if it was requested.
 pub(super) type Seen = (Record, Option<Computed>);
@@ -108,12 +112,50 @@ pub(super) async fn group(
     pool.bounded(async |c| c.build_transaction().repeatable_read().read_only().run(read).await).await
 }
 
-/// How many of these groups, in this order, fit on one page with their members: at most [`MAX_MEMBERS`] in total, but
-/// always the first group.
+/// The size of a group's members in a response, in bytes, as far as it is known without reading them. `None` if there is
+/// no such group.
 ///
 /// # Errors
 /// If Postgres does not respond.
-pub(super) async fn shown_together(connection: &mut AsyncPgConnection, ids: &[Uuid]) -> Result<usize, Error> {
+pub(super) async fn members_size(pool: &Pool, tenant: Uuid, id: Uuid) -> Result<Option<usize>, Error> {
+    let count = pool.bounded(async |c| groups::member_count(c, tenant, id).await).await?;
+    Ok(count.map(|count| usize::try_from(count.saturating_mul(REFERENCE)).unwrap_or_default()))
+}
+
+/// How many of these resources, in this order, fit on one page with their computed attributes, and their total size:
+/// as much as there is room for. `sizes` are their sizes without the attributes.
+///
+/// # Errors
+/// If Postgres does not respond.
+pub(super) async fn shown_together(
+    connection: &mut AsyncPgConnection,
+    kind: Kind,
+    ids: &[Uuid],
+    sizes: &[i64],
+    room: Room,
+) -> Result<(usize, i64), Error> {
+    let (candidates, extents) = match kind {
+        Kind::Group => {
+            let few = with_few_members(connection, ids).await?;
+            (few, groups::members_extent(connection, &ids[..few]).await?)
+        }
+        Kind::User => (ids.len(), groups::groups_extent(connection, ids).await?),
+    };
+    let (mut shown, mut total) = (0, 0);
+    for (id, own) in ids.iter().zip(sizes).take(candidates) {
+        let related = extents.get(id).map_or(0, |extent| extent.bytes + extent.number * REFERENCE);
+        let takes_one = shown == 0 && room.takes_one;
+        if !takes_one && total + own + related > room.bytes {
+            break;
+        }
+        total += own + related;
+        shown += 1;
+    }
+    Ok((shown, total))
+}
+
+/// How many of these groups, in this order, have at most [`MAX_MEMBERS`] in total; at least one.
+async fn with_few_members(connection: &mut AsyncPgConnection, ids: &[Uuid]) -> Result<usize, Error> {
     let counted = dsl::groups.filter(dsl::id.eq_any(ids)).select((dsl::id, dsl::member_count));
     let counts: HashMap<Uuid, i64> = counted.load(connection).await?.into_iter().collect();
     let mut members = 0;

@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::kind::{Kind, Method};
 use super::read::{self, Members, Seen};
-use crate::http::response::scim_json;
+use crate::admission::{Admission, Permit};
+use crate::http::response::scim_json_of;
 
 /// A PATCH of a group with more members than this returns it only if the client requests attributes.
 const MAX_UNASKED_MEMBERS: i64 = 1_000;
@@ -54,13 +55,18 @@ impl ResourceResponse {
     pub(super) fn empty(self) -> Self {
         Self { status: StatusCode::NO_CONTENT, body: None, ..self }
     }
-}
 
-impl IntoResponse for ResourceResponse {
-    fn into_response(self) -> Response {
+    /// The HTTP response. `hold` is called with the size of its body in bytes, to count it until it is sent.
+    ///
+    /// # Errors
+    /// Those of `hold`.
+    pub(super) fn respond<E>(self, hold: impl FnOnce(usize) -> Result<(), E>) -> Result<Response, E> {
         let Self { status, location, version, body, skipped_members, ignored } = self;
-        let mut response = match body {
-            Some(body) => scim_json(status, &body),
+        let mut response = match body.map(|body| body.to_string()) {
+            Some(body) => {
+                hold(body.len())?;
+                scim_json_of(status, body)
+            }
             None => status.into_response(),
         };
         let location = location.filter(|_| status == StatusCode::CREATED);
@@ -71,13 +77,14 @@ impl IntoResponse for ResourceResponse {
         let headers =
             headers.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value?).ok()?)));
         response.headers_mut().extend(headers);
-        response
+        Ok(response)
     }
 }
 
 /// The parameters of a representation.
 pub(super) struct View<'a> {
     pub(super) pool: &'a Pool,
+    pub(super) admission: &'a Admission,
     pub(super) kind: Kind,
     pub(super) types: &'a Types,
     pub(super) tenant: Uuid,
@@ -141,7 +148,14 @@ impl View<'_> {
 
     async fn group(&self, method: Method, record: Record) -> ResourceResponse {
         let is_unasked = method == Method::Patch && *self.projection == Projection::all();
-        let wanted = if is_unasked { Members::UpTo(MAX_UNASKED_MEMBERS) } else { Members::All };
+        let (wanted, _room) = if is_unasked {
+            (Members::UpTo(MAX_UNASKED_MEMBERS), None)
+        } else {
+            match self.room_for_members(record.id).await {
+                Some(room) => (Members::All, Some(room)),
+                None => return self.found((record, None)),
+            }
+        };
         match read::group(self.pool, self.tenant, record.id, wanted).await {
             Ok(Some((now, Some(members)))) => self.found((now, Some(Computed::Members(members)))),
             // The version that this change made, not that of a later change.
@@ -154,6 +168,13 @@ impl View<'_> {
                 if is_unasked { shown.empty() } else { shown }
             }
         }
+    }
+
+    /// A permit for a group's members. `None` if the tenant's clients have not read earlier responses, or if Postgres is
+    /// unavailable: the response to a change, which is made, is then without them.
+    async fn room_for_members(&self, id: Uuid) -> Option<Permit> {
+        let size = read::members_size(self.pool, self.tenant, id).await.unwrap_or_default()?;
+        self.admission.admit_answer(self.tenant, size).ok()
     }
 }
 
@@ -204,6 +225,8 @@ pub(super) fn with_skipped(mut members: Map<String, Value>, outcome: Option<&Out
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
 
     #[test]
@@ -229,14 +252,14 @@ mod tests {
                 false,
             ),
         ] {
-            let response = shown.into_response();
+            let response = shown.respond(|_| Ok::<_, Infallible>(())).unwrap();
             let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap());
             assert_eq!(header("etag"), Some("W/\"1\""));
             assert_eq!((header("location"), header("rollcall-skipped-members")), (location, skipped));
             assert_eq!(header("rollcall-ignored"), ignored);
             assert_eq!(header("content-type").is_some(), has_body);
         }
-        let gone = ResourceResponse::nothing(StatusCode::NO_CONTENT).into_response();
+        let gone = ResourceResponse::nothing(StatusCode::NO_CONTENT).respond(|_| Err(())).unwrap();
         assert!(gone.headers().get("etag").is_none());
     }
 

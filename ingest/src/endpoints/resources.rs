@@ -4,7 +4,6 @@
 use axum::body::Bytes;
 use axum::extract::{Extension, Request};
 use axum::http::HeaderMap;
-use axum::response::IntoResponse;
 use scim::{Error, Projection, parse_json};
 use serde_json::Value;
 use uuid::Uuid;
@@ -14,9 +13,10 @@ use super::context::{Asked, Named, Received, RequestContext};
 use super::kind::{Kind, Method};
 use super::read;
 use super::resource_response::ResourceResponse;
+use crate::admission::Permit;
 use crate::dispatch::{AsyncResponse, ChangeRequest};
 use crate::http::response::{HandlerResult, Refusal};
-use crate::http::{preconditions, prefer};
+use crate::http::{preconditions, prefer, sent};
 
 /// `GET /Users/{id}`, `GET /Groups/{id}` (RFC 7644 §3.4.1).
 ///
@@ -25,14 +25,34 @@ use crate::http::{preconditions, prefer};
 pub async fn read(context: RequestContext, Named(kind, id): Named, headers: HeaderMap) -> HandlerResult {
     let projection = context.query.projection()?;
     let (tenant, types) = (context.tenant.id, &context.tenant.types);
-    let permit = context.app.reads.lookup(tenant).await?;
+    let connection = context.app.reads.lookup(tenant).await?;
+    // Until the response has its size.
+    let room = room_for_members(&context, kind, id, &projection).await?;
     let found = read::one(&context.app.pool, kind, tenant, id, &projection, types).await;
     let found = found.map_err(|error| Refusal::unread(&error))?.ok_or_else(|| kind.not_found())?;
-    drop(permit);
-    if preconditions::is_known(&headers, &found.0.etag())? {
-        return Ok(ResourceResponse::not_modified(&found.0).into_response());
+    drop(connection);
+    let shown = if preconditions::is_known(&headers, &found.0.etag())? {
+        ResourceResponse::not_modified(&found.0)
+    } else {
+        context.view(kind, &projection).found(found)
+    };
+    drop(room);
+    Ok(shown.respond(|size| context.hold_answer(size))?)
+}
+
+/// A permit for the members of a group, if they are shown: there may be 100,000.
+async fn room_for_members(
+    context: &RequestContext,
+    kind: Kind,
+    id: Uuid,
+    projection: &Projection,
+) -> Result<Option<Permit>, Refusal> {
+    if kind != Kind::Group || !read::shows(projection, kind, &context.tenant.types) {
+        return Ok(None);
     }
-    Ok(context.view(kind, &projection).found(found).into_response())
+    let size = read::members_size(&context.app.pool, context.tenant.id, id).await;
+    let size = size.map_err(|error| Refusal::unread(&error))?.unwrap_or_default();
+    Ok(Some(context.app.admission.admit_answer(context.tenant.id, size)?))
 }
 
 /// `POST /Users`, `POST /Groups` (RFC 7644 §3.3).
@@ -124,5 +144,10 @@ async fn respond(
             AsyncResponse::Accepted(ticket) => return Ok(asynchronous::accepted(ticket, &context.base)),
         },
     };
-    Ok(context.view(kind, projection).outcome(method, outcome).await?.into_response())
+    let shown = context.view(kind, projection).outcome(method, outcome).await?;
+    // The change is made, so its response is sent in any case.
+    shown.respond(|size| {
+        sent::hold(context.app.admission.count_answer(context.tenant.id, size));
+        Ok(())
+    })
 }

@@ -1,7 +1,7 @@
 //! The base URL as the client sees it, for `meta.location` and the `Location` header.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -13,6 +13,9 @@ use axum::http::{HeaderMap, HeaderName};
 
 /// The path of the SCIM endpoints.
 pub const BASE_PATH: &str = "/scim/v2";
+
+/// The maximum length of a host name, in bytes (RFC 1035 §2.3.4).
+const MAX_HOST: usize = 255;
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -47,7 +50,8 @@ impl FromStr for PublicUrl {
 pub struct BaseUrl(pub String);
 
 impl BaseUrl {
-    /// The configured base URL; else the one that the headers imply; else the listening address.
+    /// The configured base URL; else the one that the headers imply; else the listening address. A server that listens
+    /// on another address than loopback has a configured one, so that no client chooses the URLs in responses.
     #[must_use]
     pub fn of(public: Option<&PublicUrl>, headers: &HeaderMap, listen: SocketAddr) -> Self {
         match public {
@@ -89,13 +93,20 @@ fn scheme(headers: &HeaderMap) -> &'static str {
     if first.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) { "https" } else { "http" }
 }
 
-/// The `Host` header, if there is exactly one and it is a host with an optional port.
+/// The `Host` header, if there is exactly one and it is a name or an address with an optional port.
 fn host(headers: &HeaderMap) -> Option<Authority> {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
     let authority: Authority = host.to_str().ok()?.parse().ok()?;
-    let is_plain = !authority.host().is_empty() && !authority.as_str().contains('@');
-    is_plain.then_some(authority)
+    let name = authority.host();
+    let is_name = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        // The syntax of URLs allows more, such as quotes and percent-encoding.
+        None => name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
+    };
+    let with_port = authority.port_u16().map(|port| format!("{name}:{port}"));
+    let is_plain = authority.as_str() == name || with_port.is_some_and(|plain| authority.as_str() == plain);
+    (is_name && is_plain && !name.is_empty() && name.len() <= MAX_HOST).then_some(authority)
 }
 
 #[cfg(test)]
@@ -136,6 +147,13 @@ mod tests {
             (None, &[("host", "")], listen),
             (None, &[("host", "a/b?c")], listen),
             (None, &[("host", "me@scim.example")], listen),
+            (None, &[("host", "scim.example:")], listen),
+            (None, &[("host", "scim.example:99999")], listen),
+            (None, &[("host", "scim.example';--")], listen),
+            (None, &[("host", "scim%2eexample")], listen),
+            (None, &[("host", "[::1")], listen),
+            (None, &[("host", "[v1.x]")], listen),
+            (None, &[("host", "my_host.internal:80")], "http://my_host.internal:80/scim/v2"),
             (None, &[("host", "a.example"), ("host", "b.example")], listen),
             (Some("https://scim.example.com"), &[("host", "other")], "https://scim.example.com/scim/v2"),
             (Some("https://scim.example.com/"), &[], "https://scim.example.com/scim/v2"),

@@ -1,19 +1,31 @@
-//! Middleware that gives every request an id, a span and one log line. The line has the route's pattern, never the path
-//! or the query: those contain userNames.
+//! Middleware that gives every request an id, a span and, if it had a valid key, one log line. The line has the route's
+//! pattern, never the path or the query: those contain userNames. Requests without a valid key are counted.
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::field::Empty;
-use tracing::{Instrument, Span, info, info_span};
+use tracing::{Instrument, Span, debug, info, info_span};
 use uuid::Uuid;
 
+use super::tally;
+
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+tokio::task_local! {
+    /// Whether the key of this task's request was valid.
+    static ADMITTED: Arc<AtomicBool>;
+}
+
+/// The field with the name of the tenant, which is known if the key is valid.
+const TENANT: &str = "tenant";
 
 /// The request's id. It is in the response's `X-Request-Id`, in the command, and in the logs of all services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +44,8 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     let id = platform::id::new();
     request.extensions_mut().insert(RequestId(id));
     let line = Line::begin(id, &request);
-    let mut response = next.run(request).instrument(line.span.clone()).await;
+    let handled = next.run(request).instrument(line.span.clone());
+    let mut response = ADMITTED.scope(line.is_admitted.clone(), handled).await;
     let value = HeaderValue::try_from(id.to_string()).expect("a UUID is hexadecimal digits and hyphens");
     response.headers_mut().insert(X_REQUEST_ID, value);
     line.end(&response);
@@ -41,6 +54,10 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
 
 /// Records a value in the request's span; `name` is one of the span's fields.
 pub fn note(name: &str, value: impl std::fmt::Display) {
+    if name == TENANT {
+        // Fails outside of a request.
+        let _ = ADMITTED.try_with(|is_admitted| is_admitted.store(true, Ordering::Relaxed));
+    }
     Span::current().record(name, tracing::field::display(value));
 }
 
@@ -48,7 +65,9 @@ pub fn note(name: &str, value: impl std::fmt::Display) {
 struct Line {
     span: Span,
     method: &'static str,
-    route: String,
+    /// The pattern of the route; `None` if there is no such path.
+    route: Option<String>,
+    is_admitted: Arc<AtomicBool>,
     began: Instant,
     has_ended: bool,
 }
@@ -67,7 +86,8 @@ impl Line {
         Self {
             span,
             method: method(request.method()),
-            route: route.map_or("none", MatchedPath::as_str).to_owned(),
+            route: route.map(|route| route.as_str().to_owned()),
+            is_admitted: Arc::default(),
             began: Instant::now(),
             has_ended: false,
         }
@@ -75,14 +95,25 @@ impl Line {
 
     fn end(mut self, response: &Response) {
         self.has_ended = true;
-        info!(
-            parent: &self.span,
-            method = self.method,
-            route = self.route,
-            status = response.status().as_u16(),
-            duration_ms = self.duration_ms(),
-            "answered"
-        );
+        let status = response.status();
+        let (method, route, duration_ms) = (self.method, self.route(), self.duration_ms());
+        // A bug of this server has a line in any case.
+        let is_logged = self.is_logged(Some(status)) || status == StatusCode::INTERNAL_SERVER_ERROR;
+        let status = status.as_u16();
+        if is_logged {
+            info!(parent: &self.span, method, route, status, duration_ms, "answered");
+        } else {
+            debug!(parent: &self.span, method, route, status, duration_ms, "answered");
+        }
+    }
+
+    /// Whether it is logged one by one. The others are counted.
+    fn is_logged(&self, status: Option<StatusCode>) -> bool {
+        self.is_admitted.load(Ordering::Relaxed) || tally::count(self.route.as_deref(), status)
+    }
+
+    fn route(&self) -> &str {
+        self.route.as_deref().unwrap_or("none")
     }
 
     fn duration_ms(&self) -> u64 {
@@ -92,9 +123,14 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        if !self.has_ended {
-            let duration_ms = self.duration_ms();
-            info!(parent: &self.span, method = self.method, route = self.route, duration_ms, "client disconnected");
+        if self.has_ended {
+            return;
+        }
+        let (method, route, duration_ms) = (self.method, self.route(), self.duration_ms());
+        if self.is_logged(None) {
+            info!(parent: &self.span, method, route, duration_ms, "client disconnected");
+        } else {
+            debug!(parent: &self.span, method, route, duration_ms, "client disconnected");
         }
     }
 }

@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tracing::{debug, error, warn};
 
+use super::tally;
+
 /// The media type of all SCIM responses (RFC 7644 §3.1).
 const MEDIA_TYPE: &str = "application/scim+json;charset=utf-8";
 /// The default `Retry-After` in seconds. It must be an integer: Okta waits five minutes if it is anything else.
@@ -36,7 +38,13 @@ pub type HandlerResult = Result<Response, Refusal>;
 /// A response with a body.
 #[must_use]
 pub fn scim_json(status: StatusCode, body: &Value) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
+    scim_json_of(status, body.to_string())
+}
+
+/// A response with a body that is JSON already.
+#[must_use]
+pub fn scim_json_of(status: StatusCode, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     response
@@ -46,6 +54,7 @@ pub fn scim_json(status: StatusCode, body: &Value) -> Response {
 /// but the response is a SCIM error like all others.
 #[must_use]
 pub fn unreadable(status: StatusCode) -> (&'static str, String) {
+    tally::count_unreadable(status);
     let detail = match status {
         StatusCode::URI_TOO_LONG => "the URI is too long; send a long filter by POST to /.search",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the header fields are too large or too many",

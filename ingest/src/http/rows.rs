@@ -1,14 +1,14 @@
 //! Streams rows page by page with bounded memory: a page is sent before the page after the next one is read. A slow
-//! client holds no database connection.
+//! client holds no database connection, but its permits until it has read the last row.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use database::reports::{Paged, ReportRow, goes_on};
+use database::reports::{PAGE_BYTES, Paged, ReportRow, goes_on};
 use database::{Error, Limits, Pool};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use domain::report::Format;
@@ -21,6 +21,7 @@ use tracing::{info, warn};
 
 use super::query::Query;
 use super::response::{HandlerResult, Refusal};
+use super::sent;
 
 /// The attempts to read a page once the response has begun.
 const TRIES: u32 = 5;
@@ -30,6 +31,10 @@ const PERMIT_WAIT: Duration = Duration::from_secs(5);
 const PAGE: Duration = Duration::from_secs(30);
 /// How long a client may take to receive a page before the response is aborted.
 const STALLED: Duration = Duration::from_secs(60);
+
+/// The memory that a response holds while its client does not read, in bytes: a page that is being sent, one that waits,
+/// and one that was read.
+pub const HELD_BYTES: usize = 3 * PAGE_BYTES;
 
 /// The requested format: the parameter `format`, else the header `Accept`, else JSON.
 ///
@@ -82,21 +87,22 @@ impl RowReader {
         Self { pool, pages }
     }
 
-    /// Answers with all rows, in the order of their key. `name` is the file name for a browser. The `permit` is held
+    /// Answers with all rows, in the order of their key. `name` is the file name for a browser. The `permits` are held
     /// until the last row is sent.
     ///
     /// # Errors
     /// 429 if the first page cannot be read.
     pub async fn respond<P: Paged + 'static>(
         &self,
-        permit: impl Send + 'static,
+        permits: impl Clone + Send + Sync + 'static,
         name: &str,
         what: P,
         format: Format,
     ) -> HandlerResult {
         let first = self.read(&what, None).await.map_err(|error| Refusal::unread(&error))?;
         let (sender, pieces) = channel(1);
-        tokio::spawn(write(self.clone(), permit, what, format, first, sender));
+        sent::hold(permits.clone());
+        tokio::spawn(write(self.clone(), permits, what, format, first, sender));
         Ok(response(name, format, Body::from_stream(stream::try_unfold(Some(pieces), next))))
     }
 
@@ -152,7 +158,6 @@ fn response(name: &str, format: Format, body: Body) -> Response {
     let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if format == Format::Csv
         && let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}.{ending}\""))
     {
@@ -161,10 +166,10 @@ fn response(name: &str, format: Format, body: Body) -> Response {
     response
 }
 
-/// Writes the pages as the client receives them. The request holds its permit until the end.
+/// Writes the pages as the client receives them. The request holds its permits until the end.
 async fn write<P: Paged>(
     reader: RowReader,
-    _permit: impl Send,
+    _permits: impl Send,
     what: P,
     format: Format,
     mut page: Vec<ReportRow>,

@@ -158,6 +158,29 @@ async fn unknown_path_is_a_scim_error() {
 }
 
 #[tokio::test]
+async fn no_response_is_stored_or_sniffed() {
+    for (method, path) in [
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("GET", "/scim/v2/ServiceProviderConfig"),
+        ("GET", "/scim/v2/Users"),
+        ("POST", "/events"),
+        ("PUT", "/events"),
+        ("GET", "/reports/learners"),
+        ("GET", "/activity"),
+        ("GET", "/unsubscribe/x"),
+        ("POST", "/unsubscribe/x"),
+        ("GET", "/nothing"),
+    ] {
+        let headers = ask(method, path, None).await.headers().clone();
+        assert_eq!(headers["cache-control"], "no-store", "{method} {path}");
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{method} {path}");
+        let is_page = path.starts_with("/unsubscribe");
+        assert_eq!(headers.contains_key("x-frame-options"), is_page, "{method} {path}");
+    }
+}
+
+#[tokio::test]
 async fn panic_is_a_scim_error_without_its_message() {
     let panics = || async { panic!("quotes ann@acme.example") as () };
     let mut router: Router =

@@ -4,12 +4,12 @@
 //! It contains resource ids and reasons for rejections, and no other data about users.
 
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::reports::{PAGE, Paged, ReportRow, object};
+use super::reports::{Paged, ReportRow, object, page_of};
 use super::schema::commands;
 use super::{Error, users};
 use domain::command::name_digest;
@@ -66,19 +66,18 @@ impl Paged for ActivityOf {
         let later = if after.is_some() { "c.id > $3::uuid" } else { "$3::text is null" };
         // A separate statement for each case, so that the index finds the start of the page.
         let about = if self.resources.is_some() { "c.resource_id = any($4)" } else { "$4::uuid[] is null" };
-        let statement = format!(
-            "select {}, c.id::text as key from commands c \
+        let statement = page_of(&format!(
+            "select {}, c.id::text as key, c.id as position from commands c \
              left join api_keys k on k.tenant_id = c.tenant_id and k.id::text = c.actor \
              where c.tenant_id = $1 and c.id >= $2 and {later} and {about} \
-             order by c.id limit $5",
+             order by c.id",
             object(COLUMNS)
-        );
+        ));
         let query = diesel::sql_query(statement)
             .bind::<SqlUuid, _>(self.tenant)
             .bind::<SqlUuid, _>(Ticket::least_at(self.since).0)
             .bind::<Nullable<Text>, _>(after)
-            .bind::<Nullable<Array<SqlUuid>>, _>(self.resources.as_deref())
-            .bind::<BigInt, _>(PAGE);
+            .bind::<Nullable<Array<SqlUuid>>, _>(self.resources.as_deref());
         Ok(query.load(connection).await?)
     }
 }

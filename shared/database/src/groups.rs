@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use serde_json::Value;
@@ -54,6 +55,19 @@ pub async fn find(
     Ok(query.select(GroupRow::as_select()).first(connection).await.optional()?)
 }
 
+/// The number of a group's members.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn member_count(
+    connection: &mut AsyncPgConnection,
+    tenant: Uuid,
+    id: Uuid,
+) -> Result<Option<i64>, Error> {
+    let query = groups::table.filter(groups::tenant_id.eq(tenant)).filter(groups::id.eq(id));
+    Ok(query.select(groups::member_count).first(connection).await.optional()?)
+}
+
 /// The candidates for a member's display name: as sent by the client, the displayName, the userName.
 type Names = (Option<String>, Option<String>, String);
 
@@ -80,6 +94,57 @@ pub async fn members(
         (group, id, display.or(display_name).unwrap_or(user_name))
     };
     Ok(by_first(rows.into_iter().map(named)))
+}
+
+/// The total length of the members' display names of these groups and their number, by group. Empty groups are left out.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn members_extent(
+    connection: &mut AsyncPgConnection,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, Extent>, Error> {
+    const QUERY: &str = "select m.group_id as id, count(*) as number, \
+         sum(octet_length(coalesce(m.display, u.display_name, u.user_name)))::bigint as bytes \
+         from group_members m join users u on u.id = m.user_id where m.group_id = any($1) group by m.group_id";
+    extent(connection, QUERY, ids).await
+}
+
+/// The total length of the names of the groups that these users are in and their number, by user. Users without groups
+/// are left out.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn groups_extent(
+    connection: &mut AsyncPgConnection,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, Extent>, Error> {
+    const QUERY: &str = "select m.user_id as id, count(*) as number, sum(octet_length(g.display_name))::bigint as bytes \
+         from group_members m join groups g on g.id = m.group_id where m.user_id = any($1) group by m.user_id";
+    extent(connection, QUERY, ids).await
+}
+
+/// How large a list of references is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, QueryableByName)]
+pub struct Extent {
+    /// The resource with the list.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// The number of references.
+    #[diesel(sql_type = BigInt)]
+    pub number: i64,
+    /// The total length of their names, in bytes.
+    #[diesel(sql_type = BigInt)]
+    pub bytes: i64,
+}
+
+async fn extent(
+    connection: &mut AsyncPgConnection,
+    query: &str,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, Extent>, Error> {
+    let rows: Vec<Extent> = diesel::sql_query(query).bind::<Array<SqlUuid>, _>(ids).load(connection).await?;
+    Ok(rows.into_iter().map(|extent| (extent.id, extent)).collect())
 }
 
 /// The groups that these users are in, by user.

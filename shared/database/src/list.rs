@@ -6,6 +6,7 @@ mod field;
 mod literal;
 mod order;
 mod page;
+mod room;
 mod sql;
 mod whole;
 
@@ -64,13 +65,34 @@ pub enum Slice {
     },
 }
 
+/// The maximum total size of the resources on a page, in bytes. A shorter page is allowed (RFC 7644 §3.4.2.4).
+pub const PAGE_BYTES: i64 = 8 << 20;
+
+/// How large the resources of a page may be. A larger page is shorter than requested, and [`Page::has_more`] is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Their maximum total size, in bytes.
+    pub bytes: i64,
+    /// Whether the page has at least one resource, whatever its size.
+    pub takes_one: bool,
+}
+
+impl Default for Room {
+    /// A whole page.
+    fn default() -> Self {
+        Self { bytes: PAGE_BYTES, takes_one: true }
+    }
+}
+
 /// One page of a list.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Page {
     /// Its resources.
     pub records: Vec<Record>,
     /// The sort key of each resource; null if it has none.
     pub keys: Vec<Value>,
+    /// The size of each resource, in bytes.
+    pub sizes: Vec<i64>,
     /// The total, if it was counted.
     pub total: Option<i64>,
     /// Whether more resources follow.
@@ -90,6 +112,7 @@ impl Page {
         self.has_more |= length < self.records.len();
         self.records.truncate(length);
         self.keys.truncate(length);
+        self.sizes.truncate(length);
     }
 }
 
@@ -141,13 +164,26 @@ impl List {
         Ok(Self { tenant, table: finder.table(), condition, is_whole: filter.is_none(), order, terms })
     }
 
-    /// One page of the list.
+    /// One page of the list, of at most [`PAGE_BYTES`].
     ///
     /// # Errors
     /// [`Error::TooManyTerms`] if it compares too much, [`Error::TooBroad`] if it takes too long; otherwise see
     /// [`Error`].
     pub async fn page(&self, connection: &mut AsyncPgConnection, slice: Slice) -> Result<Page, Error> {
-        page::read(self, connection, slice).await
+        self.page_within(connection, slice, Room::default()).await
+    }
+
+    /// The same with a limit for the part of a page.
+    ///
+    /// # Errors
+    /// As [`List::page`].
+    pub async fn page_within(
+        &self,
+        connection: &mut AsyncPgConnection,
+        slice: Slice,
+        room: Room,
+    ) -> Result<Page, Error> {
+        page::read(self, connection, slice, room).await
     }
 
     async fn count(&self, connection: &mut AsyncPgConnection) -> Result<i64, Error> {

@@ -2,15 +2,17 @@
 //! reads only the schemas `reporting_source` and `reporting`.
 
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::Error;
 use domain::report::{Column, Filter, Report};
 
-/// The number of rows on a page.
+/// The maximum number of rows on a page.
 pub(super) const PAGE: i64 = 1_000;
+/// The maximum total size of the rows on a page, in bytes, unless there is only one.
+pub const PAGE_BYTES: usize = 1 << 20;
 
 /// A row.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
@@ -21,6 +23,9 @@ pub struct ReportRow {
     /// Its key: the next page starts after it.
     #[diesel(sql_type = Text)]
     pub key: String,
+    /// Whether rows may follow it that are not on its page, if it is the last one.
+    #[diesel(sql_type = Bool)]
+    pub goes_on: bool,
 }
 
 /// Data that is read page by page, in the order of a key.
@@ -42,7 +47,18 @@ pub trait Paged: Send + Sync {
 /// The key after which the next page starts; `None` after the last page.
 #[must_use]
 pub fn goes_on(page: &[ReportRow]) -> Option<&str> {
-    page.last().filter(|_| i64::try_from(page.len()) == Ok(PAGE)).map(|row| row.key.as_str())
+    page.last().filter(|row| row.goes_on).map(|row| row.key.as_str())
+}
+
+/// The SQL of a page of `rows`, which have the columns `object`, `key` and, to order by, `position`: the first
+/// [`PAGE_BYTES`] of them.
+pub(super) fn page_of(rows: &str) -> String {
+    format!(
+        "select object, key, found = {PAGE} or nth < found as goes_on from (\
+         select r.*, sum(octet_length(object)) over w as reached, row_number() over w as nth, count(*) over () as found \
+         from ({rows} limit {PAGE}) r window w as (order by position rows unbounded preceding)) r \
+         where nth = 1 or reached <= {PAGE_BYTES} order by nth"
+    )
 }
 
 /// The SQL of a row with these columns, as a JSON object.
@@ -77,8 +93,7 @@ impl Paged for ReportOf {
             .bind::<SqlUuid, _>(tenant)
             .bind::<Nullable<Text>, _>(after)
             .bind::<Nullable<Text>, _>(filter.location.as_deref())
-            .bind::<Nullable<Text>, _>(filter.business_unit.as_deref())
-            .bind::<BigInt, _>(PAGE);
+            .bind::<Nullable<Text>, _>(filter.business_unit.as_deref());
         Ok(query.load(connection).await?)
     }
 }
@@ -109,5 +124,8 @@ fn statement(report: Report, filter: &Filter, is_later: bool) -> String {
     } else {
         rows
     };
-    format!("select {}, {key}::text as key {rows} order by {key} limit $5", object(report.columns()))
+    page_of(&format!(
+        "select {}, {key}::text as key, {key} as position {rows} order by {key}",
+        object(report.columns())
+    ))
 }

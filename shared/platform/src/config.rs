@@ -130,6 +130,12 @@ impl Env {
         self.parse(name, |text| text.parse().map_err(|e: T::Err| e.to_string()))
     }
 
+    /// Whether a variable has a value, valid or not.
+    #[must_use]
+    pub fn is_set(&self, name: &'static str) -> bool {
+        self.lookup(name).is_some()
+    }
+
     /// Where a service without another HTTP port serves its health pages, if it does.
     pub fn health_address(&mut self) -> Option<SocketAddr> {
         let address: Option<IpAddr> = self

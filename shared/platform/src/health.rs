@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::headers;
 use crate::shutdown::Stopping;
 
 /// Why a dependency is unavailable. `/readyz` needs no credentials, so this is one of our own phrases, never a driver's
@@ -120,7 +122,9 @@ pub async fn serve(
         format!("cannot listen on {address}: {e}. Set ROLLCALL_HEALTH_PORT to a free port, or to 0")
     })?;
     let stopping = Stopping { leaving: stop.clone(), stop: stop.clone() };
-    tokio::spawn(crate::http::serve(listener, health.router(), unreadable, stopping, Duration::ZERO));
+    // The inner router also answers unknown paths, which a layer of its routes would not see.
+    let router = Router::new().fallback_service(health.router()).layer(map_response(headers::protect));
+    tokio::spawn(crate::http::serve(listener, router, unreadable, stopping, Duration::ZERO));
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod headers;
 pub mod health;
 pub mod http;
 pub mod id;

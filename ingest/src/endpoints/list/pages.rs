@@ -1,15 +1,16 @@
-//! Reads one page of a query over one or both kinds of resources: users first, then groups.
+//! Reads one page of a query over one or both kinds of resources: users first, then groups. A page ends early when the
+//! next resource would make it larger than [`PAGE_BYTES`].
 
 use std::collections::HashMap;
 
-use database::list::{List, Mark, Page, Slice, Sort};
-use database::{self, Pool};
+use database::list::{List, Mark, PAGE_BYTES, Page, Room, Slice, Sort};
 use diesel_async::AsyncPgConnection;
 use scim::{Error, Filter, Projection, Related, ResourceType, Selection};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::cursor::Place;
+use crate::admission::Permit;
 use crate::endpoints::context::RequestContext;
 use crate::endpoints::kind::Kind;
 use crate::endpoints::read;
@@ -30,6 +31,17 @@ pub(super) struct ListPage {
     pub(super) total: i64,
     /// The start of the next page, if paging is by cursor and there is one.
     pub(super) next: Option<Place>,
+    /// The total size of the resources, in bytes, without what all resources have.
+    bytes: i64,
+    /// What the resources take of the tenant's share until the response has its own size.
+    pub(super) permits: Vec<Permit>,
+}
+
+impl ListPage {
+    /// The room for more resources. The first one is shown whatever its size.
+    fn room(&self) -> Room {
+        Room { bytes: PAGE_BYTES - self.bytes, takes_one: self.resources.is_empty() }
+    }
 }
 
 /// The part of a query that selects resources of one kind.
@@ -88,7 +100,8 @@ pub(super) async fn by_index(parts: &[Part<'_>], offset: i64, count: i64) -> Res
     for part in parts {
         let page = part.show(Slice::Index { offset, count }, &mut shown).await?;
         offset = offset.saturating_sub(page.total).max(0);
-        count -= page.length;
+        // If this part goes on, the page ends here, and the next part is only counted.
+        count = if page.has_more { 0 } else { count - page.length };
     }
     Ok(shown)
 }
@@ -138,10 +151,12 @@ impl Part<'_> {
         };
         let (kind, types) = (self.kind, &self.context.tenant.types);
         let with_related = read::shows(self.projection, kind, types);
-        let permit = self.context.read_permit(list).await?;
-        let read = read_page(&self.context.app.pool, list, slice, kind, with_related).await;
-        drop(permit);
-        let (page, mut related) = read.map_err(|error| Refusal::unread(&error))?;
+        let connection = self.context.read_permit(list).await?;
+        let read = self.read(list, slice, shown.room(), with_related).await;
+        drop(connection);
+        let Read { page, bytes, mut related, permit } = read.map_err(|error| Refusal::unread(&error))?;
+        shown.permits.push(permit?);
+        shown.bytes += bytes;
         let total = page.total.unwrap_or_default();
         let receipts = Receipts {
             total,
@@ -158,34 +173,54 @@ impl Part<'_> {
         }));
         Ok(receipts)
     }
+
+    /// Reads a part of a page. Groups and their members are from one snapshot.
+    async fn read(
+        &self,
+        list: &List,
+        slice: Slice,
+        room: Room,
+        with_related: bool,
+    ) -> Result<Read, database::Error> {
+        let kind = self.kind;
+        let read = async |c: &mut AsyncPgConnection| {
+            let mut page = list.page_within(c, slice, room).await?;
+            let mut ids: Vec<Uuid> = page.records.iter().map(|record| record.id).collect();
+            let mut bytes = page.sizes.iter().sum();
+            // A single resource is shown whatever the size of its attribute. Most lookups find one user.
+            let is_alone = ids.len() == 1 && room.takes_one && kind == Kind::User;
+            if with_related && !ids.is_empty() && !is_alone {
+                let (shown, total) = read::shown_together(c, kind, &ids, &page.sizes, room).await?;
+                page.shorten(shown);
+                ids.truncate(shown);
+                bytes = total;
+            }
+            // Before the members are read: a group may have 100,000.
+            let size = usize::try_from(bytes).unwrap_or_default();
+            let permit = self.context.app.admission.admit_answer(self.context.tenant.id, size);
+            let related = if with_related && !ids.is_empty() && permit.is_ok() {
+                read::computed(c, kind, &ids).await?
+            } else {
+                HashMap::new()
+            };
+            Ok(Read { page, bytes, related, permit })
+        };
+        let pool = &self.context.app.pool;
+        if with_related && kind == Kind::Group {
+            pool.bounded(async |c| c.build_transaction().repeatable_read().read_only().run(read).await).await
+        } else {
+            pool.bounded(read).await
+        }
+    }
 }
 
-/// A page and its computed attributes. Groups and their members are from one snapshot.
-async fn read_page(
-    pool: &Pool,
-    list: &List,
-    slice: Slice,
-    kind: Kind,
-    with_related: bool,
-) -> Result<(Page, Relations), database::Error> {
-    let read = async |c: &mut AsyncPgConnection| {
-        let mut page = list.page(c, slice).await?;
-        let mut ids: Vec<Uuid> = page.records.iter().map(|record| record.id).collect();
-        if !with_related || ids.is_empty() {
-            return Ok((page, HashMap::new()));
-        }
-        if kind == Kind::Group {
-            // A page may be shorter than requested (RFC 7644 §3.4.2.4); itemsPerPage has its length.
-            let shown = read::shown_together(c, &ids).await?;
-            page.shorten(shown);
-            ids.truncate(shown);
-        }
-        let related = read::computed(c, kind, &ids).await?;
-        Ok((page, related))
-    };
-    if with_related && kind == Kind::Group {
-        pool.bounded(async |c| c.build_transaction().repeatable_read().read_only().run(read).await).await
-    } else {
-        pool.bounded(read).await
-    }
+/// A part of a page, as it was read.
+struct Read {
+    page: Page,
+    /// Its size, in bytes.
+    bytes: i64,
+    /// Empty without a permit.
+    related: Relations,
+    /// The permit for its size, or 429.
+    permit: Result<Permit, Error>,
 }

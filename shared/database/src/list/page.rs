@@ -5,15 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use diesel::sql_types::{BigInt, Jsonb, Nullable, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
-use serde_json::Value;
-use time::OffsetDateTime;
-use uuid::Uuid;
 
-use super::sql::{self, Sql, Statement};
-use super::{List, Mark, Page, Slice, cost, whole};
-use crate::record::record;
+use super::room::{Bounded, Rows, bounded};
+use super::sql::{self, Sql};
+use super::{List, Mark, Page, Room, Slice, cost, whole};
 use crate::{Error, Limits};
 
 /// The time limit of a whole list in the order of an index. It is less than that of an operation on Postgres.
@@ -25,17 +21,15 @@ const LOCK: Duration = Duration::from_secs(1);
 /// The time left for counting if finding the page took almost all.
 const LEAST: Duration = Duration::from_millis(500);
 
-type PageStatement = Statement<(SqlUuid, Jsonb, Timestamptz, Timestamptz, BigInt, Nullable<Jsonb>)>;
-type Found = (Uuid, Value, OffsetDateTime, OffsetDateTime, i64, Option<Value>);
-
 /// See [`List::page`].
 pub(super) async fn read(
     list: &List,
     connection: &mut AsyncPgConnection,
     slice: Slice,
+    room: Room,
 ) -> Result<Page, Error> {
     if list.is_plain() {
-        return read_slice(list, connection, slice, None).await;
+        return read_slice(list, connection, slice, room, None).await;
     }
     let start = Instant::now();
     let most = if list.is_whole && list.terms == 0 { WHOLE } else { OTHERS };
@@ -44,7 +38,7 @@ pub(super) async fn read(
         let limits = Limits { statement: most, lock: LOCK }.of_transaction();
         connection.batch_execute(&format!("set local jit = off; {limits}")).await?;
         cost::check(list, connection).await?;
-        let page = read_slice(list, connection, slice, Some(start + most)).await?;
+        let page = read_slice(list, connection, slice, room, Some(start + most)).await?;
         // The rest of the transaction has its own limits.
         connection.batch_execute(&Limits::SERVICE.of_transaction()).await?;
         Ok(page)
@@ -60,6 +54,7 @@ async fn read_slice(
     list: &List,
     connection: &mut AsyncPgConnection,
     slice: Slice,
+    room: Room,
     end: Option<Instant>,
 ) -> Result<Page, Error> {
     let count = slice.count();
@@ -67,24 +62,21 @@ async fn read_slice(
         && count > 0
         && let Some(offset) = slice.offset()
     {
-        return whole::read(list, connection, offset, count).await;
+        return whole::read(list, connection, offset, count, room).await;
     }
     let (before, found) = match &slice {
-        Slice::After { last: Some(last), .. } => (None, after(list, connection, last, count).await?),
+        Slice::After { last: Some(last), .. } => (None, after(list, connection, last, count, room).await?),
         Slice::After { is_counted: false, .. } => {
-            (None, statement(list, list.condition(), None, count).load(connection).await?)
+            let statement = statement(list, list.condition(), None, count, room);
+            (None, load(statement, connection, room).await?)
         }
         Slice::Index { .. } | Slice::After { .. } => {
             let offset = slice.offset().unwrap_or_default();
-            (Some(offset), by_index(list, connection, offset, count).await?)
+            (Some(offset), by_index(list, connection, offset, count, room).await?)
         }
     };
-    let (mut records, mut keys) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
-    for (id, resource, created, modified, version, key) in found {
-        records.push(record((id, resource, created, modified, version))?);
-        keys.push(key.unwrap_or_default());
-    }
-    let mut page = Page { records, keys, total: None, has_more: false };
+    let Rows { mut page, is_cut } = found;
+    page.has_more = is_cut;
     // One more than requested was read, to see whether more follow.
     page.shorten(usize::try_from(count).unwrap_or_default());
     let length = i64::try_from(page.records.len()).unwrap_or(i64::MAX);
@@ -111,17 +103,21 @@ async fn read_slice(
     Ok(page)
 }
 
+async fn load(statement: Bounded, connection: &mut AsyncPgConnection, room: Room) -> Result<Rows, Error> {
+    Rows::of(statement.load(connection).await?, room)
+}
+
 async fn by_index(
     list: &List,
     connection: &mut AsyncPgConnection,
     offset: i64,
     count: i64,
-) -> Result<Vec<Found>, Error> {
+    room: Room,
+) -> Result<Rows, Error> {
     if count == 0 {
-        return Ok(Vec::new());
+        return Ok(Rows::default());
     }
-    let rows = statement(list, list.condition(), Some(offset), count);
-    Ok(rows.load(connection).await?)
+    load(statement(list, list.condition(), Some(offset), count, room), connection, room).await
 }
 
 async fn after(
@@ -129,13 +125,15 @@ async fn after(
     connection: &mut AsyncPgConnection,
     last: &Mark,
     count: i64,
-) -> Result<Vec<Found>, Error> {
-    let mut found = Vec::new();
+    room: Room,
+) -> Result<Rows, Error> {
+    let mut found = Rows::default();
     for condition in conditions_after(list, last) {
-        let missing = count - i64::try_from(found.len()).unwrap_or(i64::MAX);
-        if missing >= 0 {
+        let missing = count - i64::try_from(found.page.records.len()).unwrap_or(i64::MAX);
+        if missing >= 0 && !found.is_cut {
             let condition = Sql::fill("? and ?", [condition, list.condition()]);
-            found.extend(statement(list, condition, None, missing).load(connection).await?);
+            let left = found.left(room);
+            found.extend(load(statement(list, condition, None, missing, left), connection, left).await?);
         }
     }
     Ok(found)
@@ -163,8 +161,8 @@ fn conditions_after(list: &List, last: &Mark) -> Vec<Sql> {
     std::iter::once(beyond).chain(gaps).collect()
 }
 
-/// The rows that satisfy a condition, in order: one more than requested, to see whether more follow.
-fn statement(list: &List, condition: Sql, offset: Option<i64>, count: i64) -> PageStatement {
+/// The rows that satisfy a condition, in order: one more than requested, to see whether more follow, if they fit.
+fn statement(list: &List, condition: Sql, offset: Option<i64>, count: i64, room: Room) -> Bounded {
     let table = || Sql::from(list.table.name());
     let limit = match offset {
         None => Sql::fill("limit ?", [sql::integer(count.saturating_add(1))]),
@@ -184,11 +182,11 @@ fn statement(list: &List, condition: Sql, offset: Option<i64>, count: i64) -> Pa
         [key, table(), sql::uuid(list.tenant), condition, inner, limit],
     );
     let rows = Sql::fill(
-        "select t.id, t.resource, t.created_at, t.modified_at, t.version, ? from (?) p \
-         join ? t on t.id = p.id and t.tenant_id = ? order by ?p.id",
-        [returned_key.into(), ids, table(), sql::uuid(list.tenant), outer],
+        "select t.id, t.resource, t.created_at, t.modified_at, t.version, ? as key, null::bigint as total, \
+         row_number() over (order by ?p.id) as nth from (?) p join ? t on t.id = p.id and t.tenant_id = ?",
+        [returned_key.into(), outer, ids, table(), sql::uuid(list.tenant)],
     );
-    Statement::new(rows, list.is_plain())
+    bounded(rows, room, list.is_plain())
 }
 
 impl Slice {

@@ -5,19 +5,12 @@
 //! for groups). The rows are found by an array of ids, for which Postgres plans an index scan whatever its statistics
 //! say; a join with a LIMIT that is not constant is planned for a tenth of the table.
 
-use diesel::sql_types::{BigInt, Jsonb, Nullable, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use serde_json::Value;
-use time::OffsetDateTime;
-use uuid::Uuid;
 
-use super::sql::{self, Sql, Statement};
-use super::{List, Page};
+use super::room::{Bounded, Rows, bounded};
+use super::sql::{self, Sql};
+use super::{List, Page, Room};
 use crate::Error;
-use crate::record::record;
-
-type WholeStatement = Statement<(SqlUuid, Jsonb, Timestamptz, Timestamptz, BigInt, Nullable<Jsonb>, BigInt)>;
-type Found = (Uuid, Value, OffsetDateTime, OffsetDateTime, i64, Option<Value>, i64);
 
 /// The page at this position. `count` is at least 1.
 pub(super) async fn read(
@@ -25,26 +18,21 @@ pub(super) async fn read(
     connection: &mut AsyncPgConnection,
     offset: i64,
     count: i64,
+    room: Room,
 ) -> Result<Page, Error> {
-    let found: Vec<Found> = statement(list, offset, count).load(connection).await?;
-    let (mut records, mut keys) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
-    let mut found_total = None;
-    for (id, resource, created, modified, version, key, total) in found {
-        records.push(record((id, resource, created, modified, version))?);
-        keys.push(key.unwrap_or_default());
-        found_total = Some(total);
-    }
+    let found = statement(list, offset, count, room).load(connection).await?;
+    let Rows { page, is_cut } = Rows::of(found, room)?;
     // Beyond the end no row contains the total.
-    let total = match found_total {
+    let total = match page.total {
         Some(total) => total,
         None => list.count(connection).await?,
     };
-    let length = i64::try_from(records.len()).unwrap_or(i64::MAX);
-    let has_more = length > 0 && offset.saturating_add(length) < total;
-    Ok(Page { records, keys, total: Some(total), has_more })
+    let length = i64::try_from(page.records.len()).unwrap_or(i64::MAX);
+    let has_more = is_cut || length > 0 && offset.saturating_add(length) < total;
+    Ok(Page { total: Some(total), has_more, ..page })
 }
 
-fn statement(list: &List, offset: i64, count: i64) -> WholeStatement {
+fn statement(list: &List, offset: i64, count: i64, room: Room) -> Bounded {
     let (forwards, backwards, key) = match &list.order {
         None => (Sql::default(), Sql::default(), Sql::from("null::jsonb")),
         Some(order) => {
@@ -72,11 +60,12 @@ fn statement(list: &List, offset: i64, count: i64) -> WholeStatement {
         [listed(list), backwards],
     );
     let rows = Sql::fill(
-        "? select r.id, r.resource, r.created_at, r.modified_at, r.version, ?, (select total from cut) \
-         from ? r where r.tenant_id = ? and r.id = any(array((?) union all (?))) order by ?r.id",
-        [cut, key, list.table.name().into(), sql::uuid(list.tenant), from_start, from_end, forwards],
+        "? select r.id, r.resource, r.created_at, r.modified_at, r.version, ? as key, (select total from cut) as total, \
+         row_number() over (order by ?r.id) as nth \
+         from ? r where r.tenant_id = ? and r.id = any(array((?) union all (?)))",
+        [cut, key, forwards, list.table.name().into(), sql::uuid(list.tenant), from_start, from_end],
     );
-    Statement::new(rows, list.is_plain())
+    bounded(rows, room, list.is_plain())
 }
 
 /// The listed resources.

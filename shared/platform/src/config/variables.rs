@@ -63,7 +63,7 @@ pub static VARIABLES: &[Variable] = &[
         name: "ROLLCALL_LISTEN",
         unit: "IP address",
         default: Some("127.0.0.1"),
-        what: "Address to listen on; 0.0.0.0 in a container. Addresses that other machines reach need ROLLCALL_ALLOW_PLAINTEXT=http.",
+        what: "Address to listen on; 0.0.0.0 in a container. Addresses that other machines reach need ROLLCALL_ALLOW_PLAINTEXT=http, and at ingest ROLLCALL_PUBLIC_URL.",
         used_by: &[Ingest, Worker, Notifier],
     },
     Variable {
@@ -91,7 +91,7 @@ pub static VARIABLES: &[Variable] = &[
         name: "ROLLCALL_PUBLIC_URL",
         unit: "URL",
         default: None,
-        what: "The URL before /scim/v2 as clients see it, e.g. https://scim.example.com. Unset: taken from each request's Host and X-Forwarded-Proto.",
+        what: "The URL before /scim/v2 as clients see it, e.g. https://scim.example.com. An ingest needs it unless ROLLCALL_LISTEN is a loopback address. Unset: taken from each request's Host and X-Forwarded-Proto.",
         used_by: &[Ingest, Notifier],
     },
     Variable {
