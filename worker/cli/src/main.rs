@@ -85,7 +85,7 @@ async fn main() -> ExitCode {
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("rollcall: {failure}");
+            output::complain(&format!("rollcall: {failure}"));
             failure.exit_code()
         }
     }
