@@ -6,7 +6,7 @@ use database::schema::{notifications, tenants, unsubscribed, users};
 use database::{Constant, Error};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use domain::settings::{Mail, Settings};
+use domain::settings::{ContentLinks, Mail, Settings};
 use serde_json::Value;
 use uuid::Uuid;
 use wording::Kind;
@@ -18,16 +18,19 @@ const COUNTS: &str = "(notifications.state not in ('suppressed', 'failed') or no
 /// Mail that cannot have reached its recipient.
 const NOWHERE: &str = "(notifications.sent_at is null and not notifications.in_doubt)";
 
-/// The ids of the existing tenants among these names.
+/// The ids of the existing tenants among these names, and which links their content may have.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn tenants(
     connection: &mut AsyncPgConnection,
     names: &[&str],
-) -> Result<HashMap<String, Uuid>, Error> {
-    let query = tenants::table.filter(tenants::name.eq_any(names)).select((tenants::name, tenants::id));
-    Ok(query.load::<(String, Uuid)>(connection).await?.into_iter().collect())
+) -> Result<HashMap<String, (Uuid, ContentLinks)>, Error> {
+    let query = tenants::table.filter(tenants::name.eq_any(names));
+    let rows = query.select((tenants::name, tenants::id, tenants::settings)).load(connection).await?;
+    let read =
+        |(name, id, stored): (String, Uuid, Value)| (name, (id, Settings::stored(id, &stored).content_links));
+    Ok(rows.into_iter().map(read).collect())
 }
 
 /// The state of a batch's users, and their tenants' settings.

@@ -20,6 +20,8 @@ pub struct Settings {
     pub external_id: ExternalId,
     /// What `/ServiceProviderConfig` lists.
     pub discovery: Discovery,
+    /// Which links content may have.
+    pub content_links: ContentLinks,
     /// The maximum number of requests per second of one ingest, with a burst of as many; 0 means no limit.
     pub requests_per_second: u32,
     /// Which mail its users get, and how it looks.
@@ -49,6 +51,17 @@ pub enum ExternalId {
     Unique,
 }
 
+/// Which links content may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContentLinks {
+    /// `https` only.
+    #[default]
+    Https,
+    /// `http` too.
+    Http,
+}
+
 /// How unknown members of a group are handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -75,6 +88,7 @@ pub const DESCRIBED: &[(&str, &str)] = &[
         "full or core: core omits securityEvents from /ServiceProviderConfig, for clients that reject unknown attributes",
     ),
     ("unknown_members", "reject or skip: how unknown members of a group are handled"),
+    ("content_links", "https or http: whether an event's content.url must be https, or may be http too"),
     ("requests_per_second", "a number: maximum requests per second at each ingest; 0 means no limit"),
     (
         "assignment_mail",
