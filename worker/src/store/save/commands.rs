@@ -4,8 +4,9 @@ use database::verdicts;
 use domain::command::Command;
 use domain::outcome::Outcome;
 use domain::ticket::Ticket;
+use scim::known_names;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -81,7 +82,7 @@ pub(super) fn changes(state: &State) -> CommandChanges<'_> {
         changes
             .resources
             .extend(record.map(|record| RecentResource { command: ticket.0, resource: &record.resource }));
-        let verdict = verdict(*ticket, entry, state.now);
+        let verdict = verdict(*ticket, entry, state);
         if entry.stored {
             changes.changed.push(verdict);
         } else if let Some(command) = &entry.command {
@@ -99,7 +100,14 @@ pub(super) fn changes(state: &State) -> CommandChanges<'_> {
     changes
 }
 
-fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> VerdictColumns {
+fn verdict(ticket: Ticket, entry: &Entry, state: &State) -> VerdictColumns {
+    let named = entry.command.as_ref().and_then(|command| {
+        let types = &state.tenants.get(&command.tenant)?.types;
+        let ignored = entry.outcome.as_ref().map(Outcome::ignored).unwrap_or_default();
+        let ignored = known_names(command.change.resource_type(types), ignored);
+        Some((command.change.attributes(types), ignored))
+    });
+    let (attributes, ignored) = named.unwrap_or_default();
     let answered = match &entry.outcome {
         Some(Outcome::Created { record, .. } | Outcome::Updated { record, .. }) => Some(record.id),
         _ => None,
@@ -109,25 +117,17 @@ fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> VerdictColumns
         resource_id: answered.or(entry.command.as_ref().map(|command| command.resource)),
         delivery: entry.delivery.as_str(),
         status: entry.outcome.as_ref().map(Outcome::status),
-        outcome: entry.outcome.as_ref().and_then(|outcome| stored(outcome, entry.command.as_ref())),
-        attributes: entry
-            .command
-            .as_ref()
-            .map(|command| command.change.attributes())
-            .filter(|attributes| !attributes.is_empty()),
-        ignored: entry
-            .outcome
-            .as_ref()
-            .map(|outcome| outcome.ignored().to_vec())
-            .filter(|names| !names.is_empty()),
+        outcome: entry.outcome.as_ref().and_then(|outcome| stored(outcome, entry.command.as_ref(), &ignored)),
+        attributes: Some(attributes).filter(|names| !names.is_empty()),
+        ignored: Some(ignored).filter(|names| !names.is_empty()),
         name_digest: entry.command.as_ref().and_then(Command::name_digest),
-        decided_at: now,
+        decided_at: state.now,
     }
 }
 
 /// The outcome, with a flag that tells whether it can be fetched (see `verdicts::asynchronous`). Only then it holds the
-/// resource; that of all others is in `recent_resources`.
-fn stored(outcome: &Outcome, command: Option<&Command>) -> Option<Value> {
+/// resource; that of all others is in `recent_resources`. Like the column, it names only attributes of the schemas.
+fn stored(outcome: &Outcome, command: Option<&Command>, ignored: &[String]) -> Option<Value> {
     let is_asynchronous = command.is_some_and(|command| command.asynchronous);
     let mut stored = match is_asynchronous {
         true => serde_json::to_value(outcome),
@@ -137,6 +137,9 @@ fn stored(outcome: &Outcome, command: Option<&Command>) -> Option<Value> {
     if command.is_some() {
         let members = stored.as_object_mut()?;
         members.insert(verdicts::IS_ASYNCHRONOUS.to_owned(), Value::Bool(is_asynchronous));
+        if let Some(names) = members.get_mut("ignored") {
+            *names = json!(ignored);
+        }
     }
     Some(stored)
 }
