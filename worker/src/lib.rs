@@ -9,6 +9,7 @@ pub mod decode;
 pub mod fold;
 pub mod quarantine;
 pub mod relay;
+pub mod retirement;
 pub mod sabotage;
 pub mod service;
 pub mod status;

@@ -1,6 +1,6 @@
 //! The notifier's queries on tenants, their settings, users, and the users' mail in the ledger.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use database::schema::{notifications, tenants, unsubscribed, users};
 use database::{Constant, Error};
@@ -11,6 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 use wording::Kind;
 
+use super::erasure;
 use crate::decide::{Mailed, User, WITHDRAWN};
 
 /// Mail that has reached its recipient, may have reached them, or is still to be sent.
@@ -39,6 +40,7 @@ pub struct People {
     users: HashMap<(Uuid, Uuid), User>,
     mailed: HashMap<Uuid, Mailed>,
     chosen: HashMap<Uuid, Mail>,
+    erased: HashSet<(Uuid, Uuid)>,
 }
 
 impl People {
@@ -69,6 +71,7 @@ impl People {
                 user.unsubscribed = true;
             }
         }
+        people.erased = erasure::erased(connection, tenants, ids).await?.into_iter().collect();
         let withdrawn = notifications::state
             .eq("suppressed")
             .and(notifications::kind.eq(Kind::FirstAssignment.as_str()))
@@ -99,6 +102,12 @@ impl People {
     #[must_use]
     pub fn user(&self, tenant: Uuid, id: Uuid) -> Option<&User> {
         self.users.get(&(tenant, id))
+    }
+
+    /// Whether this user was deleted and erased.
+    #[must_use]
+    pub fn is_erased(&self, tenant: Uuid, id: Uuid) -> bool {
+        !self.users.contains_key(&(tenant, id)) && self.erased.contains(&(tenant, id))
     }
 
     /// The mail that the ledger holds for a user.

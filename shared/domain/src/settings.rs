@@ -1,11 +1,13 @@
 //! A tenant's settings: the typed form of the column `tenants.settings`.
 
 mod mail;
+mod retention;
 mod stored;
 
 use serde::{Deserialize, Serialize};
 
 pub use mail::{Address, AssignmentMail, BrandColour, BrandName, LearningUrl, Locale, Logo, Mail, Welcome};
+pub use retention::{Days, Retention};
 pub use scim::discovery::Discovery;
 
 /// A tenant's settings; absent ones have their defaults.
@@ -27,6 +29,9 @@ pub struct Settings {
     /// Which mail its users get, and how it looks.
     #[serde(flatten)]
     pub mail: Mail,
+    /// How long personal data is kept.
+    #[serde(flatten)]
+    pub retention: Retention,
 }
 
 /// How a POST of an existing active user is handled.
@@ -105,6 +110,18 @@ pub const DESCRIBED: &[(&str, &str)] = &[
     ("brand_colour", "a colour such as #1f5fd6; empty: blue"),
     ("locale", "en, de, fr or es: the language for users whose own language is not one of these"),
     ("learning_url", "the learning platform's home page, http or https; empty: the notifier's default"),
+    (
+        "retain_mail_days",
+        "a number of days after which entries of the mail ledger are deleted; 0 means without limit",
+    ),
+    (
+        "retain_assignments_days",
+        "a number of days after their completion at which assignments are deleted; 0 means without limit",
+    ),
+    (
+        "retain_archived_days",
+        "a number of days after which archived users are deleted, with everything stored about them; 0 means never",
+    ),
     ("mails_per_minute", "a number: maximum mails per minute; 0 means no limit"),
 ];
 

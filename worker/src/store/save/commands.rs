@@ -120,9 +120,15 @@ fn verdict(ticket: Ticket, entry: &Entry, state: &State) -> VerdictColumns {
         outcome: entry.outcome.as_ref().and_then(|outcome| stored(outcome, entry.command.as_ref(), &ignored)),
         attributes: Some(attributes).filter(|names| !names.is_empty()),
         ignored: Some(ignored).filter(|names| !names.is_empty()),
-        name_digest: entry.command.as_ref().and_then(Command::name_digest),
+        // The hash of a deleted user's name must not come back with a late request.
+        name_digest: entry.command.as_ref().filter(|_| !is_unknown(entry)).and_then(Command::name_digest),
         decided_at: state.now,
     }
+}
+
+/// Whether the resource does not exist.
+pub(super) fn is_unknown(entry: &Entry) -> bool {
+    entry.outcome.as_ref().is_some_and(|outcome| outcome.status() == 404)
 }
 
 /// The outcome, with a flag that tells whether it can be fetched (see `verdicts::asynchronous`). Only then it holds the
