@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use amqp::{Message, Publisher, topology};
+use database::Pool;
 use database::schema::{tenants, users};
-use database::{Error, Pool};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
@@ -13,10 +13,11 @@ use domain::command::{Actor, Change, Command, Fingerprint, IfMatch};
 use domain::settings::Settings;
 use domain::ticket::TicketClock;
 use platform::clock::Clock;
+use platform::retry::Delays;
 use platform::shutdown;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info};
 use uuid::Uuid;
 
 /// How often to look.
@@ -33,15 +34,42 @@ struct Lock {
     is_ours: bool,
 }
 
+/// Why no deletion was queued.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database failed.
+    #[error(transparent)]
+    Postgres(#[from] database::Error),
+    /// The broker accepts no messages.
+    #[error(transparent)]
+    Amqp(#[from] amqp::Error),
+}
+
+impl From<diesel::result::Error> for Error {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Postgres(error.into())
+    }
+}
+
 /// Queues deletions at the start and then periodically, until `stop`.
 pub async fn run(pool: Pool, publisher: Publisher, clock: Clock, stop: CancellationToken) {
+    let mut delays = Delays::reconnect();
     loop {
-        match retire(&pool, &publisher, &clock).await {
-            Ok(0) => {}
-            Ok(users) => info!(users, "queued the deletion of users who were archived long enough"),
-            Err(error) => warn!(%error, "failed to look for users who were archived long enough"),
-        }
-        if !shutdown::pause(&stop, EVERY).await {
+        let wait = match retire(&pool, &publisher, &clock).await {
+            Ok(users) => {
+                if users > 0 {
+                    info!(users, "queued the deletion of users who were archived long enough");
+                }
+                delays.reset();
+                EVERY
+            }
+            // Outages are logged by the tasks that watch the servers.
+            Err(error) => {
+                debug!(%error, "failed to queue the deletion of archived users: retrying");
+                delays.next_delay()
+            }
+        };
+        if !shutdown::pause(&stop, wait).await {
             return;
         }
     }
@@ -50,7 +78,7 @@ pub async fn run(pool: Pool, publisher: Publisher, clock: Clock, stop: Cancellat
 /// Queues the deletion of some users of each tenant; returns how many. Does nothing if another worker is at it.
 ///
 /// # Errors
-/// See [`Error`]. A broker that accepts nothing is not an error: it is tried again the next time.
+/// See [`Error`].
 pub async fn retire(pool: &Pool, publisher: &Publisher, clock: &Clock) -> Result<usize, Error> {
     let mut connection = pool.get().await?;
     let connection: &mut AsyncPgConnection = &mut connection;
@@ -77,13 +105,8 @@ pub async fn retire(pool: &Pool, publisher: &Publisher, clock: &Clock) -> Result
             let deletions =
                 old.iter().map(|(user, version)| deletion(&tickets, clock, tenant, *user, *version));
             let messages: Vec<Message> = deletions.collect();
-            match publisher.publish(&messages).await {
-                Ok(()) => Ok::<usize, Error>(messages.len()),
-                Err(error) => {
-                    warn!(%error, "failed to queue the deletion of archived users");
-                    Ok(0)
-                }
-            }
+            publisher.publish(&messages).await?;
+            Ok::<usize, Error>(messages.len())
         };
         queued += connection.transaction(work).await?;
     }

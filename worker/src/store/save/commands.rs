@@ -4,7 +4,7 @@ use database::verdicts;
 use domain::command::Command;
 use domain::outcome::Outcome;
 use domain::ticket::Ticket;
-use scim::known_names;
+use scim::{ScimType, known_names};
 use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -120,9 +120,24 @@ fn verdict(ticket: Ticket, entry: &Entry, state: &State) -> VerdictColumns {
         outcome: entry.outcome.as_ref().and_then(|outcome| stored(outcome, entry.command.as_ref(), &ignored)),
         attributes: Some(attributes).filter(|names| !names.is_empty()),
         ignored: Some(ignored).filter(|names| !names.is_empty()),
-        // The hash of a deleted user's name must not come back with a late request.
-        name_digest: entry.command.as_ref().filter(|_| !is_unknown(entry)).and_then(Command::name_digest),
+        // The hash of a deleted user's name must not come back with a late request, nor after the tenant was removed.
+        name_digest: entry
+            .command
+            .as_ref()
+            .filter(|command| state.tenants.contains_key(&command.tenant) && !is_unknown(entry))
+            .and_then(Command::name_digest),
         decided_at: state.now,
+    }
+}
+
+/// The outcome without the names in a value filter, which are the client's text, if that is what was rejected.
+fn without_filter(outcome: &Outcome) -> Option<Outcome> {
+    match outcome {
+        Outcome::Rejected { error } if error.scim_type == Some(ScimType::InvalidFilter) => {
+            let error = scim::Error::invalid_filter("the value filter of a path is not supported");
+            Some(Outcome::Rejected { error })
+        }
+        _ => None,
     }
 }
 
@@ -135,6 +150,8 @@ pub(super) fn is_unknown(entry: &Entry) -> bool {
 /// resource; that of all others is in `recent_resources`. Like the column, it names only attributes of the schemas.
 fn stored(outcome: &Outcome, command: Option<&Command>, ignored: &[String]) -> Option<Value> {
     let is_asynchronous = command.is_some_and(|command| command.asynchronous);
+    let hidden = without_filter(outcome);
+    let outcome = hidden.as_ref().unwrap_or(outcome);
     let mut stored = match is_asynchronous {
         true => serde_json::to_value(outcome),
         false => serde_json::to_value(outcome.without_resource()),
