@@ -32,7 +32,7 @@ async fn hidden_characters_are_shown_as_escapes_on_a_terminal_only() {
     let mut user = person("ada@terminals.example", "Ada", "L");
     user["title"] = json!(EVIL);
     let id = tenant.okta().create(&user).await.is(201).id();
-    let odd = json!([{ "op": "replace", "value": { (EVIL): 1, "active": true } }]);
+    let odd = json!([{ "op": "remove", "path": "evil" }]);
     tenant.okta().patch(&id, odd).await;
 
     for arguments in
