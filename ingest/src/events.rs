@@ -13,6 +13,7 @@ use database::keys::{self, Key};
 use domain::command::Actor;
 use domain::event::{self, Event, RoleChanged};
 use domain::outcome::Outcome;
+use domain::settings::ContentLinks;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use scim::Error;
 use serde_json::{Value, json};
@@ -45,7 +46,7 @@ const JSON: &str = "application/json";
 /// # Errors
 /// 400 that names the field, 403 if the key lacks the scope of an event, 404 for the role of an unknown user, 413, 415, 429 while the broker accepts no messages.
 pub async fn receive(
-    Events { key, permit }: Events,
+    Events { key, tenant, permit }: Events,
     RequestId(id): RequestId,
     State(app): State<Shared>,
     request: Request,
@@ -54,7 +55,7 @@ pub async fn receive(
     let media_type = body::media_type(&parts.headers, &[event::MEDIA_TYPE, event::BATCH_MEDIA_TYPE, JSON])?;
     let room = app.admission.admit_body(key.tenant, body::expected(&parts.headers, app.config.body_limit))?;
     let body = body::receive(&parts.headers, body, app.config.body_limit).await?;
-    let taken = events(media_type, &body)?;
+    let taken = events(media_type, &body, tenant.settings.content_links)?;
     permitted(&key, &taken)?;
     let accepted = taken.len();
     let (mut people, mut events) = (BTreeMap::new(), Vec::new());
@@ -159,7 +160,7 @@ fn permitted(key: &Key, taken: &[Taken]) -> Result<(), Error> {
 }
 
 /// Parses and validates the events in a body.
-fn events(media_type: Option<&str>, body: &Bytes) -> Result<Vec<Taken>, Error> {
+fn events(media_type: Option<&str>, body: &Bytes, links: ContentLinks) -> Result<Vec<Taken>, Error> {
     let parsed: Value = serde_json::from_slice(body).map_err(|error| {
         Error::invalid_syntax(format!(
             "the body is not valid JSON (line {}, column {})",
@@ -182,21 +183,24 @@ fn events(media_type: Option<&str>, body: &Bytes) -> Result<Vec<Taken>, Error> {
             .iter()
             .enumerate()
             .map(|(index, event)| {
-                valid(event).map_err(|complaint| Error::invalid_value(format!("events[{index}].{complaint}")))
+                valid(event, links)
+                    .map_err(|complaint| Error::invalid_value(format!("events[{index}].{complaint}")))
             })
             .collect(),
         (Some(event::BATCH_MEDIA_TYPE), _) => {
             Err(Error::invalid_syntax("a batch must be a JSON array of events"))
         }
-        (_, one) => Ok(vec![valid(&one).map_err(Error::invalid_value)?]),
+        (_, one) => Ok(vec![valid(&one, links).map_err(Error::invalid_value)?]),
     }
 }
 
-fn valid(event: &Value) -> Result<Taken, String> {
+fn valid(event: &Value, links: ContentLinks) -> Result<Taken, String> {
     if event["type"] == event::ROLE_CHANGED {
         return event::decode_role(event).map(Taken::Role);
     }
-    event::decode(event).map(|(event, _)| Taken::Content(Box::new(event)))
+    let (event, content) = event::decode(event)?;
+    content.check(links)?;
+    Ok(Taken::Content(Box::new(event)))
 }
 
 /// The event's `tenant` is overwritten by the key's tenant.
@@ -222,7 +226,7 @@ mod tests {
     }
 
     fn read(media_type: Option<&str>, body: &Value) -> Result<usize, (u16, String)> {
-        let events = events(media_type, &body.to_string().into_bytes().into());
+        let events = events(media_type, &body.to_string().into_bytes().into(), ContentLinks::Https);
         events.map(|events| events.len()).map_err(|error| (error.status, error.detail))
     }
 
@@ -295,13 +299,15 @@ mod tests {
         let mut bad = event("1");
         bad["data"]["extra"] = json!([{ "a": "b\0" }]);
         assert_eq!(read(None, &bad).unwrap_err().0, 400);
-        let broken = events(None, &Bytes::from_static(b"{\"a\":\xff}")).unwrap_err();
+        let broken = events(None, &Bytes::from_static(b"{\"a\":\xff}"), ContentLinks::Https).unwrap_err();
         assert_eq!(broken.status, 400);
     }
 
     #[test]
     fn tenant_of_the_key_overrides_the_tenant_of_the_event() {
-        let Ok(Taken::Content(valid)) = valid(&event("1")) else { panic!("expected a content event") };
+        let Ok(Taken::Content(valid)) = valid(&event("1"), ContentLinks::Https) else {
+            panic!("expected a content event")
+        };
         let message = message(valid, "acme", Uuid::nil()).unwrap();
         let sent: Value = serde_json::from_slice(&message.body).unwrap();
         assert_eq!((&sent["tenant"], message.routing_key.as_str()), (&json!("acme"), "content.completed"));

@@ -15,6 +15,7 @@ use wording::Kind;
 use crate::addressed::Addressed;
 use crate::changes::Changes;
 use crate::decide::{Effect, decide};
+use crate::intake::What;
 use crate::shared_state::SharedState;
 use crate::store::ledger::Cancelled;
 use crate::store::received;
@@ -117,7 +118,11 @@ pub async fn apply(
         let id = event.incoming.user();
         let mailed = people.mailed(id).clone();
         let user = people.user(event.tenant, id).cloned();
-        for effect in decide(&event.incoming.what, user.as_ref(), &mailed, people.chosen(event.tenant)) {
+        let effects = match &event.incoming.what {
+            What::Content(_) if people.is_erased(event.tenant, id) => vec![Effect::Drop],
+            what => decide(what, user.as_ref(), &mailed, people.chosen(event.tenant)),
+        };
+        for effect in effects {
             let row = changes.add(event, effect, user.as_ref());
             match effect {
                 Effect::Send(kind) => people.mail(id, kind, row),
@@ -187,6 +192,12 @@ impl Note {
             }
             Effect::Park if !again => {
                 info!(%tenant, user.id = %user, event.id = event, request.id = request, "parked an event: its user is unknown, or the tenant's settings cannot be read");
+            }
+            Effect::Erase => {
+                info!(%tenant, user.id = %user, event.id = event, request.id = request, "erased a deleted user");
+            }
+            Effect::Drop => {
+                info!(%tenant, user.id = %user, event.id = event, request.id = request, "dropped an event about an erased user");
             }
             effect => {
                 debug!(?effect, %tenant, user.id = %user, event.id = event, request.id = request, "applied an event");

@@ -17,6 +17,7 @@ use crate::decide::{Effect, GATHERED, User};
 use crate::intake::What;
 use crate::retry_pause::pause;
 use crate::store::assignments::{self, AssignedRow, CompletedRow};
+use crate::store::erasure::{self, ErasedRow};
 use crate::store::ledger::{self, Cancelled, Decision, Gathered};
 use crate::store::mail_content::MailContent;
 use crate::store::parked::{self, Awaited};
@@ -37,6 +38,7 @@ pub struct Changes<'a> {
     cancels: BTreeMap<(Uuid, &'static str), Vec<Uuid>>,
     parked: Vec<parked::ParkedRow>,
     awaited: Vec<Awaited>,
+    erased: Vec<ErasedRow>,
 }
 
 impl<'a> Changes<'a> {
@@ -54,6 +56,7 @@ impl<'a> Changes<'a> {
             cancels: BTreeMap::new(),
             parked: Vec::new(),
             awaited: Vec::new(),
+            erased: Vec::new(),
         }
     }
 
@@ -92,6 +95,10 @@ impl<'a> Changes<'a> {
             Effect::Unpark => {
                 self.awaited.push(Awaited { tenant_id: event.tenant, user_id: event.incoming.user() });
             }
+            Effect::Erase => {
+                self.erased.push(ErasedRow { tenant_id: event.tenant, user_id: event.incoming.user() });
+            }
+            Effect::Drop => {}
         }
         None
     }
@@ -155,6 +162,8 @@ impl<'a> Changes<'a> {
         if !self.awaited.is_empty() {
             parked::wake(connection, &self.awaited).await?;
         }
+        // Last, so that nothing of the batch itself is left.
+        erasure::erase(connection, &self.erased).await?;
         Ok(cancelled)
     }
 }

@@ -104,10 +104,14 @@ impl Consumer {
         let (mut places, mut addressed, mut dead) = (Vec::new(), Vec::new(), Vec::new());
         for (place, incoming) in events {
             match tenants.get(&incoming.tenant) {
-                Some(&tenant) => {
-                    places.push(*place);
-                    addressed.push(Addressed { tenant, incoming: incoming.clone(), parked: None });
-                }
+                Some((tenant, links)) => match incoming.check(*links) {
+                    Ok(()) => {
+                        places.push(*place);
+                        let (tenant, incoming) = (*tenant, incoming.clone());
+                        addressed.push(Addressed { tenant, incoming, parked: None });
+                    }
+                    Err(reason) => dead.push((*place, reason)),
+                },
                 None => dead.push((*place, "unknown tenant".to_owned())),
             }
         }

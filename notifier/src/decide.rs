@@ -110,6 +110,10 @@ pub enum Effect {
     Park,
     /// Retry the user's parked events at once.
     Unpark,
+    /// Erase what is stored about the user.
+    Erase,
+    /// Do nothing: the event is about content of a user who was erased.
+    Drop,
 }
 
 /// Decides the effects of an event. `user` is `None` if the tenant has no such user (users of other tenants do not
@@ -132,7 +136,8 @@ pub fn decide(what: &What, user: Option<&User>, mailed: &Mailed, chosen: Option<
             vec![]
         }
         (What::User(UserEvent::Archived | UserEvent::Deleted, _), Some(_)) => vec![Effect::Cancel(WITHDRAWN)],
-        (What::User(UserEvent::Archived | UserEvent::Deleted, _), None) => vec![Effect::Cancel(DELETED)],
+        (What::User(UserEvent::Archived, _), None) => vec![Effect::Cancel(DELETED)],
+        (What::User(UserEvent::Deleted, _), None) => vec![Effect::Cancel(DELETED), Effect::Erase],
         (What::User(UserEvent::Updated | UserEvent::Linked, _), _) => vec![],
         (What::Content(_), None) => vec![Effect::Park],
         (What::Content(ContentEvent::Assigned(_)), Some(_)) => {

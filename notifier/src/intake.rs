@@ -1,6 +1,7 @@
 //! Parses and validates events, from the queue or from `parked_events`.
 
 use domain::event::{ContentEvent, Event, SOURCE, UserData, UserEvent, decode, holds_nul};
+use domain::settings::ContentLinks;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -50,6 +51,17 @@ impl Incoming {
             What::User(_, data) => data.id,
             What::Content(ContentEvent::Assigned(assigned)) => assigned.user.id,
             What::Content(ContentEvent::Completed(completed)) => completed.user.id,
+        }
+    }
+
+    /// Checks what only the tenant's settings decide.
+    ///
+    /// # Errors
+    /// Why the event is invalid: one sentence that contains none of its values.
+    pub fn check(&self, links: ContentLinks) -> Result<(), String> {
+        match &self.what {
+            What::User(..) => Ok(()),
+            What::Content(content) => content.check(links),
         }
     }
 

@@ -10,6 +10,7 @@ pub mod expiring_keys;
 pub mod fold;
 pub mod quarantine;
 pub mod relay;
+pub mod retirement;
 pub mod sabotage;
 pub mod service;
 pub mod status;

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use crate::apply::Applier;
 use crate::consumer::Consumer;
 use crate::status::{self, Progress};
-use crate::{backfill, cleaner, expiring_keys, relay};
+use crate::{backfill, cleaner, expiring_keys, relay, retirement};
 
 const ABOUT: &str = "The worker applies the commands in rollcall.commands and rollcall.commands.bulk to PostgreSQL in batches, and relays the events.\n\
     Start as many workers as you like; they share the load.";
@@ -137,6 +137,8 @@ async fn work(
     tokio::spawn(cleaner::run(pool.clone(), clock.clone(), stop.clone()));
     tokio::spawn(expiring_keys::run(pool.clone(), clock.clone(), stop.clone()));
     tokio::spawn(backfill::run(pool.clone(), stop.clone()));
+    let retired = retirement::run(pool.clone(), Publisher::new(link.clone()), clock.clone(), stop.clone());
+    tokio::spawn(retired);
 
     let (wake_relay, in_progress) = (Arc::new(Notify::new()), Arc::new(RwLock::new(())));
     let consumer = |queue, limit| Consumer {

@@ -43,7 +43,7 @@ fn completed() -> What {
 
 #[test]
 fn events_lead_to_the_expected_effects() {
-    use Effect::{Assign, Cancel, Complete, Park, Send, Suppress, Unpark};
+    use Effect::{Assign, Cancel, Complete, Erase, Park, Send, Suppress, Unpark};
     use Kind::{FirstAssignment, Welcome};
     use Origin::{Manual, Scim};
     use UserEvent::{Archived, Created, Deleted, Linked, Restored, Updated};
@@ -90,7 +90,7 @@ fn events_lead_to_the_expected_effects() {
         ("archiving cancels", user(Archived, Scim), SLEEPS, WELCOMED, vec![Cancel(WITHDRAWN)]),
         ("a late archived event does not cancel", user(Archived, Scim), LIVES, WELCOMED, vec![]),
         ("archived, then deleted", user(Archived, Scim), None, WELCOMED, vec![Cancel(DELETED)]),
-        ("deleting cancels", user(Deleted, Scim), None, WELCOMED, vec![Cancel(DELETED)]),
+        ("deleting cancels and erases", user(Deleted, Scim), None, WELCOMED, vec![Cancel(DELETED), Erase]),
         ("restoring unparks waiting events", user(Restored, Scim), LIVES, NOTHING, vec![Unpark]),
         ("the first assignment", assigned(), LIVES, NOTHING, vec![Assign, Send(FirstAssignment)]),
         (

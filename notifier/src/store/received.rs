@@ -52,7 +52,7 @@ pub async fn probe(connection: &mut AsyncPgConnection, tenant: Uuid) -> Result<(
     let write = diesel::sql_query(
         "insert into received_events (tenant_id, source, id)
          select $1, 'urn:rollcall:probe', 'probe' where not exists
-           (select a.grade_pending, n.in_doubt, n.dated_at from users, assignments a, notifications n, parked_events, unsubscribed, mail_rates
+           (select a.grade_pending, n.in_doubt, n.dated_at from users, assignments a, notifications n, parked_events, unsubscribed, mail_rates, erasures
             where false)
          on conflict (tenant_id, source, id) do update set received_at = now()",
     );

@@ -1,16 +1,17 @@
 //! The notifier's queries on tenants, their settings, users, and the users' mail in the ledger.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use database::schema::{notifications, tenants, unsubscribed, users};
 use database::{Constant, Error};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use domain::settings::{Mail, Settings};
+use domain::settings::{ContentLinks, Mail, Settings};
 use serde_json::Value;
 use uuid::Uuid;
 use wording::Kind;
 
+use super::erasure;
 use crate::decide::{Mailed, User, WITHDRAWN};
 
 /// Mail that has reached its recipient, may have reached them, or is still to be sent.
@@ -18,16 +19,19 @@ const COUNTS: &str = "(notifications.state not in ('suppressed', 'failed') or no
 /// Mail that cannot have reached its recipient.
 const NOWHERE: &str = "(notifications.sent_at is null and not notifications.in_doubt)";
 
-/// The ids of the existing tenants among these names.
+/// The ids of the existing tenants among these names, and which links their content may have.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn tenants(
     connection: &mut AsyncPgConnection,
     names: &[&str],
-) -> Result<HashMap<String, Uuid>, Error> {
-    let query = tenants::table.filter(tenants::name.eq_any(names)).select((tenants::name, tenants::id));
-    Ok(query.load::<(String, Uuid)>(connection).await?.into_iter().collect())
+) -> Result<HashMap<String, (Uuid, ContentLinks)>, Error> {
+    let query = tenants::table.filter(tenants::name.eq_any(names));
+    let rows = query.select((tenants::name, tenants::id, tenants::settings)).load(connection).await?;
+    let read =
+        |(name, id, stored): (String, Uuid, Value)| (name, (id, Settings::stored(id, &stored).content_links));
+    Ok(rows.into_iter().map(read).collect())
 }
 
 /// The state of a batch's users, and their tenants' settings.
@@ -36,6 +40,7 @@ pub struct People {
     users: HashMap<(Uuid, Uuid), User>,
     mailed: HashMap<Uuid, Mailed>,
     chosen: HashMap<Uuid, Mail>,
+    erased: HashSet<(Uuid, Uuid)>,
 }
 
 impl People {
@@ -66,6 +71,7 @@ impl People {
                 user.unsubscribed = true;
             }
         }
+        people.erased = erasure::erased(connection, tenants, ids).await?.into_iter().collect();
         let withdrawn = notifications::state
             .eq("suppressed")
             .and(notifications::kind.eq(Kind::FirstAssignment.as_str()))
@@ -96,6 +102,12 @@ impl People {
     #[must_use]
     pub fn user(&self, tenant: Uuid, id: Uuid) -> Option<&User> {
         self.users.get(&(tenant, id))
+    }
+
+    /// Whether this user was deleted and erased.
+    #[must_use]
+    pub fn is_erased(&self, tenant: Uuid, id: Uuid) -> bool {
+        !self.users.contains_key(&(tenant, id)) && self.erased.contains(&(tenant, id))
     }
 
     /// The mail that the ledger holds for a user.

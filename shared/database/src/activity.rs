@@ -16,6 +16,19 @@ use domain::command::name_digest;
 use domain::report::Column;
 use domain::ticket::Ticket;
 
+/// The names in a column. Earlier versions stored names as clients sent them, so whatever does not look like a name of a
+/// schema is shown as `unknown`. (`$` and `_` occur in `$ref` and in registered names.)
+macro_rules! known {
+    ($column:literal) => {
+        concat!(
+            "(select string_agg(distinct case when name ~ '^[A-Za-z$][A-Za-z0-9:._$=-]*([(][0-9]+[)])?$' and length(name) <= 400 \
+             then name else 'unknown' end, ' ') from unnest(",
+            $column,
+            ") name)"
+        )
+    };
+}
+
 const COLUMNS: &[Column] = &[
     ("at", "to_char(c.issued_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"),
     (
@@ -24,7 +37,7 @@ const COLUMNS: &[Column] = &[
          when c.actor ~ '^[0-9a-f]{8}-' then 'key ' || c.actor else c.actor end",
     ),
     ("change", "c.change"),
-    ("attributes", "array_to_string(c.attributes, ' ')"),
+    ("attributes", known!("c.attributes")),
     ("resource", "c.resource_id"),
     (
         "outcome",
@@ -33,7 +46,7 @@ const COLUMNS: &[Column] = &[
     ),
     ("status", "c.status"),
     ("reason", "c.outcome -> 'error' ->> 'detail'"),
-    ("ignored", "array_to_string(c.ignored, ' ')"),
+    ("ignored", known!("c.ignored")),
     ("request", "c.request_id"),
     ("command", "c.id"),
 ];

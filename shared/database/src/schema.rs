@@ -12,6 +12,7 @@ diesel::table! {
         name -> Text,
         settings -> Jsonb,
         created_at -> Timestamptz,
+        removed_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -239,6 +240,17 @@ diesel::table! {
         source -> Text,
         id -> Text,
         received_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    erasures (tenant_id, user_id) {
+        tenant_id -> Uuid,
+        user_id -> Uuid,
+        erased_at -> Timestamptz,
+        assignments -> Int8,
+        mails -> Int8,
+        events -> Int8,
     }
 }
 

@@ -13,7 +13,7 @@ pub use self::fingerprint::{Fingerprint, name_digest};
 pub use self::if_match::IfMatch;
 use crate::pull::Supplement;
 use crate::ticket::Ticket;
-use scim::{Group, GroupPatch, Misfit, Patch, Resource};
+use scim::{Group, GroupPatch, Misfit, Patch, Resource, ResourceType, Types};
 
 /// The newest version of the envelope. A worker dead-letters versions that it does not support.
 pub const VERSION: u8 = 3;
@@ -146,20 +146,33 @@ impl Change {
         )
     }
 
-    /// For the activity log: the names (not the values) of the attributes of a PATCH, or the new role. Empty for other
-    /// changes.
+    /// For the activity log: the names (not the values) of the attributes of a PATCH as the tenant's schemas define
+    /// them, or the new role. Empty for other changes.
     #[must_use]
-    pub fn attributes(&self) -> Vec<String> {
+    pub fn attributes(&self, types: &Types) -> Vec<String> {
         match self {
-            Self::PatchUser { patch } => patch.attributes(),
+            Self::PatchUser { patch } => patch.attributes(&types.user),
             Self::PatchGroup { patch } => {
-                let mut names = patch.attributes.as_ref().map(Patch::attributes).unwrap_or_default();
+                let attributes = patch.attributes.as_ref();
+                let mut names = attributes.map(|patch| patch.attributes(&types.group)).unwrap_or_default();
                 let has_members = !patch.members.is_empty() || !patch.displays.is_empty();
                 names.extend(has_members.then(|| "members".to_owned()));
                 names
             }
             Self::SetRole { role } => vec![format!("role={}", role.as_str())],
             _ => Vec::new(),
+        }
+    }
+
+    /// The resource type that it changes, with the tenant's extensions.
+    #[must_use]
+    pub fn resource_type<'a>(&self, types: &'a Types) -> &'a ResourceType {
+        match self {
+            Self::CreateGroup { .. }
+            | Self::ReplaceGroup { .. }
+            | Self::PatchGroup { .. }
+            | Self::DeleteGroup => &types.group,
+            _ => &types.user,
         }
     }
 

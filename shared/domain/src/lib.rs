@@ -4,6 +4,7 @@
 pub mod command;
 pub mod delivery;
 pub mod event;
+pub mod link;
 pub mod outcome;
 pub mod pull;
 pub mod report;

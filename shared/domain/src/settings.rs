@@ -1,11 +1,13 @@
 //! A tenant's settings: the typed form of the column `tenants.settings`.
 
 mod mail;
+mod retention;
 mod stored;
 
 use serde::{Deserialize, Serialize};
 
 pub use mail::{Address, AssignmentMail, BrandColour, BrandName, LearningUrl, Locale, Logo, Mail, Welcome};
+pub use retention::{Days, Retention};
 pub use scim::discovery::Discovery;
 
 /// A tenant's settings; absent ones have their defaults.
@@ -20,6 +22,8 @@ pub struct Settings {
     pub external_id: ExternalId,
     /// What `/ServiceProviderConfig` lists.
     pub discovery: Discovery,
+    /// Which links content may have.
+    pub content_links: ContentLinks,
     /// The maximum number of requests per second of one ingest, with a burst of as many; 0 means no limit.
     pub requests_per_second: u32,
     /// Who is told that an API key expires.
@@ -27,6 +31,9 @@ pub struct Settings {
     /// Which mail its users get, and how it looks.
     #[serde(flatten)]
     pub mail: Mail,
+    /// How long personal data is kept.
+    #[serde(flatten)]
+    pub retention: Retention,
 }
 
 /// How a POST of an existing active user is handled.
@@ -49,6 +56,17 @@ pub enum ExternalId {
     Shared,
     /// 409 `uniqueness` for a change that would give an active user the externalId of another active user.
     Unique,
+}
+
+/// Which links content may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContentLinks {
+    /// `https` only.
+    #[default]
+    Https,
+    /// `http` too.
+    Http,
 }
 
 /// How unknown members of a group are handled.
@@ -77,6 +95,7 @@ pub const DESCRIBED: &[(&str, &str)] = &[
         "full or core: core omits securityEvents from /ServiceProviderConfig, for clients that reject unknown attributes",
     ),
     ("unknown_members", "reject or skip: how unknown members of a group are handled"),
+    ("content_links", "https or http: whether an event's content.url must be https, or may be http too"),
     ("requests_per_second", "a number: maximum requests per second at each ingest; 0 means no limit"),
     (
         "contact",
@@ -97,6 +116,18 @@ pub const DESCRIBED: &[(&str, &str)] = &[
     ("brand_colour", "a colour such as #1f5fd6; empty: blue"),
     ("locale", "en, de, fr or es: the language for users whose own language is not one of these"),
     ("learning_url", "the learning platform's home page, http or https; empty: the notifier's default"),
+    (
+        "retain_mail_days",
+        "a number of days after which entries of the mail ledger are deleted; 0 means without limit",
+    ),
+    (
+        "retain_assignments_days",
+        "a number of days after their completion at which assignments are deleted; 0 means without limit",
+    ),
+    (
+        "retain_archived_days",
+        "a number of days after which archived users are deleted, with everything stored about them; 0 means never",
+    ),
     ("mails_per_minute", "a number: maximum mails per minute; 0 means no limit"),
 ];
 

@@ -1,6 +1,7 @@
 //! Lists, shows, redrives and removes dead letters.
 
 mod letter;
+mod subject;
 
 use amqp::{Publisher, topology};
 use lapin::Channel;
@@ -9,6 +10,7 @@ use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
 pub use self::letter::{LetterDetails, Listed};
+pub use self::subject::Subject;
 use crate::{Error, Operator};
 
 /// The maximum number of dead letters that are read to find the oldest ones.
@@ -21,6 +23,8 @@ pub enum Selection {
     All,
     /// Those with these ids.
     Ids(Vec<String>),
+    /// Those about a user, or of a tenant.
+    About(Subject),
 }
 
 impl Selection {
@@ -28,12 +32,13 @@ impl Selection {
         match self {
             Self::All => true,
             Self::Ids(ids) => ids.contains(&letter::id(&letter.delivery)),
+            Self::About(subject) => subject.is_in(&letter.delivery),
         }
     }
 
     /// An error if ids were given and none was found.
     fn found(&self, count: u64) -> Result<(), Error> {
-        if *self != Self::All && count == 0 { Err(unknown()) } else { Ok(()) }
+        if matches!(self, Self::Ids(_)) && count == 0 { Err(unknown()) } else { Ok(()) }
     }
 }
 

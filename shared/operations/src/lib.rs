@@ -42,6 +42,9 @@ mod tests {
         sent(users::add(operator, tenant, new));
         sent(users::set_role(operator, tenant, "", domain::command::Role::Learner));
         sent(users::show(operator, tenant, ""));
+        sent(users::export(operator, tenant, ""));
+        sent(users::erase(operator, tenant, ""));
+        sent(tenants::remove(operator, tenant, |_| {}));
         sent(links::run(operator, tenant, Vec::new(), true, |_, _| {}));
         let (report, filter) = (domain::report::Report::Learners, domain::report::Filter::default());
         sent(reports::report(operator, None, report, filter));

@@ -19,6 +19,9 @@ pub const STATES: [&str; 5] = ["pending", "sending", "sent", "suppressed", "fail
 /// The kinds of mail that users can unsubscribe from.
 pub const OPTIONAL: [&str; 2] = ["assignment", "digest"];
 
+/// `event_source` of entries whose content was deleted because they were old.
+const EMPTIED: &str = "urn:rollcall:erased";
+
 /// Selects entries of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
@@ -201,6 +204,7 @@ pub async fn resend(operator: &Operator, id: Uuid) -> Result<Resent, Error> {
         .filter(unsubscribed::user_id.eq(notifications::user_id));
     let wanted = notifications::kind.ne_all(OPTIONAL).or(not(exists(stopped)));
     let ours = notifications::table.find(id).filter(exists(active)).filter(wanted);
+    let ours = ours.filter(notifications::event_source.ne(EMPTIED));
     let now = || diesel::dsl::sql::<Timestamptz>("now()");
     let waits = ours.clone().filter(notifications::state.eq("pending"));
     // The mail keeps the Date of its first attempt.
@@ -243,7 +247,10 @@ pub async fn resend(operator: &Operator, id: Uuid) -> Result<Resent, Error> {
             Some("suppressed") => {
                 Error::Refused("this mail was suppressed; `rollcall mail show` shows the reason".to_owned())
             }
-            Some(_) => Error::Refused("the user is archived, deleted, or unsubscribed".to_owned()),
+            Some(_) => Error::Refused(
+                "the user is archived, deleted, or unsubscribed, or the content of the mail was deleted"
+                    .to_owned(),
+            ),
         });
     }
     Ok(Resent { id, state: "pending" })

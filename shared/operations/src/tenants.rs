@@ -1,5 +1,6 @@
-//! Adds, lists and shows tenants, and changes their settings.
+//! Adds, lists, shows and removes tenants, and changes their settings.
 
+mod remove;
 mod settings;
 
 use database::Connection;
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use self::remove::{Removed, remove};
 use crate::{Error, Operator, moments};
 
 /// A tenant that was added.

@@ -1,4 +1,7 @@
-//! Adds and shows users, and sets their roles. Changes go through the command queue like all others.
+//! Adds, shows, exports and erases users, and sets their roles. Changes go through the command queue like all others.
+
+mod erase;
+mod export;
 
 use amqp::topology;
 use database::schema::users;
@@ -14,6 +17,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use self::erase::{Erased, erase};
+pub use self::export::export;
 use crate::commands::{Asking, command};
 use crate::{Error, Operator, moments};
 

@@ -1,5 +1,5 @@
 //! The parts that every service needs and that are independent of SCIM and of Rollcall's data: configuration, health,
-//! the HTTP server, logs, retries, secrets, shutdown, TLS.
+//! the HTTP server, logs, retries, secrets, shutdown, TLS, and text for terminals.
 
 pub mod clock;
 pub mod config;
@@ -16,3 +16,4 @@ pub mod retry;
 pub mod secret;
 pub mod shutdown;
 pub mod tls;
+pub mod visible;

@@ -193,13 +193,14 @@ impl<'a> Draft<'a> {
         let Some(resolved) = self.resource_type.resolve(path.attr.as_str()) else { return Ok(None) };
         let (target, filter) = match (resolved, &path.filter) {
             (Resolved::Attribute(target), Some(filter)) if target.attribute.stored => (target, filter),
-            (Resolved::Schema(_), Some(_)) => {
-                return Err(Error::invalid_path(format!("{} is not an attribute", path.shown())));
+            // Errors are logged, so they have the schema's names, not the client's.
+            (Resolved::Schema(schema), Some(_)) => {
+                return Err(Error::invalid_path(format!("{} is not an attribute", schema.id)));
             }
             (resolved, _) => return Ok(Some(resolved)),
         };
         if target.sub.is_some() || !target.attribute.multi_valued {
-            return Err(Error::invalid_path(format!("{} does not support a value filter", path.shown())));
+            return Err(Error::invalid_path(format!("{target} does not support a value filter")));
         }
         let name = path.sub.as_ref().filter(|name| !target.attribute.is_own_value(name.as_str()));
         let Some(name) = name else { return Ok(Some(resolved)) };

@@ -14,8 +14,10 @@ use super::applied::Applied;
 use super::draft::{Draft, missing};
 use super::error::Error;
 use super::json::{check_names, is_empty};
+use super::known::listed;
 use super::resource::{Resource, require_urn};
 use super::schema::{Resolved, ResourceType, Target, USER_URN};
+use super::syntax::lenient::path_of_key;
 use super::syntax::{Filter, Path};
 use super::value::alone;
 
@@ -33,21 +35,20 @@ pub struct Patch {
     operations: Vec<Operation>,
 }
 
-/// The maximum number of attributes of a PATCH that are listed.
-const MAX_REPORTED: usize = 50;
-
 impl Patch {
-    /// The names of the attributes that the patch targets, without values and value filters.
+    /// The attributes that the patch targets, by their names in the schemas, without values and value filters. What no
+    /// schema defines is counted, not named: the client's text may be anything.
     #[must_use]
-    pub fn attributes(&self) -> Vec<String> {
-        let named = self.operations.iter().flat_map(|operation| match (&operation.path, &operation.value) {
-            (Some(Path { attr, sub: Some(sub), .. }), _) => vec![format!("{attr}.{sub}")],
-            (Some(Path { attr, .. }), _) => vec![attr.to_string()],
-            (None, Some(Value::Object(value))) => value.keys().cloned().collect(),
-            (None, _) => Vec::new(),
-        });
-        let names: std::collections::BTreeSet<String> = named.collect();
-        names.into_iter().take(MAX_REPORTED).collect()
+    pub fn attributes(&self, resource_type: &ResourceType) -> Vec<String> {
+        let targets =
+            self.operations.iter().flat_map(|operation| match (&operation.path, &operation.value) {
+                (Some(path), _) => vec![path.target(resource_type)],
+                (None, Some(Value::Object(value))) => {
+                    value.keys().map(|key| path_of_key(key)?.target(resource_type)).collect()
+                }
+                (None, _) => Vec::new(),
+            });
+        listed(targets)
     }
 
     /// The userName that the patch sets, if any.

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use clap::{Args, Subcommand};
 use operations::dead_letters::{self, Listed, Progress, Redriven, Selection};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::context::{CliContext, Failure};
 use crate::output;
@@ -94,10 +94,7 @@ async fn show(context: &CliContext, id: &str, body: bool) -> Result<(), Failure>
         return Ok(());
     }
     for (name, value) in output::object(&letter).as_object().into_iter().flatten() {
-        match value {
-            Value::String(text) => say!("{name}: {text}"),
-            value => say!("{name}: {value:#}"),
-        }
+        output::field(name, value);
     }
     Ok(())
 }

@@ -89,7 +89,7 @@ async fn main() -> ExitCode {
     match recorded(cli, action).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("rollcall: {failure}");
+            output::complain(&format!("rollcall: {failure}"));
             failure.exit_code()
         }
     }

@@ -1,5 +1,6 @@
 //! `rollcall report`, `rollcall unlinked` and `rollcall activity`. Rows are read and written page by page.
 
+use std::borrow::Cow;
 use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 
 use clap::{Args, ValueEnum};
@@ -8,6 +9,7 @@ use database::reports::{Paged, goes_on};
 use domain::report::{Filter, Format, Report};
 use operations::reports::pages;
 use operations::{Operator, reports};
+use platform::visible;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -110,12 +112,12 @@ pub async fn unlinked(context: &CliContext, arguments: Unlinked) -> Result<(), F
     let empty = "every active account is linked to an identity provider";
     let count = table(&context.operator, &what, &columns, empty).await?;
     if count > 0 {
-        output::line(&format!(
+        say!(
             "\n{count} active accounts are not linked to an identity provider. Deactivating these users there may not deactivate them \
              here.\n\
              To link an account, assign the user to the app in the identity provider under the same userName, or set the externalId with \
              rollcall link."
-        ));
+        );
     }
     Ok(())
 }
@@ -162,13 +164,16 @@ async fn show(
 /// standard error.
 async fn write(operator: &Operator, what: &impl Paged, format: Format) -> Result<(), Failure> {
     let columns = what.columns();
+    let is_shown = std::io::stdout().is_terminal();
     let mut out = BufWriter::new(std::io::stdout().lock());
     let (mut written, mut is_announced) = (0, false);
     let mut state = out.write_all(format.begin(columns).as_bytes());
     pages(operator, what, |page| {
         for row in page {
             if state.is_ok() {
-                state = out.write_all(format.row(columns, written, &row.object).as_bytes());
+                let row = format.row(columns, written, &row.object);
+                let row = if is_shown { visible_row(format, &row) } else { row.into() };
+                state = out.write_all(row.as_bytes());
             }
             written += 1;
         }
@@ -187,6 +192,15 @@ async fn write(operator: &Operator, what: &impl Paged, format: Format) -> Result
             Err(Failure::refused(format!("cannot write the rows: {error}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// A row as a terminal shows it: hidden characters are escapes.
+fn visible_row(format: Format, row: &str) -> Cow<'_, str> {
+    match (format, row.strip_suffix("\r\n")) {
+        (Format::Csv, Some(row)) => format!("{}\r\n", visible::line(row)).into(),
+        (Format::Csv, None) => visible::line(row),
+        (Format::Json, _) => visible::json(row),
     }
 }
 

@@ -1,8 +1,10 @@
 //! `rollcall tenant`.
 
+use std::io::IsTerminal;
+
 use clap::Subcommand;
 use domain::settings::DESCRIBED;
-use operations::tenants::{self, Listed, TenantDetails};
+use operations::tenants::{self, Listed, Removed, TenantDetails};
 
 use crate::context::{CliContext, Failure};
 use crate::output;
@@ -31,6 +33,15 @@ pub enum Command {
         #[arg(required = true, value_name = "KEY=VALUE")]
         changes: Vec<String>,
     },
+    /// Remove a tenant permanently, with its users and everything else that is stored for it. Its keys are revoked
+    /// first.
+    Remove {
+        /// The tenant's name.
+        name: String,
+        /// Confirm the removal. On a terminal the name is asked for instead.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// The list of settings for `--help`.
@@ -50,6 +61,7 @@ pub async fn run(context: &CliContext, command: Command) -> Result<(), Failure> 
             let tenant = operator.tenant(&name).await?;
             show(context, &tenants::set(operator, &tenant, &changes).await?);
         }
+        Command::Remove { name, yes } => remove(context, &name, yes).await?,
     }
     Ok(())
 }
@@ -62,6 +74,44 @@ async fn add(context: &CliContext, name: &str) -> Result<(), Failure> {
         say!("tenant {name} added; create an API key with `rollcall key add {name}`");
     }
     Ok(())
+}
+
+async fn remove(context: &CliContext, name: &str, yes: bool) -> Result<(), Failure> {
+    let tenant = context.operator.tenant(name).await?;
+    if !yes && !is_confirmed(&tenant.name) {
+        return Err(Failure::usage(format!(
+            "this deletes {} with all its users permanently; confirm with --yes, or type the name on a terminal",
+            tenant.name
+        )));
+    }
+    let is_shown = std::io::stderr().is_terminal();
+    let progress = |rows: i64| {
+        if is_shown {
+            eprint!("\r{rows} rows deleted");
+        }
+    };
+    let removed = tenants::remove(&context.operator, &tenant, progress).await;
+    if is_shown {
+        eprintln!();
+    }
+    let removed = removed?;
+    if context.json {
+        output::json(&removed);
+    } else {
+        let Removed { name, rows, dead_letters } = removed;
+        say!("tenant {name} removed: {rows} rows and {dead_letters} dead letters deleted");
+    }
+    Ok(())
+}
+
+/// Whether the operator types the tenant's name.
+fn is_confirmed(name: &str) -> bool {
+    if !std::io::stdin().is_terminal() {
+        return false;
+    }
+    eprint!("This deletes the tenant with all its users permanently. Type its name to confirm: ");
+    let mut typed = String::new();
+    std::io::stdin().read_line(&mut typed).is_ok() && typed.trim() == name
 }
 
 fn list(context: &CliContext, all: &[Listed]) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use operations::overview::{Observer, Overview};
+use platform::visible;
 
 use crate::context::{CliContext, Failure};
 use crate::output;
@@ -41,7 +42,8 @@ pub async fn run(context: &CliContext, arguments: &Arguments) -> Result<(), Fail
     loop {
         tokio::time::sleep(Duration::from_secs(arguments.interval)).await;
         let now = observer.look(operator).await;
-        let drawn = format!("{CLEAR}{}", screen::text(&output::object(&Overview::of(&before, &now))));
+        let text = screen::text(&output::object(&Overview::of(&before, &now)));
+        let drawn = format!("{CLEAR}{}", visible::lines(&text));
         // The output was closed.
         if std::io::stdout().write_all(drawn.as_bytes()).is_err() {
             return Ok(());
@@ -54,7 +56,8 @@ fn show_once(context: &CliContext, overview: &Overview) -> Result<(), Failure> {
     if context.json {
         output::json(overview);
     } else {
-        print!("{}", screen::text(&output::object(overview)));
+        let text = screen::text(&output::object(overview));
+        output::lines(text.trim_end(), text.trim_end().matches('\n').count());
     }
     overview.unavailable().map_or(Ok(()), |away| Err(Failure::late(away)))
 }

@@ -58,6 +58,20 @@ pub enum Command {
         /// The userName (case-insensitive) or the SCIM id.
         user: String,
     },
+    /// Write everything that is stored about a user as JSON, such as for a request for access.
+    Export {
+        /// The tenant's name.
+        tenant: String,
+        /// The userName (case-insensitive), or the SCIM id, also of a deleted user.
+        user: String,
+    },
+    /// Delete a user permanently, with assignments, mail and everything else that is stored about them.
+    Erase {
+        /// The tenant's name.
+        tenant: String,
+        /// The userName (case-insensitive), or the SCIM id, also of a deleted user.
+        user: String,
+    },
 }
 
 /// The arguments of `rollcall user add`.
@@ -88,7 +102,32 @@ pub async fn run(context: &CliContext, command: Command) -> Result<(), Failure> 
         Command::Add(new) => add(context, new).await,
         Command::Role { tenant, user, role } => set_role(context, &tenant, &user, role).await,
         Command::Show { tenant, user } => show(context, &tenant, &user).await,
+        Command::Export { tenant, user } => export(context, &tenant, &user).await,
+        Command::Erase { tenant, user } => erase(context, &tenant, &user).await,
     }
+}
+
+/// Always JSON: the values are too many and too large for a table.
+async fn export(context: &CliContext, tenant: &str, user: &str) -> Result<(), Failure> {
+    let tenant = context.operator.tenant(tenant).await?;
+    output::json(&users::export(&context.operator, &tenant, user).await?);
+    Ok(())
+}
+
+async fn erase(context: &CliContext, tenant: &str, user: &str) -> Result<(), Failure> {
+    let tenant = context.operator.tenant(tenant).await?;
+    let erased = users::erase(&context.operator, &tenant, user).await?;
+    if context.json {
+        output::json(&erased);
+        return Ok(());
+    }
+    let account =
+        if erased.account { "the account was deleted" } else { "the account had been deleted before" };
+    say!("user {} erased: {account}", erased.id);
+    say!("{} assignments deleted, {} mails emptied", erased.assignments, erased.mails);
+    say!("{} waiting events and {} dead letters deleted", erased.events, erased.dead_letters);
+    say!("What else may hold the user's data, such as backups: see the handbook, data-protection.md");
+    Ok(())
 }
 
 async fn add(context: &CliContext, new: New) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! Saves the fold's changes in the order that unique names and foreign keys require: deletes, updates, inserts.
 
 mod commands;
+mod forget;
 mod members;
 
 use database::groups::GroupRow;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use self::forget::Forgotten;
 use crate::fold::{Row, State};
 
 const INSERT_USERS: &str = "insert into users (id, tenant_id, user_name_key, role, origin, archived_at, resource, search, \
@@ -67,7 +69,8 @@ pub async fn save(connection: &AsyncPgConnection, state: &State) -> Result<(), E
     );
     let done: [Result<(), Error>; 12] = done.into();
     // After the first failure Postgres rejects the rest of the transaction.
-    Error::cause(done.into_iter().filter_map(Result::err)).map_or(Ok(()), Err)
+    Error::cause(done.into_iter().filter_map(Result::err)).map_or(Ok(()), Err)?;
+    forget::forget(connection, &Forgotten::of(state)).await
 }
 
 /// The changed rows of one table.

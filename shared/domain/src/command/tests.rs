@@ -12,8 +12,9 @@ fn a_patch_lists_the_names_of_its_attributes_but_no_values() {
         { "op": "replace", "value": { "active": false, "title": "None" } },
     ]});
     let change = Change::PatchUser { patch: Patch::parse(&body).unwrap() };
-    assert_eq!(change.attributes(), ["active", "emails.type", "title"]);
-    assert!(Change::DeleteUser.attributes().is_empty());
+    let types = Types::default();
+    assert_eq!(change.attributes(&types), ["active", "emails.type", "title"]);
+    assert!(Change::DeleteUser.attributes(&types).is_empty());
 }
 
 #[test]

@@ -7,9 +7,11 @@ use uuid::Uuid;
 
 use super::fields::{MAX_TEXT, Object, envelope};
 use super::{Event, ROLE_CHANGED};
+use crate::link::{self, Schemes};
+use crate::settings::ContentLinks;
 
-/// The maximum length of a link, in bytes.
-const MAX_URL: usize = 2_000;
+/// More than a link may have, so that the error about its length is that of [`link::parse`].
+const MAX_URL: usize = 1 << 20;
 
 /// An event of the content service.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +95,23 @@ pub enum ContentKind {
     Path,
 }
 
+impl ContentEvent {
+    /// Checks what only a tenant's settings decide.
+    ///
+    /// # Errors
+    /// One sentence that names the field, without its value.
+    pub fn check(&self, links: ContentLinks) -> Result<(), String> {
+        match self {
+            Self::Assigned(assigned)
+                if links == ContentLinks::Https && !assigned.content.url.starts_with("https:") =>
+            {
+                Err("data.content.url must be an https URL (http is allowed by the setting content_links=http)".to_owned())
+            }
+            Self::Assigned(_) | Self::Completed(_) => Ok(()),
+        }
+    }
+}
+
 impl ContentKind {
     /// As it is sent and stored.
     #[must_use]
@@ -104,7 +123,7 @@ impl ContentKind {
     }
 }
 
-/// Checks a CloudEvent of the content service, attribute by attribute.
+/// Checks a CloudEvent of the content service, attribute by attribute. [`ContentEvent::check`] does the rest.
 ///
 /// # Errors
 /// One sentence that names the field, without its value.
@@ -143,7 +162,7 @@ fn assigned(data: &Object<'_>) -> Result<Assigned, String> {
                 _ => return Err("data.content.kind must be Lesson or Path".to_owned()),
             },
             title: content.text("title", MAX_TEXT)?.to_owned(),
-            url: link(&content)?,
+            url: url(&content)?,
         },
     })
 }
@@ -168,12 +187,10 @@ pub(super) fn user(data: &Object<'_>) -> Result<UserRef, String> {
     Ok(UserRef { id: id.parse().map_err(|_| user.wrong("id", "must be the SCIM id of a user (a UUID)"))? })
 }
 
-fn link(content: &Object<'_>) -> Result<String, String> {
+fn url(content: &Object<'_>) -> Result<String, String> {
     let text = content.text("url", MAX_URL)?;
-    match url::Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url.into()),
-        _ => Err(content.wrong("url", "must be an http or https URL")),
-    }
+    let url = link::parse(text, Schemes::HttpOrHttps).map_err(|problem| content.wrong("url", problem))?;
+    Ok(url.into())
 }
 
 #[cfg(test)]
@@ -235,11 +252,29 @@ mod tests {
             ("/data/content/kind", json!("Film"), "data.content.kind must be"),
             ("/data/content/title", json!("a\0b"), "data.content.title must not contain U+0000"),
             ("/data/content/url", json!("javascript:alert(1)"), "data.content.url must be an http"),
+            (
+                "/data/content/url",
+                json!("https://me@c.example"),
+                "data.content.url must not contain a user name",
+            ),
+            ("/data/content/url", json!("https://c.example/\n"), "data.content.url must not contain spaces"),
+            ("/data/content/url", json!("x".repeat(2001)), "data.content.url must have at most 2000 bytes"),
         ] {
             let mut event = good();
             *event.pointer_mut(pointer).unwrap() = value;
             let complaint = decode(&event).unwrap_err();
             assert!(complaint.starts_with(expected), "{pointer}: {complaint}");
+        }
+    }
+
+    #[test]
+    fn http_is_accepted_on_request() {
+        let mut event = good();
+        for (url, expected) in [("https://c.example", [true, true]), ("HTTP://c.example", [false, true])] {
+            event["data"]["content"]["url"] = json!(url);
+            let (_, content) = decode(&event).unwrap();
+            let found = [ContentLinks::Https, ContentLinks::Http].map(|links| content.check(links).is_ok());
+            assert_eq!(found, expected, "{url}");
         }
     }
 

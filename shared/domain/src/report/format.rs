@@ -1,5 +1,6 @@
 //! The formats in which the rows of a report and of the activity log are written: JSON, JSON lines and CSV.
 
+use platform::visible::is_hidden;
 use serde_json::{Map, Value};
 
 use super::Column;
@@ -50,11 +51,19 @@ impl Format {
     }
 }
 
+/// The signs with which a formula begins. Spreadsheets of East Asian locales accept full-width ones.
+const SIGNS: [char; 8] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+
+/// Whether a spreadsheet may evaluate a text as a formula. Some drop white space and ends of lines at the start.
+fn is_formula(text: &str) -> bool {
+    text.starts_with(['\t', '\r', '\n'])
+        || text.trim_start_matches(|c: char| c.is_whitespace() || is_hidden(c)).starts_with(SIGNS)
+}
+
 fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
-        // A spreadsheet would evaluate it as a formula.
-        Some(Value::String(text)) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
+        Some(Value::String(text)) if is_formula(text) => format!("'{text}"),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     }
@@ -86,6 +95,13 @@ mod tests {
         assert_eq!(csv.row(columns, 0, row), "\"'=1+1, \"\"x\"\"\",2,0,,0\r\n");
         assert_eq!(csv.row(columns, 0, r#"{"location": "a;=1"}"#), "\"a;=1\",,,,\r\n");
         assert_eq!(csv.row(columns, 0, r#"{"location": "a\nb"}"#), "\"a\nb\",,,,\r\n");
+        for sign in SIGNS {
+            for before in ["", " ", "\n", "\u{200b}", "\u{3000}"] {
+                let row = serde_json::json!({ "location": format!("{before}{sign}1+1") }).to_string();
+                let written = csv.row(columns, 0, &row);
+                assert!(written.trim_start_matches('"').starts_with('\''), "{written:?}");
+            }
+        }
         let json = Format::Json;
         let all = [json.begin(columns), json.row(columns, 0, row), json.row(columns, 1, row)];
         let all: Value = serde_json::from_str(&(all.concat() + json.end())).unwrap();

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::link::{self, Schemes};
+
 /// The maximum length of a name, in characters.
 const MAX_NAME: usize = 100;
-/// The maximum length of a URL, in bytes.
-const MAX_URL: usize = 2_000;
 
 /// Which mail a tenant's users get, and how it looks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,18 +214,23 @@ fn name(text: &str) -> Result<(), &'static str> {
 }
 
 fn logo(text: &str) -> Result<(), &'static str> {
-    url(text, &["https"]).then_some(()).ok_or("it must be an https URL")
+    url(
+        text,
+        Schemes::Https,
+        "it must be an https URL without a user name, a password, spaces or invisible characters",
+    )
 }
 
 fn page(text: &str) -> Result<(), &'static str> {
-    url(text, &["http", "https"]).then_some(()).ok_or("it must be an http or https URL")
+    url(
+        text,
+        Schemes::HttpOrHttps,
+        "it must be an http or https URL without a user name, a password, spaces or invisible characters",
+    )
 }
 
-fn url(text: &str, schemes: &[&str]) -> bool {
-    text.len() <= MAX_URL
-        && !text.contains(|c: char| c.is_control() || c.is_whitespace())
-        && url::Url::parse(text)
-            .is_ok_and(|url| schemes.contains(&url.scheme()) && url.has_host() && url.password().is_none())
+fn url(text: &str, schemes: Schemes, otherwise: &'static str) -> Result<(), &'static str> {
+    link::parse(text, schemes).map(drop).map_err(|_| otherwise)
 }
 
 fn colour(text: &str) -> Result<(), &'static str> {
@@ -290,7 +295,16 @@ mod tests {
                 ],
             ),
             ("brand_colour", vec!["blue", "#12345", "#1234567", "#12345g", "#123456;}"]),
-            ("learning_url", vec!["ftp://c.example", "c.example", "https://me:secret@c.example"]),
+            (
+                "learning_url",
+                vec![
+                    "ftp://c.example",
+                    "c.example",
+                    "https://me:secret@c.example",
+                    "https://me@c.example",
+                    "https:c.example",
+                ],
+            ),
             ("locale", vec!["it", "EN", ""]),
             ("assignment_mail", vec!["never", ""]),
             ("welcome", vec!["scim", "all"]),

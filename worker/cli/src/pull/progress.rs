@@ -2,6 +2,8 @@
 
 use operations::pulls::Progress;
 
+use crate::output;
+
 /// Prints progress messages, but not the same one twice in a row.
 #[derive(Default)]
 pub struct Printer {
@@ -13,7 +15,7 @@ impl Printer {
     pub fn print(&mut self, tenant: &str, progress: &Progress) {
         let text = sentence(tenant, progress);
         if self.last != text {
-            eprintln!("{text}");
+            output::complain(&text);
             self.last = text;
         }
     }

@@ -54,7 +54,8 @@ fn does(state: &Value) -> String {
 
 fn word(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        // A line stays one line.
+        Value::String(text) => text.replace(['\r', '\n'], " "),
         Value::Null => "-".to_owned(),
         value => value.to_string(),
     }

@@ -4,8 +4,9 @@ use database::verdicts;
 use domain::command::Command;
 use domain::outcome::Outcome;
 use domain::ticket::Ticket;
+use scim::{ScimType, known_names};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -81,7 +82,7 @@ pub(super) fn changes(state: &State) -> CommandChanges<'_> {
         changes
             .resources
             .extend(record.map(|record| RecentResource { command: ticket.0, resource: &record.resource }));
-        let verdict = verdict(*ticket, entry, state.now);
+        let verdict = verdict(*ticket, entry, state);
         if entry.stored {
             changes.changed.push(verdict);
         } else if let Some(command) = &entry.command {
@@ -99,7 +100,14 @@ pub(super) fn changes(state: &State) -> CommandChanges<'_> {
     changes
 }
 
-fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> VerdictColumns {
+fn verdict(ticket: Ticket, entry: &Entry, state: &State) -> VerdictColumns {
+    let named = entry.command.as_ref().and_then(|command| {
+        let types = &state.tenants.get(&command.tenant)?.types;
+        let ignored = entry.outcome.as_ref().map(Outcome::ignored).unwrap_or_default();
+        let ignored = known_names(command.change.resource_type(types), ignored);
+        Some((command.change.attributes(types), ignored))
+    });
+    let (attributes, ignored) = named.unwrap_or_default();
     let answered = match &entry.outcome {
         Some(Outcome::Created { record, .. } | Outcome::Updated { record, .. }) => Some(record.id),
         _ => None,
@@ -109,26 +117,41 @@ fn verdict(ticket: Ticket, entry: &Entry, now: OffsetDateTime) -> VerdictColumns
         resource_id: answered.or(entry.command.as_ref().map(|command| command.resource)),
         delivery: entry.delivery.as_str(),
         status: entry.outcome.as_ref().map(Outcome::status),
-        outcome: entry.outcome.as_ref().and_then(|outcome| stored(outcome, entry.command.as_ref())),
-        attributes: entry
+        outcome: entry.outcome.as_ref().and_then(|outcome| stored(outcome, entry.command.as_ref(), &ignored)),
+        attributes: Some(attributes).filter(|names| !names.is_empty()),
+        ignored: Some(ignored).filter(|names| !names.is_empty()),
+        // The hash of a deleted user's name must not come back with a late request, nor after the tenant was removed.
+        name_digest: entry
             .command
             .as_ref()
-            .map(|command| command.change.attributes())
-            .filter(|attributes| !attributes.is_empty()),
-        ignored: entry
-            .outcome
-            .as_ref()
-            .map(|outcome| outcome.ignored().to_vec())
-            .filter(|names| !names.is_empty()),
-        name_digest: entry.command.as_ref().and_then(Command::name_digest),
-        decided_at: now,
+            .filter(|command| state.tenants.contains_key(&command.tenant) && !is_unknown(entry))
+            .and_then(Command::name_digest),
+        decided_at: state.now,
     }
 }
 
+/// The outcome without the names in a value filter, which are the client's text, if that is what was rejected.
+fn without_filter(outcome: &Outcome) -> Option<Outcome> {
+    match outcome {
+        Outcome::Rejected { error } if error.scim_type == Some(ScimType::InvalidFilter) => {
+            let error = scim::Error::invalid_filter("the value filter of a path is not supported");
+            Some(Outcome::Rejected { error })
+        }
+        _ => None,
+    }
+}
+
+/// Whether the resource does not exist.
+pub(super) fn is_unknown(entry: &Entry) -> bool {
+    entry.outcome.as_ref().is_some_and(|outcome| outcome.status() == 404)
+}
+
 /// The outcome, with a flag that tells whether it can be fetched (see `verdicts::asynchronous`). Only then it holds the
-/// resource; that of all others is in `recent_resources`.
-fn stored(outcome: &Outcome, command: Option<&Command>) -> Option<Value> {
+/// resource; that of all others is in `recent_resources`. Like the column, it names only attributes of the schemas.
+fn stored(outcome: &Outcome, command: Option<&Command>, ignored: &[String]) -> Option<Value> {
     let is_asynchronous = command.is_some_and(|command| command.asynchronous);
+    let hidden = without_filter(outcome);
+    let outcome = hidden.as_ref().unwrap_or(outcome);
     let mut stored = match is_asynchronous {
         true => serde_json::to_value(outcome),
         false => serde_json::to_value(outcome.without_resource()),
@@ -137,6 +160,9 @@ fn stored(outcome: &Outcome, command: Option<&Command>) -> Option<Value> {
     if command.is_some() {
         let members = stored.as_object_mut()?;
         members.insert(verdicts::IS_ASYNCHRONOUS.to_owned(), Value::Bool(is_asynchronous));
+        if let Some(names) = members.get_mut("ignored") {
+            *names = json!(ignored);
+        }
     }
     Some(stored)
 }
