@@ -1,10 +1,12 @@
 //! A tenant's settings: the typed form of the column `tenants.settings`.
 
+mod limits;
 mod mail;
 mod stored;
 
 use serde::{Deserialize, Serialize};
 
+pub use limits::{LIMITS, Limit, LimitRow, Limits, Reached};
 pub use mail::{Address, AssignmentMail, BrandColour, BrandName, LearningUrl, Locale, Logo, Mail, Welcome};
 pub use scim::discovery::Discovery;
 
@@ -20,8 +22,9 @@ pub struct Settings {
     pub external_id: ExternalId,
     /// What `/ServiceProviderConfig` lists.
     pub discovery: Discovery,
-    /// The maximum number of requests per second of one ingest, with a burst of as many; 0 means no limit.
-    pub requests_per_second: u32,
+    /// What it may use.
+    #[serde(flatten)]
+    pub limits: Limits,
     /// Which mail its users get, and how it looks.
     #[serde(flatten)]
     pub mail: Mail,
@@ -60,7 +63,8 @@ pub enum UnknownMembers {
     Skip,
 }
 
-/// Every setting, with its values and its purpose, for `rollcall tenant set --help` and the handbook.
+/// Every setting except the limits (see [`LIMITS`]), with its values and its purpose, for `rollcall tenant set --help`
+/// and the handbook.
 pub const DESCRIBED: &[(&str, &str)] = &[
     (
         "on_duplicate",
@@ -75,7 +79,6 @@ pub const DESCRIBED: &[(&str, &str)] = &[
         "full or core: core omits securityEvents from /ServiceProviderConfig, for clients that reject unknown attributes",
     ),
     ("unknown_members", "reject or skip: how unknown members of a group are handled"),
-    ("requests_per_second", "a number: maximum requests per second at each ingest; 0 means no limit"),
     (
         "assignment_mail",
         "first, every or digest: mail for a user's first assignment only, for every assignment, or for the first and then once a day",
@@ -91,7 +94,6 @@ pub const DESCRIBED: &[(&str, &str)] = &[
     ("brand_colour", "a colour such as #1f5fd6; empty: blue"),
     ("locale", "en, de, fr or es: the language for users whose own language is not one of these"),
     ("learning_url", "the learning platform's home page, http or https; empty: the notifier's default"),
-    ("mails_per_minute", "a number: maximum mails per minute; 0 means no limit"),
 ];
 
 #[cfg(test)]
@@ -102,7 +104,8 @@ mod tests {
     fn every_setting_is_described() {
         let settings = serde_json::to_value(Settings::default()).unwrap();
         let mut known: Vec<&str> = settings.as_object().unwrap().keys().map(String::as_str).collect();
-        let mut described: Vec<&str> = DESCRIBED.iter().map(|(key, _)| *key).collect();
+        let limits = LIMITS.iter().map(|row| row.key);
+        let mut described: Vec<&str> = DESCRIBED.iter().map(|(key, _)| *key).chain(limits).collect();
         known.sort_unstable();
         described.sort_unstable();
         assert_eq!(known, described);

@@ -129,7 +129,7 @@ pub struct Revoked {
 /// Creates a key with these scopes that expires after this many days, if given.
 ///
 /// # Errors
-/// Those of the database.
+/// [`Error::Refused`] if the tenant has as many keys as it may, and those of the database.
 pub async fn add(
     operator: &Operator,
     tenant: &Tenant,
@@ -155,6 +155,13 @@ pub async fn add(
         api_keys::expires_at.eq(expires_at),
     );
     let mut connection = operator.pool.get().await?;
+    let limits = &tenant.settings.limits;
+    let own =
+        api_keys::table.filter(api_keys::tenant_id.eq(tenant.id)).filter(api_keys::revoked_at.is_null());
+    let keys: i64 = own.count().get_result(&mut connection).await?;
+    if keys >= i64::from(limits.keys_max.get()) {
+        return Err(Error::Refused(format!("{}: revoke a key first", limits.keys_max())));
+    }
     diesel::insert_into(api_keys::table).values(row).execute(&mut connection).await?;
     Ok(Added { username: tenant.name.clone(), api_key: key, key: prefix, scopes, expires_at })
 }

@@ -1,8 +1,8 @@
 //! `rollcall tenant`.
 
 use clap::Subcommand;
-use domain::settings::DESCRIBED;
-use operations::tenants::{self, Listed, TenantDetails};
+use domain::settings::{DESCRIBED, LIMITS, LimitRow};
+use operations::tenants::{self, Listed, ShownLimit, TenantDetails};
 
 use crate::context::{CliContext, Failure};
 use crate::output;
@@ -36,7 +36,9 @@ pub enum Command {
 /// The list of settings for `--help`.
 fn settings() -> String {
     let lines: Vec<String> = DESCRIBED.iter().map(|(key, what)| format!("  {key}: {what}")).collect();
-    format!("Settings:\n{}", lines.join("\n"))
+    let limit = |row: &LimitRow| format!("  {}: {} ({} to {})", row.key, row.what, row.least, row.most);
+    let limits: Vec<String> = LIMITS.iter().map(limit).collect();
+    format!("Settings:\n{}\n\nLimits:\n{}", lines.join("\n"), limits.join("\n"))
 }
 
 /// Runs the command.
@@ -83,7 +85,15 @@ fn show(context: &CliContext, tenant: &TenantDetails) {
         return;
     }
     say!("name             {}\nid               {}", tenant.name, tenant.id);
-    for (key, value) in &tenant.settings {
+    let is_limit = |key: &str| tenant.limits.iter().any(|limit| limit.name == key);
+    for (key, value) in tenant.settings.iter().filter(|(key, _)| !is_limit(key)) {
         say!("{key:<16} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     }
+    say!("");
+    let row = |limit: &ShownLimit| {
+        let origin =
+            if limit.is_set { format!("set (default {})", limit.default) } else { "default".to_owned() };
+        vec![limit.name.to_owned(), limit.value.to_string(), origin, limit.what.to_owned()]
+    };
+    output::table(&["limit", "value", "from", "what"], tenant.limits.iter().map(row).collect(), "");
 }
