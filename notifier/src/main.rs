@@ -15,6 +15,7 @@ mod retry_pause;
 mod sender;
 mod shared_state;
 mod store;
+mod turns;
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -45,6 +45,7 @@ mod bad_requests;
 mod odd_targets;
 
 // Mail.
+mod fair_mail;
 mod mail_by_smtp;
 mod mail_in_a_browser;
 mod mail_once;
