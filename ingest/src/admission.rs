@@ -209,6 +209,8 @@ macro_rules! caller {
         pub struct $name {
             /// The key.
             pub key: Arc<Key>,
+            /// The key's tenant.
+            pub tenant: Arc<Tenant>,
             /// The request's permit.
             pub permit: Permit,
         }
@@ -221,8 +223,8 @@ macro_rules! caller {
             type Rejection = Refusal;
 
             async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-                let Scim { key, permit, .. } = Admission::from_ref(state).admit(parts, $scope).await?;
-                Ok(Self { key, permit })
+                let Scim { key, tenant, permit } = Admission::from_ref(state).admit(parts, $scope).await?;
+                Ok(Self { key, tenant, permit })
             }
         }
     };

@@ -12,6 +12,7 @@ use crate::admission::Admission;
 use crate::config::Config;
 use crate::detached::Detached;
 use crate::dispatch::Dispatcher;
+use crate::event_intake::EventIntake;
 use crate::http::base_url::Site;
 use crate::http::rows::RowReader;
 
@@ -36,6 +37,8 @@ pub struct App {
     pub dispatcher: Arc<Dispatcher>,
     /// Publishes events.
     pub events: Publisher,
+    /// Admits events within the tenants' limits.
+    pub intake: EventIntake,
     /// Work that continues when its client disconnects.
     pub detached: Detached,
     /// The clock.
@@ -54,7 +57,8 @@ impl App {
         Arc::new(Self {
             admission: Admission::new(pool.clone(), clock.clone()),
             dispatcher: Arc::new(Dispatcher::new(link.clone(), pool.clone(), clock.clone(), config.deadline)),
-            events: Publisher::new(link),
+            events: Publisher::new(link.clone()),
+            intake: EventIntake::new(link),
             detached: Detached::default(),
             rows: RowReader::new(pool.clone(), (config.db_connections / PAGES_SHARE).max(1)),
             large: Semaphore::new(MAX_LARGE),

@@ -11,6 +11,8 @@ pub mod config;
 pub mod detached;
 pub mod dispatch;
 pub mod endpoints;
+pub mod event_backlog;
+pub mod event_intake;
 pub mod events;
 pub mod http;
 pub mod keyed_semaphore;

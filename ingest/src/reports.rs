@@ -21,7 +21,7 @@ use crate::http::rows;
 /// # Errors
 /// 404 that lists the reports; 400 that names the parameter; 429 if the report cannot be read now.
 pub async fn report(
-    Reports { key, permit }: Reports,
+    Reports { key, permit, .. }: Reports,
     State(app): State<Shared>,
     name: Result<Path<String>, PathRejection>,
     query: Query,
@@ -49,7 +49,7 @@ pub async fn report(
 /// # Errors
 /// As [`report`].
 pub async fn activity(
-    Activity { key, permit }: Activity,
+    Activity { key, permit, .. }: Activity,
     State(app): State<Shared>,
     query: Query,
     headers: HeaderMap,

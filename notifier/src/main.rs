@@ -15,6 +15,7 @@ mod retry_pause;
 mod sender;
 mod shared_state;
 mod store;
+mod surplus;
 mod turns;
 
 use std::error::Error;
@@ -96,7 +97,8 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     work.spawn(
         Sender::new(shared.clone(), writer, config.transport, config.mail_timeout, stop.clone()).run(),
     );
-    work.spawn(parking::run(shared.clone(), publisher, stop.clone()));
+    work.spawn(parking::run(shared.clone(), publisher.clone(), stop.clone()));
+    work.spawn(surplus::run(shared.clone(), publisher, stop.clone()));
     work.spawn(cleaner::run(shared.clone(), stop.clone()));
     tokio::spawn(look_for_tenants(shared, with_templates, down.clone()));
     info!("started");

@@ -6,7 +6,7 @@ use database::schema::{notifications, tenants, unsubscribed, users};
 use database::{Constant, Error};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use domain::settings::{Mail, Settings};
+use domain::settings::{Limits, Mail, Settings};
 use serde_json::Value;
 use uuid::Uuid;
 use wording::Kind;
@@ -28,6 +28,16 @@ pub async fn tenants(
 ) -> Result<HashMap<String, Uuid>, Error> {
     let query = tenants::table.filter(tenants::name.eq_any(names)).select((tenants::name, tenants::id));
     Ok(query.load::<(String, Uuid)>(connection).await?.into_iter().collect())
+}
+
+/// A tenant's limits.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn limits(connection: &mut AsyncPgConnection, tenant: Uuid) -> Result<Limits, Error> {
+    let query = tenants::table.find(tenant).select(tenants::settings);
+    let stored: Option<Value> = query.first(connection).await.optional()?;
+    Ok(stored.map(|stored| Settings::stored(tenant, &stored).limits).unwrap_or_default())
 }
 
 /// The state of a batch's users, and their tenants' settings.
