@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::detached::Detached;
 use crate::dispatch::Dispatcher;
 use crate::event_intake::EventIntake;
+use crate::headcount::Headcounts;
 use crate::http::base_url::Site;
 use crate::http::rows::RowReader;
 
@@ -39,6 +40,8 @@ pub struct App {
     pub events: Publisher,
     /// Admits events within the tenants' limits.
     pub intake: EventIntake,
+    /// Counts the tenants' users.
+    pub headcounts: Headcounts,
     /// Work that continues when its client disconnects.
     pub detached: Detached,
     /// The clock.
@@ -59,6 +62,7 @@ impl App {
             dispatcher: Arc::new(Dispatcher::new(link.clone(), pool.clone(), clock.clone(), config.deadline)),
             events: Publisher::new(link.clone()),
             intake: EventIntake::new(link),
+            headcounts: Headcounts::default(),
             detached: Detached::default(),
             rows: RowReader::new(pool.clone(), (config.db_connections / PAGES_SHARE).max(1)),
             large: Semaphore::new(MAX_LARGE),

@@ -14,6 +14,7 @@ pub mod endpoints;
 pub mod event_backlog;
 pub mod event_intake;
 pub mod events;
+pub mod headcount;
 pub mod http;
 pub mod keyed_semaphore;
 pub mod pull;

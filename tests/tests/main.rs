@@ -46,6 +46,7 @@ mod odd_targets;
 
 // Mail.
 mod fair_mail;
+mod fair_queues;
 mod mail_by_smtp;
 mod mail_in_a_browser;
 mod mail_once;
