@@ -121,6 +121,7 @@ impl Run<'_> {
         let now = self.dependencies.clock.now();
         self.dependencies.store.begin_anew(self.lease, now).await?;
         (self.row.started_at, self.row.next_link, self.row.pages) = (Some(now), None, 0);
+        self.row.people = 0;
         "read".clone_into(&mut self.row.phase);
         Ok(())
     }
@@ -268,6 +269,7 @@ impl Run<'_> {
     }
 
     async fn archive(&self) -> Result<(), StopReason> {
+        let mut undecided = Undecided::default();
         loop {
             let some = reconciliation::to_archive(&self.dependencies.pool, self.lease.run, STEP).await?;
             if some.is_empty() {
@@ -282,6 +284,8 @@ impl Run<'_> {
             self.queue(&messages).await?;
             reconciliation::note_archiving(&self.dependencies.pool, self.lease, &some).await?;
             self.place.give_back();
+            undecided.add(&messages);
+            self.drain(&mut undecided).await?;
         }
     }
 
