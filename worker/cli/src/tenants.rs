@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use domain::settings::{DESCRIBED, LIMITS, LimitRow};
-use operations::tenants::{self, Listed, ShownLimit, TenantDetails};
+use operations::tenants::{self, Listed, TenantDetails};
 
 use crate::context::{CliContext, Failure};
 use crate::output;
@@ -89,11 +89,9 @@ fn show(context: &CliContext, tenant: &TenantDetails) {
     for (key, value) in tenant.settings.iter().filter(|(key, _)| !is_limit(key)) {
         say!("{key:<16} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     }
-    say!("");
-    let row = |limit: &ShownLimit| {
-        let origin =
-            if limit.is_set { format!("set (default {})", limit.default) } else { "default".to_owned() };
-        vec![limit.name.to_owned(), limit.value.to_string(), origin, limit.what.to_owned()]
-    };
-    output::table(&["limit", "value", "from", "what"], tenant.limits.iter().map(row).collect(), "");
+    for limit in &tenant.limits {
+        let default = limit.default;
+        let origin = if limit.is_set { format!("set (default {default})") } else { "default".to_owned() };
+        say!("{:<20} {:<10} {origin}", limit.name, limit.value);
+    }
 }
