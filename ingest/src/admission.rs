@@ -268,15 +268,16 @@ impl State {
 
     /// Counts a request against the tenant's rate limit.
     fn limit(&self, tenant: &Tenant) -> Result<(), Refusal> {
-        let limit = tenant.settings.requests_per_second;
+        let limits = &tenant.settings.limits;
+        let limit = limits.requests_per_second.get();
         if limit == 0 {
             return Ok(());
         }
         self.limits.acquire(tenant.id, Rate::per_second(limit), Instant::now()).map_err(|wait| {
-            Refusal::try_again_in(
-                wait,
-                format!("this tenant is limited to {limit} requests a second; try again"),
-            )
+            let reached = limits.requests_per_second();
+            let detail =
+                format!("this tenant is limited to {limit} requests a second ({reached}); try again");
+            Refusal::try_again_in(wait, detail)
         })
     }
 }

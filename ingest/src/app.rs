@@ -12,6 +12,8 @@ use crate::admission::Admission;
 use crate::config::Config;
 use crate::detached::Detached;
 use crate::dispatch::Dispatcher;
+use crate::event_intake::EventIntake;
+use crate::headcount::Headcounts;
 use crate::http::base_url::Site;
 use crate::http::rows::RowReader;
 use crate::reads::Reads;
@@ -36,6 +38,10 @@ pub struct App {
     pub dispatcher: Arc<Dispatcher>,
     /// Publishes events.
     pub events: Publisher,
+    /// Admits events within the tenants' limits.
+    pub intake: EventIntake,
+    /// Counts the tenants' users.
+    pub headcounts: Headcounts,
     /// Work that continues when its client disconnects.
     pub detached: Detached,
     /// The clock.
@@ -58,7 +64,9 @@ impl App {
         Arc::new(Self {
             admission: Admission::new(pool.clone(), clock.clone()),
             dispatcher: Arc::new(Dispatcher::new(link.clone(), pool.clone(), clock.clone(), config.deadline)),
-            events: Publisher::new(link),
+            events: Publisher::new(link.clone()),
+            intake: EventIntake::new(link),
+            headcounts: Headcounts::default(),
             detached: Detached::default(),
             refusals: Refusals::new(pool.clone(), clock.clone()),
             rows: RowReader::new(pool.clone(), reads.pages()),

@@ -3,6 +3,7 @@
 //! client disconnects.
 
 mod asynchronous;
+mod backlog;
 mod clocks;
 mod deadline;
 mod receipts;
@@ -16,6 +17,7 @@ use amqp::{self, Link, Publisher, Requester, topology};
 use database::{self, Pool, verdicts};
 use domain::command::{Actor, Change, Command, Fingerprint, IfMatch};
 use domain::outcome::Outcome;
+use domain::settings::Limits;
 use domain::ticket::{Ticket, TicketClock};
 use platform::clock::Clock;
 use platform::health::Health;
@@ -30,6 +32,7 @@ use uuid::Uuid;
 use crate::admission::Held;
 use crate::http::observe::note;
 use crate::keyed_semaphore::{KeyedPermit, KeyedSemaphore};
+use backlog::{Backlog, Bounds};
 use clocks::Clocks;
 use receipts::Receipts;
 
@@ -86,6 +89,7 @@ pub struct Dispatcher {
     clocks: Clocks,
     deadline: Duration,
     permits: KeyedSemaphore<Uuid>,
+    backlog: Backlog,
     receipts: Arc<Receipts>,
     under_way: TaskTracker,
 }
@@ -105,6 +109,7 @@ impl Dispatcher {
             clock,
             deadline,
             permits: KeyedSemaphore::new(AT_ONCE),
+            backlog: Backlog::default(),
             under_way: TaskTracker::new(),
         }
     }
@@ -151,7 +156,7 @@ impl Dispatcher {
     }
 
     /// Queues a change and waits for its verdict for up to `wait`. If `wait` is zero, the command goes to the bulk
-    /// queue.
+    /// queue. `limits` bound what the tenant has queued.
     ///
     /// # Errors
     /// [`Unanswered`].
@@ -159,8 +164,9 @@ impl Dispatcher {
         self: &Arc<Self>,
         wait: Duration,
         change_request: ChangeRequest,
+        limits: &Limits,
     ) -> Result<AsyncResponse, Unanswered> {
-        asynchronous::submit(self, wait, change_request).await
+        asynchronous::submit(self, wait, change_request, Bounds::of(limits)).await
     }
 
     /// Reports clock skew between this machine and the other services to `health` until `stop`.
@@ -334,6 +340,7 @@ fn end<T>(client: Client<T>, reached: Result<T, Unanswered>, name: impl Fn(&T) -
         Ok(reached) => name(reached),
         Err(Unanswered::NotQueued(_)) => "not queued",
         Err(Unanswered::NotRecorded(_)) => "not recorded",
+        Err(Unanswered::Full(_)) => "too many queued",
         Err(Unanswered::NotStarted) => "not started",
         Err(Unanswered::Late { .. }) => "late",
         Err(Unanswered::Overtaken) => "overtaken",

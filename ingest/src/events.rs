@@ -17,6 +17,7 @@ use domain::settings::ContentLinks;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use scim::Error;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -24,6 +25,7 @@ use crate::admission::Events;
 use crate::admission::Held;
 use crate::app::Shared;
 use crate::dispatch::ChangeRequest;
+use crate::event_intake;
 use crate::http::body;
 use crate::http::observe::RequestId;
 use crate::http::response::{HandlerResult, Refusal, scim_json};
@@ -31,7 +33,7 @@ use crate::http::sent;
 use crate::roles;
 
 /// The maximum number of events in one request.
-const MAX_EVENTS: usize = 1_000;
+const MAX_EVENTS: usize = event_intake::MAX_EVENTS as usize;
 /// The time budget of one request: clients such as Okta give up at 60 s. A role change is not started with less than
 /// [`LEAST`] of it left.
 const TIME_LIMIT: Duration = Duration::from_secs(50);
@@ -55,13 +57,15 @@ pub async fn receive(
     let media_type = body::media_type(&parts.headers, &[event::MEDIA_TYPE, event::BATCH_MEDIA_TYPE, JSON])?;
     let room = app.admission.admit_body(key.tenant, body::expected(&parts.headers, app.config.body_limit))?;
     let body = body::receive(&parts.headers, body, app.config.body_limit).await?;
-    let taken = events(media_type, &body, tenant.settings.content_links)?;
+    let rules = Rules { links: tenant.settings.content_links, now: app.clock.now() };
+    let taken = events(media_type, &body, rules)?;
     permitted(&key, &taken)?;
     let accepted = taken.len();
+    app.intake.admit(&app.pool, &tenant, accepted, &about(&taken)).await?;
     let (mut people, mut events) = (BTreeMap::new(), Vec::new());
     for one in taken {
         match one {
-            Taken::Content(event) => events.push(event),
+            Taken::Content(event, _) => events.push(event),
             Taken::Role(event) => {
                 let change_request = roles::change_request(key.tenant, Actor::Key(key.id), id, &event);
                 people.entry(event.user).or_insert_with(Vec::new).push(change_request);
@@ -82,6 +86,15 @@ pub async fn receive(
     app.detached.run(work).await??;
     // SCIM's media type, although this is not a SCIM resource: all responses of this server have the same form.
     Ok(scim_json(StatusCode::ACCEPTED, &json!({ "accepted": accepted })))
+}
+
+/// The users that content events are about.
+fn about(events: &[Taken]) -> Vec<Uuid> {
+    let user = |event: &Taken| match event {
+        Taken::Content(_, user) => Some(*user),
+        Taken::Role(_) => None,
+    };
+    events.iter().filter_map(user).collect()
 }
 
 /// Each event takes effect once, even if the client sends the request again after a 429. `people` has the role changes
@@ -123,11 +136,11 @@ async fn set_role(app: &Shared, until: Instant, change_request: ChangeRequest) -
     }
 }
 
-/// An event, by its consumer.
+/// A valid event, by its consumer.
 #[derive(Debug)]
 enum Taken {
-    /// For the notifier.
-    Content(Box<Event>),
+    /// For the notifier, about this user.
+    Content(Box<Event>, Uuid),
     /// For the worker.
     Role(RoleChanged),
 }
@@ -136,7 +149,7 @@ impl Taken {
     /// The scope that a key needs to send it.
     fn scope(&self) -> &'static str {
         match self {
-            Self::Content(_) => keys::EVENTS,
+            Self::Content(..) => keys::EVENTS,
             Self::Role(_) => keys::ROLES,
         }
     }
@@ -149,7 +162,7 @@ fn permitted(key: &Key, taken: &[Taken]) -> Result<(), Error> {
         return Ok(());
     };
     let kind = match lacking {
-        Taken::Content(event) => &event.kind,
+        Taken::Content(event, _) => &event.kind,
         Taken::Role(_) => event::ROLE_CHANGED,
     };
     let (place, scope) =
@@ -159,8 +172,17 @@ fn permitted(key: &Key, taken: &[Taken]) -> Result<(), Error> {
     )))
 }
 
+/// What an event must fulfil.
+#[derive(Clone, Copy)]
+struct Rules {
+    /// The links that content may have.
+    links: ContentLinks,
+    /// The time after which no id can have been issued.
+    now: OffsetDateTime,
+}
+
 /// Parses and validates the events in a body.
-fn events(media_type: Option<&str>, body: &Bytes, links: ContentLinks) -> Result<Vec<Taken>, Error> {
+fn events(media_type: Option<&str>, body: &Bytes, rules: Rules) -> Result<Vec<Taken>, Error> {
     let parsed: Value = serde_json::from_slice(body).map_err(|error| {
         Error::invalid_syntax(format!(
             "the body is not valid JSON (line {}, column {})",
@@ -183,24 +205,27 @@ fn events(media_type: Option<&str>, body: &Bytes, links: ContentLinks) -> Result
             .iter()
             .enumerate()
             .map(|(index, event)| {
-                valid(event, links)
+                valid(event, rules)
                     .map_err(|complaint| Error::invalid_value(format!("events[{index}].{complaint}")))
             })
             .collect(),
         (Some(event::BATCH_MEDIA_TYPE), _) => {
             Err(Error::invalid_syntax("a batch must be a JSON array of events"))
         }
-        (_, one) => Ok(vec![valid(&one, links).map_err(Error::invalid_value)?]),
+        (_, one) => Ok(vec![valid(&one, rules).map_err(Error::invalid_value)?]),
     }
 }
 
-fn valid(event: &Value, links: ContentLinks) -> Result<Taken, String> {
+fn valid(event: &Value, Rules { links, now }: Rules) -> Result<Taken, String> {
     if event["type"] == event::ROLE_CHANGED {
-        return event::decode_role(event).map(Taken::Role);
+        let role = event::decode_role(event)?;
+        event::check_issued(role.user, now)?;
+        return Ok(Taken::Role(role));
     }
     let (event, content) = event::decode(event)?;
     content.check(links)?;
-    Ok(Taken::Content(Box::new(event)))
+    event::check_issued(content.user(), now)?;
+    Ok(Taken::Content(Box::new(event), content.user()))
 }
 
 /// The event's `tenant` is overwritten by the key's tenant.
@@ -213,6 +238,8 @@ fn message(event: Box<Event>, tenant_name: &str, request: Uuid) -> serde_json::R
 
 #[cfg(test)]
 mod tests {
+    use platform::clock::Clock;
+
     use super::*;
 
     fn event(id: &str) -> Value {
@@ -225,8 +252,12 @@ mod tests {
         })
     }
 
+    fn rules() -> Rules {
+        Rules { links: ContentLinks::Https, now: Clock::System.now() }
+    }
+
     fn read(media_type: Option<&str>, body: &Value) -> Result<usize, (u16, String)> {
-        let events = events(media_type, &body.to_string().into_bytes().into(), ContentLinks::Https);
+        let events = events(media_type, &body.to_string().into_bytes().into(), rules());
         events.map(|events| events.len()).map_err(|error| (error.status, error.detail))
     }
 
@@ -285,7 +316,7 @@ mod tests {
             (&["roles"], json!([role]), None),
             (&["events", "roles"], json!([event("1"), role]), None),
         ] {
-            let taken = events(None, &batch.to_string().into_bytes().into()).unwrap();
+            let taken = events(None, &batch.to_string().into_bytes().into(), rules()).unwrap();
             let said = permitted(&key(scopes), &taken).err();
             assert_eq!(said.is_some(), refused.is_some(), "{scopes:?} {said:?}");
             if let (Some(error), Some(expected)) = (said, refused) {
@@ -295,17 +326,30 @@ mod tests {
     }
 
     #[test]
+    fn events_about_users_that_cannot_exist_are_refused() {
+        for id in ["0192aaaa-0000-4000-8000-000000000001", "ffffffff-ffff-7fff-bfff-ffffffffffff"] {
+            let mut role = json!({ "specversion": "1.0", "id": "1", "source": "/p", "type": "role.changed" });
+            role["data"] = json!({ "role": "admin" });
+            for mut event in [event("1"), role] {
+                event["data"]["user"]["id"] = json!(id);
+                let (status, detail) = read(None, &event).unwrap_err();
+                assert!(status == 400 && detail.starts_with("data.user.id must be"), "{id}: {detail}");
+            }
+        }
+    }
+
+    #[test]
     fn nul_and_invalid_utf8_are_rejected() {
         let mut bad = event("1");
         bad["data"]["extra"] = json!([{ "a": "b\0" }]);
         assert_eq!(read(None, &bad).unwrap_err().0, 400);
-        let broken = events(None, &Bytes::from_static(b"{\"a\":\xff}"), ContentLinks::Https).unwrap_err();
+        let broken = events(None, &Bytes::from_static(b"{\"a\":\xff}"), rules()).unwrap_err();
         assert_eq!(broken.status, 400);
     }
 
     #[test]
     fn tenant_of_the_key_overrides_the_tenant_of_the_event() {
-        let Ok(Taken::Content(valid)) = valid(&event("1"), ContentLinks::Https) else {
+        let Ok(Taken::Content(valid, _)) = valid(&event("1"), rules()) else {
             panic!("expected a content event")
         };
         let message = message(valid, "acme", Uuid::nil()).unwrap();

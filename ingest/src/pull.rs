@@ -2,16 +2,19 @@
 //! users with the Okta group.
 //!
 //! [`schedule`] computes when pulls are due, [`store`] leases runs, [`run`] reads page after page from the [`provider`]
-//! (with the retries of `retry`). The only provider so far is [`okta`]. [`provider_user`] maps its users to the pulled
+//! (with the retries of `retry`), taking turns for a [`place`]. The only provider so far is [`okta`]. [`provider_user`] maps its users to the pulled
 //! attributes, [`matching`] matches them to accounts, and [`reconciliation`] finds missing users. Changes are commands
 //! in the bulk queue.
 
+mod elements;
 mod headers;
 pub mod matching;
 pub mod okta;
 pub mod page;
+pub mod place;
 pub mod provider;
 pub mod provider_user;
+mod quota;
 pub mod reconciliation;
 mod retry;
 pub mod run;
@@ -37,6 +40,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use place::{Place, Places};
 use run::{Dependencies, Run};
 use schedule::{Times, slot};
 use stop_reason::StopReason;
@@ -44,8 +48,10 @@ use store::{Lease, Store};
 
 /// How often to check for due runs.
 const TICK: Duration = Duration::from_secs(1);
-/// The maximum number of concurrent runs.
-const AT_ONCE: usize = 4;
+/// The maximum number of runs that read or process a page at the same time.
+const AT_ONCE: usize = 8;
+/// The maximum number of runs in this process, most of which wait or rest. A tenant has one at a time.
+const OPEN: usize = 256;
 /// How often a lease is renewed. It lasts three times as long.
 const RENEW: Duration = Duration::from_secs(5);
 /// How long a lease is trusted after its last renewal, by our own clock.
@@ -63,7 +69,9 @@ pub struct Pulls {
     dependencies: Arc<Dependencies>,
     times: Times,
     left: Arc<Left>,
+    /// A permit for each run.
     permits: Arc<Semaphore>,
+    places: Places,
     under_way: TaskTracker,
 }
 
@@ -79,9 +87,14 @@ impl Pulls {
             tickets: TicketClock::new(clock.clone()),
             clock,
         };
-        let permits = Arc::new(Semaphore::new(AT_ONCE));
-        let left = Arc::default();
-        Self { dependencies: Arc::new(dependencies), times, left, permits, under_way: TaskTracker::new() }
+        Self {
+            dependencies: Arc::new(dependencies),
+            times,
+            left: Arc::default(),
+            permits: Arc::new(Semaphore::new(OPEN)),
+            places: Places::new(AT_ONCE),
+            under_way: TaskTracker::new(),
+        }
     }
 
     /// Runs due pulls until `stop`. Running pulls are then released, and another process or the next start continues
@@ -103,12 +116,13 @@ impl Pulls {
         }
     }
 
-    /// Plans due runs, and takes as many runs as there are permits.
+    /// Plans due runs, and takes one, or as many as there are free places: other processes can take the rest.
     async fn look(&self, stop: &CancellationToken) -> Result<(), database::Error> {
         if let Some(due) = self.times.last(self.dependencies.clock.now()) {
             self.dependencies.store.plan(&slot(due), due).await?;
         }
-        while let Ok(place) = self.permits.clone().try_acquire_owned() {
+        for _ in 0..self.places.free().max(1) {
+            let Ok(permit) = self.permits.clone().try_acquire_owned() else { break };
             let Some((row, lease)) =
                 self.dependencies.store.lease_next(self.dependencies.clock.now(), &self.left.now()).await?
             else {
@@ -116,9 +130,10 @@ impl Pulls {
             };
             let (dependencies, left, stop) =
                 (self.dependencies.clone(), self.left.clone(), stop.child_token());
+            let place = self.places.none_yet();
             self.under_way.spawn(async move {
-                keep(&dependencies, &left, row, lease, stop).await;
-                drop(place);
+                keep(&dependencies, &left, row, lease, place, stop).await;
+                drop(permit);
             });
         }
         Ok(())
@@ -154,13 +169,16 @@ async fn keep(
     left: &Left,
     row: RunRow,
     lease: Lease,
+    place: Place,
     stop: CancellationToken,
 ) {
     let tenant = row.tenant_id;
     info!(run = %lease.run, tenant.id = %tenant, phase = row.phase, page = row.pages, "pull started");
     let going = {
         let (dependencies, stop) = (dependencies.clone(), stop.clone());
-        tokio::spawn(async move { Run { dependencies: &dependencies, lease, row, stop }.go_on().await })
+        tokio::spawn(
+            async move { Run { dependencies: &dependencies, lease, row, place, stop }.go_on().await },
+        )
     };
     let over = CancellationToken::new();
     let renewing = tokio::spawn(renew(dependencies.store.clone(), lease, stop.clone(), over.clone()));

@@ -51,10 +51,18 @@ impl<K: Eq + Hash> RateLimits<K> {
     /// # Errors
     /// The time to wait; nothing is counted. It is one second if there is no capacity for a new key.
     pub fn acquire(&self, key: K, rate: Rate, now: Instant) -> Result<(), Duration> {
+        self.acquire_many(key, 1, rate, now)
+    }
+
+    /// Counts several, all or none. More than a burst are never allowed.
+    ///
+    /// # Errors
+    /// As [`RateLimits::acquire`].
+    pub fn acquire_many(&self, key: K, count: u32, rate: Rate, now: Instant) -> Result<(), Duration> {
         let mut ledger = self.ledger();
         ledger.clean(now);
         let whole_at = ledger.whole_at.get(&key).map_or(now, |whole_at| now.max(*whole_at));
-        let room = rate.every * rate.burst.saturating_sub(1);
+        let room = rate.every * rate.burst.saturating_sub(count);
         let wait = (whole_at - now).saturating_sub(room);
         if !wait.is_zero() {
             return Err(wait);
@@ -62,7 +70,7 @@ impl<K: Eq + Hash> RateLimits<K> {
         if ledger.whole_at.len() >= self.capacity && !ledger.whole_at.contains_key(&key) {
             return Err(CLEAN);
         }
-        ledger.whole_at.insert(key, whole_at + rate.every);
+        ledger.whole_at.insert(key, whole_at + rate.every * count);
         Ok(())
     }
 
@@ -119,6 +127,15 @@ mod tests {
             let expected = usize::try_from(after).unwrap().min(100);
             assert_eq!(burst(&paces, rate, later), expected, "{before} {after}");
         }
+    }
+
+    #[test]
+    fn several_are_counted_together_or_not_at_all() {
+        let (paces, began) = (RateLimits::new(10), Instant::now());
+        assert_eq!(paces.acquire_many(1, 7, TEN, began), Ok(()));
+        assert_eq!(paces.acquire_many(1, 4, TEN, began), Err(TEN.every));
+        assert_eq!(paces.acquire_many(1, 3, TEN, began), Ok(()));
+        assert_eq!(paces.acquire_many(1, 10, TEN, began + TEN.every * 10), Ok(()));
     }
 
     #[test]

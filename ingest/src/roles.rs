@@ -12,6 +12,7 @@ use domain::outcome::Outcome;
 use platform::retry::Delays;
 use platform::shutdown::pause;
 use serde_json::Value;
+use time::OffsetDateTime;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -84,7 +85,7 @@ impl Handle for Intake {
     /// Sets the role or publishes a dead letter, then acknowledges the event.
     async fn handle(&self, subscription: &Subscription, batch: &Batch) -> Result<(), Unfinished> {
         for delivery in batch {
-            let taken = match read(&delivery.data) {
+            let taken = match read(&delivery.data, self.app.clock.now()) {
                 Ok(changed) => self.apply_with_retries(subscription, &changed).await?,
                 Err(reason) => Some(reason),
             };
@@ -163,13 +164,14 @@ impl Intake {
 ///
 /// # Errors
 /// Why it can never be applied. The reason repeats nothing of its content.
-fn read(body: &[u8]) -> Result<Changed, String> {
+fn read(body: &[u8], now: OffsetDateTime) -> Result<Changed, String> {
     let message: Value = serde_json::from_slice(body)
         .map_err(|error| format!("the message is not valid JSON ({:?} error)", error.classify()))?;
     if event::holds_nul(&message) {
         return Err("the event must not contain U+0000".to_owned());
     }
     let event = event::decode_role(&message)?;
+    event::check_issued(event.user, now)?;
     let tenant = message["tenant"].as_str().ok_or("the extension attribute tenant is missing")?;
     Ok(Changed { tenant: tenant.to_owned(), event })
 }
@@ -177,18 +179,20 @@ fn read(body: &[u8]) -> Result<Changed, String> {
 #[cfg(test)]
 mod tests {
     use domain::command::Role;
+    use platform::clock::Clock;
     use serde_json::json;
 
     use super::*;
 
     #[test]
     fn invalid_role_event_is_rejected_with_the_field_name() {
-        let user = Uuid::from_u128(7);
+        let now = Clock::System.now();
+        let user = platform::id::new();
         let event = json!({
             "specversion": "1.0", "id": "1", "source": "/platform", "type": "role.changed", "tenant": "acme",
             "data": { "user": { "id": user }, "role": "manager" }
         });
-        let read = |event: &Value| super::read(event.to_string().as_bytes());
+        let read = |event: &Value| super::read(event.to_string().as_bytes(), now);
         let (id, source) = ("1".to_owned(), "/platform".to_owned());
         let parsed = RoleChanged { source, id, user, role: Role::Manager };
         let expected = Changed { tenant: "acme".to_owned(), event: parsed };
@@ -198,6 +202,7 @@ mod tests {
             ("/tenant", json!("a\0b"), "U+0000"),
             ("/data/role", json!("owner"), "data.role"),
             ("/data/user/id", json!(7), "data.user.id"),
+            ("/data/user/id", json!("ffffffff-ffff-7fff-bfff-ffffffffffff"), "data.user.id"),
             ("/specversion", json!("2.0"), "specversion"),
         ] {
             let mut bad = event.clone();
@@ -205,6 +210,6 @@ mod tests {
             let complaint = read(&bad).unwrap_err();
             assert!(complaint.contains(word), "{at}: {complaint}");
         }
-        assert!(super::read(b"{").unwrap_err().contains("JSON"));
+        assert!(super::read(b"{", now).unwrap_err().contains("JSON"));
     }
 }

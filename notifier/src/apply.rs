@@ -1,6 +1,7 @@
 //! Applies events in one transaction: deduplicate, load the users' state, decide, save. After the commit the events may
 //! be acknowledged, and the sender wakes up.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use database::Error;
@@ -150,6 +151,9 @@ impl Done {
             match note.effect {
                 Effect::Send(_) | Effect::Revive(_) => shared.mail.notify_one(),
                 Effect::Unpark => shared.parked.notify_one(),
+                Effect::Park if !note.again => {
+                    shared.parking.lock().unwrap_or_else(PoisonError::into_inner).insert(note.tenant);
+                }
                 _ => {}
             }
         }

@@ -167,9 +167,9 @@ impl Consumer {
 impl Handle for Consumer {
     /// Applies a batch, sends its dead letters, and acknowledges it.
     async fn handle(&self, subscription: &Subscription, batch: &Batch) -> Result<(), Unfinished> {
-        let (mut events, mut dead) = (Vec::new(), Vec::new());
+        let (mut events, mut dead, now) = (Vec::new(), Vec::new(), self.shared.clock.now());
         for (place, delivery) in batch.iter().enumerate() {
-            match intake::read(&delivery.data) {
+            match intake::read(&delivery.data, now) {
                 Ok(Some(incoming)) => events.push((place, incoming)),
                 Ok(None) => {
                     debug!(

@@ -1,8 +1,9 @@
 //! Parses and validates events, from the queue or from `parked_events`.
 
-use domain::event::{ContentEvent, Event, SOURCE, UserData, UserEvent, decode, holds_nul};
+use domain::event::{ContentEvent, Event, SOURCE, UserData, UserEvent, check_issued, decode, holds_nul};
 use domain::settings::ContentLinks;
 use serde_json::Value;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// The maximum length of an index key, in bytes: Postgres' B-trees allow 2,704 for two of them and a tenant.
@@ -49,8 +50,7 @@ impl Incoming {
     pub fn user(&self) -> Uuid {
         match &self.what {
             What::User(_, data) => data.id,
-            What::Content(ContentEvent::Assigned(assigned)) => assigned.user.id,
-            What::Content(ContentEvent::Completed(completed)) => completed.user.id,
+            What::Content(event) => event.user(),
         }
     }
 
@@ -76,10 +76,10 @@ impl Incoming {
 ///
 /// # Errors
 /// Why the event is invalid: one sentence that contains none of its values.
-pub fn read(body: &[u8]) -> Result<Option<Incoming>, String> {
+pub fn read(body: &[u8], now: OffsetDateTime) -> Result<Option<Incoming>, String> {
     let value = serde_json::from_slice(body)
         .map_err(|e| format!("the message is not JSON ({:?} error)", e.classify()))?;
-    from_value(value)
+    from_value(value, now)
 }
 
 /// Parses an event; `None` if it is not for the notifier. Unknown types are ignored: other services may publish their
@@ -87,7 +87,7 @@ pub fn read(body: &[u8]) -> Result<Option<Incoming>, String> {
 ///
 /// # Errors
 /// Why the event is invalid: one sentence that contains none of its values.
-pub fn from_value(value: Value) -> Result<Option<Incoming>, String> {
+pub fn from_value(value: Value, now: OffsetDateTime) -> Result<Option<Incoming>, String> {
     let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
     let user_event = USER_EVENTS.into_iter().find(|known| known.as_str() == kind);
     if user_event.is_none() && !kind.is_empty() && !CONTENT_EVENTS.contains(&kind) {
@@ -98,7 +98,11 @@ pub fn from_value(value: Value) -> Result<Option<Incoming>, String> {
     }
     let (event, what) = match user_event {
         Some(kind) => self::user_event(&value, kind)?,
-        None => decode(&value).map(|(event, content)| (event, What::Content(content)))?,
+        None => {
+            let (event, content) = decode(&value)?;
+            check_issued(content.user(), now)?;
+            (event, What::Content(content))
+        }
     };
     at_most("id", &event.id, MAX_KEY)?;
     at_most("source", &event.source, MAX_KEY)?;

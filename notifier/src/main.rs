@@ -16,6 +16,8 @@ mod retry_pause;
 mod sender;
 mod shared_state;
 mod store;
+mod surplus;
+mod turns;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -101,7 +103,8 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     );
     let (shared_too, timeout, ends) = (shared.clone(), config.mail_timeout, stop.clone());
     work.spawn(KeyNotices { shared: shared_too, writer, transport, timeout, stop: ends }.run());
-    work.spawn(parking::run(shared.clone(), publisher, stop.clone()));
+    work.spawn(parking::run(shared.clone(), publisher.clone(), stop.clone()));
+    work.spawn(surplus::run(shared.clone(), publisher, stop.clone()));
     work.spawn(cleaner::run(shared.clone(), stop.clone()));
     tokio::spawn(look_for_tenants(shared, with_templates, down.clone()));
     info!("started");

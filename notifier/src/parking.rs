@@ -115,7 +115,7 @@ async fn try_due(
     *locked = Some(key.clone());
     let now = shared.clock.now();
     // The event was valid when it was parked, but may be invalid for another version of this program.
-    let reason = match intake::from_value(row.event.clone()) {
+    let reason = match intake::from_value(row.event.clone(), now) {
         // A later version parked it; this version does not handle its type.
         Ok(None) => {
             parked::delete(connection, &key).await?;
@@ -146,7 +146,8 @@ async fn try_due(
     Ok(Outcome::Tried)
 }
 
-fn letter(row: &ParkedRow, reason: &str, now: time::OffsetDateTime) -> Message {
+/// The dead letter of a parked event.
+pub fn letter(row: &ParkedRow, reason: &str, now: time::OffsetDateTime) -> Message {
     let id = platform::id::new().to_string();
     let body = row.event.to_string().into_bytes();
     let letter = Message::json("", topology::DEAD, &id, MEDIA_TYPE, body);

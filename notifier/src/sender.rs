@@ -11,23 +11,29 @@ use platform::redact;
 use platform::retry::Delays;
 use platform::shutdown::pause;
 use time::OffsetDateTime;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::mail::failure::Failure;
 use crate::mail::message::Writer;
 use crate::mail::transport::Transport;
 use crate::retry_pause;
 use crate::shared_state::SharedState;
-use crate::store::queue::{self, Attempt, AttemptResult, LeasedMail};
+use crate::store::queue::{self, Attempt, AttemptResult, Leased, LeasedMail, Quota};
+use crate::turns::Turns;
 
-/// The maximum number of mails that are sent concurrently.
-pub const AT_ONCE: u32 = 8;
+/// The maximum number of mails that are sent concurrently. A tenant alone has half of them.
+const AT_ONCE: usize = 16;
+/// How many tenants are looked at in one query for those whose mail is due.
+const TENANTS: usize = 256;
 /// How much longer the lease is than the send timeout, to record the attempt.
 const TO_RECORD: Duration = Duration::from_secs(30);
 /// The polling interval for mail that is due.
 const LOOK: Duration = Duration::from_secs(1);
+/// The pause if mail is due that another notifier is leasing.
+const SOON: Duration = Duration::from_millis(100);
 /// The pause after the first failed attempt.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The pause after the first attempt with an unknown outcome.
@@ -63,19 +69,18 @@ impl Sender {
     /// Leases and sends mail, at most [`AT_ONCE`] concurrently. After the stop signal it finishes what it has leased.
     pub async fn run(self) {
         let sender = Arc::new(self);
-        let mut sending = JoinSet::new();
+        let (mut sending, mut turns) = (JoinSet::new(), Turns::new(AT_ONCE));
         let (mut delays, mut complained) = (Delays::reconnect(), false);
         while !sender.stop.is_cancelled() {
-            let free = (AT_ONCE as usize).saturating_sub(sending.len());
-            let wait = match sender.lease_due(free).await {
-                Ok(leased) => {
+            let wait = match sender.lease_due(&mut turns).await {
+                Ok((leased, wait)) => {
                     delays.reset();
                     complained = false;
                     for mail in leased {
-                        let sender = sender.clone();
-                        sending.spawn(sender.deliver(mail));
+                        let (sender, tenant) = (sender.clone(), mail.tenant_id);
+                        turns.begin(sending.spawn(sender.deliver(mail)).id(), tenant);
                     }
-                    LOOK
+                    wait
                 }
                 Err(error) => {
                     // Outages are logged by the task that watches Postgres.
@@ -87,24 +92,34 @@ impl Sender {
                 }
             };
             // At full concurrency there is nothing to lease until a mail is done.
-            let idle = sending.len() < AT_ONCE as usize;
+            let idle = turns.free() > 0;
             tokio::select! {
-                Some(_) = sending.join_next() => {}
+                Some(ended) = sending.join_next_with_id() => turns.end(&key(&ended)),
                 () = sender.shared.mail.notified(), if idle => {}
                 _ = pause(&sender.stop, wait) => {}
             }
-            while sending.try_join_next().is_some() {}
+            while let Some(ended) = sending.try_join_next_with_id() {
+                turns.end(&key(&ended));
+            }
         }
         while sending.join_next().await.is_some() {}
     }
 
-    async fn lease_due(&self, free: usize) -> Result<Vec<LeasedMail>, Error> {
-        let Some(limit) = i64::try_from(free).ok().filter(|free| *free > 0) else { return Ok(Vec::new()) };
+    /// Leases mail of the tenants whose turn it is. Returns it with the pause before the next look.
+    async fn lease_due(&self, turns: &mut Turns<task::Id>) -> Result<(Vec<LeasedMail>, Duration), Error> {
+        let free = turns.free();
+        if free == 0 {
+            return Ok((Vec::new(), LOOK));
+        }
+        let quotas = self.next_turns(turns).await?;
+        if quotas.is_empty() {
+            return Ok((Vec::new(), LOOK));
+        }
         let lease = self.timeout + TO_RECORD;
-        let work = async |connection: &mut _| queue::lease_due(connection, limit, lease).await;
-        let mails = self.shared.pool.bounded(work).await?;
-        if !mails.is_empty() {
-            // More may be due: a further mail of a rate-limited tenant, or one behind those just suppressed.
+        let work = async |connection: &mut _| queue::lease_due(connection, &quotas, free, lease).await;
+        let Leased { mails, has_put_off } = self.shared.pool.bounded(work).await?;
+        if !mails.is_empty() || has_put_off {
+            // More may be due: further mails of these tenants, of the next ones, or behind those just suppressed.
             self.shared.mail.notify_one();
         }
         let (suppressed, leased): (Vec<_>, Vec<_>) =
@@ -112,7 +127,29 @@ impl Sender {
         for mail in &suppressed {
             log(mail, "suppressed pending mail", mail.reason.as_deref(), None);
         }
-        Ok(leased)
+        Ok((leased, SOON))
+    }
+
+    /// The tenants whose turn it is: goes round until some are found, or all were looked at once.
+    async fn next_turns(&self, turns: &mut Turns<task::Id>) -> Result<Vec<Quota>, Error> {
+        let began = turns.last();
+        let (mut after, mut is_second) = (began, began.is_nil());
+        loop {
+            let work = async |connection: &mut _| queue::waiting(connection, after, TENANTS).await;
+            let mut waiting = self.shared.pool.bounded(work).await?;
+            let mut is_end = waiting.len() < TENANTS;
+            if is_second && !began.is_nil() {
+                is_end |= waiting.last().is_some_and(|tenant| tenant.tenant_id >= began);
+                waiting.retain(|tenant| tenant.tenant_id <= began);
+            }
+            let quotas = turns.take(&waiting);
+            if !quotas.is_empty() || is_end && is_second {
+                return Ok(quotas);
+            }
+            // After the last tenant the first follows.
+            after = if is_end { Uuid::nil() } else { turns.last() };
+            is_second |= is_end;
+        }
     }
 
     async fn deliver(self: Arc<Self>, leased: LeasedMail) {
@@ -154,6 +191,14 @@ impl Sender {
             }
             delays.pause().await;
         }
+    }
+}
+
+/// The key of a task, however it ended.
+fn key(ended: &Result<(task::Id, ()), JoinError>) -> task::Id {
+    match ended {
+        Ok((id, ())) => *id,
+        Err(error) => error.id(),
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Fault {
     Redirect(String),
     /// The answer has this `Link` header.
     Link(String),
+    /// The answer is 200 with this body.
+    Body(String),
 }
 
 /// A received request.
@@ -156,7 +158,7 @@ impl OktaApi {
                     return writer.write_all(&answer.as_bytes()[..answer.len() / 2]).await;
                 }
                 Some(Fault::Slow(delay)) => tokio::time::sleep(delay).await,
-                Some(Fault::Status(_) | Fault::Redirect(_) | Fault::Link(_)) | None => {}
+                Some(Fault::Status(_) | Fault::Redirect(_) | Fault::Link(_) | Fault::Body(_)) | None => {}
             }
             writer.write_all(answer.as_bytes()).await?;
         }
@@ -204,7 +206,10 @@ impl OktaApi {
                 let next = format!("{}{path}?after={end}&limit={limit}", self.url());
                 headers += &format!("Link: <{next}>; rel=\"next\"\r\n");
             }
-            Value::from(&state.users[after.min(end)..end]).to_string()
+            match &fault {
+                Some(Fault::Body(body)) => body.clone(),
+                _ => Value::from(&state.users[after.min(end)..end]).to_string(),
+            }
         } else {
             json!({ "errorCode": "E0000047", "errorSummary": "must not appear in any log" }).to_string()
         };

@@ -47,6 +47,8 @@ struct State {
     refusals: Vec<&'static str>,
     replies: BTreeMap<&'static str, &'static str>,
     mood: Mood,
+    /// Mail that contains this gets no reply.
+    ignored: Option<&'static str>,
     offered: usize,
 }
 
@@ -67,6 +69,11 @@ impl SmtpServer {
             }
         });
         server
+    }
+
+    /// Does not reply to mail that contains this text.
+    pub fn ignore(&self, text: &'static str) {
+        self.state().ignored = Some(text);
     }
 
     /// Replies to the next mails with these lines, one each and in order, instead of accepting them.
@@ -160,6 +167,9 @@ impl SmtpServer {
     fn receive(&self, letter: &str) -> Option<&'static str> {
         let mut state = self.state();
         state.offered += 1;
+        if state.ignored.is_some_and(|text| letter.contains(text)) {
+            return None;
+        }
         if let Some(refusal) = state.refusals.pop() {
             return Some(refusal);
         }
@@ -180,9 +190,10 @@ impl SmtpServer {
         Some("250 taken")
     }
 
-    /// Stays silent while it has this fault, then closes the connection.
+    /// Stays silent while it has this fault or ignores mail, then closes the connection.
     async fn say_nothing(&self, mood: Mood) -> std::io::Result<()> {
-        while self.state().mood == mood {
+        let lasts = |state: &State| state.mood == mood || mood == Mood::Silent && state.ignored.is_some();
+        while lasts(&self.state()) {
             tokio::time::sleep(SILENCE).await;
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-use domain::settings::{DESCRIBED, Settings};
+use domain::settings::{DESCRIBED, LIMITS, Settings};
 use platform::config::VARIABLES;
 use serde_json::Value;
 use tests::programs::{self, checkout};
@@ -53,6 +53,15 @@ fn the_settings_are_documented() {
             other => format!("`{other}`"),
         };
         writeln!(text, "| `{name}` | {} | {default} |", cell(values)).unwrap();
+    }
+    text.push_str(
+        "\n## Limits\n\nWhat a tenant may use. Each limit has a default, and bounds within which it can be set. Whatever \
+         reaches a\nlimit names it: `limit users_max = 1000000 reached`.\n\n\
+         | limit | what | default | bounds |\n|---|---|---|---|\n",
+    );
+    for row in LIMITS {
+        let (name, what) = (row.key, cell(row.what));
+        writeln!(text, "| `{name}` | {what} | {} | {} to {} |", row.default, row.least, row.most).unwrap();
     }
     check("settings.md", &page("Settings", text.trim_end()));
 }

@@ -49,6 +49,8 @@ mod bad_requests;
 mod odd_targets;
 
 // Mail.
+mod fair_mail;
+mod fair_queues;
 mod mail_by_smtp;
 mod mail_in_a_browser;
 mod mail_once;

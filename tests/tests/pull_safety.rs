@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tests::load::push;
 use tests::okta_api::{Fault, OktaApi, user};
+use tests::stack::Options;
 use tests::{Stack, eventually};
 
 /// A tenant with the same users here and at Okta, that archives missing users without a limit.
@@ -210,4 +211,58 @@ async fn a_pull_reports_that_okta_is_unavailable() {
         (status[0]["last_run"]["state"] == "done" && status[0]["last_run"]["reason"].is_null()).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_ends_at_its_limits_and_archives_nobody() {
+    let stack = Stack::shared().await;
+    let api = company(&stack, "endless", 3).await;
+    api.change(|users| {
+        users.clear();
+        users.extend((10..460).map(|n| user("endless", n)));
+    });
+    let most = |count: usize| json!((0..count).map(|n| user("endless", n)).collect::<Vec<_>>()).to_string();
+    let small = format!("[{}0]", "0,".repeat(1 << 20));
+    let large = json!([{ "id": "00u1", "profile": { "note": "x".repeat(300 << 10) } }]).to_string();
+    for (setting, body, word) in [
+        ("pull_pages_max=2", None, "limit pull_pages_max = 2 reached"),
+        ("pull_users_max=400", None, "limit pull_users_max = 400 reached"),
+        ("pull_users_max=1000", Some(most(201)), "more than the 200 users"),
+        ("pull_users_max=1000", Some(small), "more than the 200 users"),
+        ("pull_users_max=1000", Some(large), "larger than 256 KiB"),
+        ("pull_users_max=1000", Some(format!("[{}]", " ".repeat(9 << 20))), "larger than 8 MiB"),
+    ] {
+        stack.rollcall(&["tenant", "set", "endless", setting]).await.well();
+        if let Some(body) = body {
+            api.break_page(0, &[Fault::Body(body)]);
+        }
+        let said = stack.rollcall(&["pull", "run", "endless"]).await;
+        assert!(said.code == Some(1) && said.err.contains(word), "{:?}: {}", said.code, said.err);
+        // The next case fails for its own reason.
+        stack.rollcall(&["tenant", "set", "endless", "pull_pages_max=20000"]).await.well();
+    }
+    assert_eq!(archived(&stack, "endless").await, (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resting_and_slow_pulls_do_not_keep_another_from_beginning() {
+    let stack = Stack::start(Options::default()).await;
+    let mut resting = Vec::new();
+    for n in 0..10 {
+        let name = format!("resting-{n}");
+        stack.tenant(&name).await;
+        let api = OktaApi::start((0..3).map(|n| user("resting", n)).collect()).await;
+        // Every request is refused, until a window of a quarter of an hour ends.
+        api.limit(0, 900);
+        api.set(&stack, &name, &[]).await;
+        stack.rollcall(&["pull", "run", &name, "--no-wait"]).await.well();
+        resting.push(api);
+    }
+    eventually("all of them rest", Duration::from_secs(60), async || {
+        resting.iter().all(|api| !api.asked().is_empty()).then_some(())
+    })
+    .await;
+    let _api = company(&stack, "quick", 3).await;
+    let run = stack.rollcall_json(&["pull", "run", "quick"]).await;
+    assert_eq!((&run["state"], &run["people"]), (&json!("done"), &json!(3)));
 }

@@ -152,6 +152,7 @@ fn limited() -> Vec<(&'static str, AMQPValue)> {
         ("x-queue-type", text("quorum")),
         ("x-delivery-limit", AMQPValue::LongLongInt(1_000_000)),
         ("x-max-length", AMQPValue::LongLongInt(100_000)),
+        ("x-max-length-bytes", AMQPValue::LongLongInt(1 << 30)),
         ("x-overflow", text("reject-publish")),
         ("x-dead-letter-exchange", text("")),
         ("x-dead-letter-routing-key", text(topology::DEAD)),

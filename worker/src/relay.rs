@@ -17,7 +17,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-/// The maximum number of events in one transaction.
+/// The maximum number of events in one transaction. While the queue rejects messages it is halved: it may have room for
+/// fewer.
 const LIMIT: i64 = 500;
 /// How often to poll the outbox without a notification: another worker may have died with events in it.
 const POLL: Duration = Duration::from_secs(1);
@@ -53,12 +54,13 @@ impl From<diesel::result::Error> for Error {
 /// Relays until `stop`, then drains the outbox. `wake_relay` signals that a batch with events was committed.
 pub async fn run(pool: Pool, publisher: Publisher, wake_relay: Arc<Notify>, stop: CancellationToken) {
     let mut delays = Delays::reconnect();
-    let mut waiting = false;
+    let (mut waiting, mut limit) = (false, LIMIT);
     loop {
-        match relay(&pool, &publisher).await {
+        match relay(&pool, &publisher, limit).await {
             Ok(relayed) => {
                 delays.reset();
                 waiting = false;
+                limit = LIMIT.min(limit * 2);
                 match relayed {
                     Some(0) if stop.is_cancelled() => return,
                     Some(0) => tokio::select! {
@@ -75,6 +77,9 @@ pub async fn run(pool: Pool, publisher: Publisher, wake_relay: Arc<Notify>, stop
                     warn!(%error, "failed to relay events, they stay in the outbox");
                 }
                 waiting = true;
+                if matches!(error, Error::Amqp(amqp::Error::Refused)) {
+                    limit = (limit / 2).max(1);
+                }
                 if !shutdown::pause(&stop, delays.next_delay()).await {
                     return;
                 }
@@ -84,7 +89,7 @@ pub async fn run(pool: Pool, publisher: Publisher, wake_relay: Arc<Notify>, stop
 }
 
 /// Publishes the oldest events and deletes them. Returns how many; `None` if another worker holds the lock.
-async fn relay(pool: &Pool, publisher: &Publisher) -> Result<Option<usize>, Error> {
+async fn relay(pool: &Pool, publisher: &Publisher, limit: i64) -> Result<Option<usize>, Error> {
     let mut connection = pool.get().await?;
     let connection: &mut AsyncPgConnection = &mut connection;
     connection
@@ -93,7 +98,7 @@ async fn relay(pool: &Pool, publisher: &Publisher) -> Result<Option<usize>, Erro
             if !lock.is_ours {
                 return Ok(None);
             }
-            let query = outbox::table.order(outbox::position).limit(LIMIT);
+            let query = outbox::table.order(outbox::position).limit(limit);
             let rows: Vec<(i64, String, Value)> =
                 query.select((outbox::position, outbox::kind, outbox::event)).load(connection).await?;
             if rows.is_empty() {

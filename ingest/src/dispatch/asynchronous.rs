@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument, Span, error, warn};
 
+use super::backlog::Bounds;
 use super::{ChangeRequest, Client, Dispatcher, JSON, Unanswered, deadline, encode, end};
 use crate::http::observe::note;
 
@@ -40,12 +41,13 @@ pub(super) async fn submit(
     dispatcher: &Arc<Dispatcher>,
     wait: Duration,
     mut change_request: ChangeRequest,
+    bounds: Bounds,
 ) -> Result<AsyncResponse, Unanswered> {
     let (mut client, reached) = oneshot::channel();
     let own = Arc::clone(dispatcher);
     let task = async move {
         let _held = std::mem::take(&mut change_request.held);
-        let reached = run(&own, wait.min(own.deadline), change_request, &mut client).await;
+        let reached = run(&own, wait.min(own.deadline), change_request, bounds, &mut client).await;
         end(client, reached, AsyncResponse::name);
     };
     dispatcher.under_way.spawn(task.instrument(Span::current()));
@@ -56,6 +58,7 @@ async fn run(
     dispatcher: &Dispatcher,
     wait: Duration,
     change_request: ChangeRequest,
+    bounds: Bounds,
     client: &mut Client<AsyncResponse>,
 ) -> Result<AsyncResponse, Unanswered> {
     let began = Instant::now();
@@ -67,15 +70,28 @@ async fn run(
     note("command", command.ticket);
     // Record nothing while the broker is unavailable.
     dispatcher.link.connection().map_err(Unanswered::NotQueued)?;
-    deadline::record_queued(&dispatcher.pool, &command).await.map_err(Unanswered::NotRecorded)?;
+    dispatcher.backlog.admit(&dispatcher.pool, &command, encode(&command)?.len(), bounds).await?;
+    let reached = record_and_queue(dispatcher, wait, &command).await;
+    if !matches!(reached, Ok(AsyncResponse::Accepted(_)) | Err(Unanswered::Late { .. })) {
+        dispatcher.backlog.forget(&command);
+    }
+    reached
+}
+
+async fn record_and_queue(
+    dispatcher: &Dispatcher,
+    wait: Duration,
+    command: &Command,
+) -> Result<AsyncResponse, Unanswered> {
+    deadline::record_queued(&dispatcher.pool, command).await.map_err(Unanswered::NotRecorded)?;
     if wait.is_zero() {
-        queue(dispatcher, &command, true).await?;
+        queue(dispatcher, command, true).await?;
         return Ok(AsyncResponse::Accepted(command.ticket));
     }
-    if let Some(outcome) = ask(dispatcher, wait, &command).await? {
+    if let Some(outcome) = ask(dispatcher, wait, command).await? {
         return Ok(AsyncResponse::Completed(outcome));
     }
-    queue(dispatcher, &command, false).await?;
+    queue(dispatcher, command, false).await?;
     Ok(AsyncResponse::Accepted(command.ticket))
 }
 

@@ -1,5 +1,6 @@
 //! Why a dispatch ends without a verdict, and how its client is answered.
 
+use domain::settings::Reached;
 use domain::ticket::TooFarAhead;
 
 use crate::http::response::Refusal;
@@ -22,6 +23,9 @@ pub enum Unanswered {
     /// The asynchronous request could not be recorded.
     #[error("failed to record the asynchronous request: {0}")]
     NotRecorded(database::Error),
+    /// The tenant has as many asynchronous changes queued as it may.
+    #[error("{0}")]
+    Full(Reached),
     /// A later change was applied first, and there is no time or client for another attempt.
     #[error("a later change was applied first")]
     Overtaken,
@@ -38,6 +42,9 @@ impl From<Unanswered> for Refusal {
         match unanswered {
             Unanswered::NotQueued(error) => Self::not_queued(&error),
             Unanswered::NotRecorded(error) => Self::not_recorded(&error),
+            Unanswered::Full(reached) => Self::try_again(format!(
+                "{reached}: too many asynchronous changes are queued; nothing was queued; try again"
+            )),
             Unanswered::NotStarted => Self::try_again(
                 "other changes of this tenant took too long; nothing was queued and nothing was changed; try again",
             ),

@@ -181,6 +181,7 @@ impl<'a> Job<'a> {
         let id = step.id(&self.makers)?;
         let (method, kind) = (step.method, step.kind);
         let change = method.change(kind, &self.context.tenant.types, &data)?;
+        app.headcounts.admit(&app.pool, &self.context.tenant, &change).await?;
         let time_limit = self.until.saturating_duration_since(Instant::now());
         if time_limit < LEAST {
             return Err(Error::too_many_requests(

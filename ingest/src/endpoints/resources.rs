@@ -109,6 +109,7 @@ async fn written(
     let headers = received.headers;
     // Release the large buffers before waiting.
     drop((permit, received.body, parsed));
+    context.app.headcounts.admit(&context.app.pool, &context.tenant, &change_request.change).await?;
     respond(&context, method, kind, &headers, change_request, &projection).await
 }
 
@@ -139,10 +140,12 @@ async fn respond(
     let dispatcher = &context.app.dispatcher;
     let outcome = match prefer::respond_async(headers) {
         None => dispatcher.submit(change_request).await?,
-        Some(wait) => match dispatcher.submit_async(wait, change_request).await? {
-            AsyncResponse::Completed(outcome) => outcome,
-            AsyncResponse::Accepted(ticket) => return Ok(asynchronous::accepted(ticket, &context.base)),
-        },
+        Some(wait) => {
+            match dispatcher.submit_async(wait, change_request, &context.tenant.settings.limits).await? {
+                AsyncResponse::Completed(outcome) => outcome,
+                AsyncResponse::Accepted(ticket) => return Ok(asynchronous::accepted(ticket, &context.base)),
+            }
+        }
     };
     let shown = context.view(kind, projection).outcome(method, outcome).await?;
     // The change is made, so its response is sent in any case.

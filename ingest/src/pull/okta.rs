@@ -17,14 +17,19 @@ use serde_json::Value;
 use tokio::time::timeout;
 use url::Url;
 
+use super::elements::{Unsplit, elements};
 use super::headers::{self, Unreadable};
 use super::page::{Failure, Page};
 use super::provider_user::{NoUser, ProviderUser, fits};
 
 /// The users per page, Okta's maximum.
-const PAGE: u32 = 200;
+const PAGE: usize = 200;
 /// The largest page, in bytes.
-const MAX_BODY: usize = 32 << 20;
+const MAX_BODY: usize = 8 << 20;
+/// The largest user, in bytes.
+const MAX_USER: usize = 256 << 10;
+/// The longest link to a page, in bytes.
+const MAX_LINK: usize = 4 << 10;
 /// The time limit for a page.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// The time limit for connecting.
@@ -118,20 +123,40 @@ impl Okta {
             false => Failure::Away("Okta's response is incomplete".to_owned()),
         });
         let body = body?.to_bytes();
-        let users: Vec<Value> = serde_json::from_slice(&body)
-            .map_err(|_| Failure::Away("Okta's response is not a list of users".to_owned()))?;
-        let users: Result<_, NoUser> =
-            users.iter().filter_map(|value| user(value, &self.map).transpose()).collect();
-        let users = users.map_err(|NoUser| {
-            Failure::Refused("Okta's response contains a value that is not a user".to_owned())
-        })?;
+        let users = self.users(&body)?;
         let next = headers::next_link(&head.headers).map_err(|Unreadable| {
             Failure::Refused("Okta's Link header is malformed; the next page is unknown".to_owned())
         })?;
+        if next.as_ref().is_some_and(|link| link.len() > MAX_LINK) {
+            let why = format!("Okta's link to the next page is longer than {MAX_LINK} bytes");
+            return Err(Failure::Refused(why));
+        }
         let next = next.map(|link| self.own(&link).map(String::from)).transpose()?;
         let is_used_up = headers::is_used_up(&head.headers);
         let pause = is_used_up.then(|| headers::pause(&head.headers, self.clock.now()));
         Ok(Page { users, next, pause })
+    }
+
+    /// Parses the users of a page, one after the other.
+    fn users(&self, body: &[u8]) -> Result<Vec<ProviderUser>, Failure> {
+        let users = elements(body, PAGE, MAX_USER).map_err(|unsplit| match unsplit {
+            Unsplit::NoArray => Failure::Away("Okta's response is not a list of users".to_owned()),
+            Unsplit::TooMany(most) => Failure::Refused(format!(
+                "Okta's response has more than the {most} users that were asked for"
+            )),
+            Unsplit::TooLarge(most) => {
+                Failure::Refused(format!("a user in Okta's response is larger than {} KiB", most >> 10))
+            }
+        })?;
+        let mut read = Vec::new();
+        for element in users {
+            let value: Value = serde_json::from_slice(element)
+                .map_err(|_| Failure::Away("Okta's response is not a list of users".to_owned()))?;
+            read.extend(user(&value, &self.map).map_err(|NoUser| {
+                Failure::Refused("Okta's response contains a value that is not a user".to_owned())
+            })?);
+        }
+        Ok(read)
     }
 
     fn no_page<B>(&self, response: &Response<B>) -> Failure {
@@ -177,6 +202,22 @@ mod tests {
         }
         for wrong in [json!({}), json!(7), json!({ "id": "", "profile": {} }), json!({ "id": "00u1" })] {
             assert_eq!(user(&wrong, &map), Err(NoUser), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn more_or_larger_users_than_asked_for_are_refused() {
+        let map = AttributeMap::parse("{}").unwrap();
+        let okta = Okta::new("https://acme.okta.com", "00g1", map, "secret", Clock::System).unwrap();
+        let page = |count: usize, size: usize| {
+            let user = |n| json!({ "id": format!("00u{n}"), "profile": { "x": "x".repeat(size) } });
+            okta.users(json!((0..count).map(user).collect::<Vec<_>>()).to_string().as_bytes())
+        };
+        assert_eq!(page(PAGE, 10).unwrap().len(), PAGE);
+        assert!(page(PAGE + 1, 10).unwrap_err().to_string().contains("more than the 200"));
+        assert!(page(1, MAX_USER).unwrap_err().to_string().contains("256 KiB"));
+        for other in [&b"{}"[..], b"[{]", b"[,]", b"[1"] {
+            assert!(matches!(okta.users(other), Err(Failure::Away(_))), "{other:?}");
         }
     }
 

@@ -5,22 +5,27 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use amqp::{Message, Publisher};
-use database::Pool;
 use database::pulls::{self, PullRow, RunRow};
+use database::{Pool, tenants, verdicts};
+use diesel_async::AsyncPgConnection;
 use domain::pull::AttributeMap;
+use domain::settings::Limits;
 use domain::ticket::TicketClock;
 use platform::clock::Clock;
 use platform::retry::Delays;
 use platform::secret::SecretKey;
 use platform::shutdown;
 use scim::user_name_key;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::matching::{self, Commands};
 use super::page::Page;
+use super::place::Place;
 use super::provider::Provider;
 use super::provider_user::ProviderUser;
+use super::quota::{Quota, Undecided};
 use super::reconciliation::{self, Decision};
 use super::retry::{Attempts, Retry};
 use super::stop_reason::StopReason;
@@ -30,6 +35,8 @@ use super::store::{Lease, PageResult, Seen, Store};
 const STALE: time::Duration = time::Duration::hours(1);
 /// The users that are archived per step.
 const STEP: i64 = 200;
+/// How long a run waits for the verdicts on its commands before it queues more.
+const DRAIN: Duration = Duration::from_secs(30);
 
 /// The dependencies that all runs share.
 pub struct Dependencies {
@@ -55,6 +62,8 @@ pub struct Run<'a> {
     pub lease: Lease,
     /// The stored run.
     pub row: RunRow,
+    /// Its place while it works on a page.
+    pub place: Place,
     /// Cancelled when the run must be released: this process stops, or the lease is lost.
     pub stop: CancellationToken,
 }
@@ -81,6 +90,7 @@ impl Run<'_> {
                 read => read?,
             }
         }
+        self.place.take(&self.stop).await?;
         let compared = match self.row.phase.as_str() {
             "archive" => reconciliation::compared(&self.dependencies.pool, &self.row).await?,
             _ => reconciliation::compare(&self.dependencies.pool, self.lease, &self.row).await?,
@@ -111,6 +121,7 @@ impl Run<'_> {
         let now = self.dependencies.clock.now();
         self.dependencies.store.begin_anew(self.lease, now).await?;
         (self.row.started_at, self.row.next_link, self.row.pages) = (Some(now), None, 0);
+        self.row.people = 0;
         "read".clone_into(&mut self.row.phase);
         Ok(())
     }
@@ -125,12 +136,18 @@ impl Run<'_> {
         let all = self.dependencies.pool.bounded(is_undecided).await?;
         let mut link = self.row.next_link.clone();
         let mut asked: HashSet<Option<String>> = HashSet::new();
+        let mut quota = Quota::new(&self.limits().await?, self.row.people);
+        let mut undecided = Undecided::default();
         for number in self.row.pages + 1.. {
+            quota.check_page(number)?;
             let Page { users, next, pause } = self.page(&provider, link.as_deref()).await?;
             self.settings().await?;
-            let result = self.process_page(users, next.clone(), all).await?;
+            let result = self.process_page(users, next.clone(), all, &mut undecided).await?;
             let new = self.dependencies.store.store_page(self.lease, &result).await?;
             info!(run = %self.lease.run, page = number, people = result.seen.len(), changes = result.changes, "page read");
+            quota.count(new)?;
+            // Whoever waits for a place is next.
+            self.place.give_back();
             if next.is_none() {
                 return Ok(());
             }
@@ -144,6 +161,31 @@ impl Run<'_> {
             if let Some(pause) = pause {
                 self.rest(pause).await?;
             }
+            self.drain(&mut undecided).await?;
+        }
+        Ok(())
+    }
+
+    /// The tenant's limits.
+    async fn limits(&self) -> Result<Limits, StopReason> {
+        let ids = [self.row.tenant_id];
+        let find = async |c: &mut AsyncPgConnection| tenants::by_ids(c, &ids).await;
+        let found = self.dependencies.pool.bounded(find).await?;
+        Ok(found.into_iter().next().map(|tenant| tenant.settings.limits).unwrap_or_default())
+    }
+
+    /// Waits while too many of the run's commands are in the queue: other tenants' commands wait behind them. Goes on
+    /// after a while, since a command may be a dead letter.
+    async fn drain(&self, undecided: &mut Undecided) -> Result<(), StopReason> {
+        let until = Instant::now() + DRAIN;
+        let mut delays = Delays::new(Duration::from_millis(50), Duration::from_secs(1));
+        while let Some(oldest) = undecided.surplus() {
+            let find = async |c: &mut AsyncPgConnection| verdicts::find(c, oldest).await;
+            if self.dependencies.pool.bounded(find).await?.is_some() || Instant::now() >= until {
+                undecided.forget_oldest();
+                continue;
+            }
+            self.pause(delays.next_delay()).await?;
         }
         Ok(())
     }
@@ -160,6 +202,7 @@ impl Run<'_> {
     async fn page(&self, provider: &Provider, link: Option<&str>) -> Result<Page, StopReason> {
         let mut attempts = Attempts::new(provider.name());
         loop {
+            self.place.take(&self.stop).await?;
             let page = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Err(StopReason::Released),
@@ -192,6 +235,7 @@ impl Run<'_> {
         mut users: Vec<ProviderUser>,
         next: Option<String>,
         all: bool,
+        undecided: &mut Undecided,
     ) -> Result<PageResult, StopReason> {
         let ids = users.iter().map(|user| &*user.supplement.external_id).collect();
         let seen = self.dependencies.store.seen(self.lease.run, ids).await?;
@@ -205,6 +249,7 @@ impl Run<'_> {
             found.changes.into_iter().map(|(user, supplement)| commands.supplement(user, supplement));
         let messages: Vec<Message> = supplements.collect();
         self.queue(&messages).await?;
+        undecided.add(&messages);
         let unreadable = users.iter().map(|user| user.unreadable).sum();
         let seen = users.into_iter().map(|user| Seen {
             okta_id: user.id,
@@ -224,6 +269,7 @@ impl Run<'_> {
     }
 
     async fn archive(&self) -> Result<(), StopReason> {
+        let mut undecided = Undecided::default();
         loop {
             let some = reconciliation::to_archive(&self.dependencies.pool, self.lease.run, STEP).await?;
             if some.is_empty() {
@@ -231,11 +277,15 @@ impl Run<'_> {
             }
             // The pull may have been removed or reconfigured in the meantime.
             self.settings().await?;
+            self.place.take(&self.stop).await?;
             let commands = self.commands();
             let messages: Vec<Message> =
                 some.iter().map(|(user, version)| commands.archive(*user, *version)).collect();
             self.queue(&messages).await?;
             reconciliation::note_archiving(&self.dependencies.pool, self.lease, &some).await?;
+            self.place.give_back();
+            undecided.add(&messages);
+            self.drain(&mut undecided).await?;
         }
     }
 
@@ -268,6 +318,7 @@ impl Run<'_> {
                 reported = true;
             }
             self.pause(delays.next_delay()).await?;
+            self.place.take(&self.stop).await?;
         }
         Ok(())
     }
@@ -278,7 +329,9 @@ impl Run<'_> {
         self.pause(pause).await
     }
 
+    /// Pauses the run, without a place.
     async fn pause(&self, pause: Duration) -> Result<(), StopReason> {
+        self.place.give_back();
         if shutdown::pause(&self.stop, pause).await { Ok(()) } else { Err(StopReason::Released) }
     }
 }

@@ -1,8 +1,19 @@
 //! Which events are accepted, and the error messages for the rest.
 
 use serde_json::json;
+use time::macros::datetime;
 
 use super::*;
+
+const NOW: OffsetDateTime = datetime!(2026-11-30 12:00 UTC);
+
+fn read(body: &[u8]) -> Result<Option<Incoming>, String> {
+    super::read(body, NOW)
+}
+
+fn from_value(value: Value) -> Result<Option<Incoming>, String> {
+    super::from_value(value, NOW)
+}
 
 fn content() -> Value {
     json!({
@@ -45,6 +56,14 @@ fn invalid_events_are_rejected_with_a_reason() {
         (json!("text"), "the event must be a JSON object"),
         (json!({}), "specversion is required"),
         (changed(content(), "/type", json!("")), "type must"),
+        (
+            changed(content(), "/data/user/id", json!("0192aaaa-0000-4000-8000-000000000001")),
+            "data.user.id must",
+        ),
+        (
+            changed(content(), "/data/user/id", json!("0ffffaaa-0000-7000-8000-000000000001")),
+            "data.user.id must",
+        ),
         (changed(content(), "/type", Value::Null), "type is required"),
         (changed(user(), "/type", json!(["user.created"])), "type must be a string"),
         (changed(user(), "/source", json!("/elsewhere")), "source must be"),

@@ -92,6 +92,25 @@ pub async fn lock_due(connection: &mut AsyncPgConnection) -> Result<Option<Parke
     Ok(due.first(connection).await.optional()?)
 }
 
+/// Locks the events of a tenant that have been parked longest, as many as it has more than it may, but at most `limit`.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn lock_surplus(
+    connection: &mut AsyncPgConnection,
+    tenant: Uuid,
+    most: i64,
+    limit: i64,
+) -> Result<Vec<ParkedRow>, Error> {
+    let own = parked::table.filter(parked::tenant_id.eq(tenant));
+    let count: i64 = own.count().get_result(connection).await?;
+    if count <= most {
+        return Ok(Vec::new());
+    }
+    let oldest = own.order(parked::parked_at).limit(limit.min(count - most)).select(ParkedRow::as_select());
+    Ok(oldest.for_update().skip_locked().load(connection).await?)
+}
+
 /// Removes a parked event.
 ///
 /// # Errors

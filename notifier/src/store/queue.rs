@@ -5,4 +5,4 @@ mod lease;
 mod sql;
 
 pub use self::attempt::{Attempt, AttemptResult, record_attempt};
-pub use self::lease::{LeasedMail, Person, lease_due};
+pub use self::lease::{Leased, LeasedMail, Person, Quota, Waiting, lease_due, waiting};

@@ -6,7 +6,7 @@ use database::schema::{notifications, tenants, unsubscribed, users};
 use database::{Constant, Error};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use domain::settings::{ContentLinks, Mail, Settings};
+use domain::settings::{ContentLinks, Limits, Mail, Settings};
 use serde_json::Value;
 use uuid::Uuid;
 use wording::Kind;
@@ -32,6 +32,16 @@ pub async fn tenants(
     let read =
         |(name, id, stored): (String, Uuid, Value)| (name, (id, Settings::stored(id, &stored).content_links));
     Ok(rows.into_iter().map(read).collect())
+}
+
+/// A tenant's limits.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn limits(connection: &mut AsyncPgConnection, tenant: Uuid) -> Result<Limits, Error> {
+    let query = tenants::table.find(tenant).select(tenants::settings);
+    let stored: Option<Value> = query.first(connection).await.optional()?;
+    Ok(stored.map(|stored| Settings::stored(tenant, &stored).limits).unwrap_or_default())
 }
 
 /// The state of a batch's users, and their tenants' settings.

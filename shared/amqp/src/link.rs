@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties};
 use tokio::sync::{Notify, watch};
@@ -92,6 +94,18 @@ impl Link {
             connection.as_ref().is_some_and(|c| c.status().connected())
         };
         self.connection.wait_for(up).await.ok()?.clone()
+    }
+
+    /// The number of messages in a queue that are ready for a consumer.
+    ///
+    /// # Errors
+    /// When the broker is unavailable, or the queue does not exist.
+    pub async fn ready(&self, queue: &str) -> Result<u32, Error> {
+        let channel = self.channel(false).await?;
+        let passive = QueueDeclareOptions::durable().passive();
+        let state = channel.queue_declare(queue.into(), passive, FieldTable::default()).await?;
+        channel.close(200, "looked".into()).await?;
+        Ok(state.message_count())
     }
 
     /// A new channel, in confirm mode if `confirms` is set.

@@ -26,6 +26,14 @@ pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// The event types that our queues are bound to.
 const BINDINGS: [(&str, &str); 3] =
     [(NOTIFIER, "user.#"), (NOTIFIER, "content.#"), (ROLES, domain::event::ROLE_CHANGED)];
+/// The limits of the queues of events and of dead letters, in messages. They are generous: ingest bounds what a tenant can
+/// send.
+const MAX_EVENTS: u32 = 1_000_000;
+const MAX_ROLES: u32 = 100_000;
+const MAX_DEAD: u32 = 1_000_000;
+/// The limits of the queues' sizes, in bytes, so that large messages fill no disk.
+const MAX_BYTES: i64 = 1 << 30;
+const MAX_DEAD_BYTES: i64 = 4 << 30;
 /// From RabbitMQ 4.0 a quorum queue drops a message after 20 deliveries by default. Rollcall gives up a message for a
 /// reason, not because of a count.
 const DELIVERY_LIMIT: i64 = 1_000_000;
@@ -75,13 +83,17 @@ pub async fn declare(connection: &Connection, queue_limit: u32) -> Result<Vec<&'
 }
 
 /// All of our queues and their arguments. The dead-letter queue is first, because other queues refer to it.
+///
+/// Every queue rejects messages over its limit, and nothing is lost: whoever publishes waits for the confirm. Ingest
+/// answers 429, the relay keeps its events in the outbox, and a consumer whose dead letter is rejected keeps the message
+/// and tries again. So a full dead-letter queue stops consumers that have a dead letter, until an operator makes room.
 fn queues(queue_limit: u32) -> [(&'static str, FieldTable); 5] {
     [
-        (DEAD, quorum()),
-        (COMMANDS, limited(queue_limit)),
-        (BULK, limited(queue_limit)),
-        (NOTIFIER, quorum()),
-        (ROLES, one_after_the_other()),
+        (DEAD, limited(MAX_DEAD, MAX_DEAD_BYTES)),
+        (COMMANDS, dead_lettering(limited(queue_limit, MAX_BYTES))),
+        (BULK, dead_lettering(limited(queue_limit, MAX_BYTES))),
+        (NOTIFIER, dead_lettering(limited(MAX_EVENTS, MAX_BYTES))),
+        (ROLES, one_after_the_other(dead_lettering(limited(MAX_ROLES, MAX_BYTES)))),
     ]
 }
 
@@ -151,11 +163,17 @@ fn is(error: &lapin::Error, reason: AMQPSoftError) -> bool {
     }
 }
 
-/// A queue that rejects messages over its limit and dead-letters at least once.
-fn limited(queue_limit: u32) -> FieldTable {
+/// A queue that rejects messages over its limits.
+fn limited(messages: u32, bytes: i64) -> FieldTable {
     let mut arguments = quorum();
-    insert(&mut arguments, "x-max-length", AMQPValue::LongLongInt(queue_limit.into()));
+    insert(&mut arguments, "x-max-length", AMQPValue::LongLongInt(messages.into()));
+    insert(&mut arguments, "x-max-length-bytes", AMQPValue::LongLongInt(bytes));
     insert(&mut arguments, "x-overflow", text("reject-publish"));
+    arguments
+}
+
+/// A queue that dead-letters at least once; it must reject messages over its limit.
+fn dead_lettering(mut arguments: FieldTable) -> FieldTable {
     insert(&mut arguments, "x-dead-letter-exchange", text(""));
     insert(&mut arguments, "x-dead-letter-routing-key", text(DEAD));
     insert(&mut arguments, "x-dead-letter-strategy", text("at-least-once"));
@@ -164,8 +182,7 @@ fn limited(queue_limit: u32) -> FieldTable {
 
 /// A queue with a single active consumer, so that the later of two roles of a user wins. (If a consumer stops while it
 /// processes a message, the broker may redeliver the message too late for that.)
-fn one_after_the_other() -> FieldTable {
-    let mut arguments = quorum();
+fn one_after_the_other(mut arguments: FieldTable) -> FieldTable {
     insert(&mut arguments, "x-single-active-consumer", AMQPValue::Boolean(true));
     arguments
 }
@@ -188,6 +205,16 @@ fn text(value: &str) -> AMQPValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_queue_is_bounded_and_rejects_what_exceeds_its_limits() {
+        for (queue, arguments) in queues(7) {
+            let has = |name: &str| arguments.inner().get(name);
+            assert!(has("x-max-length").is_some() && has("x-max-length-bytes").is_some(), "{queue}");
+            assert_eq!(has("x-overflow"), Some(&text("reject-publish")), "{queue}");
+            assert_eq!(has("x-dead-letter-strategy").is_some(), queue != DEAD, "{queue}");
+        }
+    }
 
     #[test]
     fn the_notifier_receives_user_and_content_events_but_no_group_events() {

@@ -12,7 +12,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use content::{
-    Assigned, Assignment, Completed, Completion, Content, ContentEvent, ContentKind, UserRef, decode,
+    Assigned, Assignment, Completed, Completion, Content, ContentEvent, ContentKind, UserRef, check_issued,
+    decode,
 };
 pub use key::{ExpiringKey, KEY_EXPIRING};
 pub use role::{RoleChanged, decode_role};

@@ -1,11 +1,13 @@
 //! A tenant's settings: the typed form of the column `tenants.settings`.
 
+mod limits;
 mod mail;
 mod retention;
 mod stored;
 
 use serde::{Deserialize, Serialize};
 
+pub use limits::{LIMITS, Limit, LimitRow, Limits, Reached};
 pub use mail::{Address, AssignmentMail, BrandColour, BrandName, LearningUrl, Locale, Logo, Mail, Welcome};
 pub use retention::{Days, Retention};
 pub use scim::discovery::Discovery;
@@ -24,10 +26,11 @@ pub struct Settings {
     pub discovery: Discovery,
     /// Which links content may have.
     pub content_links: ContentLinks,
-    /// The maximum number of requests per second of one ingest, with a burst of as many; 0 means no limit.
-    pub requests_per_second: u32,
     /// Who is told that an API key expires.
     pub contact: Address,
+    /// What it may use.
+    #[serde(flatten)]
+    pub limits: Limits,
     /// Which mail its users get, and how it looks.
     #[serde(flatten)]
     pub mail: Mail,
@@ -80,7 +83,8 @@ pub enum UnknownMembers {
     Skip,
 }
 
-/// Every setting, with its values and its purpose, for `rollcall tenant set --help` and the handbook.
+/// Every setting except the limits (see [`LIMITS`]), with its values and its purpose, for `rollcall tenant set --help`
+/// and the handbook.
 pub const DESCRIBED: &[(&str, &str)] = &[
     (
         "on_duplicate",
@@ -96,7 +100,6 @@ pub const DESCRIBED: &[(&str, &str)] = &[
     ),
     ("unknown_members", "reject or skip: how unknown members of a group are handled"),
     ("content_links", "https or http: whether an event's content.url must be https, or may be http too"),
-    ("requests_per_second", "a number: maximum requests per second at each ingest; 0 means no limit"),
     (
         "contact",
         "a mail address, with or without a name: who gets mail before an API key expires; empty: nobody",
@@ -128,7 +131,6 @@ pub const DESCRIBED: &[(&str, &str)] = &[
         "retain_archived_days",
         "a number of days after which archived users are deleted, with everything stored about them; 0 means never",
     ),
-    ("mails_per_minute", "a number: maximum mails per minute; 0 means no limit"),
 ];
 
 #[cfg(test)]
@@ -139,7 +141,8 @@ mod tests {
     fn every_setting_is_described() {
         let settings = serde_json::to_value(Settings::default()).unwrap();
         let mut known: Vec<&str> = settings.as_object().unwrap().keys().map(String::as_str).collect();
-        let mut described: Vec<&str> = DESCRIBED.iter().map(|(key, _)| *key).collect();
+        let limits = LIMITS.iter().map(|row| row.key);
+        let mut described: Vec<&str> = DESCRIBED.iter().map(|(key, _)| *key).chain(limits).collect();
         known.sort_unstable();
         described.sort_unstable();
         assert_eq!(known, described);

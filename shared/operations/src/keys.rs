@@ -149,7 +149,7 @@ pub struct Changed {
 /// Creates a key with these scopes, this lifetime, and these networks.
 ///
 /// # Errors
-/// Those of the database.
+/// [`Error::Refused`] if the tenant has as many keys as it may, and those of the database.
 pub async fn add(
     operator: &Operator,
     tenant: &Tenant,
@@ -178,6 +178,13 @@ pub async fn add(
         api_keys::networks.eq(&networks),
     );
     let mut connection = operator.pool.get().await?;
+    let limits = &tenant.settings.limits;
+    let own =
+        api_keys::table.filter(api_keys::tenant_id.eq(tenant.id)).filter(api_keys::revoked_at.is_null());
+    let keys: i64 = own.count().get_result(&mut connection).await?;
+    if keys >= i64::from(limits.keys_max.get()) {
+        return Err(Error::Refused(format!("{}: revoke a key first", limits.keys_max())));
+    }
     diesel::insert_into(api_keys::table).values(row).execute(&mut connection).await?;
     Ok(Added { username: tenant.name.clone(), api_key: key, key: prefix, scopes, expires_at, networks })
 }

@@ -9,6 +9,7 @@ use database::tenants::Tenant;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as Diesel};
 use diesel_async::{AsyncConnection, RunQueryDsl};
+use domain::settings::{LIMITS, LimitRow};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -40,6 +41,21 @@ pub struct Listed {
     pub active_users: i64,
 }
 
+/// A limit of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShownLimit {
+    /// The setting's name.
+    pub name: &'static str,
+    /// Its value.
+    pub value: u64,
+    /// The value of a tenant without its own.
+    pub default: u32,
+    /// Whether the value was set for this tenant.
+    pub is_set: bool,
+    /// What it limits, with the unit.
+    pub what: &'static str,
+}
+
 /// A tenant with its settings.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TenantDetails {
@@ -49,6 +65,8 @@ pub struct TenantDetails {
     pub name: String,
     /// All settings with their values, including defaults.
     pub settings: Map<String, Value>,
+    /// Its limits, which are settings too.
+    pub limits: Vec<ShownLimit>,
 }
 
 /// Adds a tenant.
@@ -107,7 +125,14 @@ pub async fn list(operator: &Operator) -> Result<Vec<Listed>, Error> {
 /// Shows a tenant with its settings.
 #[must_use]
 pub fn show(tenant: &Tenant) -> TenantDetails {
-    TenantDetails { id: tenant.id, name: tenant.name.clone(), settings: settings::shown(&tenant.settings) }
+    let settings = settings::shown(&tenant.settings);
+    let limit = |row: &LimitRow| {
+        let value = settings.get(row.key).and_then(Value::as_u64).unwrap_or(row.default.into());
+        let is_set = value != u64::from(row.default);
+        ShownLimit { name: row.key, value, default: row.default, is_set, what: row.what }
+    };
+    let limits = LIMITS.iter().map(limit).collect();
+    TenantDetails { id: tenant.id, name: tenant.name.clone(), settings, limits }
 }
 
 /// Changes settings, each given as `KEY=VALUE`. They are in force within two seconds.

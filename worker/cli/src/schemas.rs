@@ -186,6 +186,10 @@ async fn keep(
         old => old,
     };
     others.retain(|row| row.removed_at.is_none());
+    let limits = &tenant.settings.limits;
+    if others.len() >= usize::try_from(limits.schemas_max.get()).unwrap_or(usize::MAX) {
+        return Err(Failure::refused(format!("{}: remove a schema first", limits.schemas_max())));
+    }
     check(schema, extended, old.as_ref(), &others)?;
     let definition = schema.definition();
     if let Some(old) = old {

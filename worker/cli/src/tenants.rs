@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use clap::Subcommand;
-use domain::settings::DESCRIBED;
+use domain::settings::{DESCRIBED, LIMITS, LimitRow};
 use operations::tenants::{self, Listed, Removed, TenantDetails};
 
 use crate::context::{CliContext, Failure};
@@ -47,7 +47,9 @@ pub enum Command {
 /// The list of settings for `--help`.
 fn settings() -> String {
     let lines: Vec<String> = DESCRIBED.iter().map(|(key, what)| format!("  {key}: {what}")).collect();
-    format!("Settings:\n{}", lines.join("\n"))
+    let limit = |row: &LimitRow| format!("  {}: {} ({} to {})", row.key, row.what, row.least, row.most);
+    let limits: Vec<String> = LIMITS.iter().map(limit).collect();
+    format!("Settings:\n{}\n\nLimits:\n{}", lines.join("\n"), limits.join("\n"))
 }
 
 /// Runs the command.
@@ -133,7 +135,13 @@ fn show(context: &CliContext, tenant: &TenantDetails) {
         return;
     }
     say!("name             {}\nid               {}", tenant.name, tenant.id);
-    for (key, value) in &tenant.settings {
+    let is_limit = |key: &str| tenant.limits.iter().any(|limit| limit.name == key);
+    for (key, value) in tenant.settings.iter().filter(|(key, _)| !is_limit(key)) {
         say!("{key:<16} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    }
+    for limit in &tenant.limits {
+        let default = limit.default;
+        let origin = if limit.is_set { format!("set (default {default})") } else { "default".to_owned() };
+        say!("{:<20} {:<10} {origin}", limit.name, limit.value);
     }
 }

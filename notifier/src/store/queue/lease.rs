@@ -5,36 +5,70 @@ use std::time::Duration;
 use database::Error;
 use database::schema::notifications;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Jsonb, Nullable, Text, Timestamptz};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Double, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use domain::settings::Limits;
 use serde::Deserialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::sql::{GIVE_BACK, LEASE, LIMITED, RATE_LIMIT};
+use super::sql::{CHOOSE, GIVE_BACK, LEASE, RATES, WAITING};
 use crate::decide::{COMPLETED, DELETED, UNSUBSCRIBED, WITHDRAWN};
 use crate::store::assignments;
 use crate::store::mail_content::MailContent;
 
-/// A mail of a rate-limited tenant.
+/// A tenant with mail that is waiting.
+#[derive(Clone, Copy, Debug, QueryableByName)]
+pub struct Waiting {
+    /// The tenant.
+    #[diesel(sql_type = SqlUuid)]
+    pub tenant_id: Uuid,
+    /// Whether one of its mails is due now, within its rate limit.
+    #[diesel(sql_type = Bool)]
+    pub is_due: bool,
+}
+
+/// How many mails may be leased for a tenant now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// The tenant.
+    pub tenant: Uuid,
+    /// The maximum number of mails.
+    pub mails: i32,
+}
+
+/// A mail that was looked at.
 #[derive(QueryableByName)]
-struct Chosen {
-    #[diesel(sql_type = diesel::sql_types::Uuid)]
+struct Looked {
+    #[diesel(sql_type = SqlUuid)]
     id: Uuid,
+    /// It waits for the user's first-assignment mail.
+    #[diesel(sql_type = Bool)]
+    is_put_off: bool,
+}
+
+/// The result of a look at the mail that is due.
+pub struct Leased {
+    /// The mails leased by this notifier, or suppressed instead.
+    pub mails: Vec<LeasedMail>,
+    /// Whether mails were put off until the first-assignment mails of their users: others may be due behind them.
+    pub has_put_off: bool,
 }
 
 /// A mail leased by this notifier, or suppressed instead.
 #[derive(Clone, QueryableByName)]
 pub struct LeasedMail {
     /// The row's id.
-    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    #[diesel(sql_type = SqlUuid)]
     pub id: Uuid,
     /// Whose.
-    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    #[diesel(sql_type = SqlUuid)]
     pub tenant_id: Uuid,
     /// The recipient's id.
-    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    #[diesel(sql_type = SqlUuid)]
     pub user_id: Uuid,
     /// Its kind.
     #[diesel(sql_type = Text)]
@@ -114,39 +148,60 @@ impl LeasedMail {
     }
 }
 
-/// Leases at most `limit` mails that are due, for the duration of `lease`, within the tenants' rate limits. Assignments
-/// completed before the first attempt are removed.
+/// The next tenants with mail that is waiting, in the order of their ids, after this one. At most `limit`.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn waiting(
+    connection: &mut AsyncPgConnection,
+    after: Uuid,
+    limit: usize,
+) -> Result<Vec<Waiting>, Error> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let waiting = diesel::sql_query(WAITING).bind::<SqlUuid, _>(after).bind::<BigInt, _>(limit);
+    Ok(waiting.get_results(connection).await?)
+}
+
+/// Leases at most `limit` mails that are due, for the duration of `lease`, within the tenants' quotas and rate limits:
+/// one of each tenant in turn, in the order of `quotas`. Assignments completed before the first attempt are removed.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn lease_due(
     connection: &mut AsyncPgConnection,
-    limit: i64,
+    quotas: &[Quota],
+    limit: usize,
     lease: Duration,
-) -> Result<Vec<LeasedMail>, Error> {
+) -> Result<Leased, Error> {
+    let tenants: Vec<Uuid> = quotas.iter().map(|quota| quota.tenant).collect();
+    let numbers: Vec<i32> = quotas.iter().map(|quota| quota.mails).collect();
     let work = async |connection: &mut AsyncPgConnection| {
-        diesel::sql_query(RATE_LIMIT).execute(connection).await?;
-        let limited = diesel::sql_query(LIMITED).bind::<BigInt, _>(limit);
-        let limited: Vec<Uuid> =
-            limited.get_results::<Chosen>(connection).await?.into_iter().map(|chosen| chosen.id).collect();
-        // `limited` has at most `limit` rows.
-        let free = limit - i64::try_from(limited.len()).unwrap_or(limit);
+        diesel::sql_query(RATES).bind::<Array<SqlUuid>, _>(&tenants).execute(connection).await?;
+        let choose = diesel::sql_query(CHOOSE)
+            .bind::<Array<SqlUuid>, _>(&tenants)
+            .bind::<Array<Integer>, _>(&numbers)
+            .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
+            .bind::<Double, _>(f64::from(Limits::default().mails_per_minute.get()));
+        let (put_off, chosen): (Vec<Looked>, Vec<Looked>) =
+            choose.get_results::<Looked>(connection).await?.into_iter().partition(|mail| mail.is_put_off);
+        let has_put_off = !put_off.is_empty();
+        if chosen.is_empty() {
+            return Ok(Leased { mails: Vec::new(), has_put_off });
+        }
         let leasing = diesel::sql_query(LEASE)
             .bind::<Text, _>(DELETED)
             .bind::<Text, _>(WITHDRAWN)
-            .bind::<BigInt, _>(free)
             .bind::<Double, _>(lease.as_secs_f64())
             .bind::<Text, _>(UNSUBSCRIBED)
-            .bind::<Array<diesel::sql_types::Uuid>, _>(&limited);
-        let mut mails = leasing.get_results(connection).await?;
+            .bind::<Array<SqlUuid>, _>(chosen.into_iter().map(|mail| mail.id).collect::<Vec<Uuid>>());
+        let mut mails: Vec<LeasedMail> = leasing.get_results(connection).await?;
         leave_out_completed(connection, &mut mails).await?;
-        let unsent = mails.iter().filter(|mail| mail.reason.is_some() && limited.contains(&mail.id));
+        let unsent = mails.iter().filter(|mail| mail.reason.is_some());
         let unsent: Vec<Uuid> = unsent.map(|mail| mail.tenant_id).collect();
         if !unsent.is_empty() {
-            let give_back = diesel::sql_query(GIVE_BACK).bind::<Array<diesel::sql_types::Uuid>, _>(unsent);
-            give_back.execute(connection).await?;
+            diesel::sql_query(GIVE_BACK).bind::<Array<SqlUuid>, _>(unsent).execute(connection).await?;
         }
-        Ok(mails)
+        Ok(Leased { mails, has_put_off })
     };
     connection.transaction(work).await
 }

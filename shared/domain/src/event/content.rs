@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
-use uuid::Uuid;
+use uuid::{Uuid, Variant};
 
 use super::fields::{MAX_TEXT, Object, envelope};
 use super::{Event, ROLE_CHANGED};
@@ -13,6 +13,9 @@ use crate::settings::ContentLinks;
 /// More than a link may have, so that the error about its length is that of [`link::parse`].
 const MAX_URL: usize = 1 << 20;
 
+/// How far ahead the clock of the service that issued an id may be.
+const AHEAD: time::Duration = time::Duration::hours(1);
+
 /// An event of the content service.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ContentEvent {
@@ -20,6 +23,17 @@ pub enum ContentEvent {
     Assigned(Assigned),
     /// `content.completed`.
     Completed(Completed),
+}
+
+impl ContentEvent {
+    /// The SCIM id of the user that it concerns.
+    #[must_use]
+    pub fn user(&self) -> Uuid {
+        match self {
+            Self::Assigned(assigned) => assigned.user.id,
+            Self::Completed(completed) => completed.user.id,
+        }
+    }
 }
 
 /// Content was assigned to a user.
@@ -184,7 +198,25 @@ fn completed(data: &Object<'_>) -> Result<Completed, String> {
 pub(super) fn user(data: &Object<'_>) -> Result<UserRef, String> {
     let user = data.object("user")?;
     let id = user.text("id", MAX_TEXT)?;
-    Ok(UserRef { id: id.parse().map_err(|_| user.wrong("id", "must be the SCIM id of a user (a UUID)"))? })
+    let id: Option<Uuid> = id.parse().ok();
+    // No service issues other ids, so an event about one would wait in vain.
+    let id = id.filter(|id| id.get_version_num() == 7 && id.get_variant() == Variant::RFC4122);
+    id.map(|id| UserRef { id })
+        .ok_or_else(|| user.wrong("id", "must be the SCIM id of a user (a UUID of version 7)"))
+}
+
+/// Checks that a user's id can have been issued by now: its time is not in the future. Tickets and ids of services whose
+/// clocks are ahead are tolerated.
+///
+/// # Errors
+/// One sentence that names the field, without its value.
+pub fn check_issued(id: Uuid, now: OffsetDateTime) -> Result<(), String> {
+    let issued_ms = i128::try_from(id.as_u128() >> 80).unwrap_or(i128::MAX);
+    let latest_ms = (now + AHEAD).unix_timestamp_nanos() / 1_000_000;
+    if issued_ms <= latest_ms {
+        return Ok(());
+    }
+    Err("data.user.id must be the SCIM id of a user (its time is in the future)".to_owned())
 }
 
 fn url(content: &Object<'_>) -> Result<String, String> {
@@ -215,6 +247,28 @@ mod tests {
         let (event, content) = decode(&good()).unwrap();
         assert_eq!(event.kind, "content.assigned");
         assert!(matches!(content, ContentEvent::Assigned(a) if a.assignment.due_by.is_some()));
+    }
+
+    #[test]
+    fn an_id_that_no_service_can_have_issued_is_refused_by_its_field() {
+        for id in [
+            "",
+            "7",
+            "0192aaaa-0000-4000-8000-000000000001",
+            "0192aaaa-0000-7000-0000-000000000001",
+            "00000000-0000-0000-0000-000000000000",
+        ] {
+            let mut event = good();
+            event["data"]["user"]["id"] = json!(id);
+            let said = decode(&event).unwrap_err();
+            assert!(said.starts_with("data.user.id "), "{id}: {said}");
+        }
+        let id = decode(&good()).unwrap().1.user();
+        let issued = OffsetDateTime::from_unix_timestamp_nanos(0x0192_aaaa_0000 * 1_000_000).unwrap();
+        assert_eq!(check_issued(id, issued), Ok(()));
+        assert_eq!(check_issued(id, issued - AHEAD), Ok(()));
+        let said = check_issued(id, issued - AHEAD - time::Duration::SECOND).unwrap_err();
+        assert!(said.starts_with("data.user.id must be") && said.contains("future"), "{said}");
     }
 
     #[test]

@@ -29,8 +29,6 @@ pub struct Mail {
     pub locale: Locale,
     /// The learning platform's home page.
     pub learning_url: LearningUrl,
-    /// The maximum number of mails per minute of all notifiers together; 0 means no limit.
-    pub mails_per_minute: u32,
 }
 
 /// Which assignments are mailed.
@@ -255,7 +253,7 @@ mod tests {
             "mail_sender": "ACME Lernen <lernen@acme.example>", "brand_colour": "#FFcc00",
         });
         let settings: Settings = serde_json::from_value(stored).unwrap();
-        assert_eq!(settings.requests_per_second, 7);
+        assert_eq!(settings.limits.requests_per_second.get(), 7);
         let mail = settings.mail;
         assert_eq!(
             (mail.assignment_mail, mail.welcome, mail.locale),

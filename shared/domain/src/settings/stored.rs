@@ -59,7 +59,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::settings::{DESCRIBED, Locale, OnDuplicate};
+    use crate::settings::{DESCRIBED, LIMITS, Locale, OnDuplicate};
 
     #[test]
     fn an_unreadable_setting_has_its_default_and_does_not_affect_others() {
@@ -76,6 +76,7 @@ mod tests {
             ("welcome", json!(null), true),
             ("mails_per_minute", json!(-1), true),
             ("mails_per_minute", json!("60"), true),
+            ("users_max", json!(0), true),
             ("mail_sender", json!({ "address": "a@acme.example" }), true),
             ("brand_colour", json!("blue"), true),
             ("of_a_later_version", json!([1, { "a": "b" }]), false),
@@ -91,12 +92,13 @@ mod tests {
 
     #[test]
     fn any_value_of_any_setting_is_tolerated() {
-        for (key, _) in DESCRIBED {
+        let limits = LIMITS.iter().map(|row| row.key);
+        for key in DESCRIBED.iter().map(|(key, _)| *key).chain(limits) {
             for odd in [json!(null), json!(true), json!([]), json!({}), json!(1.5), json!("\u{1}")] {
                 let mut stored = json!({ "locale": "fr" });
-                stored[*key] = odd.clone();
+                stored[key] = odd.clone();
                 let (settings, unreadable) = read(&stored);
-                let locale = if *key == "locale" { Locale::En } else { Locale::Fr };
+                let locale = if key == "locale" { Locale::En } else { Locale::Fr };
                 assert_eq!(settings.mail.locale, locale, "{key}={odd}");
                 assert!(unreadable.len() <= 1, "{key}={odd}: {unreadable:?}");
             }

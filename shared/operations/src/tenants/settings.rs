@@ -1,6 +1,6 @@
 //! A tenant's settings as `KEY=VALUE`, typed by `domain::settings`. They are stored in the column `tenants.settings`.
 
-use domain::settings::Settings;
+use domain::settings::{LIMITS, LimitRow, Settings};
 use serde_json::{Map, Value};
 
 use crate::Error;
@@ -43,7 +43,12 @@ pub fn changed(stored: Value, changes: &[String]) -> Result<Value, Error> {
             let choice = said.strip_prefix("unknown variant").and_then(|said| said.split_once(", expected "));
             return Err(Error::Invalid(match choice {
                 Some((_, choice)) => format!("{key} must be {choice}"),
-                None => format!("invalid value for {key}: {said}"),
+                None => match LIMITS.iter().find(|row| row.key == key) {
+                    Some(LimitRow { least, most, .. }) => {
+                        format!("{key} must be a whole number from {least} to {most}")
+                    }
+                    None => format!("invalid value for {key}: {said}"),
+                },
             }));
         }
     }
@@ -96,6 +101,8 @@ mod tests {
             ("requests_per_second=1.5", ["requests_per_second", "whole number"]),
             ("requests_per_second=", ["requests_per_second", "whole number"]),
             ("requests_per_second=null", ["requests_per_second", "whole number"]),
+            ("users_max=0", ["users_max", "from 1 to 100000000"]),
+            ("mails_per_minute=4294967295", ["mails_per_minute", "from 0 to 1000000"]),
             ("mail_sender=nobody", ["mail_sender", "a mail address"]),
             ("brand_logo=http://acme.example/l.png", ["brand_logo", "https"]),
             ("brand_colour=blue", ["brand_colour", "#1f5fd6"]),
