@@ -4,6 +4,7 @@
 pub mod activity;
 mod connect;
 mod error;
+pub mod grants;
 pub mod groups;
 pub mod keys;
 mod limits;
