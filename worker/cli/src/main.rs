@@ -78,7 +78,8 @@ enum Command {
 async fn main() -> ExitCode {
     let command = Cli::command().after_help(format!(
         "{}\nIf DATABASE_URL and AMQP_URL are not set, rollcall looks for .run/servers.env in this directory and its parents, \
-         and beside the program.\n\n{EXIT_CODES}",
+         and beside the program. The file and its folder must belong to you or to root, and nobody else may be able to \
+         write them.\n\n{EXIT_CODES}",
         config::variables_help(Service::Cli)
     ));
     let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
@@ -92,7 +93,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
-    let context = CliContext::from_env(cli.json)?;
+    let context = CliContext::from_env(cli.json, matches!(cli.command, Command::Migrate(_)))?;
     match cli.command {
         Command::Migrate(arguments) => migrate::run(&context, &arguments).await,
         Command::Tenant(command) => tenants::run(&context, command).await,
