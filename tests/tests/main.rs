@@ -84,3 +84,4 @@ mod worker_killed;
 mod architecture;
 mod migrations;
 mod operations;
+mod service_roles;
