@@ -33,7 +33,7 @@ read_settings() {
   while IFS= read -r line; do
     name=${line%%=*}
     # A value may contain =, also at its end.
-    if [[ $name =~ ^[A-Z]+_(PORT|PASSWORD|COOKIE|KEY)$ ]]; then printf -v "$name" '%s' "${line#*=}"; fi
+    if [[ $name =~ ^[A-Z_]+_(PORT|PASSWORD|COOKIE|KEY)$ ]]; then printf -v "$name" '%s' "${line#*=}"; fi
   done <"$1"
 }
 

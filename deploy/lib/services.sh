@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Rollcall's services: their programs, environments and readiness.
 
-# Exports the services' settings. Values that the user has set take precedence.
+# Exports the services' settings. Values that the user has set take precedence. Each program gets its own connection
+# strings and secrets only (as_identity).
 export_settings() {
+  local names=("${IDENTITIES[@]^^}")
   : "${ROLLCALL_PORT:=8080}" "${ROLLCALL_MAIL_URL:=file://${RUN// /%20}/mail}"
   : "${ROLLCALL_SECRET_KEY:=$SECRET_KEY}" "${ROLLCALL_UNSUBSCRIBE_KEY:=$UNSUBSCRIBE_KEY}"
-  export DATABASE_URL AMQP_URL ROLLCALL_PORT ROLLCALL_MAIL_URL ROLLCALL_SECRET_KEY ROLLCALL_UNSUBSCRIBE_KEY
+  export ROLLCALL_PORT ROLLCALL_MAIL_URL ROLLCALL_SECRET_KEY ROLLCALL_UNSUBSCRIBE_KEY
+  export -n "${names[@]/%/_DATABASE_URL}" "${names[@]/%/_AMQP_URL}" CONTENT_AMQP_URL
   # Mail is readable by the owner only.
   mkdir -p "$RUN/mail"
   chmod 700 "$RUN/mail"
@@ -26,14 +29,17 @@ start_named() {
     rabbitmq) spawn_rabbitmq ;;
     ingest)
       local_url "$ROLLCALL_PORT" >"$RUN/health/ingest"
-      spawn ingest "$PROGRAMS/ingest"
+      ROLLCALL_MAIL_URL='' as_identity ingest spawn ingest "$PROGRAMS/ingest"
       ;;
     notifier)
       # Links in mail use ingest's local URL unless a public one is set.
       ROLLCALL_PUBLIC_URL=${ROLLCALL_PUBLIC_URL:-$(local_url "$ROLLCALL_PORT")} \
-        spawn_with_health notifier "$PROGRAMS/notifier"
+        ROLLCALL_SECRET_KEY='' as_identity notifier spawn_with_health notifier "$PROGRAMS/notifier"
       ;;
-    worker-*) spawn_with_health "$1" "$PROGRAMS/worker" ;;
+    worker-*)
+      ROLLCALL_SECRET_KEY='' ROLLCALL_UNSUBSCRIBE_KEY='' ROLLCALL_MAIL_URL='' \
+        as_identity worker spawn_with_health "$1" "$PROGRAMS/worker"
+      ;;
   esac
 }
 
@@ -82,7 +88,7 @@ service_misses() {
 # A field of a JSON object that the CLI prints.
 json_field() { sed -nE "s/.*\"$1\"[[:space:]]*:[[:space:]]*\"([^\"]*)\".*/\1/p"; }
 
-rollcall() { "$PROGRAMS/rollcall" "$@" 9>&-; }
+rollcall() { as_identity operator "$PROGRAMS/rollcall" "$@" 9>&-; }
 
 # Creates the tenant acme unless it exists.
 make_tenant() {

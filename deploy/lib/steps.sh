@@ -6,6 +6,7 @@
 # instance from an earlier run's servers.env, does not count.
 tell_own_servers() {
   OWN_DATABASE='' OWN_BROKER=''
+  forget_private_urls
   if [[ -n ${POSTGRES_PORT-} && ${DATABASE_URL-} == "$(private_database_url)" ]]; then DATABASE_URL=''; fi
   if [[ -n ${AMQP_PORT-} && ${AMQP_URL-} == "$(private_amqp_url)" ]]; then AMQP_URL=''; fi
   [[ -z ${DATABASE_URL-} ]] || OWN_DATABASE="of DATABASE_URL"
@@ -51,10 +52,11 @@ prepare_database() {
     await_postgres
     want postgres
     DATABASE_URL=$(private_database_url)
+    make_database_users
+    set_service_urls
   fi
-  export DATABASE_URL
   say "Migrating the database."
-  rollcall migrate || die "Failed to migrate the database; see the output above."
+  DATABASE_URL=$DATABASE_URL "$PROGRAMS/rollcall" migrate 9>&- || die "Failed to migrate the database; see the output above."
   make_tenant
 }
 
@@ -64,6 +66,8 @@ prepare_broker() {
     await_rabbitmq
     want rabbitmq
     AMQP_URL=$(private_amqp_url)
+    make_broker_users
+    set_service_urls
   fi
   write_servers_env
   export_settings

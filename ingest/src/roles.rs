@@ -26,6 +26,9 @@ use crate::dispatch::{ChangeRequest, Unanswered};
 /// consumer after the messages that followed it.
 const FINISH: Duration = Duration::from_secs(5);
 
+/// Why an event with another routing key is not applied.
+const MISROUTED: &str = "the routing key must be the event's type";
+
 /// The change request that sets a role. Its idempotency key is the event's source and id.
 #[must_use]
 pub fn change_request(tenant: Uuid, actor: Actor, request: Uuid, event: &RoleChanged) -> ChangeRequest {
@@ -86,6 +89,8 @@ impl Handle for Intake {
     async fn handle(&self, subscription: &Subscription, batch: &Batch) -> Result<(), Unfinished> {
         for delivery in batch {
             let taken = match read(&delivery.data, self.app.clock.now()) {
+                // Whoever may publish other events only could otherwise send roles under their routing key.
+                Ok(_) if !topology::is_routed_as(delivery, event::ROLE_CHANGED) => Some(MISROUTED.to_owned()),
                 Ok(changed) => self.apply_with_retries(subscription, &changed).await?,
                 Err(reason) => Some(reason),
             };

@@ -20,6 +20,8 @@ use crate::store::{received, roster};
 
 /// The maximum number of events in one transaction.
 const BATCH: u16 = 64;
+/// Why an event with another routing key is not applied.
+const MISROUTED: &str = "the routing key must be the event's type";
 /// How often an event is tried if Postgres rejects it while accepting other writes.
 const ATTEMPTS: u32 = 5;
 
@@ -170,6 +172,11 @@ impl Handle for Consumer {
         let (mut events, mut dead, now) = (Vec::new(), Vec::new(), self.shared.clock.now());
         for (place, delivery) in batch.iter().enumerate() {
             match intake::read(&delivery.data, now) {
+                // The broker lets a content service publish under `content.*` only: a message under such a key must not
+                // be an event about a user.
+                Ok(Some(incoming)) if !topology::is_routed_as(delivery, &incoming.event.kind) => {
+                    dead.push((place, MISROUTED.to_owned()));
+                }
                 Ok(Some(incoming)) => events.push((place, incoming)),
                 Ok(None) => {
                     debug!(

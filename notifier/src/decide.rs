@@ -39,6 +39,8 @@ fn had(kind: Kind) -> &'static str {
 /// A user of the tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
+    /// Who created the account.
+    pub origin: Origin,
     /// Whether the account is deactivated.
     pub archived: bool,
     /// The user's time zone (IANA).
@@ -118,19 +120,25 @@ pub enum Effect {
 
 /// Decides the effects of an event. `user` is `None` if the tenant has no such user (users of other tenants do not
 /// count). `chosen` is `None` if the tenant's settings cannot be read; then the event is parked.
+///
+/// Of an event about a user only its type and the user's id are used, and the roster decides: whoever can publish to the
+/// broker could claim another origin or state. An event that was published after its commit finds the user, unless the
+/// user was deleted since.
 #[must_use]
 pub fn decide(what: &What, user: Option<&User>, mailed: &Mailed, chosen: Option<&Mail>) -> Vec<Effect> {
     let Some(chosen) = chosen else { return vec![Effect::Park] };
     match (what, user) {
-        (What::User(UserEvent::Created, data), _) => {
-            let silent = (data.origin == Origin::Scim).then_some(SILENT);
+        (What::User(UserEvent::Created, _), None) => vec![],
+        (What::User(UserEvent::Created, _), Some(known)) => {
+            let silent = (known.origin == Origin::Scim).then_some(SILENT);
             let unwelcomed = (chosen.welcome == Welcome::None).then_some(UNWELCOMED);
             vec![mail(Kind::Welcome, silent.or(unwelcomed), user, mailed), Effect::Unpark]
         }
         (What::User(UserEvent::Restored, _), Some(User { archived: false, .. })) => {
             mailed.revivable().map(Effect::Revive).into_iter().chain([Effect::Unpark]).collect()
         }
-        (What::User(UserEvent::Restored, _), _) => vec![Effect::Unpark],
+        (What::User(UserEvent::Restored, _), Some(_)) => vec![Effect::Unpark],
+        (What::User(UserEvent::Restored, _), None) => vec![],
         // Events may be late or out of order, so the user's current state decides.
         (What::User(UserEvent::Archived | UserEvent::Deleted, _), Some(User { archived: false, .. })) => {
             vec![]

@@ -150,7 +150,7 @@ async fn try_due(
 pub fn letter(row: &ParkedRow, reason: &str, now: time::OffsetDateTime) -> Message {
     let id = platform::id::new().to_string();
     let body = row.event.to_string().into_bytes();
-    let letter = Message::json("", topology::DEAD, &id, MEDIA_TYPE, body);
+    let letter = Message::json(topology::DEAD_LETTERS, topology::DEAD, &id, MEDIA_TYPE, body);
     let attempt = Attempt { at: now, worker: "notifier".to_owned(), what: reason.to_owned() };
     dead::explained(letter, topology::NOTIFIER, &[attempt])
 }

@@ -1,6 +1,7 @@
 //! A private pair of PostgreSQL and RabbitMQ, run by `deploy/servers`: one shared by the test process, and separate
 //! ones for tests that stop them. Every stack on a pair has its own database and virtual host.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -16,11 +17,56 @@ const ROOM: u32 = 120;
 /// The same for a separate pair: few, because a restarting broker starts each virtual host.
 const OWN_ROOM: u32 = 2;
 
+/// Connection strings, as `deploy/servers` writes them: those of the owner, and of the user of each program.
+#[derive(Clone, Debug)]
+pub struct Urls(BTreeMap<String, String>);
+
+impl Urls {
+    /// Those in a `servers.env`.
+    fn read(file: &Path) -> Self {
+        let text = std::fs::read_to_string(file).expect("deploy/servers writes it");
+        let pairs = text.lines().filter_map(|line| line.split_once('='));
+        Self(
+            pairs
+                .filter(|(name, _)| name.ends_with("_URL"))
+                .map(|(n, v)| (n.to_owned(), v.to_owned()))
+                .collect(),
+        )
+    }
+
+    /// The same users at another database and virtual host.
+    fn at(&self, database: &str, vhost: &str) -> Self {
+        let replace = |(name, url): (&String, &String)| {
+            let place = if name.ends_with("AMQP_URL") { vhost } else { database };
+            (name.clone(), format!("{}/{place}", url.rsplit_once('/').expect("a URL has slashes").0))
+        };
+        Self(self.0.iter().map(replace).collect())
+    }
+
+    /// The URL in this line of `servers.env`.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn get(&self, name: &str) -> &str {
+        self.0.get(name).unwrap_or_else(|| panic!("servers.env has no {name}"))
+    }
+
+    /// The `DATABASE_URL` or `AMQP_URL` of a program.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn of(&self, program: &str, name: &str) -> &str {
+        let user = program.trim_start_matches("sabotaged-").to_uppercase();
+        self.get(&format!("{user}_{name}"))
+    }
+}
+
 /// A pair of servers.
 pub struct Servers {
     folder: PathBuf,
-    database_url: String,
-    amqp_url: String,
+    urls: Urls,
     room: u32,
     taken: AtomicU32,
 }
@@ -65,30 +111,24 @@ impl Servers {
         reaper::watch_servers(&folder);
         tokio::task::spawn_blocking(move || {
             deploy(&folder, &["start"], &[]);
-            let environment =
-                std::fs::read_to_string(folder.join("servers.env")).expect("deploy/servers writes it");
-            let value = |name: &str| {
-                let line = environment.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-                line.unwrap_or_else(|| panic!("servers.env has no {name}")).to_owned()
-            };
-            let (database_url, amqp_url) = (value("DATABASE_URL"), value("AMQP_URL"));
-            deploy(&folder, &["rabbitmqctl"], &["eval", &make_vhosts(&amqp_url, room)]);
-            Arc::new(Self { folder, database_url, amqp_url, room, taken: AtomicU32::new(0) })
+            let urls = Urls::read(&folder.join("servers.env"));
+            deploy(&folder, &["rabbitmqctl"], &["eval", &make_vhosts(room)]);
+            Arc::new(Self { folder, urls, room, taken: AtomicU32::new(0) })
         })
         .await
         .unwrap()
     }
 
-    /// Creates a database and reserves a virtual host; returns `DATABASE_URL` and `AMQP_URL`.
+    /// Creates a database and reserves a virtual host; returns the connection strings.
     ///
     /// # Panics
     /// If the pair is full, or Postgres fails.
-    pub async fn place(&self) -> (String, String) {
+    pub async fn place(&self) -> Urls {
         let number = self.taken.fetch_add(1, Ordering::SeqCst);
         assert!(number < self.room, "too many stacks on one pair of servers: raise its room");
-        db::Db::new(&self.database_url).execute(&format!("create database place_{number}")).await;
-        let replace = |url: &str, name: String| format!("{}/{name}", url.rsplit_once('/').unwrap().0);
-        (replace(&self.database_url, format!("place_{number}")), replace(&self.amqp_url, vhost(number)))
+        let name = format!("place_{number}");
+        db::Db::new(self.urls.get("DATABASE_URL")).execute(&format!("create database {name}")).await;
+        self.urls.at(&name, &name)
     }
 
     /// The run directory.
@@ -147,8 +187,8 @@ impl Servers {
     #[must_use]
     pub fn port(&self, server: Server) -> u16 {
         let url = match server {
-            Server::Postgres => &self.database_url,
-            Server::RabbitMq => &self.amqp_url,
+            Server::Postgres => self.urls.get("DATABASE_URL"),
+            Server::RabbitMq => self.urls.get("AMQP_URL"),
         };
         let host = url.rsplit('@').next().and_then(|rest| rest.split('/').next());
         host.and_then(|host| host.rsplit(':').next()?.parse().ok()).expect("the URL has a port")
@@ -193,18 +233,19 @@ impl Drop for Servers {
     }
 }
 
-fn vhost(number: u32) -> String {
-    format!("place_{number}")
-}
-
-/// Erlang code that creates the virtual hosts and grants access to the user in the URL.
-fn make_vhosts(amqp_url: &str, room: u32) -> String {
-    let user = amqp_url.trim_start_matches("amqp://").split(':').next().expect("split gives at least one");
+/// Erlang code that creates the virtual hosts, where each user has the same permissions as in the default one.
+fn make_vhosts(room: u32) -> String {
     format!(
-        r#"[begin
+        r#"Get = fun proplists:get_value/2, A = <<"tests">>,
+           Permissions = rabbit_auth_backend_internal:list_vhost_permissions(<<"/">>),
+           Topics = rabbit_auth_backend_internal:list_vhost_topic_permissions(<<"/">>),
+           [begin
              V = list_to_binary("place_" ++ integer_to_list(N)),
-             rabbit_vhost:add(V, <<"tests">>),
-             rabbit_auth_backend_internal:set_permissions(<<"{user}">>, V, <<".*">>, <<".*">>, <<".*">>, <<"tests">>)
+             rabbit_vhost:add(V, A),
+             [rabbit_auth_backend_internal:set_permissions(
+                Get(user, P), V, Get(configure, P), Get(write, P), Get(read, P), A) || P <- Permissions],
+             [rabbit_auth_backend_internal:set_topic_permissions(
+                Get(user, T), V, Get(exchange, T), Get(write, T), Get(read, T), A) || T <- Topics]
            end || N <- lists:seq(0, {})], ok."#,
         room - 1
     )

@@ -14,7 +14,7 @@ use crate::broker::Broker;
 use crate::db::Db;
 use crate::mailbox::Mailbox;
 use crate::process::{Service, free_port};
-use crate::servers::Servers;
+use crate::servers::{Servers, Urls};
 use crate::tenant::Tenant;
 use crate::{programs, reaper};
 
@@ -70,10 +70,12 @@ pub struct Stack {
     pub spare_worker: Service,
     /// The notifier.
     pub notifier: Service,
-    /// `DATABASE_URL`.
+    /// `DATABASE_URL`: that of the owner, as `rollcall migrate` uses it.
     pub database_url: String,
-    /// `AMQP_URL`.
+    /// `AMQP_URL`: that of a user who may do everything.
     pub amqp_url: String,
+    /// The connection strings of the users of each program, with which it runs.
+    pub urls: Urls,
     folder: PathBuf,
     /// The servers that it runs on.
     pub servers: Arc<Servers>,
@@ -133,12 +135,10 @@ impl Stack {
         };
         let folder = servers.folder().join(format!("stack-{}", COUNT.fetch_add(1, Ordering::SeqCst)));
         std::fs::create_dir_all(folder.join("log")).expect("the temporary folder can be written");
-        let (database_url, amqp_url) = servers.place().await;
+        let urls = servers.place().await;
         let mail_url =
             options.mail_url.unwrap_or_else(|| format!("file://{}", folder.join("mail").display()));
         let mut common = vec![
-            ("DATABASE_URL", database_url.clone()),
-            ("AMQP_URL", amqp_url.clone()),
             ("ROLLCALL_SECRET_KEY", SECRET_KEY.to_owned()),
             ("ROLLCALL_LOG", "info".to_owned()),
             ("ROLLCALL_LOG_FORMAT", "json".to_owned()),
@@ -153,22 +153,23 @@ impl Stack {
                 ("sabotaged-worker", vec![("ROLLCALL_SABOTAGE", fault)])
             }
         };
-        let service =
-            |program: &str, name: String, port_variable: &'static str, more: &[(&'static str, String)]| {
-                let port = free_port();
-                let mut environment = common.clone();
-                if let Some(way) = &options.way {
-                    for name in ["DATABASE_URL", "AMQP_URL"] {
-                        let (_, url) = environment.iter_mut().find(|(known, _)| *known == name).unwrap();
-                        *url = way(program, url);
-                    }
-                }
-                environment.extend_from_slice(more);
-                environment.push((port_variable, port.to_string()));
-                let environment =
-                    environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-                Service::new(&name, programs::path(program), environment, port, &folder.join("log"))
-            };
+        let service = |program: &str,
+                       name: String,
+                       port_variable: &'static str,
+                       more: &[(&'static str, String)]| {
+            let port = free_port();
+            let mut environment = Vec::new();
+            for name in ["DATABASE_URL", "AMQP_URL"] {
+                let direct = urls.of(program, name);
+                let way = options.way.as_ref();
+                environment.push((name, way.map_or_else(|| direct.to_owned(), |way| way(program, direct))));
+            }
+            environment.extend_from_slice(&common);
+            environment.extend_from_slice(more);
+            environment.push((port_variable, port.to_string()));
+            let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            Service::new(&name, programs::path(program), environment, port, &folder.join("log"))
+        };
         let stack = Self {
             ingests: (1..=options.ingests)
                 .map(|n| service("ingest", format!("ingest-{n}"), "ROLLCALL_PORT", &[]))
@@ -183,10 +184,11 @@ impl Stack {
                 "ROLLCALL_HEALTH_PORT",
                 &[("ROLLCALL_MAIL_URL", mail_url)],
             ),
-            database_url,
-            amqp_url,
+            database_url: urls.get("DATABASE_URL").to_owned(),
+            amqp_url: urls.get("AMQP_URL").to_owned(),
             folder,
             servers,
+            urls,
         };
         stack.rollcall(&["migrate"]).await.well();
         stack.services().for_each(Service::start);
@@ -239,16 +241,20 @@ impl Stack {
         &self.folder
     }
 
-    /// Runs the CLI.
+    /// Runs the CLI: `migrate` as the owner of the database, everything else as the operator.
     ///
     /// # Panics
     /// If it cannot be started.
     pub async fn rollcall(&self, arguments: &[&str]) -> Said {
         let mut command = Command::new(programs::path("rollcall"));
+        let database_url = match arguments.first() {
+            Some(&"migrate") => &*self.database_url,
+            _ => self.urls.of("operator", "DATABASE_URL"),
+        };
         command
             .env_clear()
-            .env("DATABASE_URL", &self.database_url)
-            .env("AMQP_URL", &self.amqp_url)
+            .env("DATABASE_URL", database_url)
+            .env("AMQP_URL", self.urls.of("operator", "AMQP_URL"))
             .env("ROLLCALL_SECRET_KEY", SECRET_KEY)
             .env(reaper::MARK, reaper::run())
             .current_dir(&self.folder)

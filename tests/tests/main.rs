@@ -96,3 +96,4 @@ mod migrations;
 mod operations;
 mod plaintext;
 mod terminals;
+mod service_roles;

@@ -93,22 +93,30 @@ async fn run(config: Config) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs the migrations as soon as Postgres is available. If several workers start together, the first one migrates. The
-/// schema of a later version is left as it is. Returns `false` if the service stops first.
+/// Runs the migrations as soon as Postgres is available, if the database user owns the schema; else waits until somebody
+/// has run them. If several workers start together, the first one migrates. The schema of a later version is left as it
+/// is. Returns `false` if the service stops first.
 async fn migrate(pool: &Pool, health: &Health, stop: &CancellationToken) -> bool {
     let (mut delays, mut reported) = (Delays::reconnect(), false);
     loop {
         let migrated = tokio::select! {
             () = stop.cancelled() => return false,
-            migrated = migrations::run(pool) => migrated,
+            migrated = migrations::run_if_owner(pool) => migrated,
         };
         match migrated {
-            Ok(applied) => {
-                for name in applied {
+            Ok(Some(migrated)) => {
+                for name in migrated.applied {
                     info!(name, "migrated");
                 }
                 health.set("schema", Ok(()));
                 return true;
+            }
+            Ok(None) => {
+                if health.set("schema", Err("not migrated to this version yet: run `rollcall migrate`")) {
+                    warn!(
+                        "the schema has not this version, and the database user does not own it: waiting for `rollcall migrate`"
+                    );
+                }
             }
             Err(error) => {
                 health.set("schema", Err("not migrated yet"));

@@ -5,8 +5,15 @@ use time::OffsetDateTime;
 
 use super::*;
 
-const LIVES: Option<User> = Some(User { archived: false, timezone: None, unsubscribed: false });
-const SLEEPS: Option<User> = Some(User { archived: true, timezone: None, unsubscribed: false });
+const LIVES: Option<User> =
+    Some(User { origin: Origin::Scim, archived: false, timezone: None, unsubscribed: false });
+const SLEEPS: Option<User> =
+    Some(User { origin: Origin::Scim, archived: true, timezone: None, unsubscribed: false });
+/// Created by hand.
+const BY_HAND: Option<User> =
+    Some(User { origin: Origin::Manual, archived: false, timezone: None, unsubscribed: false });
+const BY_HAND_SLEEPS: Option<User> =
+    Some(User { origin: Origin::Manual, archived: true, timezone: None, unsubscribed: false });
 const NOTHING: Mailed =
     Mailed { welcome: false, first_assignment: false, waiting: Vec::new(), withdrawn: None };
 const WELCOMED: Mailed =
@@ -63,28 +70,31 @@ fn events_lead_to_the_expected_effects() {
             NOTHING,
             vec![Suppress(Welcome, SILENT), Unpark],
         ),
-        ("a manual user is welcomed", user(Created, Manual), LIVES, NOTHING, vec![Send(Welcome), Unpark]),
+        ("a manual user is welcomed", user(Created, Manual), BY_HAND, NOTHING, vec![Send(Welcome), Unpark]),
+        (
+            "the roster decides, not what the event says",
+            user(Created, Manual),
+            LIVES,
+            NOTHING,
+            vec![Suppress(Welcome, SILENT), Unpark],
+        ),
+        ("and also for a manual user", user(Created, Scim), BY_HAND, NOTHING, vec![Send(Welcome), Unpark]),
         (
             "a manual user is welcomed once",
             user(Created, Manual),
-            LIVES,
+            BY_HAND,
             WELCOMED,
             vec![Suppress(Welcome, "already received the welcome mail"), Unpark],
         ),
         (
             "an archived user is not welcomed",
             user(Created, Manual),
-            SLEEPS,
+            BY_HAND_SLEEPS,
             NOTHING,
             vec![Suppress(Welcome, ARCHIVED), Unpark],
         ),
-        (
-            "a deleted user is not welcomed",
-            user(Created, Manual),
-            None,
-            NOTHING,
-            vec![Suppress(Welcome, DELETED), Unpark],
-        ),
+        ("nothing follows from a user that does not exist", user(Created, Manual), None, NOTHING, vec![]),
+        ("nor from its restoration", user(Restored, Manual), None, NOTHING, vec![]),
         ("an update sends no mail", user(Updated, Manual), LIVES, NOTHING, vec![]),
         ("a link sends no mail", user(Linked, Manual), LIVES, NOTHING, vec![]),
         ("archiving cancels", user(Archived, Scim), SLEEPS, WELCOMED, vec![Cancel(WITHDRAWN)]),
@@ -186,7 +196,7 @@ fn the_tenants_settings_decide_about_mail_after_the_first_assignment() {
 
 #[test]
 fn an_unsubscribed_user_gets_only_the_first_assignment_mail() {
-    let user = Some(User { archived: false, timezone: None, unsubscribed: true });
+    let user = Some(User { origin: Origin::Scim, archived: false, timezone: None, unsubscribed: true });
     let waiting = Mailed { waiting: vec![(Kind::Digest, Uuid::from_u128(1))], ..ASSIGNED };
     for (chosen, mailed, expected) in [
         (AssignmentMail::Every, NOTHING, Effect::Send(Kind::FirstAssignment)),
@@ -201,8 +211,9 @@ fn an_unsubscribed_user_gets_only_the_first_assignment_mail() {
 #[test]
 fn no_welcome_mail_if_the_tenant_has_switched_it_off() {
     let mail = Mail { welcome: Welcome::None, ..Mail::default() };
-    for (origin, reason) in [(Origin::Manual, UNWELCOMED), (Origin::Scim, SILENT)] {
-        let effects = decide(&user(UserEvent::Created, origin), LIVES.as_ref(), &NOTHING, Some(&mail));
+    for (person, reason) in [(BY_HAND, UNWELCOMED), (LIVES, SILENT)] {
+        let created = user(UserEvent::Created, Origin::Manual);
+        let effects = decide(&created, person.as_ref(), &NOTHING, Some(&mail));
         assert_eq!(effects[0], Effect::Suppress(Kind::Welcome, reason));
     }
 }

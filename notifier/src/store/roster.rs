@@ -6,6 +6,7 @@ use database::schema::{notifications, tenants, unsubscribed, users};
 use database::{Constant, Error};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use domain::command::Origin;
 use domain::settings::{ContentLinks, Limits, Mail, Settings};
 use serde_json::Value;
 use uuid::Uuid;
@@ -67,11 +68,15 @@ impl People {
         let query = users::table.filter(users::id.eq_any(ids)).select((
             users::tenant_id,
             users::id,
+            users::origin,
             users::archived_at.is_not_null(),
             users::timezone,
         ));
-        for (tenant, id, archived, timezone) in query.load(connection).await? {
-            people.users.insert((tenant, id), User { archived, timezone, unsubscribed: false });
+        for (tenant, id, origin, archived, timezone) in
+            query.load::<(Uuid, Uuid, String, bool, Option<String>)>(connection).await?
+        {
+            let origin = Origin::stored(&origin);
+            people.users.insert((tenant, id), User { origin, archived, timezone, unsubscribed: false });
         }
         let query = unsubscribed::table
             .filter(unsubscribed::tenant_id.eq_any(tenants).and(unsubscribed::user_id.eq_any(ids)))

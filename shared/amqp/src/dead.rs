@@ -43,7 +43,8 @@ pub fn letter(delivery: &Delivery, queue: &str, attempts: &[Attempt]) -> Message
     };
     // Reply-to and expiration are dropped: nothing waits for a reply, and an expired dead letter would be lost.
     let kept = delivery.properties.headers().clone().unwrap_or_default();
-    let mut letter = Message::json("", topology::DEAD, &id, "application/json", delivery.data.clone());
+    let mut letter =
+        Message::json(topology::DEAD_LETTERS, topology::DEAD, &id, "application/json", delivery.data.clone());
     if let Some(content_type) = delivery.properties.content_type() {
         letter.properties = letter.properties.with_content_type(content_type.clone());
     }

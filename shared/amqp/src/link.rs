@@ -15,7 +15,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Error, repair, topology};
+use super::topology::{Found, Topology};
+use super::{Error, repair};
 use platform::health::{AWAY, Health};
 use platform::retry::Delays;
 
@@ -127,7 +128,8 @@ impl Link {
 /// When the URL is invalid or the broker cannot be reached.
 pub async fn connect_once(url: &str, name: &str, queue_limit: u32) -> Result<Link, Error> {
     let settings = settings(url, name, queue_limit).map_err(Error::Unavailable)?;
-    let connection = Arc::new(connect(&settings).await?);
+    let (connection, mut topology, found) = connect(&settings).await?;
+    let connection = Arc::new(connection);
     let (sender, receiver) = watch::channel(Some(connection.clone()));
     let link = Link { connection: receiver, declare_again: Arc::default() };
     let (asked, health) = (link.declare_again.clone(), Health::default());
@@ -135,7 +137,7 @@ pub async fn connect_once(url: &str, name: &str, queue_limit: u32) -> Result<Lin
     tokio::spawn(async move {
         tokio::select! {
             () = sender.closed() => {}
-            () = repair::run(&connection, settings.queue_limit, &asked, &health) => {}
+            () = repair::run(&connection, &mut topology, found, &asked, &health) => {}
         }
     });
     Ok(link)
@@ -158,13 +160,13 @@ async fn keep(
     let mut delays = Delays::reconnect();
     while !stop.is_cancelled() {
         match connect(&settings).await {
-            Ok(connection) => {
+            Ok((connection, mut topology, found)) => {
                 delays.reset();
                 let connection = Arc::new(connection);
                 current.send_replace(Some(connection.clone()));
                 tokio::select! {
                     () = watch_over(&connection, &health, &stop) => {}
-                    () = repair::run(&connection, settings.queue_limit, &declare_again, &health) => {}
+                    () = repair::run(&connection, &mut topology, found, &declare_again, &health) => {}
                 }
                 current.send_replace(None);
                 // The connection closes when its last channel is dropped.
@@ -183,12 +185,13 @@ async fn keep(
     }
 }
 
-async fn connect(settings: &Settings) -> Result<Connection, Error> {
+async fn connect(settings: &Settings) -> Result<(Connection, Topology, Found), Error> {
     let properties = ConnectionProperties::default().with_connection_name(settings.name.as_str().into());
     let connect = async {
         let connection = Connection::connect_uri(settings.uri.clone(), properties).await?;
-        topology::declare(&connection, settings.queue_limit).await?;
-        Ok(connection)
+        let mut topology = Topology::new(settings.queue_limit);
+        let found = topology.declare(&connection).await?;
+        Ok((connection, topology, found))
     };
     let late = |_| Err(Error::Unavailable("it did not answer in time".to_owned()));
     tokio::time::timeout(CONNECT, connect).await.unwrap_or_else(late)

@@ -11,7 +11,8 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::{Error, topology};
+use super::Error;
+use super::topology::{Found, Topology};
 use platform::health::{Health, Reason};
 use platform::retry::Delays;
 
@@ -27,15 +28,26 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The reason that `/readyz` shows while declaring fails.
 pub(super) const UNFIT: Reason = "queues or exchanges cannot be declared";
+/// The reason while something is missing that this user may not declare.
+const MISSING: Reason = "queues or exchanges are missing: a worker declares them";
 /// The entry of `/readyz` that shows it.
 const NAME: &str = "queues";
 
-/// Keeps the topology declared on this connection, on which it was declared just now. Never returns. `asked` requests
-/// a check.
-pub(super) async fn run(connection: &Connection, queue_limit: u32, asked: &Notify, health: &Health) {
+/// Keeps the topology declared on this connection, where the last declaration `found` this. Never returns. `asked`
+/// requests a check.
+pub(super) async fn run(
+    connection: &Connection,
+    topology: &mut Topology,
+    found: Found,
+    asked: &Notify,
+    health: &Health,
+) {
     let mut delays = Delays::new(FIRST_PAUSE, LONGEST_PAUSE);
-    health.set(NAME, Ok(()));
+    let mut waits = report(&found, health);
     loop {
+        if waits {
+            asked.notify_one();
+        }
         tokio::select! {
             () = asked.notified() => sleep(CANCELLATION).await,
             () = sleep(LOOK) => {}
@@ -43,15 +55,13 @@ pub(super) async fn run(connection: &Connection, queue_limit: u32, asked: &Notif
         // A broker that blocks publishers may stop reading from this connection.
         if connection.status().connected() && !connection.status().blocked() {
             let late = |_| Err(Error::Unavailable("it did not answer in time".to_owned()));
-            match timeout(DECLARE, topology::declare(connection, queue_limit)).await.unwrap_or_else(late) {
-                Ok(missing) => {
+            match timeout(DECLARE, topology.declare(connection)).await.unwrap_or_else(late) {
+                Ok(found) => {
                     delays.reset();
-                    if !missing.is_empty() {
-                        warn!(?missing, "declared missing queues or exchanges again");
+                    if !found.declared.is_empty() {
+                        warn!(missing = ?found.declared, "declared missing queues or exchanges again");
                     }
-                    if health.set(NAME, Ok(())) {
-                        info!("all queues and exchanges exist");
-                    }
+                    waits = report(&found, health);
                 }
                 Err(error) => {
                     if connection.status().connected() && health.set(NAME, Err(UNFIT)) {
@@ -62,4 +72,17 @@ pub(super) async fn run(connection: &Connection, queue_limit: u32, asked: &Notif
         }
         sleep(delays.next_delay()).await;
     }
+}
+
+/// Shows what is missing. Returns whether something is.
+fn report(found: &Found, health: &Health) -> bool {
+    let is_whole = found.missing.is_empty();
+    if health.set(NAME, if is_whole { Ok(()) } else { Err(MISSING) }) {
+        if is_whole {
+            info!("all queues and exchanges exist");
+        } else {
+            warn!(missing = ?found.missing, "queues or exchanges are missing: waiting for a worker to declare them");
+        }
+    }
+    !is_whole
 }

@@ -1,6 +1,7 @@
-//! Exchanges, queues and bindings, as data. Every service declares them when it connects; `super::repair` declares
-//! them again if they are deleted later.
+//! Exchanges, queues and bindings, as data. Every service whose broker user may do so declares them when it connects;
+//! `super::repair` declares them again if they are deleted later. The others wait for that.
 
+use lapin::message::Delivery;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable};
@@ -20,6 +21,9 @@ pub const NOTIFIER: &str = "rollcall.events";
 pub const ROLES: &str = "rollcall.roles";
 /// The dead-letter queue.
 pub const DEAD: &str = "rollcall.dead";
+/// The exchange to [`DEAD`]. With the default exchange, a service that may publish dead letters could publish to every
+/// queue.
+pub const DEAD_LETTERS: &str = "rollcall.dead-letters";
 /// Direct reply-to: RabbitMQ's pseudo-queue.
 pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
@@ -34,6 +38,11 @@ const MAX_DEAD: u32 = 1_000_000;
 /// The limits of the queues' sizes, in bytes, so that large messages fill no disk.
 const MAX_BYTES: i64 = 1 << 30;
 const MAX_DEAD_BYTES: i64 = 4 << 30;
+/// The exchanges, and how errors name them.
+const EXCHANGES: [(&str, ExchangeKind, &str); 2] = [
+    (EVENTS, ExchangeKind::Topic, "the exchange rollcall.events"),
+    (DEAD_LETTERS, ExchangeKind::Direct, "the exchange rollcall.dead-letters"),
+];
 /// From RabbitMQ 4.0 a quorum queue drops a message after 20 deliveries by default. Rollcall gives up a message for a
 /// reason, not because of a count.
 const DELIVERY_LIMIT: i64 = 1_000_000;
@@ -54,32 +63,117 @@ pub fn has_single_consumer(queue: &str) -> bool {
     queue == ROLES
 }
 
-/// Declares missing exchanges, queues and bindings, and returns their names. Existing queues stay as they are, so that
-/// an operator can change a limit. Safe to call at any time, also from several services at once.
-///
-/// # Errors
-/// When the broker is unavailable or refuses a declaration; [`Error::Mismatch`] when the exchange has other
-/// properties.
-pub async fn declare(connection: &Connection, queue_limit: u32) -> Result<Vec<&'static str>, Error> {
-    let mut missing = Vec::new();
-    for (queue, arguments) in queues(queue_limit) {
-        if declare_queue(connection, queue, arguments).await? {
-            missing.push(queue);
+/// Whether an event of this type came with its type as the routing key, or was put into the queue directly, as the
+/// operator does. The broker checks a sender's topic permission against the routing key alone.
+#[must_use]
+pub fn is_routed_as(delivery: &Delivery, kind: &str) -> bool {
+    delivery.exchange.as_str().is_empty() || delivery.routing_key.as_str() == kind
+}
+
+/// What [`Topology::declare`] found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// What was missing and is declared now.
+    pub declared: Vec<&'static str>,
+    /// What is missing, and may only be declared by other users of the broker.
+    pub missing: Vec<&'static str>,
+}
+
+/// Declares exchanges, queues and bindings over one connection.
+#[derive(Debug)]
+pub(super) struct Topology {
+    queue_limit: u32,
+    /// The broker refused a declaration. It is not asked again, because it logs each refusal.
+    is_refused: bool,
+}
+
+impl Topology {
+    pub(super) fn new(queue_limit: u32) -> Self {
+        Self { queue_limit, is_refused: false }
+    }
+
+    /// Declares missing exchanges, queues and bindings. Existing queues stay as they are, so that an operator can change
+    /// a limit. Safe to call at any time, also from several services at once.
+    ///
+    /// # Errors
+    /// When the broker is unavailable or refuses a declaration; [`Error::Mismatch`] when an exchange has other
+    /// properties.
+    pub(super) async fn declare(&mut self, connection: &Connection) -> Result<Found, Error> {
+        let mut found = Found::default();
+        for (queue, arguments) in queues(self.queue_limit) {
+            if queue_exists(connection, queue).await? {
+                continue;
+            }
+            match self.unless_refused(declare_queue(connection, queue, arguments)).await? {
+                Some(true) => found.declared.push(queue),
+                Some(false) => {}
+                None => found.missing.push(queue),
+            }
+        }
+        for (name, kind, shown) in EXCHANGES {
+            let exists = exchange_exists(connection, name, kind.clone()).await?;
+            // The passive declaration does not check the type: an exchange of another type would never route our
+            // messages.
+            match self.unless_refused(declare_exchange(connection, name, kind, shown)).await? {
+                Some(()) if !exists => found.declared.push(shown),
+                None if !exists => found.missing.push(shown),
+                _ => {}
+            }
+        }
+        self.unless_refused(bind(connection)).await?;
+        Ok(found)
+    }
+
+    /// `None` if the broker refuses the user this, or has refused something before.
+    async fn unless_refused<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Failed>>,
+    ) -> Result<Option<T>, Error> {
+        if self.is_refused {
+            return Ok(None);
+        }
+        match work.await {
+            Ok(done) => Ok(Some(done)),
+            Err(Failed::Broker(error)) if is(&error, AMQPSoftError::ACCESSREFUSED) => {
+                self.is_refused = true;
+                Ok(None)
+            }
+            Err(Failed::Broker(error)) => Err(error.into()),
+            Err(Failed::Known(error)) => Err(error),
         }
     }
-    if declare_exchange(connection).await? {
-        missing.push("the exchange rollcall.events");
+}
+
+/// Why a declaration failed.
+enum Failed {
+    Broker(lapin::Error),
+    Known(Error),
+}
+
+impl From<lapin::Error> for Failed {
+    fn from(error: lapin::Error) -> Self {
+        Self::Broker(error)
     }
-    // Bindings are deleted with their queue or exchange, or separately. Binding again changes nothing.
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Known(error)
+    }
+}
+
+/// Bindings are deleted with their queue or exchange, or separately. Binding again changes nothing.
+async fn bind(connection: &Connection) -> Result<(), Failed> {
     let channel = connection.create_channel().await?;
-    for (queue, key) in BINDINGS {
-        let (queue, exchange) = (queue.into(), EVENTS.into());
+    let events = BINDINGS.map(|(queue, key)| (queue, EVENTS, key));
+    for (queue, exchange, key) in events.into_iter().chain([(DEAD, DEAD_LETTERS, DEAD)]) {
+        let (queue, exchange) = (queue.into(), exchange.into());
         channel
             .queue_bind(queue, exchange, key.into(), QueueBindOptions::default(), FieldTable::default())
             .await?;
     }
     channel.close(200, "declared".into()).await?;
-    Ok(missing)
+    Ok(())
 }
 
 /// All of our queues and their arguments. The dead-letter queue is first, because other queues refer to it.
@@ -102,14 +196,11 @@ async fn declare_queue(
     connection: &Connection,
     name: &'static str,
     arguments: FieldTable,
-) -> Result<bool, Error> {
-    if queue_exists(connection, name).await? {
-        return Ok(false);
-    }
+) -> Result<bool, Failed> {
     // A refused declaration closes its channel, so each attempt has its own.
     let channel = connection.create_channel().await?;
     match channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments).await {
-        Ok(_) => close(&channel).await.map(|()| true),
+        Ok(_) => Ok(close(&channel).await.map(|()| true)?),
         // Another service declared it first, with another limit.
         Err(error) if is(&error, AMQPSoftError::PRECONDITIONFAILED) => {
             if queue_exists(connection, name).await? { Ok(false) } else { Err(error.into()) }
@@ -118,34 +209,43 @@ async fn declare_queue(
     }
 }
 
+/// A user who may not even look leaves the queue to others.
 async fn queue_exists(connection: &Connection, name: &str) -> Result<bool, Error> {
     let channel = connection.create_channel().await?;
     let passive = QueueDeclareOptions::durable().passive();
     match channel.queue_declare(name.into(), passive, FieldTable::default()).await {
         Ok(_) => close(&channel).await.map(|()| true),
         Err(error) if is(&error, AMQPSoftError::NOTFOUND) => Ok(false),
+        Err(error) if is(&error, AMQPSoftError::ACCESSREFUSED) => Ok(true),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Returns whether it was missing.
-async fn declare_exchange(connection: &Connection) -> Result<bool, Error> {
-    let declare = async |passive: bool| {
-        let channel = connection.create_channel().await?;
-        let options = ExchangeDeclareOptions { durable: true, passive, ..ExchangeDeclareOptions::default() };
-        channel.exchange_declare(EVENTS.into(), ExchangeKind::Topic, options, FieldTable::default()).await?;
-        channel.close(200, "declared".into()).await
-    };
-    let is_missing = match declare(true).await {
-        Ok(()) => false,
-        Err(error) if is(&error, AMQPSoftError::NOTFOUND) => true,
-        Err(error) => return Err(error.into()),
-    };
-    // The passive declaration does not check the type: an exchange of another type would never route our events.
-    match declare(false).await {
-        Ok(()) => Ok(is_missing),
+/// As [`queue_exists`].
+async fn exchange_exists(connection: &Connection, name: &str, kind: ExchangeKind) -> Result<bool, Error> {
+    let channel = connection.create_channel().await?;
+    let options =
+        ExchangeDeclareOptions { durable: true, passive: true, ..ExchangeDeclareOptions::default() };
+    match channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await {
+        Ok(()) => close(&channel).await.map(|()| true),
+        Err(error) if is(&error, AMQPSoftError::NOTFOUND) => Ok(false),
+        Err(error) if is(&error, AMQPSoftError::ACCESSREFUSED) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn declare_exchange(
+    connection: &Connection,
+    name: &str,
+    kind: ExchangeKind,
+    shown: &'static str,
+) -> Result<(), Failed> {
+    let channel = connection.create_channel().await?;
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    match channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await {
+        Ok(()) => Ok(close(&channel).await?),
         Err(error) if is(&error, AMQPSoftError::PRECONDITIONFAILED) => {
-            Err(Error::Mismatch { what: "the exchange rollcall.events", said: error.to_string() })
+            Err(Error::Mismatch { what: shown, said: error.to_string() }.into())
         }
         Err(error) => Err(error.into()),
     }

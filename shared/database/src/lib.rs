@@ -6,6 +6,7 @@ pub mod audit;
 pub mod changes;
 mod connect;
 mod error;
+pub mod grants;
 pub mod groups;
 pub mod keys;
 mod limits;

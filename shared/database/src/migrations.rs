@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::limits::Limits;
-use super::{Error, Pool};
+use super::{Error, Pool, grants};
 use platform::health::Health;
 use platform::retry::Delays;
 use platform::shutdown;
@@ -24,12 +24,21 @@ const UNLOCK: &str = "select pg_advisory_unlock(7241990417)";
 type Harness = AsyncMigrationHarness<AsyncPgConnection>;
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Applies pending migrations and returns their names.
+/// What [`run`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Migrated {
+    /// The names of the migrations that it applied.
+    pub applied: Vec<String>,
+    /// The roles of services that do not exist, because this user may not create roles.
+    pub missing_roles: Vec<&'static str>,
+}
+
+/// Applies pending migrations, and brings the privileges of the services' roles up to date.
 ///
 /// # Errors
-/// When Postgres cannot be reached or rejects a migration.
-pub async fn run(pool: &Pool) -> Result<Vec<String>, Error> {
-    locked(pool, |harness| {
+/// When Postgres cannot be reached or rejects a migration, or the user does not own the schema.
+pub async fn run(pool: &Pool) -> Result<Migrated, Error> {
+    let migrate = |harness: &mut Harness| -> Outcome<Vec<String>> {
         let pending = harness.pending_migrations(MIGRATIONS)?;
         let mut names = Vec::new();
         for migration in &pending {
@@ -37,8 +46,32 @@ pub async fn run(pool: &Pool) -> Result<Vec<String>, Error> {
             names.push(migration.name().to_string());
         }
         Ok(names)
-    })
-    .await
+    };
+    let mut connection = lock(pool).await?;
+    let done = match with_harness(connection, migrate) {
+        (Ok(applied), back) => {
+            connection = back;
+            grants::apply(&mut connection).await.map(|missing_roles| Migrated { applied, missing_roles })
+        }
+        (Err(error), back) => {
+            connection = back;
+            Err(error)
+        }
+    };
+    unlock(connection).await?;
+    done
+}
+
+/// The same for a service: `None` if its database user does not own the schema, and the schema has not this version or
+/// a later one yet.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_if_owner(pool: &Pool) -> Result<Option<Migrated>, Error> {
+    if pool.bounded(grants::owns_schema).await? {
+        return run(pool).await.map(Some);
+    }
+    Ok(is_current(pool).await?.then(Migrated::default))
 }
 
 /// Reverts the last migration and returns its version; `None` if there was none.
@@ -110,12 +143,33 @@ async fn locked<T: Send + 'static>(
     pool: &Pool,
     work: impl FnOnce(&mut Harness) -> Outcome<T> + Send + 'static,
 ) -> Result<T, Error> {
-    // Taken out of the pool: the harness owns the connection, and the lock is released with it in either case.
+    let (done, connection) = with_harness(lock(pool).await?, work);
+    unlock(connection).await?;
+    done
+}
+
+/// Taken out of the pool: the harness owns the connection, and the lock is released with it in either case.
+async fn lock(pool: &Pool) -> Result<AsyncPgConnection, Error> {
     let mut connection = diesel_async::pooled_connection::deadpool::Object::take(pool.get().await?);
+    if !grants::owns_schema(&mut connection).await? {
+        return Err(Error::Unfit(
+            "this database user does not own the schema: migrate as its owner".to_owned(),
+        ));
+    }
     connection.batch_execute(&Limits::NONE.of_session()).await?;
     connection.batch_execute(LOCK).await?;
+    Ok(connection)
+}
+
+async fn unlock(mut connection: AsyncPgConnection) -> Result<(), Error> {
+    Ok(connection.batch_execute(UNLOCK).await?)
+}
+
+fn with_harness<T>(
+    connection: AsyncPgConnection,
+    work: impl FnOnce(&mut Harness) -> Outcome<T>,
+) -> (Result<T, Error>, AsyncPgConnection) {
     let mut harness = Harness::new(connection);
     let done = tokio::task::block_in_place(|| work(&mut harness));
-    harness.into_inner().batch_execute(UNLOCK).await?;
-    done.map_err(|e| Error::Refused(e.to_string()))
+    (done.map_err(|e| Error::Refused(e.to_string())), harness.into_inner())
 }

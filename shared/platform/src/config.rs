@@ -1,15 +1,16 @@
 //! Configuration by environment variables. All problems are reported at once, by variable name.
 
+mod servers_env;
 mod variables;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use servers_env::ServersEnv;
 use crate::plaintext::{self, Allowed};
 
 pub use variables::{Service, VARIABLES, Variable};
@@ -41,14 +42,27 @@ impl Env {
         Self { service, values, problems: Vec::new() }
     }
 
-    /// Adds variables of `.run/servers.env` that the environment does not set, for the operator's CLI.
-    pub fn add_servers_env(&mut self, beside: &[PathBuf]) {
-        let Some(text) = find_servers_env(beside).and_then(|path| std::fs::read_to_string(path).ok()) else {
-            return;
-        };
-        for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
-            self.values.entry(name.trim().to_owned()).or_insert_with(|| value.trim().to_owned());
+    /// Adds the variables of `.run/servers.env` that the environment does not set, for the operator's CLI. Where the file
+    /// has connection strings of the operator's users, they are used, unless `as_owner` is set. Returns whether it took
+    /// one.
+    pub fn add_servers_env(&mut self, file: &ServersEnv, as_owner: bool) -> bool {
+        let mut took = false;
+        for variable in VARIABLES.iter().filter(|v| v.used_by.contains(&self.service)) {
+            let operators = format!("OPERATOR_{}", variable.name);
+            let names = [Some(&*operators).filter(|_| !as_owner), Some(variable.name)];
+            let Some(value) = names.into_iter().flatten().find_map(|name| file.get(name)) else { continue };
+            if !self.is_set(variable.name) {
+                self.values.insert(variable.name.to_owned(), value.to_owned());
+                took = true;
+            }
         }
+        took
+    }
+
+    /// Whether the environment sets a variable.
+    #[must_use]
+    pub fn is_set(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|value| !value.trim().is_empty())
     }
 
     /// The value of a variable of [`VARIABLES`], or its default; a placeholder if it is invalid.
@@ -242,15 +256,6 @@ pub fn handle_arguments(service: Service, about: &str) -> Option<std::process::E
     }
 }
 
-/// The nearest `.run/servers.env` in or above one of these folders.
-fn find_servers_env(beside: &[PathBuf]) -> Option<PathBuf> {
-    beside
-        .iter()
-        .flat_map(|folder| folder.ancestors())
-        .map(|f: &Path| f.join(".run/servers.env"))
-        .find(|f| f.is_file())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,5 +318,26 @@ mod tests {
     fn help_shows_every_variable_of_the_service() {
         let text = help(Service::Notifier, "x");
         assert!(text.contains("ROLLCALL_MAIL_URL") && !text.contains("ROLLCALL_BODY_LIMIT"), "{text}");
+    }
+
+    #[test]
+    fn the_operators_users_are_preferred_and_the_environment_wins() {
+        let file = ServersEnv::of(
+            "DATABASE_URL=postgres://owner\nOPERATOR_DATABASE_URL=postgres://operator\nAMQP_URL=amqp://all\n",
+        );
+        let cli = |values: &[(&str, &str)]| {
+            let values = values.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+            Env::new(Service::Cli, values)
+        };
+        let mut env = cli(&[]);
+        assert!(env.add_servers_env(&file, false));
+        assert_eq!(env.optional::<String>("DATABASE_URL").as_deref(), Some("postgres://operator"));
+        assert_eq!(env.optional::<String>("AMQP_URL").as_deref(), Some("amqp://all"));
+        let mut env = cli(&[("AMQP_URL", "amqp://mine")]);
+        assert!(env.add_servers_env(&file, true));
+        assert_eq!(env.optional::<String>("DATABASE_URL").as_deref(), Some("postgres://owner"));
+        assert_eq!(env.optional::<String>("AMQP_URL").as_deref(), Some("amqp://mine"));
+        let mut env = cli(&[("AMQP_URL", "amqp://mine"), ("DATABASE_URL", "postgres://mine")]);
+        assert!(!env.add_servers_env(&file, false));
     }
 }

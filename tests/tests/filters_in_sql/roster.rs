@@ -62,8 +62,9 @@ pub struct Roster {
 impl Roster {
     /// Fills a database with this tenant and another one with the same resources.
     pub async fn fill(runner: &mut TestRunner) -> Self {
-        let (url, _) = Servers::shared().await.place().await;
-        let pool = Pool::new(&url, 2).unwrap();
+        let urls = Servers::shared().await.place().await;
+        let url = urls.get("DATABASE_URL");
+        let pool = Pool::new(url, 2).unwrap();
         migrations::run(&pool).await.unwrap();
         let mut roster = Self {
             pool,

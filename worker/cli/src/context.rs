@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use database::{Limits, Pool};
 use operations::{Error, Operator};
 use platform::clock::Clock;
-use platform::config::{Env, Problems, Service};
+use platform::config::{Env, Problems, ServersEnv, Service};
 use uuid::Uuid;
 
 /// What commands need to run.
@@ -105,12 +105,11 @@ impl From<diesel::result::Error> for Failure {
 }
 
 impl CliContext {
-    /// Reads the environment, and `.run/servers.env` for variables that are not set.
-    pub fn from_env(json: bool) -> Result<Self, Failure> {
+    /// Reads the environment, and `.run/servers.env` for variables that are not set. `as_owner`: as the owner of the
+    /// database, which migrations need, instead of the operator.
+    pub fn from_env(json: bool, as_owner: bool) -> Result<Self, Failure> {
         let mut env = Env::of_process(Service::Cli);
-        let program =
-            std::env::current_exe().ok().and_then(|exe| exe.parent().map(std::path::Path::to_path_buf));
-        env.add_servers_env(&std::env::current_dir().ok().into_iter().chain(program).collect::<Vec<_>>());
+        add_servers_env(&mut env, json, as_owner)?;
         let database_url = env.url("DATABASE_URL", &["postgres", "postgresql"]);
         // Most commands need no broker: `migrate` runs with the database alone.
         let amqp_url = env.optional_amqp_url();
@@ -135,6 +134,28 @@ impl CliContext {
         };
         Ok(Self { operator, json, learning_url, mail_templates })
     }
+}
+
+/// Adds the variables of `.run/servers.env`, and says so. A file that others could have written is an error, unless the
+/// environment names the database.
+fn add_servers_env(env: &mut Env, json: bool, as_owner: bool) -> Result<(), Failure> {
+    let program = std::env::current_exe().ok().and_then(|exe| exe.parent().map(std::path::Path::to_path_buf));
+    let beside: Vec<PathBuf> = std::env::current_dir().ok().into_iter().chain(program).collect();
+    match ServersEnv::find(&beside) {
+        Ok(Some(file)) => {
+            if env.add_servers_env(&file, as_owner) && !json {
+                eprintln!("rollcall: using {}", file.shown_path());
+            }
+        }
+        Ok(None) => {}
+        Err(refused) if !env.is_set("DATABASE_URL") => {
+            let problem = format!("DATABASE_URL is not set, and {refused}");
+            return Err(Problems(vec![problem]).into());
+        }
+        Err(refused) if !env.is_set("AMQP_URL") && !json => eprintln!("rollcall: {refused}"),
+        Err(_) => {}
+    }
+    Ok(())
 }
 
 /// Parses an id given as an argument.

@@ -80,7 +80,8 @@ enum Command {
 async fn main() -> ExitCode {
     let command = Cli::command().after_help(format!(
         "{}\nIf DATABASE_URL and AMQP_URL are not set, rollcall looks for .run/servers.env in this directory and its parents, \
-         and beside the program.\n\n{EXIT_CODES}",
+         and beside the program. The file and its folder must belong to you or to root, and nobody else may be able to \
+         write them.\n\n{EXIT_CODES}",
         config::variables_help(Service::Cli)
     ));
     let matches = command.get_matches();
@@ -97,16 +98,16 @@ async fn main() -> ExitCode {
 
 /// Runs a command, with an entry in the audit trail before and after it if it writes.
 async fn recorded(cli: Cli, action: Option<Action>) -> Result<(), Failure> {
-    let context = CliContext::from_env(cli.json)?;
+    let is_migration = matches!(cli.command, Command::Migrate(_));
+    let context = CliContext::from_env(cli.json, is_migration)?;
     let Some(action) = action else { return run(&context, cli.command).await };
     // The table may not exist before a migration, or after its reversal.
-    let is_migration = matches!(cli.command, Command::Migrate(_));
     let begun = if is_migration { action.begun() } else { action.begin(&context.operator).await? };
     let result = run(&context, cli.command).await;
     let failure = result.as_ref().err().map(Failure::kind);
     let ended = begun.end(&context.operator, failure).await;
     if let (Err(error), false) = (ended, is_migration) {
-        eprintln!("rollcall: the result was not recorded in the audit trail: {error}");
+        output::complain(&format!("rollcall: the result was not recorded in the audit trail: {error}"));
     }
     result
 }

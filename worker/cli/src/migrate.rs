@@ -27,8 +27,15 @@ pub async fn run(context: &CliContext, arguments: &Arguments) -> Result<(), Fail
         let reverted: Vec<String> = migrations::revert(&context.operator.pool).await?.into_iter().collect();
         show(context, "reverted", &reverted, "there is no migration to revert");
     } else {
-        let applied = migrations::run(&context.operator.pool).await?;
-        show(context, "applied", &applied, "the schema is up to date");
+        let migrated = migrations::run(&context.operator.pool).await?;
+        show(context, "applied", &migrated.applied, "the schema is up to date");
+        if !migrated.missing_roles.is_empty() {
+            eprintln!(
+                "The roles {} do not exist, and this database user may not create roles. If the services are to have users \
+                 of their own, let an administrator create them (see the handbook, Operate Rollcall), then run this again.",
+                migrated.missing_roles.join(", ")
+            );
+        }
     }
     Ok(())
 }

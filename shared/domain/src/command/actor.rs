@@ -59,6 +59,12 @@ impl Origin {
             Self::Manual => "manual",
         }
     }
+
+    /// As it was stored. Whatever is not `manual` gets no mail.
+    #[must_use]
+    pub fn stored(text: &str) -> Self {
+        if text == Self::Manual.as_str() { Self::Manual } else { Self::Scim }
+    }
 }
 
 /// A user's role in the learning platform. SCIM neither sets nor returns it.
