@@ -4,8 +4,8 @@
 mod credentials;
 mod failures;
 mod keyring;
-mod networks;
 mod lookups;
+mod networks;
 mod presented;
 mod share;
 mod uses;
@@ -35,8 +35,8 @@ use self::uses::Uses;
 use crate::http::observe::note;
 use crate::http::response::Refusal;
 use crate::rate_limit::{Rate, RateLimits};
-use crate::refusals::Attribution;
 use crate::read_through::{Presence, Unread};
+use crate::refusals::Attribution;
 use crate::tenants::Tenants;
 
 pub use self::share::{Held, Permit};

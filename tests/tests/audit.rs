@@ -67,10 +67,13 @@ async fn refused_requests_of_known_keys_are_summed_up() {
         client(&revoked).get("/Users").await.is(401);
         tenant.okta().create(&json!({ "userName": 7 })).await.is(400);
     }
-    client(&Key { api_key: "rck_00000000000000000000000000000000000000000000".to_owned(), ..reports.clone() })
-        .get("/Users")
-        .await
-        .is(401);
+    client(&Key {
+        api_key: "rck_00000000000000000000000000000000000000000000".to_owned(),
+        ..reports.clone()
+    })
+    .get("/Users")
+    .await
+    .is(401);
 
     let path = "/activity?refused=true";
     let trail = eventually("all refusals are written", WRITTEN, async || {

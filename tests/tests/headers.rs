@@ -138,14 +138,19 @@ fn ingest(environment: &[(&str, &str)]) -> Command {
 async fn a_server_that_others_can_reach_does_not_start_without_its_public_url() {
     tokio::task::spawn_blocking(programs::folder).await.unwrap();
     for listen in ["0.0.0.0", "::", "192.0.2.1"] {
-        let said = Said::by(ingest(&[("ROLLCALL_ALLOW_PLAINTEXT", "http"), ("ROLLCALL_LISTEN", listen)])).await;
+        let said =
+            Said::by(ingest(&[("ROLLCALL_ALLOW_PLAINTEXT", "http"), ("ROLLCALL_LISTEN", listen)])).await;
         assert_eq!(said.code, Some(2), "{}", said.err);
         for word in ["ROLLCALL_PUBLIC_URL", "ROLLCALL_LISTEN", "https://scim.example.com"] {
             assert!(said.err.contains(word), "{word}: {}", said.err);
         }
     }
     // With it the address is tried: 192.0.2.1 is nobody's (RFC 5737).
-    let public = [("ROLLCALL_ALLOW_PLAINTEXT", "http"), ("ROLLCALL_LISTEN", "192.0.2.1"), ("ROLLCALL_PUBLIC_URL", "https://scim.example")];
+    let public = [
+        ("ROLLCALL_ALLOW_PLAINTEXT", "http"),
+        ("ROLLCALL_LISTEN", "192.0.2.1"),
+        ("ROLLCALL_PUBLIC_URL", "https://scim.example"),
+    ];
     let said = Said::by(ingest(&public)).await;
     assert_eq!(said.code, Some(1), "{}", said.err);
     assert!(said.err.contains("cannot listen on 192.0.2.1"), "{}", said.err);

@@ -95,5 +95,5 @@ mod architecture;
 mod migrations;
 mod operations;
 mod plaintext;
-mod terminals;
 mod service_roles;
+mod terminals;

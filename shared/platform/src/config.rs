@@ -10,8 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-pub use servers_env::ServersEnv;
 use crate::plaintext::{self, Allowed};
+pub use servers_env::ServersEnv;
 
 pub use variables::{Service, VARIABLES, Variable};
 
@@ -142,12 +142,6 @@ impl Env {
     {
         self.lookup(name)?;
         self.parse(name, |text| text.parse().map_err(|e: T::Err| e.to_string()))
-    }
-
-    /// Whether a variable has a value, valid or not.
-    #[must_use]
-    pub fn is_set(&self, name: &'static str) -> bool {
-        self.lookup(name).is_some()
     }
 
     /// Where a service without another HTTP port serves its health pages, if it does.
