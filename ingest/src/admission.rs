@@ -18,7 +18,7 @@ use database::keys::Key;
 use database::tenants::Tenant;
 use futures_util::FutureExt;
 use platform::clock::Clock;
-use platform::http::Peer;
+use platform::http::{Connection, Peer};
 use scim::Error;
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -133,6 +133,9 @@ impl Admission {
         note("tenant", &key.tenant_name);
         note("key.id", key.id);
         state.uses.note(key.id);
+        if let Some(connection) = parts.extensions.get::<Connection>() {
+            connection.mark_known();
+        }
         if !key.scopes.iter().any(|opened| opened == scope) {
             return Err(Error::forbidden(format!("this API key lacks the scope {scope}")).into());
         }
