@@ -63,6 +63,7 @@ mod measured;
 mod misbehaving_clients;
 mod request_limits;
 mod rolling_restart;
+mod strangers;
 mod wrong_keys;
 
 // Faults.
