@@ -20,7 +20,7 @@ use database::keys::Key;
 use database::tenants::Tenant;
 use database::{Limits, Pool};
 use platform::clock::Clock;
-use platform::http::Peer;
+use platform::http::{Connection, Peer};
 use scim::Error;
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -167,6 +167,9 @@ impl Admission {
         note("key.id", key.id);
         networks::check(&key, &parts.extensions)?;
         state.uses.note(key.id);
+        if let Some(connection) = parts.extensions.get::<Connection>() {
+            connection.mark_known();
+        }
         if !key.opens(scope) {
             return Err(Error::forbidden(format!("this API key lacks the scope {scope}")).into());
         }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use platform::config::{Env, Problems};
+use platform::http::TrustedProxies;
 use platform::log::Format;
 use platform::redact::Masked;
 use platform::secret::SecretKey;
@@ -24,6 +25,10 @@ pub struct Config {
     pub amqp_url: Masked<String>,
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// The maximum number of connections of one address without an admitted request.
+    pub connections_per_address: usize,
+    /// The proxies whose word about the client's address is believed.
+    pub trusted_proxies: TrustedProxies,
     /// The part of the base URL before `/scim/v2`, if it is configured.
     pub public_url: Option<PublicUrl>,
     /// The key that signs unsubscribe links.
@@ -62,6 +67,8 @@ impl Config {
             database_url: Masked(database_url),
             amqp_url: Masked(env.amqp_url()),
             listen: SocketAddr::new(address, u16::try_from(port).expect("the bounds are those of a port")),
+            connections_per_address: size(env.number("ROLLCALL_CONNECTIONS_PER_ADDRESS", 1..=10_000)),
+            trusted_proxies: env.optional("ROLLCALL_TRUSTED_PROXIES").unwrap_or_default(),
             public_url: env.optional("ROLLCALL_PUBLIC_URL"),
             unsubscribe_key: env.optional("ROLLCALL_UNSUBSCRIBE_KEY"),
             body_limit: size(env.number("ROLLCALL_BODY_LIMIT", 1_024..=10_485_760)),
@@ -155,6 +162,8 @@ mod tests {
             ("ROLLCALL_LOG", "a=b=c"),
             ("ROLLCALL_SECRET_KEY", "c2VjcmV0"),
             ("ROLLCALL_PULL_AT", "noon"),
+            ("ROLLCALL_TRUSTED_PROXIES", "0.0.0.0/0"),
+            ("ROLLCALL_CONNECTIONS_PER_ADDRESS", "0"),
         ]);
         let text = problems.unwrap_err().to_string();
         for name in [
@@ -167,6 +176,8 @@ mod tests {
             "ROLLCALL_LOG is",
             "SECRET_KEY must be 32 random bytes in base64",
             "PULL_AT must be times of day",
+            "TRUSTED_PROXIES must not contain all addresses",
+            "CONNECTIONS_PER_ADDRESS must be a whole number from 1 to 10000",
         ] {
             assert!(text.contains(name), "{name} in {text}");
         }

@@ -14,6 +14,7 @@ use ingest::{roles, router};
 use platform::clock::Clock;
 use platform::config::{self, Env, Problems, Service};
 use platform::health::Health;
+use platform::http::{self, Limits};
 use platform::{log, shutdown};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
@@ -43,7 +44,7 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Failure> {
     let config = Config::read(Env::of_process(Service::Ingest))?;
     log::init(&config.log, config.log_format);
-    let listener = listen(config.listen).await?;
+    let listener = listen(config.listen)?;
     let stopping = shutdown::on_signal_after(config.drain).map_err(Failure::Signals)?;
     // The link outlives `stop`: requests in flight still wait for their replies.
     let drained = CancellationToken::new();
@@ -64,6 +65,11 @@ async fn run() -> Result<(), Failure> {
         let pulls = Pulls::new(pool.clone(), link.clone(), key, config.pull_at.clone(), Clock::System);
         tokio::spawn(pulls.run(stopping.stop.clone()))
     });
+    let limits = Limits {
+        connections_per_address: config.connections_per_address,
+        trusted_proxies: config.trusted_proxies.clone(),
+        ..Limits::default()
+    };
     let app = App::new(config, pool, link.clone());
     let roles = tokio::spawn(roles::run(app.clone(), link.clone(), stopping.stop.clone()));
     tokio::spawn(app.dispatcher.clone().watch_clocks(health.clone(), drained.clone()));
@@ -72,7 +78,7 @@ async fn run() -> Result<(), Failure> {
     // Until then, new connections wait to be accepted. That is better than a 429 because of a missing queue.
     let _ = timeout(START, link.clone().up()).await;
     let in_hand = tokio::spawn(end_of_grace(stopping.stop.clone()));
-    platform::http::serve(listener, router, response::unreadable, stopping, shutdown::GRACE).await;
+    http::serve(listener, router, response::unreadable, limits, stopping, shutdown::GRACE).await;
     // Requests whose clients disconnected get the same grace period.
     app.detached.finish(in_hand.await.unwrap_or_else(|_| Instant::now())).await;
     // A panic has been logged already.
@@ -88,8 +94,8 @@ async fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    http::listen(address).map_err(|source| match source.kind() {
         std::io::ErrorKind::AddrInUse => Failure::PortTaken(address),
         _ => Failure::Listen { address, source },
     })

@@ -39,15 +39,13 @@ pub async fn ask(State(app): State<Shared>, Path(token): Path<String>) -> Respon
     Reader::of(&app, tenant, user).await.page(Says::Ask)
 }
 
-/// Unsubscribes, or resubscribes if the body is `again=yes`. A forged link is a 404.
+/// Unsubscribes, or resubscribes if the body is `again=yes`. Any other body is not read. A forged link is a 404.
 ///
 /// # Errors
-/// 413 and 408 for an oversized or slow body, 429 while Postgres is unavailable.
+/// 408 for a slow body, 400 for an incomplete one, 429 while Postgres is unavailable.
 pub async fn change(State(app): State<Shared>, Path(token): Path<String>, request: Request) -> HandlerResult {
     let Some((tenant, user)) = who(&app, &token) else { return Ok(nobodys()) };
-    let (parts, body) = request.into_parts();
-    let body = body::receive(&parts.headers, body, app.config.body_limit).await?;
-    let again = *body == *AGAIN;
+    let again = body::is(request.into_body(), AGAIN).await?;
     let write = async |connection: &mut AsyncPgConnection| write(connection, tenant, user, again).await;
     app.pool.bounded(write).await.map_err(|error| Refusal::not_recorded(&error))?;
     Ok(Reader::of(&app, tenant, user).await.page(if again { Says::Started } else { Says::Stopped }))

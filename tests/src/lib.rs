@@ -31,6 +31,7 @@ pub mod okta_api;
 pub mod plain;
 pub mod raw;
 pub mod rows;
+pub mod strangers;
 
 // Bulk data.
 pub mod crowd;

@@ -73,6 +73,7 @@ mod misbehaving_clients;
 mod request_limits;
 mod rolling_restart;
 mod shares_of_reads;
+mod strangers;
 mod wrong_keys;
 
 // Faults.

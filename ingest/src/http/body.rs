@@ -1,5 +1,5 @@
 //! Reads the body of a request, with checks of its media type, its size and the time it takes. After an early error the
-//! HTTP server discards the rest of the body.
+//! HTTP server discards the rest of the body. The server also limits the time, for whoever reads a body.
 
 use std::time::Duration;
 
@@ -7,11 +7,14 @@ use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use futures_util::StreamExt;
+use platform::http::is_late;
 use scim::Error;
 use tokio::time::timeout;
 
 /// The time limit for receiving a body.
 const ARRIVAL: Duration = Duration::from_secs(30);
+/// The answer to a body that takes too long, after `ARRIVAL` or `Times::silence`.
+const LATE: &str = "the body did not arrive within 30 seconds, or nothing of it for 10 seconds";
 
 /// The media type of the body, one of `taken`; `None` if there is no `Content-Type`.
 ///
@@ -45,18 +48,26 @@ pub async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<By
         let stream = body.into_data_stream();
         timeout(ARRIVAL, collect(stream, content_length, limit)).await.unwrap_or(Arrived::Late)
     };
-    match arrived {
-        Arrived::Whole(bytes) => Ok(bytes),
-        Arrived::Broken => Err(Error::invalid_syntax("the body is incomplete")),
-        Arrived::Late => Err(Error::new(
-            408,
-            None,
-            format!("the body did not arrive within {} seconds", ARRIVAL.as_secs()),
-        )),
-        Arrived::TooMuch => {
-            Err(Error::payload_too_large(format!("the body is larger than the limit of {limit} bytes")))
+    arrived.whole(limit)
+}
+
+/// Whether the body consists of exactly these bytes. At the first difference the rest is not read.
+///
+/// # Errors
+/// 408 if the body takes too long, 400 if it is incomplete.
+pub async fn is(body: Body, expected: &[u8]) -> Result<bool, Error> {
+    let mut rest = expected;
+    let mut stream = body.into_data_stream();
+    let compare = async {
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|error| Arrived::failed(&error))?;
+            let Some(after) = rest.strip_prefix(&*chunk) else { return Ok(false) };
+            rest = after;
         }
-    }
+        Ok(rest.is_empty())
+    };
+    let compared = timeout(ARRIVAL, compare).await.unwrap_or(Err(Arrived::Late));
+    compared.or_else(|failed: Arrived| failed.whole(0).map(|_| false))
 }
 
 enum Arrived {
@@ -64,6 +75,23 @@ enum Arrived {
     TooMuch,
     Broken,
     Late,
+}
+
+impl Arrived {
+    fn failed(error: &axum::Error) -> Self {
+        if is_late(error) { Self::Late } else { Self::Broken }
+    }
+
+    fn whole(self, limit: usize) -> Result<Bytes, Error> {
+        match self {
+            Self::Whole(bytes) => Ok(bytes),
+            Self::Broken => Err(Error::invalid_syntax("the body is incomplete")),
+            Self::Late => Err(Error::new(408, None, LATE)),
+            Self::TooMuch => {
+                Err(Error::payload_too_large(format!("the body is larger than the limit of {limit} bytes")))
+            }
+        }
+    }
 }
 
 /// The `Content-Length` in bytes; 0 if there is none. The HTTP server has checked that it is a number.
@@ -81,7 +109,7 @@ async fn collect(mut stream: BodyDataStream, content_length: usize, limit: usize
     let mut bytes = Vec::with_capacity(content_length);
     while let Some(chunk) = stream.next().await {
         match chunk {
-            Err(_) => return Arrived::Broken,
+            Err(error) => return Arrived::failed(&error),
             Ok(chunk) if bytes.len() + chunk.len() > limit => return Arrived::TooMuch,
             Ok(chunk) => bytes.extend_from_slice(&chunk),
         }
@@ -157,6 +185,30 @@ mod tests {
                 assert!(error.status == 413 && error.detail.contains("10 bytes"), "{error}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_compared_without_reading_more_than_needed() {
+        let endless = |first: &'static [u8]| {
+            let chunks = std::iter::once(Bytes::from_static(first))
+                .chain(std::iter::repeat(Bytes::from_static(b"x")))
+                .map(Ok::<_, std::convert::Infallible>);
+            Body::from_stream(futures_util::stream::iter(chunks))
+        };
+        for (body, expected) in [
+            (Body::from("again=yes"), true),
+            (Body::empty(), false),
+            (Body::from("again"), false),
+            (Body::from("again=yes&x=1"), false),
+            (Body::from("List-Unsubscribe=One-Click"), false),
+            (endless(b"again=yes"), false),
+            (endless(b"no=more"), false),
+        ] {
+            assert_eq!(is(body, b"again=yes").await, Ok(expected));
+        }
+        let broken =
+            Body::from_stream(futures_util::stream::iter([Err::<Bytes, _>(std::io::Error::other("gone"))]));
+        assert_eq!(is(broken, b"again=yes").await.unwrap_err().status, 400);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use platform::http::Fault;
 use serde_json::{Value, json};
 use tracing::{debug, error, warn};
 
@@ -53,14 +54,17 @@ pub fn scim_json_of(status: StatusCode, body: String) -> Response {
 /// The media type and the body of the response to invalid HTTP or an oversized request head. No route handles these,
 /// but the response is a SCIM error like all others.
 #[must_use]
-pub fn unreadable(status: StatusCode) -> (&'static str, String) {
-    tally::count_unreadable(status);
-    let detail = match status {
-        StatusCode::URI_TOO_LONG => "the URI is too long; send a long filter by POST to /.search",
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the header fields are too large or too many",
-        _ => "the request is not valid HTTP/1.1",
+pub fn unreadable(fault: Fault) -> (&'static str, String) {
+    tally::count_unreadable(fault.status());
+    let detail = match fault {
+        Fault::NotHttp => "the request is not valid HTTP/1.1",
+        Fault::Host => {
+            "the request must have exactly one Host header, a host name or address with an optional port"
+        }
+        Fault::UriTooLong => "the URI is too long; send a long filter by POST to /.search",
+        Fault::HeaderTooLarge => "the header fields are too large or too many",
     };
-    (MEDIA_TYPE, json!(scim::Error::new(status.as_u16(), None, detail)).to_string())
+    (MEDIA_TYPE, json!(scim::Error::new(fault.status().as_u16(), None, detail)).to_string())
 }
 
 /// The error that a response shows, as an extension of the response. The audit trail records it.

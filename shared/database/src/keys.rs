@@ -126,11 +126,6 @@ mod tests {
             assert_eq!(prefix(key), expected, "{key:?}");
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn a_key_is_used_from_its_networks_only() {

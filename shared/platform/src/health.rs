@@ -15,9 +15,9 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::{self, Fault, Limits};
 use crate::headers;
 use crate::shutdown::Stopping;
 
@@ -118,19 +118,20 @@ pub async fn serve(
     stop: &CancellationToken,
 ) -> Result<(), String> {
     let Some(address) = address else { return Ok(()) };
-    let listener = TcpListener::bind(address).await.map_err(|e| {
+    let listener = http::listen(address).map_err(|e| {
         format!("cannot listen on {address}: {e}. Set ROLLCALL_HEALTH_PORT to a free port, or to 0")
     })?;
     let stopping = Stopping { leaving: stop.clone(), stop: stop.clone() };
     // The inner router also answers unknown paths, which a layer of its routes would not see.
     let router = Router::new().fallback_service(health.router()).layer(map_response(headers::protect));
-    tokio::spawn(crate::http::serve(listener, router, unreadable, stopping, Duration::ZERO));
+    let limits = Limits::default();
+    tokio::spawn(http::serve(listener, router, unreadable, limits, stopping, Duration::ZERO));
     Ok(())
 }
 
 /// The answer to input that is not HTTP, in the form of the pages.
-fn unreadable(status: StatusCode) -> (&'static str, String) {
-    ("application/json", json!({ "error": status.to_string() }).to_string())
+fn unreadable(fault: Fault) -> (&'static str, String) {
+    ("application/json", json!({ "error": fault.status().to_string() }).to_string())
 }
 
 #[cfg(test)]

@@ -81,6 +81,20 @@ pub static VARIABLES: &[Variable] = &[
         used_by: &[Ingest],
     },
     Variable {
+        name: "ROLLCALL_TRUSTED_PROXIES",
+        unit: "IP addresses or networks separated by commas",
+        default: None,
+        what: "Proxies that are believed about a client's address: Forwarded, X-Forwarded-For, and the PROXY protocol. Unset: none; the client is whoever connects.",
+        used_by: &[Ingest],
+    },
+    Variable {
+        name: "ROLLCALL_CONNECTIONS_PER_ADDRESS",
+        unit: "connections, 1 to 10000",
+        default: Some("256"),
+        what: "Maximum number of connections of one address (IPv6: of a /64) on which no request was admitted yet; four times as many on which one was. The oldest idle one is closed for a new one. Trusted proxies have no such limit.",
+        used_by: &[Ingest],
+    },
+    Variable {
         name: "ROLLCALL_HEALTH_PORT",
         unit: "TCP port, 0 for none",
         default: Some("0"),

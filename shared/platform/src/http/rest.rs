@@ -1,7 +1,8 @@
 //! Drains a request's body once its answer is ready. Most rejections are sent before the body was read: the rest is
 //! discarded, so that the next request on the connection can be read. hyper itself reads no more than its buffer holds,
-//! and closes without announcing it.
+//! and closes without announcing it. A body that arrives too slowly ends with an error, whoever reads it.
 
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -9,7 +10,9 @@ use std::time::Duration;
 use axum::http::header::EXPECT;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::sync::oneshot::{self, Receiver, Sender};
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use super::limits::Times;
 
 /// The maximum that is discarded before the answer, in bytes. If the body is larger, the answer is sent first and the
 /// connection is closed.
@@ -21,6 +24,27 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Lent {
     reading: Reading,
     back: Option<Sender<Reading>>,
+    arrival: Arrival,
+}
+
+/// Why a body ends early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It does not arrive in time.
+    #[error("the body arrives too slowly")]
+    Late,
+    /// The connection or the chunks are broken.
+    #[error("the body is broken")]
+    Broken(#[source] hyper::Error),
+}
+
+/// How long a body has taken.
+struct Arrival {
+    times: Times,
+    /// When all of it must be there; `None` until it is read.
+    end: Option<Instant>,
+    /// `Some` while the next part is awaited.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// How far a body has been read.
@@ -39,12 +63,16 @@ pub(super) struct Rest {
 }
 
 /// Lends a request's body to the router.
-pub(super) fn lend(request: hyper::Request<Incoming>) -> (hyper::Request<axum::body::Body>, Rest) {
+pub(super) fn lend(
+    request: hyper::Request<Incoming>,
+    times: Times,
+) -> (hyper::Request<axum::body::Body>, Rest) {
     let (sender, back) = oneshot::channel();
     let waits = request.headers().contains_key(EXPECT);
     let request = request.map(|body| {
         let reading = Reading { body: Some(body), has_begun: false, is_broken: false };
-        axum::body::Body::new(Lent { reading, back: Some(sender) })
+        let arrival = Arrival { times, end: None, timer: None };
+        axum::body::Body::new(Lent { reading, back: Some(sender), arrival })
     });
     (request, Rest { back, waits })
 }
@@ -82,18 +110,43 @@ async fn discard(body: &mut Incoming) -> bool {
     }
 }
 
+/// Whether this error, or one that it was caused by, is a body that arrives too slowly.
+#[must_use]
+pub fn is_late(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| (*error).source())
+        .any(|error| matches!(error.downcast_ref(), Some(BodyError::Late)))
+}
+
+impl Arrival {
+    /// Waits until the next part is late.
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        let end = *self.end.get_or_insert(now + self.times.body);
+        let silence = self.times.silence;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end.min(now + silence))));
+        timer.as_mut().poll(context)
+    }
+}
+
 impl Body for Lent {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let reading = &mut self.get_mut().reading;
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self { reading, arrival, .. } = self.get_mut();
         reading.has_begun = true;
         let Some(body) = reading.body.as_mut() else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(body).poll_frame(context));
+        let frame = match Pin::new(body).poll_frame(context) {
+            Poll::Ready(frame) => frame.map(|frame| frame.map_err(BodyError::Broken)),
+            Poll::Pending => {
+                ready!(arrival.poll_late(context));
+                Some(Err(BodyError::Late))
+            }
+        };
+        arrival.timer = None;
         if !matches!(frame, Some(Ok(_))) {
             reading.is_broken = frame.is_some();
             reading.body = None;

@@ -1,16 +1,21 @@
 //! Answers before the request was read, to a client that sends all of it first; and closing connections.
 
+mod strangers;
+
 use std::time::Instant;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::http::StatusCode;
-use axum::routing::post;
+use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 
-/// A server that counts what is posted to `/count`, reads half of what is posted to `/half`, and has no other route.
+/// A server that counts what is posted to `/count`, reads half of what is posted to `/half`, says who asks at `/peer`
+/// and admits whoever asks for `/admit`. It has no other route.
 struct Server {
     port: u16,
     stop: CancellationToken,
@@ -18,18 +23,28 @@ struct Server {
 }
 
 async fn server() -> Server {
+    server_with(Limits::default()).await
+}
+
+async fn server_with(limits: Limits) -> Server {
     let half = async |request: axum::extract::Request| {
         let mut body = request.into_body().into_data_stream();
         let _ = futures_util::StreamExt::next(&mut body).await;
         StatusCode::PAYLOAD_TOO_LARGE
     };
     let count = async |body: Bytes| body.len().to_string();
-    let router = Router::new().route("/count", post(count)).route("/half", post(half));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer = async |Extension(Peer(address)): Extension<Peer>| address.to_string();
+    let admit = async |Extension(connection): Extension<Connection>| connection.mark_known();
+    let router = Router::new()
+        .route("/count", post(count))
+        .route("/half", post(half))
+        .route("/peer", get(peer))
+        .route("/admit", get(admit));
+    let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let (port, stop) = (listener.local_addr().unwrap().port(), CancellationToken::new());
     let stopping = Stopping { leaving: stop.clone(), stop: stop.clone() };
-    let unreadable = |status: StatusCode| ("text/plain", format!("unreadable: {}", status.as_u16()));
-    let done = tokio::spawn(serve(listener, router, unreadable, stopping, Duration::from_secs(20)));
+    let unreadable = |fault: Fault| ("text/plain", format!("unreadable: {}", fault.status().as_u16()));
+    let done = tokio::spawn(serve(listener, router, unreadable, limits, stopping, Duration::from_secs(20)));
     Server { port, stop, done }
 }
 
@@ -181,6 +196,10 @@ async fn input_that_is_not_http_gets_an_error_body() {
         ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n".to_owned(), 400),
         ("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n".to_owned(), 400),
         ("GET / HTTP/1.1\r\nHost: x\r\nx: \0\r\n\r\n".to_owned(), 400),
+        ("GET /peer HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("GET /nothing HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n".to_owned(), 400),
+        ("POST /count HTTP/1.1\r\nHost: x/y\r\nContent-Length: 9\r\n\r\n".to_owned(), 400),
+        ("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET /peer HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), 400),
         (format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", long(70_000)), 414),
         (format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", long(3_000_000)), 414),
         (format!("GET / HTTP/1.1\r\nHost: x\r\nx: {}\r\n\r\n", long(300_000)), 431),

@@ -1,5 +1,6 @@
 //! A connection's socket, wrapped for hyper. It adds a body to the empty answer with which hyper rejects input that is
-//! not HTTP, and it returns the socket when hyper is done, so that `linger` can close it.
+//! not HTTP, cuts off clients that read no answers, and returns the socket when hyper is done, so that `linger` can
+//! close it.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,13 +11,29 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot::Sender;
 
+use super::connections::Connection;
+use super::stall::Stall;
+
 /// The header of hyper's answer without a body.
 const NO_BODY: &str = "content-length: 0\r\n";
 /// An upper bound on the head of hyper's own answers, in bytes.
 const LONGEST: usize = 512;
 
-/// Describes why a request cannot be read (400, 414 or 431): a media type and a body.
-pub type Unreadable = fn(StatusCode) -> (&'static str, String);
+/// Describes why a request cannot be read: a media type and a body.
+pub type Unreadable = fn(Fault) -> (&'static str, String);
+
+/// Why a request cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not valid HTTP/1.1.
+    NotHttp,
+    /// It has no `Host`, several, or an invalid one.
+    Host,
+    /// The URI is too long.
+    UriTooLong,
+    /// The header fields are too large, or too many.
+    HeaderTooLarge,
+}
 
 /// The socket of one connection.
 pub(super) struct Wire {
@@ -27,6 +44,10 @@ pub(super) struct Wire {
     /// Whether a line has ended since the last answer, at least the request line.
     line_has_ended: bool,
     instead: Option<Instead>,
+    /// What was read before hyper reads.
+    prefix: Vec<u8>,
+    stall: Stall,
+    connection: Connection,
 }
 
 /// Our answer, which replaces hyper's.
@@ -37,10 +58,31 @@ struct Instead {
     replaced: usize,
 }
 
+impl Fault {
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::NotHttp | Self::Host => StatusCode::BAD_REQUEST,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        }
+    }
+}
+
 impl Wire {
-    /// Wraps a socket, which is sent to `back` when hyper is done.
-    pub(super) fn new(stream: TcpStream, unreadable: Unreadable, back: Sender<TcpStream>) -> Self {
-        Self { stream: Some(stream), back: Some(back), unreadable, line_has_ended: false, instead: None }
+    /// Wraps a socket, which is sent to `back` when hyper is done, unless the client was cut off. `prefix` has been
+    /// read from it already.
+    pub(super) fn new(
+        stream: TcpStream,
+        prefix: Vec<u8>,
+        unreadable: Unreadable,
+        stall: Stall,
+        connection: Connection,
+        back: Sender<TcpStream>,
+    ) -> Self {
+        let (stream, back) = (Some(stream), Some(back));
+        Self { stream, back, unreadable, line_has_ended: false, instead: None, prefix, stall, connection }
     }
 
     fn stream(&mut self) -> Pin<&mut TcpStream> {
@@ -74,6 +116,16 @@ impl Wire {
         }
         Poll::Ready(Ok(instead.replaced))
     }
+
+    /// Reads what was read before.
+    fn take_prefix(&mut self, buffer: &mut ReadBuf<'_>) {
+        let taken = self.prefix.len().min(buffer.remaining());
+        buffer.put_slice(&self.prefix[..taken]);
+        self.prefix.drain(..taken);
+        if self.prefix.is_empty() {
+            self.prefix = Vec::new();
+        }
+    }
 }
 
 /// Hyper's head of an empty answer to input that is not HTTP, with our body; `None` for anything else. Our own answers
@@ -86,18 +138,19 @@ fn with_body(head: &[u8], line_has_ended: bool, unreadable: Unreadable) -> Optio
     let (line, fields) = str::from_utf8(head).ok()?.split_once("\r\n")?;
     let (version, rest) = line.split_once(' ')?;
     let status = StatusCode::from_bytes(rest.get(..3)?.as_bytes()).ok()?;
-    let status = match status {
+    let fault = match status {
         // The buffer was full before the first line ended: the URI is too long.
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if !line_has_ended => StatusCode::URI_TOO_LONG,
-        StatusCode::BAD_REQUEST | StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-            status
-        }
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if !line_has_ended => Fault::UriTooLong,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Fault::HeaderTooLarge,
+        StatusCode::URI_TOO_LONG => Fault::UriTooLong,
+        StatusCode::BAD_REQUEST => Fault::NotHttp,
         _ => return None,
     };
     if !version.starts_with("HTTP/1.") || !fields.contains(NO_BODY) {
         return None;
     }
-    let (media_type, body) = unreadable(status);
+    let (media_type, body) = unreadable(fault);
+    let status = fault.status();
     let described = format!("content-type: {media_type}\r\ncontent-length: {}\r\n", body.len());
     // The status is printed with its reason phrase.
     Some(format!("{version} {status}\r\n{}{body}", fields.replacen(NO_BODY, &described, 1)).into_bytes())
@@ -110,8 +163,17 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // Otherwise pipelined requests would be handled, and their answers buffered, without end.
+        if this.stall.blocks_reading() {
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
-        ready!(this.stream().poll_read(context, buffer))?;
+        if this.prefix.is_empty() {
+            ready!(this.stream().poll_read(context, buffer))?;
+        } else {
+            this.take_prefix(buffer);
+        }
+        this.connection.pipelining().set_has_read(true);
         this.line_has_ended = this.line_has_ended || buffer.filled()[before..].contains(&b'\n');
         Poll::Ready(Ok(()))
     }
@@ -131,10 +193,14 @@ impl AsyncWrite for Wire {
         if this.instead.is_none() {
             this.replace(pieces);
         }
-        if this.instead.is_some() {
-            return this.poll_instead(context);
-        }
-        this.stream().poll_write_vectored(context, pieces)
+        let written = if this.instead.is_some() {
+            this.poll_instead(context)
+        } else {
+            this.stream().poll_write_vectored(context, pieces)
+        };
+        this.connection.pipelining().set_has_read(false);
+        let offered = pieces.iter().map(|piece| piece.len()).sum();
+        this.stall.check(context, written, offered)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -152,7 +218,11 @@ impl AsyncWrite for Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if let (Some(stream), Some(back)) = (self.stream.take(), self.back.take()) {
+        let Some(stream) = self.stream.take() else { return };
+        if self.stall.has_cut_off() {
+            // The kernel would keep what the client does not read.
+            let _ = stream.set_zero_linger();
+        } else if let Some(back) = self.back.take() {
             // Fails if the process is ending.
             let _ = back.send(stream);
         }
@@ -164,7 +234,7 @@ mod tests {
     use super::*;
 
     fn replaced(head: &str, line_has_ended: bool) -> Option<String> {
-        let say = |status: StatusCode| ("text/plain", format!("said {}", status.as_u16()));
+        let say = |fault: Fault| ("text/plain", format!("said {}", fault.status().as_u16()));
         with_body(head.as_bytes(), line_has_ended, say).map(|text| String::from_utf8(text).unwrap())
     }
 

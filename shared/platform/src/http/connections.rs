@@ -1,0 +1,299 @@
+//! Which connections are open, and which one is closed in favour of a new one. Connections of strangers (no request on
+//! them was admitted yet), of known clients and of trusted proxies have separate limits, so that strangers displace
+//! strangers only.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::class::{Class, Place, network};
+use super::pace::{Pace, Pipelining};
+
+/// The maximum number of connections of strangers. Each may hold a half-sent header.
+const MAX_STRANGERS: usize = 1_024;
+/// A known address may hold this many times the connections of one with strangers only.
+const KNOWN: usize = 4;
+/// How often the log says that connections were closed in favour of others.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// The open connections.
+pub(super) struct Connections {
+    state: Mutex<State>,
+    began: Instant,
+}
+
+struct State {
+    classes: [Class; 3],
+    last_turn: u64,
+    evicted: u64,
+    last_logged: Option<Instant>,
+}
+
+/// Whose connection it is: the index of its class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Stranger,
+    Known,
+    Proxy,
+}
+
+/// An open connection, in the extensions of its requests. Clones are the same connection.
+#[derive(Clone)]
+pub struct Connection(Arc<Inner>);
+
+struct Inner {
+    all: Arc<Connections>,
+    /// Cancelled when it is closed in favour of another.
+    evicted: CancellationToken,
+    is_known: AtomicBool,
+    pipelining: Pipelining,
+    position: Mutex<Position>,
+}
+
+struct Position {
+    owner: Owner,
+    place: Place,
+    is_open: bool,
+}
+
+/// Removes the connection when it is dropped.
+pub(super) struct Open(pub(super) Connection);
+
+impl Connections {
+    /// At most `total` connections, and `per_address` of strangers with one address.
+    pub(super) fn new(total: usize, per_address: usize) -> Self {
+        let strangers = MAX_STRANGERS.min(total / 4).max(1);
+        let known = (total / 2).max(1);
+        let proxies = total.saturating_sub(strangers + known).max(1);
+        let classes = [
+            Class::new(strangers, per_address),
+            Class::new(known, per_address.saturating_mul(KNOWN)),
+            Class::new(proxies, usize::MAX),
+        ];
+        let state = State { classes, last_turn: 0, evicted: 0, last_logged: None };
+        Self { state: Mutex::new(state), began: Instant::now() }
+    }
+
+    /// A new connection; `None` if there is no room, which happens only to proxies.
+    pub(super) fn open(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Option<Open> {
+        let owner = if is_proxy { Owner::Proxy } else { Owner::Stranger };
+        let mut state = self.lock();
+        if !state.make_room(owner, network(address), self.now()) {
+            return None;
+        }
+        let place = Place { network: network(address), is_busy: false, turn: state.turn(self.now()) };
+        let connection = Connection(Arc::new(Inner {
+            all: self.clone(),
+            evicted: CancellationToken::new(),
+            is_known: AtomicBool::new(is_proxy),
+            pipelining: Pipelining::new(),
+            position: Mutex::new(Position { owner, place, is_open: true }),
+        }));
+        state.classes[owner as usize].insert(place, connection.0.evicted.clone());
+        Some(Open(connection))
+    }
+
+    /// Closes connections of addresses that have too many. New ones are spared for a moment, because their request may
+    /// be on its way.
+    pub(super) fn trim(&self) {
+        let mut state = self.lock();
+        let now = self.now();
+        let mut closed = 0;
+        for class in &mut state.classes {
+            while let Some(evicted) = class.take_excess(now) {
+                evicted.cancel();
+                closed += 1;
+            }
+        }
+        state.log(closed);
+    }
+
+    /// The number of strangers' connections, and of all.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let state = self.lock();
+        let strangers = state.classes[Owner::Stranger as usize].count();
+        (strangers, state.classes.iter().map(Class::count).sum())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Microseconds since the start.
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+impl State {
+    /// A number that is larger than all before; about the time.
+    fn turn(&mut self, now: u64) -> u64 {
+        self.last_turn = now.max(self.last_turn + 1);
+        self.last_turn
+    }
+
+    /// Makes room for a connection of this network. Returns whether there is room. Requests of known clients and of
+    /// proxies are not interrupted for it.
+    fn make_room(&mut self, owner: Owner, network: IpAddr, now: u64) -> bool {
+        let class = &mut self.classes[owner as usize];
+        let Some(victim) = class.victim(network, now) else { return true };
+        if victim.is_busy && owner != Owner::Stranger {
+            return !class.is_full();
+        }
+        if let Some(evicted) = class.remove(victim) {
+            evicted.cancel();
+            self.log(1);
+        }
+        true
+    }
+
+    fn log(&mut self, closed: u64) {
+        self.evicted += closed;
+        let is_due = self.last_logged.is_none_or(|last| last.elapsed() >= LOG_EVERY);
+        if self.evicted > 0 && is_due {
+            warn!(closed = self.evicted, "closed connections in favour of others; an address has too many");
+            self.evicted = 0;
+            self.last_logged = Some(Instant::now());
+        }
+    }
+}
+
+impl Connection {
+    /// Records that a request on this connection was admitted: it is no stranger's any more.
+    pub fn mark_known(&self) {
+        if !self.0.is_known.swap(true, Ordering::Relaxed) {
+            self.change(|owner, _| *owner = Owner::Known);
+        }
+    }
+
+    /// Records that the connection now belongs to this client, for whom a trusted proxy relays it.
+    pub(super) fn relays_for(&self, client: IpAddr) {
+        self.0.is_known.store(false, Ordering::Relaxed);
+        self.change(|owner, place| {
+            *owner = Owner::Stranger;
+            place.network = network(client);
+        });
+    }
+
+    /// What it has pipelined.
+    pub(super) fn pipelining(&self) -> &Pipelining {
+        &self.0.pipelining
+    }
+
+    /// How to treat the next request.
+    pub(super) fn pace(&self) -> Pace {
+        self.0.pipelining.pace(self.0.is_known.load(Ordering::Relaxed))
+    }
+
+    /// Records whether a request of this connection is being handled.
+    pub(super) fn set_busy(&self, is_busy: bool) {
+        self.change(|_, place| place.is_busy = is_busy);
+    }
+
+    /// Waits until the connection must be closed in favour of another.
+    pub(super) async fn evicted(&self) {
+        self.0.evicted.cancelled().await;
+    }
+
+    /// Moves the connection to its new place. Locks in the order position, state.
+    fn change(&self, change: impl FnOnce(&mut Owner, &mut Place)) {
+        let mut position = self.position();
+        let all = &self.0.all;
+        let mut state = all.lock();
+        if !position.is_open || state.classes[position.owner as usize].remove(position.place).is_none() {
+            // It has been evicted, and will be closed soon.
+            return;
+        }
+        let Position { owner, place, .. } = &mut *position;
+        change(owner, place);
+        // Strangers keep their turn: requests without a key would make the newest client the first to go.
+        if *owner != Owner::Stranger {
+            place.turn = state.turn(all.now());
+        }
+        state.make_room(*owner, place.network, all.now());
+        state.classes[*owner as usize].insert(*place, self.0.evicted.clone());
+    }
+
+    fn position(&self) -> MutexGuard<'_, Position> {
+        self.0.position.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut position = self.0.position();
+        position.is_open = false;
+        self.0.0.all.lock().classes[position.owner as usize].remove(position.place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn is_evicted(open: &Open) -> bool {
+        open.0.0.evicted.is_cancelled()
+    }
+
+    fn connections(total: usize, per_address: usize) -> Arc<Connections> {
+        Arc::new(Connections::new(total, per_address))
+    }
+
+    #[test]
+    fn strangers_displace_the_oldest_waiting_stranger_of_the_largest_address() {
+        let all = connections(40, 100);
+        let alone = all.open(at("192.0.2.1"), false).unwrap();
+        let known = all.open(at("192.0.2.2"), false).unwrap();
+        known.0.mark_known();
+        let busy = all.open(at("192.0.2.2"), false).unwrap();
+        busy.0.set_busy(true);
+        let crowd: Vec<Open> = (0..9).map(|_| all.open(at("192.0.2.2"), false).unwrap()).collect();
+        assert_eq!(all.count(), (10, 12 - 1));
+        assert!([&alone, &known, &busy].into_iter().all(|open| !is_evicted(open)));
+        let evicted: Vec<usize> = (0..9).filter(|n| is_evicted(&crowd[*n])).collect();
+        assert_eq!(evicted, [0], "ten strangers at most, the oldest goes");
+        let _more: Vec<Open> = (0..50).map(|_| all.open(at("192.0.2.2"), false).unwrap()).collect();
+        assert!(crowd.iter().all(is_evicted) && !is_evicted(&busy) && !is_evicted(&alone));
+        drop(alone);
+        assert_eq!(all.count(), (9, 10));
+    }
+
+    #[test]
+    fn an_address_has_a_limit_after_a_moment() {
+        let all = connections(1_000, 4);
+        let open: Vec<Open> = (0..8).map(|_| all.open(at("2001:db8::1"), false).unwrap()).collect();
+        let other = all.open(at("2001:db8:0:1::1"), false).unwrap();
+        all.trim();
+        assert_eq!(all.count(), (9, 9), "new ones are spared");
+        std::thread::sleep(super::super::class::SPARED + Duration::from_millis(50));
+        let newest = all.open(at("2001:db8::2"), false).unwrap();
+        all.trim();
+        assert_eq!(all.count(), (5, 5));
+        assert!(open[..5].iter().all(is_evicted) && !is_evicted(&newest) && !is_evicted(&other));
+    }
+
+    #[test]
+    fn a_relayed_connection_counts_for_its_client() {
+        let all = connections(40, 100);
+        let proxied: Vec<Open> = (0..10).map(|_| all.open(at("192.0.2.9"), true).unwrap()).collect();
+        assert_eq!(all.count(), (0, 10));
+        assert!(all.open(at("192.0.2.9"), true).is_some_and(|_| is_evicted(&proxied[0])));
+        proxied[1].0.relays_for(at("198.51.100.1"));
+        assert_eq!(all.count(), (1, 9));
+        proxied[1].0.mark_known();
+        assert_eq!(all.count(), (0, 9));
+        proxied.iter().for_each(|open| open.0.set_busy(true));
+        let _last = all.open(at("192.0.2.9"), true).unwrap();
+        let _last = all.open(at("192.0.2.9"), true).unwrap();
+        drop(all.open(at("192.0.2.9"), true));
+        assert!(!is_evicted(&proxied[2]), "requests are not interrupted");
+    }
+}
