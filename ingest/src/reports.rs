@@ -68,7 +68,8 @@ pub async fn activity(
     if let Some(kind) = audited(&query)? {
         let (tenant, tenant_name) = (key.tenant, key.tenant_name.clone());
         let what = AuditOf { tenant, tenant_name, kind, since };
-        return app.rows.respond(permit, "audit", what, format).await;
+        let held = held(&app, key.tenant, permit)?;
+        return app.rows.respond(held, "audit", what, format).await;
     }
     let resources = match query.get("user")? {
         None => None,

@@ -1,6 +1,6 @@
 //! The audit trail: what operators did to a tenant, and what ingest refused to the tenant's keys. Only rows are added.
 
-use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::report::Column;
 use domain::ticket::Ticket;
@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Error;
-use super::reports::{PAGE, Paged, ReportRow, object};
+use super::reports::{Paged, ReportRow, object, page_of};
 
 const ACTIONS: &[Column] = &[
     ("at", "to_char(a.at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"),
@@ -74,18 +74,17 @@ impl Paged for AuditOf {
             Kind::Refusals => ("refusals", "a.tenant_id = $1"),
         };
         let later = if after.is_some() { "a.id > $4::uuid" } else { "$4::text is null" };
-        let statement = format!(
-            "select {}, a.id::text as key from {table} a \
+        let statement = page_of(&format!(
+            "select {}, a.id::text as key, a.id as position from {table} a \
              where {owner} and $1::uuid is not null and $2::text is not null and a.id >= $3 and {later} \
-             order by a.id limit $5",
+             order by a.id",
             object(self.columns())
-        );
+        ));
         let query = diesel::sql_query(statement)
             .bind::<SqlUuid, _>(self.tenant)
             .bind::<Text, _>(&self.tenant_name)
             .bind::<SqlUuid, _>(Ticket::least_at(self.since).0)
-            .bind::<Nullable<Text>, _>(after)
-            .bind::<BigInt, _>(PAGE);
+            .bind::<Nullable<Text>, _>(after);
         Ok(query.load(connection).await?)
     }
 }

@@ -17,8 +17,8 @@ use axum::routing::get;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::{self, Fault, Limits};
 use crate::headers;
+use crate::http::{self, Fault, Limits};
 use crate::shutdown::Stopping;
 
 /// Why a dependency is unavailable. `/readyz` needs no credentials, so this is one of our own phrases, never a driver's
