@@ -34,7 +34,7 @@ async fn writing_commands_are_recorded_with_their_user_and_result() {
     let both = |action, target, end| [(action, target, "begun"), (action, target, end)];
     let expected = [
         both("tenant add", "", "succeeded"),
-        both("key add", "scope=scim,events,reports,activity", "succeeded"),
+        both("key add", "scope=scim,events,reports,activity,roles expires_in=1y", "succeeded"),
         both("tenant set", "changes=mail_name", "succeeded"),
         both("user role", "role=creator user=(by name)", "succeeded"),
         both("key revoke", "key=unknown-key0", "failed"),

@@ -6,13 +6,14 @@ use clap::ArgMatches;
 use operations::audit::Action;
 
 /// The commands that only read.
-const READING: [&str; 15] = [
+const READING: [&str; 16] = [
     "tenant list",
     "tenant show",
     "schema list",
     "schema show",
     "key list",
     "user show",
+    "user export",
     "report",
     "unlinked",
     "activity",
@@ -24,7 +25,7 @@ const READING: [&str; 15] = [
     "dead show",
 ];
 /// The arguments that are recorded. None of them holds personal data; of settings only the names are recorded.
-const RECORDED: [&str; 12] = [
+const RECORDED: [&str; 13] = [
     "key",
     "urn",
     "role",
@@ -37,6 +38,7 @@ const RECORDED: [&str; 12] = [
     "resource_type",
     "run",
     "expires_in",
+    "network",
 ];
 /// The maximum length of what is recorded of the arguments, in characters.
 const MAX_TARGET: usize = 500;

@@ -200,7 +200,7 @@ fn visible_row(format: Format, row: &str) -> Cow<'_, str> {
     match (format, row.strip_suffix("\r\n")) {
         (Format::Csv, Some(row)) => format!("{}\r\n", visible::line(row)).into(),
         (Format::Csv, None) => visible::line(row),
-        (Format::Json, _) => visible::json(row),
+        (Format::Json | Format::JsonLines, _) => visible::json(row),
     }
 }
 

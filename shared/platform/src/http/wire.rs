@@ -151,7 +151,10 @@ fn with_body(head: &[u8], line_has_ended: bool, unreadable: Unreadable) -> Optio
     }
     let (media_type, body) = unreadable(fault);
     let status = fault.status();
-    let described = format!("content-type: {media_type}\r\ncontent-length: {}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n", body.len());
+    let described = format!(
+        "content-type: {media_type}\r\ncontent-length: {}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n",
+        body.len()
+    );
     // The status is printed with its reason phrase.
     Some(format!("{version} {status}\r\n{}{body}", fields.replacen(NO_BODY, &described, 1)).into_bytes())
 }
