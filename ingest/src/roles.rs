@@ -82,8 +82,8 @@ enum Undone {
 
 impl Handle for Intake {
     /// Sets the role or publishes a dead letter, then acknowledges the event.
-    async fn handle(&self, subscription: &Subscription, batch: &Batch) -> Result<(), Unfinished> {
-        for delivery in batch {
+    async fn handle(&self, subscription: &Subscription, batch: Batch) -> Result<(), Unfinished> {
+        for delivery in &batch {
             let taken = match read(&delivery.data) {
                 Ok(changed) => self.apply_with_retries(subscription, &changed).await?,
                 Err(reason) => Some(reason),
@@ -95,7 +95,7 @@ impl Handle for Intake {
             warn!(message.id = letter.shown_id(), reason, "moved a role event to the dead-letter queue");
             self.publisher.publish(&[letter]).await?;
         }
-        Ok(subscription.ack(batch).await?)
+        Ok(subscription.ack(&batch).await?)
     }
 }
 

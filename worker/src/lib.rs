@@ -4,9 +4,12 @@
 pub mod apply;
 pub mod backfill;
 pub mod cleaner;
+pub mod complete;
 pub mod consumer;
 pub mod decode;
 pub mod fold;
+pub mod lanes;
+pub mod parts;
 pub mod quarantine;
 pub mod relay;
 pub mod sabotage;

@@ -12,6 +12,13 @@ use super::Error;
 pub const COMMANDS: &str = "rollcall.commands";
 /// The queue of commands whose sender waits for no reply; workers give it a smaller share.
 pub const BULK: &str = "rollcall.commands.bulk";
+/// The queue in which commands of [`COMMANDS`] wait whose tenant has used up its share of a worker. RabbitMQ returns each
+/// to its queue after [`LATER`].
+pub const COMMANDS_LATER: &str = "rollcall.commands.later";
+/// The same for [`BULK`].
+pub const BULK_LATER: &str = "rollcall.commands.bulk.later";
+/// How long a message waits in [`COMMANDS_LATER`] or [`BULK_LATER`], in milliseconds.
+pub const LATER: i64 = 2_000;
 /// The exchange of events, routed by their type.
 pub const EVENTS: &str = "rollcall.events";
 /// The notifier's queue of events.
@@ -38,6 +45,16 @@ pub fn is_followed(kind: &str) -> bool {
         Some(prefix) => kind.starts_with(prefix),
         None => kind == *key,
     })
+}
+
+/// The queue in which messages of this queue wait before they are delivered again, if there is one.
+#[must_use]
+pub fn later(queue: &str) -> Option<&'static str> {
+    match queue {
+        COMMANDS => Some(COMMANDS_LATER),
+        BULK => Some(BULK_LATER),
+        _ => None,
+    }
 }
 
 /// Whether this queue has a single active consumer.
@@ -75,11 +92,13 @@ pub async fn declare(connection: &Connection, queue_limit: u32) -> Result<Vec<&'
 }
 
 /// All of our queues and their arguments. The dead-letter queue is first, because other queues refer to it.
-fn queues(queue_limit: u32) -> [(&'static str, FieldTable); 5] {
+fn queues(queue_limit: u32) -> [(&'static str, FieldTable); 7] {
     [
         (DEAD, quorum()),
         (COMMANDS, limited(queue_limit)),
         (BULK, limited(queue_limit)),
+        (COMMANDS_LATER, returning(COMMANDS, queue_limit)),
+        (BULK_LATER, returning(BULK, queue_limit)),
         (NOTIFIER, quorum()),
         (ROLES, one_after_the_other()),
     ]
@@ -153,11 +172,22 @@ fn is(error: &lapin::Error, reason: AMQPSoftError) -> bool {
 
 /// A queue that rejects messages over its limit and dead-letters at least once.
 fn limited(queue_limit: u32) -> FieldTable {
+    dead_lettering(DEAD, queue_limit)
+}
+
+/// A queue without consumers that hands each message to another queue after [`LATER`], at least once.
+fn returning(queue: &str, queue_limit: u32) -> FieldTable {
+    let mut arguments = dead_lettering(queue, queue_limit);
+    insert(&mut arguments, "x-message-ttl", AMQPValue::LongLongInt(LATER));
+    arguments
+}
+
+fn dead_lettering(queue: &str, queue_limit: u32) -> FieldTable {
     let mut arguments = quorum();
     insert(&mut arguments, "x-max-length", AMQPValue::LongLongInt(queue_limit.into()));
     insert(&mut arguments, "x-overflow", text("reject-publish"));
     insert(&mut arguments, "x-dead-letter-exchange", text(""));
-    insert(&mut arguments, "x-dead-letter-routing-key", text(DEAD));
+    insert(&mut arguments, "x-dead-letter-routing-key", text(queue));
     insert(&mut arguments, "x-dead-letter-strategy", text("at-least-once"));
     arguments
 }
