@@ -86,8 +86,8 @@ enum Undone {
 
 impl Handle for Intake {
     /// Sets the role or publishes a dead letter, then acknowledges the event.
-    async fn handle(&self, subscription: &Subscription, batch: &Batch) -> Result<(), Unfinished> {
-        for delivery in batch {
+    async fn handle(&self, subscription: &Subscription, batch: Batch) -> Result<(), Unfinished> {
+        for delivery in &batch {
             let taken = match read(&delivery.data, self.app.clock.now()) {
                 // Whoever may publish other events only could otherwise send roles under their routing key.
                 Ok(_) if !topology::is_routed_as(delivery, event::ROLE_CHANGED) => Some(MISROUTED.to_owned()),
@@ -101,7 +101,7 @@ impl Handle for Intake {
             warn!(message.id = letter.shown_id(), reason, "moved a role event to the dead-letter queue");
             self.publisher.publish(&[letter]).await?;
         }
-        Ok(subscription.ack(batch).await?)
+        Ok(subscription.ack(&batch).await?)
     }
 }
 

@@ -168,7 +168,7 @@ impl Consumer {
 
 impl Handle for Consumer {
     /// Applies a batch, sends its dead letters, and acknowledges it.
-    async fn handle(&self, subscription: &Subscription, batch: &Batch) -> Result<(), Unfinished> {
+    async fn handle(&self, subscription: &Subscription, batch: Batch) -> Result<(), Unfinished> {
         let (mut events, mut dead, now) = (Vec::new(), Vec::new(), self.shared.clock.now());
         for (place, delivery) in batch.iter().enumerate() {
             match intake::read(&delivery.data, now) {
@@ -188,7 +188,7 @@ impl Handle for Consumer {
             }
         }
         dead.extend(self.apply_with_retries(&events).await?);
-        self.dead_letter(batch, &dead).await?;
-        Ok(subscription.ack(batch).await?)
+        self.dead_letter(&batch, &dead).await?;
+        Ok(subscription.ack(&batch).await?)
     }
 }

@@ -13,7 +13,14 @@ use crate::stack::Stack;
 use crate::tenant::Tenant;
 
 /// The queues that must be empty at the end.
-const QUEUES: [&str; 4] = [topology::COMMANDS, topology::BULK, topology::NOTIFIER, topology::ROLES];
+const QUEUES: [&str; 6] = [
+    topology::COMMANDS_LATER,
+    topology::BULK_LATER,
+    topology::COMMANDS,
+    topology::BULK,
+    topology::NOTIFIER,
+    topology::ROLES,
+];
 /// The timeout for queued work once everything runs again.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 

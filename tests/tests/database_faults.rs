@@ -44,8 +44,8 @@ async fn a_deadlocked_batch_is_retried_and_not_split() {
     people.sort_unstable();
     let [first, second] = [&people[0], &people[1]];
 
-    // The batch locks the first row and waits for the second; then the session requests the first. The batch has waited
-    // longer, so it is the victim.
+    // The worker locks the first row and waits for the second; then the session requests the first. The worker has
+    // waited longer, so it is the victim.
     let mut session = stranger(&stack).await;
     session.batch_execute("begin").await.unwrap();
     lock(&mut session, second).await;
@@ -54,8 +54,11 @@ async fn a_deadlocked_batch_is_retried_and_not_split() {
         let group = group.clone();
         async move { okta.patch_group(&group, operations).await }
     });
-    eventually("the batch waits", Duration::from_secs(10), async || {
-        (waiting(&stack).await.len() == 1).then_some(())
+    // A batch hardly waits; the lane of its tenant does.
+    let patient = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' \
+                   and clock_timestamp() - query_start > interval '0.5 s'";
+    eventually("the lane waits", Duration::from_secs(10), async || {
+        (stack.db().count(patient).await == 1).then_some(())
     })
     .await;
     lock(&mut session, first).await;

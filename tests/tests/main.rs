@@ -84,6 +84,7 @@ mod concurrency;
 mod database_faults;
 mod ingest_killed;
 mod late_answers;
+mod parts_by_tenant;
 mod poison;
 mod postgres_away;
 mod queues_deleted;

@@ -1,13 +1,17 @@
-//! Applies a batch of commands in one transaction and returns a verdict for each command. Transient failures are
-//! retried without limit. [`crate::consumer`] sends the replies and acknowledges the messages.
+//! Applies commands in one transaction and returns a verdict for each. Failures of Postgres are retried without limit;
+//! locks that others hold and failures of single commands are reported. [`crate::consumer`] applies batches of several
+//! tenants, [`crate::lanes`] what failed in them.
+
+mod error;
+mod manner;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use amqp::dead::Attempt;
 use database::{self, Limits, Pool, verdicts};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use domain::command::Command;
 use domain::ticket::Ticket;
 use platform::clock::Clock;
@@ -18,20 +22,22 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+pub use self::error::Error;
+pub use self::manner::{Manner, Turns};
 use crate::fold::{Decision, State, decide, is_late};
-use crate::quarantine::{POISON, Quarantine, enter, leave};
+use crate::quarantine::{POISON, Quarantine, enter, leave, withdraw};
 use crate::sabotage;
 use crate::status::Progress;
-use crate::store::{RowKeys, load, save};
+use crate::store::locks::Tenants;
+use crate::store::{Loaded, RowKeys, load, save};
 
-/// How often a command on which Postgres fails for an unknown reason is attempted in isolation before it is
-/// dead-lettered.
+/// How often a command on which Postgres fails for an unknown reason is attempted by itself before it is dead-lettered.
 const TRIES_ALONE: usize = 10;
-/// How often a batch may violate a unique constraint because a concurrent transaction took the name first.
+/// How often a part may violate a unique constraint because a concurrent transaction took the name first.
 const TAKEN: u32 = 20;
-/// How often a batch is folded again after any other conflict with concurrent transactions (a deadlock, a lock timeout)
-/// before its commands are applied one by one.
-const FOLDS: u32 = 4;
+/// How often a part is folded again after any other conflict with concurrent transactions (a deadlock, a lock timeout)
+/// before it is given back.
+const FOLDS: u32 = 2;
 
 /// The deadline of one attempt at a batch, for all of its statements together. The statements have timeouts of their
 /// own; this one ends an attempt whose connection neither answers nor breaks.
@@ -40,23 +46,7 @@ const ATTEMPT: Duration = Limits::WORKER.statement.saturating_mul(2);
 /// A verdict, or the failed attempts, oldest first. The last attempt holds the reason for the dead letter.
 pub type Decided = Result<Decision, Vec<Attempt>>;
 
-/// Why an attempt produced no verdicts.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Postgres(#[from] database::Error),
-    /// A bug in the fold that one of the commands triggers.
-    #[error("the fold panicked")]
-    Panicked,
-}
-
-impl From<diesel::result::Error> for Error {
-    fn from(error: diesel::result::Error) -> Self {
-        Self::Postgres(error.into())
-    }
-}
-
-/// Applies batches.
+/// Applies commands.
 pub struct Applier {
     /// The worker's id, for the attempts recorded in dead letters.
     pub worker: Uuid,
@@ -64,9 +54,11 @@ pub struct Applier {
     pub pool: Pool,
     /// The clock.
     pub clock: Clock,
-    /// Batches of all queues hold this for reading, a quarantined command for writing. A worker that dies while it
-    /// applies a quarantined command therefore held no other work.
+    /// Attempts of all queues hold this for reading, a quarantined command for writing. A worker that dies while it
+    /// applies a quarantined command therefore applied nothing else.
     pub in_progress: Arc<RwLock<()>>,
+    /// The shares of the connections.
+    pub turns: Arc<Turns>,
     /// Records when Postgres is unavailable.
     pub progress: Progress,
     /// Stops retries at shutdown.
@@ -78,41 +70,96 @@ pub struct Applier {
 pub struct Stopped;
 
 impl Applier {
-    /// Applies a batch and waits while Postgres is unavailable. The verdicts are in the order of the commands.
+    /// Applies commands in one transaction. The verdicts are in their order. Retries without limit while Postgres is
+    /// unavailable, and a few times after conflicts with other transactions: [`Manner::Together`] once at most, and never
+    /// after waiting for a lock.
     ///
     /// # Errors
-    /// [`Stopped`].
-    pub async fn apply(&self, batch: &[&Command]) -> Result<Vec<Decided>, Stopped> {
-        let _shared = self.in_progress.read().await;
-        match self.together(batch, FOLDS).await? {
-            Ok(verdicts) => Ok(verdicts),
-            Err(error) => {
-                // One command is the cause; the others must not fail with it.
-                warn!(%error, batch = batch.len(), "batch failed, applying its commands one by one");
-                self.one_by_one(batch).await
+    /// [`Stopped`]; within, why the commands have no verdicts.
+    pub async fn apply(
+        &self,
+        batch: &[&Command],
+        manner: Manner,
+    ) -> Result<Result<Vec<Decided>, Error>, Stopped> {
+        let mut keys = RowKeys::of(batch.iter().copied());
+        let (mut delays, mut pauses) = (Delays::reconnect(), Delays::collision());
+        let (mut away, mut taken, mut collisions) = (false, 0, 0);
+        let most_taken = if manner == Manner::Together { 1 } else { TAKEN };
+        let folds = if manner == Manner::Patient { FOLDS } else { 1 };
+        let started = Instant::now();
+        loop {
+            let error = match self.attempt(batch, &mut keys, manner).await {
+                Ok(mut verdicts) => {
+                    if away {
+                        self.progress.postgres_is_away(false);
+                        info!(batch = batch.len(), "Postgres is available again, batch applied");
+                    }
+                    self.mark_undelivered(batch, &mut verdicts).await;
+                    return Ok(Ok(verdicts));
+                }
+                Err(error) => error,
+            };
+            match error {
+                // A concurrent transaction took the name, or the fold revealed an externalId; the next fold loads its
+                // holder.
+                Error::Postgres(database::Error::Taken { .. }) | Error::Unlocked if taken < most_taken => {
+                    taken += 1;
+                }
+                Error::Postgres(error) if error.is_collision() => {
+                    collisions += 1;
+                    // After waiting for a lock in vain, others have their turn.
+                    let is_over = collisions >= folds || started.elapsed() >= Limits::PATIENT.lock;
+                    if is_over || matches!(error, database::Error::Taken { .. }) {
+                        return Ok(Err(error.into()));
+                    }
+                    info!(%error, batch = batch.len(), "transaction conflict, retrying the batch");
+                    self.wait(&mut pauses).await?;
+                }
+                Error::Postgres(error) if error.is_transient() => {
+                    if !away {
+                        warn!(%error, batch = batch.len(), "Postgres is unavailable, retrying the batch");
+                    }
+                    away = true;
+                    self.progress.postgres_is_away(true);
+                    self.wait(&mut delays).await?;
+                }
+                error => return Ok(Err(error)),
             }
         }
     }
 
-    /// Applies each command in its own transaction. A command blocked by another transaction is retried after the
-    /// others.
-    async fn one_by_one(&self, batch: &[&Command]) -> Result<Vec<Decided>, Stopped> {
-        let mut first = Vec::with_capacity(batch.len());
-        for command in batch {
-            first.push(match self.together(&[command], 1).await? {
-                Ok(mut verdicts) => verdicts.pop(),
-                Err(Error::Postgres(error)) if error.is_transient() => None,
-                Err(_) => Some(self.alone(command).await?),
-            });
+    /// Applies one command. The command is dead-lettered if Postgres rejects it, or if Postgres repeatedly fails on it
+    /// for an unknown reason while it accepts other writes. `attempts` collects the failures.
+    ///
+    /// # Errors
+    /// [`Stopped`]; within, why it must be tried again later.
+    pub async fn apply_alone(
+        &self,
+        command: &Command,
+        manner: Manner,
+        attempts: &mut Vec<Attempt>,
+    ) -> Result<Result<Decided, Error>, Stopped> {
+        let error = match self.apply(&[command], manner).await? {
+            Ok(mut verdicts) => return Ok(Ok(verdicts.pop().expect("a verdict for each command"))),
+            Err(error) => error,
+        };
+        if error.is_transient() {
+            return Ok(Err(error));
         }
-        let mut verdicts = Vec::with_capacity(batch.len());
-        for (command, verdict) in batch.iter().zip(first) {
-            verdicts.push(match verdict {
-                Some(verdict) => verdict,
-                None => self.alone(command).await?,
-            });
+        attempts.push(self.attempt_now(error.to_string()));
+        if matches!(error, Error::Panicked | Error::Postgres(database::Error::Refused(_))) {
+            return Ok(Ok(Err(std::mem::take(attempts))));
         }
-        Ok(verdicts)
+        warn!(%error, command = %command.ticket, "command failed by itself");
+        if attempts.len() >= TRIES_ALONE {
+            if self.takes_writes().await {
+                let reason = "Postgres fails on this command but accepts other writes";
+                attempts.push(self.attempt_now(reason.to_owned()));
+                return Ok(Ok(Err(std::mem::take(attempts))));
+            }
+            attempts.remove(0);
+        }
+        Ok(Err(error))
     }
 
     /// Applies a possible poison message in isolation, after recording the attempt in quarantine. If enough earlier
@@ -120,31 +167,40 @@ impl Applier {
     /// [`Applier::leave_quarantine`], which runs once the dead letter is confirmed.
     ///
     /// # Errors
-    /// [`Stopped`].
-    pub async fn apply_in_isolation(&self, command: &Command, deliveries: u64) -> Result<Decided, Stopped> {
+    /// [`Stopped`]; within, why it must be tried again later.
+    pub async fn apply_in_isolation(
+        &self,
+        command: &Command,
+        deliveries: u64,
+        attempts: &mut Vec<Attempt>,
+    ) -> Result<Result<Decided, Error>, Stopped> {
         let _exclusive = self.in_progress.write().await;
         let what = format!(
             "the worker died while applying this command in isolation (after {deliveries} earlier deliveries)"
         );
-        let mut attempts = match self.enter_quarantine(command.ticket, &self.attempt_now(what)).await? {
+        let mut earlier = match self.enter_quarantine(command.ticket, &self.attempt_now(what)).await? {
             Quarantine::Attempt(earlier) => earlier,
             Quarantine::Decided(outcome) => {
                 self.leave_quarantine(command.ticket).await;
-                return Ok(Ok(Decision::Redelivered(outcome)));
+                return Ok(Ok(Ok(Decision::Redelivered(outcome))));
             }
             Quarantine::Poison(mut attempts) => {
                 attempts.push(self.attempt_now(POISON.to_owned()));
-                return Ok(Err(attempts));
+                return Ok(Ok(Err(attempts)));
             }
         };
-        let verdict = self.alone(command).await;
-        self.leave_quarantine(command.ticket).await;
-        verdict.map(|verdict| {
+        let verdict = self.apply_alone(command, Manner::Isolated, attempts).await;
+        if matches!(verdict, Ok(Err(_))) {
+            self.withdraw_from_quarantine(command.ticket).await;
+        } else {
+            self.leave_quarantine(command.ticket).await;
+        }
+        Ok(verdict?.map(|verdict| {
             verdict.map_err(|vain| {
-                attempts.extend(vain);
-                attempts
+                earlier.extend(vain);
+                earlier
             })
-        })
+        }))
     }
 
     /// An attempt at a command, for its dead letter.
@@ -161,6 +217,15 @@ impl Applier {
         }
     }
 
+    /// Deletes this worker's attempt, which is neither over nor in progress: other work is applied meanwhile.
+    async fn withdraw_from_quarantine(&self, ticket: Ticket) {
+        let (worker, pool) = (self.worker.to_string(), &self.pool);
+        if let Err(error) = pool.bounded(async |connection| withdraw(connection, ticket, &worker).await).await
+        {
+            warn!(%error, command = %ticket, "failed to withdraw an attempt from quarantine");
+        }
+    }
+
     /// Records an attempt in quarantine. Retries until it is stored, because the command must not be applied before.
     async fn enter_quarantine(&self, ticket: Ticket, attempt: &Attempt) -> Result<Quarantine, Stopped> {
         let mut delays = Delays::reconnect();
@@ -173,94 +238,31 @@ impl Applier {
         }
     }
 
-    /// Applies one command in isolation and retries while other transactions block it. The command is dead-lettered if
-    /// Postgres rejects it, or if Postgres repeatedly fails on it for an unknown reason while it accepts other writes.
-    async fn alone(&self, command: &Command) -> Result<Decided, Stopped> {
-        let (mut delays, mut waits) = (Delays::reconnect(), false);
-        let mut attempts = Vec::new();
-        loop {
-            let error = match self.together(&[command], FOLDS).await? {
-                Ok(mut verdicts) => return Ok(verdicts.pop().expect("a verdict for each command")),
-                Err(error) => error,
-            };
-            if matches!(&error, Error::Postgres(error) if error.is_transient()) {
-                if !waits {
-                    warn!(%error, command = %command.ticket, "command blocked by other transactions, retrying");
-                }
-                waits = true;
-                self.wait(&mut delays).await?;
-                continue;
-            }
-            attempts.push(self.attempt_now(error.to_string()));
-            if matches!(error, Error::Panicked | Error::Postgres(database::Error::Refused(_))) {
-                return Ok(Err(attempts));
-            }
-            warn!(%error, command = %command.ticket, "command failed in isolation");
-            if attempts.len() >= TRIES_ALONE {
-                if self.takes_writes().await {
-                    let reason = "Postgres fails on this command but accepts other writes";
-                    attempts.push(self.attempt_now(reason.to_owned()));
-                    return Ok(Err(attempts));
-                }
-                attempts.remove(0);
-            }
-            self.wait(&mut delays).await?;
-        }
-    }
-
-    /// Applies the batch in one transaction. Retries without limit while Postgres is unavailable, and up to `folds`
-    /// times after conflicts with other transactions.
-    async fn together(&self, batch: &[&Command], folds: u32) -> Result<Result<Vec<Decided>, Error>, Stopped> {
-        let mut keys = RowKeys::of(batch.iter().copied());
-        let (mut delays, mut pauses) = (Delays::reconnect(), Delays::collision());
-        let (mut away, mut taken, mut collisions) = (false, 0, 0);
-        loop {
-            let error = match self.attempt(batch, &mut keys).await {
-                Ok(mut verdicts) => {
-                    if away {
-                        self.progress.postgres_is_away(false);
-                        info!(batch = batch.len(), "Postgres is available again, batch applied");
-                    }
-                    self.mark_undelivered(batch, &mut verdicts).await;
-                    return Ok(Ok(verdicts));
-                }
-                Err(Error::Postgres(error)) => error,
-                Err(panicked) => return Ok(Err(panicked)),
-            };
-            match error {
-                // A concurrent transaction took the name; the next fold loads its row.
-                database::Error::Taken { .. } if taken < TAKEN => taken += 1,
-                error if error.is_collision() => {
-                    collisions += 1;
-                    if collisions >= folds || matches!(error, database::Error::Taken { .. }) {
-                        return Ok(Err(error.into()));
-                    }
-                    info!(%error, batch = batch.len(), "transaction conflict, retrying the batch");
-                    self.wait(&mut pauses).await?;
-                }
-                error if error.is_transient() => {
-                    if !away {
-                        warn!(%error, batch = batch.len(), "Postgres is unavailable, retrying the batch");
-                    }
-                    away = true;
-                    self.progress.postgres_is_away(true);
-                    self.wait(&mut delays).await?;
-                }
-                error => return Ok(Err(error.into())),
-            }
-        }
-    }
-
-    async fn attempt(&self, batch: &[&Command], keys: &mut RowKeys) -> Result<Vec<Decided>, Error> {
+    async fn attempt(
+        &self,
+        batch: &[&Command],
+        keys: &mut RowKeys,
+        manner: Manner,
+    ) -> Result<Vec<Decided>, Error> {
+        let _turn = self.turns.take(manner).await;
+        let _shared = match manner {
+            Manner::Isolated => None,
+            _ => Some(self.in_progress.read().await),
+        };
         let now = self.clock.now();
+        let how = if manner == Manner::Together { Tenants::Try } else { Tenants::Wait };
         let mut folded = None;
         let transaction = async |connection: &mut AsyncPgConnection| {
-            let mut state = load(connection, keys, now).await?;
+            if let Some(limits) = manner.limits() {
+                connection.batch_execute(&limits.of_transaction()).await?;
+            }
+            let mut state = match load(connection, keys, now, how).await? {
+                Loaded::State(state) => *state,
+                Loaded::Busy(tenants) => return Err(Error::Busy(tenants)),
+            };
             let verdicts = self.fold(&mut state, batch)?;
             if keys.add_external_ids(&state) {
-                // Holders of an externalId are loaded under its lock, and these locks are taken before all others.
-                let unlocked = "the fold assigned an externalId that was not locked";
-                return Err(database::Error::Contention(unlocked).into());
+                return Err(Error::Unlocked);
             }
             let saved = save(connection, &state).await;
             folded = Some(state);
@@ -296,7 +298,8 @@ impl Applier {
         let (keys, mut foretold) = (RowKeys::of(batch.iter().copied()), Vec::new());
         let _ = connection
             .transaction(async |connection: &mut AsyncPgConnection| {
-                let mut state = load(connection, &keys, self.clock.now()).await?;
+                let loaded = load(connection, &keys, self.clock.now(), Tenants::Try).await?;
+                let Loaded::State(mut state) = loaded else { return Err(Error::Unlocked) };
                 foretold = self.fold(&mut state, batch)?;
                 Err::<(), Error>(diesel::result::Error::RollbackTransaction.into())
             })

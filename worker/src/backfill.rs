@@ -27,8 +27,8 @@ use crate::fold::Row;
 const EVERY: Duration = Duration::from_secs(60);
 /// How long to wait after a failure.
 const AGAIN: Duration = Duration::from_secs(30);
-/// The maximum number of rows in one transaction.
-const LIMIT: i64 = 200;
+/// The maximum number of rows in one transaction. Changes of these rows wait for it.
+const LIMIT: i64 = 50;
 
 /// The columns that are written to a row.
 #[derive(Serialize)]

@@ -1,10 +1,10 @@
 //! Retention. The activity log is kept for 30 days. Resources in verdicts are personal data, and are kept only as long as
 //! somebody may ask for them: a day if they can be fetched, else ten minutes.
 
-use database::{Error, Pool};
+use database::{Error, Limits, Pool};
 use diesel::sql_types::{Timestamptz, Uuid as SqlUuid};
 use diesel::{QueryableByName, sql_query};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use domain::outcome::REPEATABLE_FOR;
 use domain::ticket::Ticket;
 use platform::clock::Clock;
@@ -110,6 +110,7 @@ async fn some(
     until: Until,
     before: OffsetDateTime,
 ) -> Result<Option<usize>, Error> {
+    connection.batch_execute(&Limits::PATIENT.of_transaction()).await?;
     let lock: Lock = sql_query(TRY_LOCK).get_result(connection).await?;
     if !lock.is_ours {
         return Ok(None);

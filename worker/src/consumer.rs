@@ -1,217 +1,277 @@
 //! The consumer of a command queue. Per batch: read, decide, commit, reply, acknowledge. [`crate::relay`] then
 //! publishes the events.
+//!
+//! Commands of several tenants share a transaction, as long as none holds up the others. A tenant whose commands wait for
+//! a lock, fail, or may take long is set aside: it continues in a lane of its own ([`crate::lanes`]).
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::collections::BTreeSet;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use amqp::dead::{self, Attempt};
-use amqp::{self, Batch, Handle, Link, Message, Publisher, Subscription, Unfinished};
-use domain::outcome::Outcome;
+use amqp::{self, Batch, Handle, Link, Message, Subscription, Unfinished, later};
+use database::Limits;
 use lapin::message::Delivery;
-use lapin::options::BasicPublishOptions;
-use lapin::{BasicProperties, Channel};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use uuid::Uuid;
 
-use crate::apply::{Applier, Stopped};
+use crate::apply::{Decided, Error, Manner, Stopped};
+use crate::complete::{Completer, Line};
 use crate::decode::{self, Incoming};
-use crate::fold::Decision;
-use crate::{quarantine, sabotage};
+use crate::lanes::{Item, Lanes, Share};
+use crate::{parts, quarantine, sabotage};
+
+/// The maximum size of the messages that are set aside, of all tenants.
+const ASIDE: usize = 64 << 20;
+/// How long a batch waits for room in a lane that makes progress: as long as it might have waited for a lock.
+const ROOM: Duration = Limits::WORKER.lock;
 
 /// Consumes batches from one command queue and gives each command its verdict.
 pub struct Consumer {
-    /// The queue.
-    pub queue: &'static str,
     /// The connection to the broker.
     pub link: Link,
-    /// Publishes dead letters.
-    pub publisher: Publisher,
-    /// Applies the commands.
-    pub applier: Applier,
-    /// Wakes the relay when there may be new events.
-    pub wake_relay: Arc<Notify>,
     /// The maximum number of commands in one transaction. It is small for commands that no client waits for, so that
     /// they do not hold locks for long on rows that an interactive request needs.
     pub limit: u16,
     /// Stops the consumer.
     pub stop: CancellationToken,
+    completer: Arc<Completer>,
+    lanes: Mutex<Lanes>,
 }
 
 impl Consumer {
+    /// A consumer of the completer's queue.
+    #[must_use]
+    pub fn new(link: Link, completer: Completer, limit: u16, stop: CancellationToken) -> Self {
+        Self { link, limit, stop, completer: Arc::new(completer), lanes: Mutex::new(lanes(limit)) }
+    }
+
     /// Consumes until `stop`.
     pub async fn run(self) {
-        amqp::consume(self.link.clone(), self.queue, self.limit, &self.stop, &self).await;
+        amqp::consume(self.link.clone(), self.completer.queue, self.limit, &self.stop, &self).await;
     }
 
-    fn letter(&self, delivery: &Delivery, attempts: &[Attempt]) -> Message {
-        let reason = attempts.last().map_or("", |last| last.what.as_str());
-        let letter = dead::letter(delivery, self.queue, attempts);
-        warn!(
-            message.id = letter.shown_id(),
-            reason,
-            queue = self.queue,
-            "sent a message to the dead-letter queue"
-        );
-        letter
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Applies a batch and replies. Dead letters are added to `sorted`.
-    async fn apply(&self, channel: &Channel, sorted: &mut Sorted<'_>) -> Result<(), Unfinished> {
-        if sorted.commands.is_empty() {
-            return Ok(());
-        }
-        let asked: Vec<_> = sorted.commands.iter().map(|incoming| &incoming.command).collect();
-        #[cfg(feature = "sabotage")]
-        if sabotage::replies_before_commit() {
-            for (incoming, verdict) in sorted.commands.iter().zip(self.applier.foretell(&asked).await) {
-                if let Ok(decision) = verdict {
-                    reply(channel, incoming, &decision).await?;
-                }
-            }
-            sabotage::linger().await;
-        }
-        let verdicts = self.applier.apply(&asked).await.map_err(|Stopped| Unfinished::Stopped)?;
-        self.wake_relay.notify_one();
-        self.applier
-            .progress
-            .decided(verdicts.iter().filter(|v| v.is_ok()).count(), self.applier.clock.now());
-        for (incoming, verdict) in sorted.commands.iter().zip(verdicts) {
-            match verdict {
-                Ok(decision) => reply(channel, incoming, &decision).await?,
-                Err(attempts) => sorted.dead.push(self.letter(incoming.delivery, &attempts)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Applies a possible poison message while no other command is in progress. Returns whether it is dead-lettered.
-    async fn apply_in_isolation(
-        &self,
-        channel: &Channel,
-        incoming: &Incoming<'_>,
-        dead: &mut Vec<Message>,
-    ) -> Result<bool, Unfinished> {
-        let deliveries = decode::earlier_deliveries(incoming.delivery);
-        let verdict = self.applier.apply_in_isolation(&incoming.command, deliveries).await;
-        self.wake_relay.notify_one();
-        match verdict.map_err(|Stopped| Unfinished::Stopped)? {
-            Ok(decision) => {
-                self.applier.progress.decided(1, self.applier.clock.now());
-                reply(channel, incoming, &decision).await?;
-                Ok(false)
-            }
-            Err(attempts) => {
-                dead.push(self.letter(incoming.delivery, &attempts));
-                Ok(true)
-            }
-        }
-    }
-
-    fn sort<'a>(&self, batch: &'a Batch) -> Sorted<'a> {
+    fn sort(&self, batch: Batch) -> Sorted {
         let mut sorted = Sorted::default();
         for delivery in batch {
-            match decode::read(delivery) {
-                Ok(incoming) if decode::earlier_deliveries(delivery) >= quarantine::MIN_DELIVERIES => {
-                    sorted.quarantined.push(incoming);
+            match decode::read(&delivery) {
+                Ok(command) => {
+                    let deliveries = decode::earlier_deliveries(&delivery);
+                    let incoming = Incoming { delivery, command };
+                    if deliveries >= quarantine::MIN_DELIVERIES {
+                        sorted.aside.push(Item::new(incoming, Some(deliveries)));
+                    } else {
+                        sorted.commands.push(incoming);
+                    }
                 }
-                Ok(incoming) => sorted.commands.push(incoming),
                 Err(reason) => {
-                    sorted.dead.push(self.letter(delivery, &[self.applier.attempt_now(reason)]));
+                    let attempt = self.completer.applier.attempt_now(reason);
+                    sorted.dead.push(self.completer.letter(&delivery, &[attempt]));
+                    sorted.unreadable.push(delivery);
                 }
             }
         }
+        let sized = sorted.commands.iter().map(|incoming| (&incoming.command, incoming.delivery.data.len()));
+        let apart = parts::apart(sized);
+        let quarantined: BTreeSet<Uuid> = sorted.aside.iter().map(Item::tenant).collect();
+        let lanes = self.lanes();
+        sorted.set_aside(|tenant| {
+            apart.contains(&tenant) || quarantined.contains(&tenant) || lanes.has(tenant)
+        });
         sorted
+    }
+
+    /// Applies the commands in one transaction. Tenants that would hold it up are set aside, and all if it fails: then
+    /// one of them is the cause, and must not delay the others again.
+    async fn apply(&self, sorted: &mut Sorted) -> Result<Vec<Decided>, Unfinished> {
+        while !sorted.commands.is_empty() {
+            let asked: Vec<_> = sorted.commands.iter().map(|incoming| &incoming.command).collect();
+            let applied = self.completer.applier.apply(&asked, Manner::Together).await;
+            match applied.map_err(|Stopped| Unfinished::Stopped)? {
+                Ok(verdicts) => return Ok(verdicts),
+                Err(Error::Busy(tenants)) => sorted.set_aside(|tenant| tenants.contains(&tenant)),
+                Err(error) => {
+                    info!(%error, batch = asked.len(), "batch failed, applying it by tenant");
+                    sorted.set_aside(|_| true);
+                }
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Hands commands to the lanes of their tenants. Those that exceed their tenant's share stay in `sorted.aside`.
+    fn hand_over(&self, line: &Line, sorted: &mut Sorted) {
+        let mut lanes = self.lanes();
+        let mut excess = Vec::new();
+        for item in mem::take(&mut sorted.aside) {
+            excess.extend(lanes.add(&self.completer, line, item, false));
+        }
+        sorted.aside = excess;
+    }
+
+    /// What exceeds a tenant's share waits here as long as the tenant's lane soon has room, then in the broker for a
+    /// while. If the broker refuses that, the lane takes it nevertheless.
+    async fn hand_over_excess(&self, line: &Line, sorted: &mut Sorted) -> Result<(), Unfinished> {
+        let until = tokio::time::Instant::now() + ROOM;
+        while self.lanes().make_room_for(&sorted.aside) {
+            let freed = self.lanes().freed();
+            let is_late = tokio::time::timeout_at(until, freed.notified()).await.is_err();
+            self.hand_over(line, sorted);
+            if is_late {
+                break;
+            }
+        }
+        let excess = mem::take(&mut sorted.aside);
+        if excess.is_empty() {
+            return Ok(());
+        }
+        let (queue, mut copies) = (self.completer.queue, Vec::with_capacity(excess.len()));
+        for item in &excess {
+            let delivery = &item.incoming.delivery;
+            copies.extend(later::message(delivery, queue, decode::earlier_deliveries(delivery)));
+        }
+        if let Err(error) = self.completer.publisher.publish(&copies).await {
+            warn!(%error, queue, "commands beyond their tenant's share cannot wait in the broker");
+            let mut lanes = self.lanes();
+            for item in excess {
+                lanes.add(&self.completer, line, item, true);
+            }
+            return Ok(());
+        }
+        info!(queue, commands = excess.len(), "commands beyond their tenant's share wait in the broker");
+        let mut deliveries = Vec::with_capacity(excess.len());
+        for item in &excess {
+            deliveries.push(&item.incoming.delivery);
+        }
+        Ok(line.ack(&deliveries).await?)
     }
 
     /// Commits, replies and acknowledges, in this order.
     async fn process_batch(
         &self,
         subscription: &Subscription,
-        batch: &Batch,
-        sorted: &mut Sorted<'_>,
+        sorted: &mut Sorted,
     ) -> Result<(), Unfinished> {
-        if sabotage::acks_before_commit() {
-            subscription.ack(batch).await?;
+        let line = Line::of(subscription);
+        self.hand_over(&line, sorted);
+        #[cfg(feature = "sabotage")]
+        if sabotage::replies_before_commit() {
+            let mut asked = Vec::new();
+            for incoming in &sorted.commands {
+                asked.push(&incoming.command);
+            }
+            let foretold = self.completer.applier.foretell(&asked).await;
+            for (incoming, verdict) in sorted.commands.iter().zip(foretold) {
+                if let Ok(decision) = verdict {
+                    line.reply(incoming, &decision).await?;
+                }
+            }
             sabotage::linger().await;
         }
-        let channel = subscription.channel();
-        self.apply(channel, sorted).await?;
-        let mut poison = Vec::new();
-        for incoming in &sorted.quarantined {
-            if self.apply_in_isolation(channel, incoming, &mut sorted.dead).await? {
-                poison.push(incoming.command.ticket);
-            }
-        }
-        if !sorted.dead.is_empty() {
-            self.publisher.publish(&sorted.dead).await?;
-        }
-        // Only after the dead letters are confirmed; otherwise a redelivery would be attempted again.
-        for ticket in poison {
-            self.applier.leave_quarantine(ticket).await;
-        }
+        let verdicts = self.apply(sorted).await?;
+        self.hand_over(&line, sorted);
+        let decided = sorted.commands.iter().zip(verdicts).collect();
+        let dead = self.completer.reply(&line, decided).await?;
+        sorted.dead.extend(dead);
+        self.completer.bury(&sorted.dead).await?;
         if sabotage::ignores_stored_verdicts() {
             sabotage::linger().await;
         }
-        if !sabotage::acks_before_commit() {
-            subscription.ack(batch).await?;
-        }
-        Ok(())
+        self.acknowledge(subscription, &line, sorted).await?;
+        self.hand_over_excess(&line, sorted).await
     }
+
+    async fn acknowledge(
+        &self,
+        subscription: &Subscription,
+        line: &Line,
+        sorted: &Sorted,
+    ) -> Result<(), Unfinished> {
+        let deliveries = sorted.deliveries();
+        let Some(last) = deliveries.iter().max_by_key(|delivery| delivery.delivery_tag) else {
+            return Ok(());
+        };
+        if sabotage::acks_before_commit() {
+            return Ok(());
+        }
+        // Only this task adds messages to the lanes.
+        if sorted.aside.is_empty() && self.lanes().are_empty() {
+            return Ok(subscription.ack_up_to(last).await?);
+        }
+        Ok(line.ack(&deliveries).await?)
+    }
+}
+
+fn lanes(limit: u16) -> Lanes {
+    let messages = usize::from(limit) * usize::from(Consumer::BATCHES - 1);
+    Lanes::new(Share { messages, bytes: ASIDE }, limit.into())
 }
 
 /// A batch, sorted by treatment.
 #[derive(Default)]
-struct Sorted<'a> {
-    commands: Vec<Incoming<'a>>,
-    /// Possible poison messages, which are applied in isolation.
-    quarantined: Vec<Incoming<'a>>,
+struct Sorted {
+    /// Applied together.
+    commands: Vec<Incoming>,
+    /// For the lanes of their tenants.
+    aside: Vec<Item>,
+    /// No commands.
+    unreadable: Vec<Delivery>,
     dead: Vec<Message>,
 }
 
-impl Handle for Consumer {
-    async fn handle(&self, subscription: &Subscription, batch: &Batch) -> Result<(), Unfinished> {
-        let started = Instant::now();
-        let mut sorted = self.sort(batch);
-        let oldest = sorted.commands.iter().chain(&sorted.quarantined).map(|i| i.command.issued_at).min();
-        self.applier.progress.begin(batch.len(), oldest, self.applier.clock.now());
-        let done = self.process_batch(subscription, batch, &mut sorted).await;
-        let (dead, quarantined) = (sorted.dead.len(), sorted.quarantined.len());
-        self.applier.progress.end(dead, self.applier.clock.now());
-        done?;
-        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        info!(queue = self.queue, batch = batch.len(), quarantined, dead, duration_ms, "batch applied");
-        Ok(())
+impl Sorted {
+    /// Sets the commands of these tenants aside.
+    fn set_aside(&mut self, is_apart: impl Fn(Uuid) -> bool) {
+        let commands = mem::take(&mut self.commands);
+        let (aside, together): (Vec<_>, Vec<_>) =
+            commands.into_iter().partition(|incoming| is_apart(incoming.command.tenant));
+        self.commands = together;
+        self.aside.extend(aside.into_iter().map(|incoming| Item::new(incoming, None)));
+    }
+
+    /// The messages that are not set aside.
+    fn deliveries(&self) -> Vec<&Delivery> {
+        self.commands.iter().map(|incoming| &incoming.delivery).chain(&self.unreadable).collect()
     }
 }
 
-/// Replies to the client, at most once. If the reply is lost, ingest reads the verdict from `commands`.
-async fn reply(channel: &Channel, incoming: &Incoming<'_>, decision: &Decision) -> Result<(), amqp::Error> {
-    let command = &incoming.command;
-    info!(
-        command = %command.ticket,
-        request.id = %command.request,
-        change = command.change.name(),
-        resource.id = %command.resource,
-        verdict = decision.outcome().name(),
-        status = decision.outcome().status(),
-        is_delivered = !matches!(decision, Decision::Undelivered(_)),
-        "command decided"
-    );
-    let Some(reply_to) = incoming.delivery.properties.reply_to() else { return Ok(()) };
-    let (Decision::Reply(outcome) | Decision::Redelivered(outcome)) = decision else { return Ok(()) };
-    let properties = BasicProperties::default().with_content_type("application/json".into());
-    let properties = match incoming.delivery.properties.correlation_id() {
-        Some(id) => properties.with_correlation_id(id.clone()),
-        None => properties,
-    };
-    let body = encode(outcome);
-    channel
-        .basic_publish("".into(), reply_to.clone(), BasicPublishOptions::default(), &body, properties)
-        .await?;
-    Ok(())
-}
+impl Handle for Consumer {
+    /// One that is applied, and as many as may be set aside.
+    const BATCHES: u16 = 3;
 
-fn encode(outcome: &Outcome) -> Vec<u8> {
-    serde_json::to_vec(outcome).expect("a verdict is made of strings, numbers and JSON")
+    async fn handle(&self, subscription: &Subscription, batch: Batch) -> Result<(), Unfinished> {
+        let started = Instant::now();
+        if sabotage::acks_before_commit() {
+            subscription.ack(&batch).await?;
+            sabotage::linger().await;
+        }
+        let size = batch.len();
+        let mut sorted = self.sort(batch);
+        let aside = sorted.aside.iter().map(|item| &item.incoming);
+        let oldest = sorted.commands.iter().chain(aside).map(|incoming| incoming.command.issued_at).min();
+        let progress = &self.completer.applier.progress;
+        progress.begin(size, oldest, self.completer.applier.clock.now());
+        let done = self.process_batch(subscription, &mut sorted).await;
+        progress.end(self.completer.applier.clock.now());
+        done?;
+        let aside = size - sorted.deliveries().len();
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (queue, dead) = (self.completer.queue, sorted.dead.len());
+        info!(queue, batch = size, aside, dead, duration_ms, "batch applied");
+        Ok(())
+    }
+
+    async fn finish(&self, unfinished: &Unfinished) {
+        let ended = mem::replace(&mut *self.lanes(), lanes(self.limit));
+        match unfinished {
+            Unfinished::Stopped => ended.end().await,
+            // The broker has returned the messages, and nobody receives the replies.
+            Unfinished::Broken(_) => drop(ended),
+        }
+    }
 }

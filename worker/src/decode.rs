@@ -1,14 +1,15 @@
 //! Parses a delivery into a command, or into the reason for its dead letter.
 
+use amqp::later;
 use domain::command::{Command, VERSION};
 use lapin::message::Delivery;
 use lapin::types::AMQPValue;
 
 /// A delivered command.
 #[derive(Debug)]
-pub struct Incoming<'a> {
+pub struct Incoming {
     /// The message.
-    pub delivery: &'a Delivery,
+    pub delivery: Delivery,
     /// The command in it.
     pub command: Command,
 }
@@ -18,7 +19,7 @@ pub struct Incoming<'a> {
 ///
 /// # Errors
 /// The reason for the dead letter: one sentence that quotes nothing from the message.
-pub fn read(delivery: &Delivery) -> Result<Incoming<'_>, String> {
+pub fn read(delivery: &Delivery) -> Result<Command, String> {
     let value = scim::parse_json(&delivery.data).map_err(|e| format!("invalid command: {}", e.detail))?;
     let version = value.get("version").and_then(serde_json::Value::as_u64);
     let known = 1..=u64::from(VERSION);
@@ -32,16 +33,17 @@ pub fn read(delivery: &Delivery) -> Result<Incoming<'_>, String> {
     if command.ticket.0.get_version_num() != 7 {
         return Err("invalid command: the ticket is not a UUIDv7".to_owned());
     }
-    Ok(Incoming { delivery, command })
+    Ok(command)
 }
 
 /// How often the message was delivered before. RabbitMQ counts returned messages in `x-delivery-count` and, since 4.x,
-/// acquired ones in `x-acquired-count`. A first delivery has neither header.
+/// acquired ones in `x-acquired-count`. A first delivery has neither header. A message that was set aside brings the
+/// count of its earlier copies.
 #[must_use]
 pub fn earlier_deliveries(delivery: &Delivery) -> u64 {
     let Some(headers) = delivery.properties.headers() else { return 0 };
     let count = |name: &str| headers.inner().get(name).and_then(integer).unwrap_or(0);
-    count("x-delivery-count").max(count("x-acquired-count"))
+    count("x-delivery-count").max(count("x-acquired-count")).saturating_add(count(later::DELIVERIES))
 }
 
 /// An integer of any width; `None` if it is negative.

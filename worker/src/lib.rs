@@ -4,10 +4,13 @@
 pub mod apply;
 pub mod backfill;
 pub mod cleaner;
+pub mod complete;
 pub mod consumer;
 pub mod decode;
 pub mod expiring_keys;
 pub mod fold;
+pub mod lanes;
+pub mod parts;
 pub mod quarantine;
 pub mod relay;
 pub mod retirement;

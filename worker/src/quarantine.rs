@@ -4,7 +4,7 @@
 
 use amqp::dead::Attempt;
 use database::{Error, verdicts};
-use diesel::sql_types::{Jsonb, Uuid as SqlUuid};
+use diesel::sql_types::{Jsonb, Text, Uuid as SqlUuid};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::outcome::Outcome;
@@ -22,6 +22,9 @@ pub const POISON: &str = "workers died while applying this command in isolation"
 
 const ENTER: &str = "insert into quarantine (ticket, attempts) values ($1, $2) \
     on conflict (ticket) do update set attempts = quarantine.attempts || excluded.attempts returning attempts";
+
+const WITHDRAW: &str = "update quarantine set attempts = (select coalesce(jsonb_agg(a order by n), '[]') \
+    from jsonb_array_elements(attempts) with ordinality as each (a, n) where a ->> 'worker' <> $2) where ticket = $1";
 
 #[derive(QueryableByName)]
 struct Entered {
@@ -71,5 +74,14 @@ pub async fn enter(
 /// See [`Error`].
 pub async fn leave(connection: &mut AsyncPgConnection, ticket: Ticket) -> Result<(), Error> {
     let query = sql_query("delete from quarantine where ticket = $1").bind::<SqlUuid, _>(ticket.0);
+    Ok(query.execute(connection).await.map(drop)?)
+}
+
+/// Deletes this worker's recorded attempts of a command; those of workers that died remain.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn withdraw(connection: &mut AsyncPgConnection, ticket: Ticket, worker: &str) -> Result<(), Error> {
+    let query = sql_query(WITHDRAW).bind::<SqlUuid, _>(ticket.0).bind::<Text, _>(worker);
     Ok(query.execute(connection).await.map(drop)?)
 }

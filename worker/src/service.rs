@@ -16,7 +16,8 @@ use tokio::sync::{Notify, RwLock};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::apply::Applier;
+use crate::apply::{Applier, Turns};
+use crate::complete::Completer;
 use crate::consumer::Consumer;
 use crate::status::{self, Progress};
 use crate::{backfill, cleaner, expiring_keys, relay, retirement};
@@ -149,26 +150,27 @@ async fn work(
     tokio::spawn(retired);
 
     let (wake_relay, in_progress) = (Arc::new(Notify::new()), Arc::new(RwLock::new(())));
-    let consumer = |queue, limit| Consumer {
+    let turns = Arc::new(Turns::of(config.connections as usize));
+    let completer = |queue| Completer {
         queue,
-        link: link.clone(),
         publisher: Publisher::new(link.clone()),
         applier: Applier {
             worker,
             pool: pool.clone(),
             clock: clock.clone(),
             in_progress: in_progress.clone(),
+            turns: turns.clone(),
             progress: Progress::new(queue),
             stop: stop.clone(),
         },
         wake_relay: wake_relay.clone(),
-        limit,
-        stop: stop.clone(),
     };
-    let prompt = consumer(topology::COMMANDS, config.batch);
-    let bulk = consumer(topology::BULK, config.batch.min(BULK_BATCH));
+    let (prompt, bulk) = (completer(topology::COMMANDS), completer(topology::BULK));
+    let queues = [&prompt, &bulk].map(|completer| completer.applier.progress.clone()).to_vec();
+    let consumer = |completer, limit| Consumer::new(link.clone(), completer, limit, stop.clone());
+    let prompt = consumer(prompt, config.batch);
+    let bulk = consumer(bulk, config.batch.min(BULK_BATCH));
     let last_batch = CancellationToken::new();
-    let queues = [&prompt, &bulk].map(|consumer| consumer.applier.progress.clone()).to_vec();
     let status = tokio::spawn(status::run(worker, pool.clone(), queues, last_batch.clone()));
     let mut prompt = tokio::spawn(prompt.run());
     let mut bulk = tokio::spawn(bulk.run());

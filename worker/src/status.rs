@@ -96,17 +96,26 @@ impl Progress {
         }
     }
 
-    /// Records that the batch was acknowledged or returned. `dead` of its messages were dead-lettered.
-    pub fn end(&self, dead: usize, now: OffsetDateTime) {
+    /// Records that this many messages were dead-lettered.
+    pub fn dead(&self, messages: usize) {
+        self.state().dead += messages as u64;
+    }
+
+    /// Records that the batch was acknowledged, set aside or returned.
+    pub fn end(&self, now: OffsetDateTime) {
         let mut state = self.state();
-        state.dead += dead as u64;
         state.batches += 1;
         *state = State { doing: Doing::Waiting, since: Some(now), in_hand: 0, oldest: None, ..state.clone() };
     }
 
     /// Records that Postgres became unavailable or available while a batch is in progress.
     pub fn postgres_is_away(&self, away: bool) {
-        self.state().doing = if away { Doing::WaitingForPostgres } else { Doing::Applying };
+        let mut state = self.state();
+        state.doing = match (away, state.in_hand) {
+            (true, _) => Doing::WaitingForPostgres,
+            (false, 0) => Doing::Waiting,
+            (false, _) => Doing::Applying,
+        };
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

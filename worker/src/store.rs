@@ -7,5 +7,5 @@ pub mod locks;
 mod save;
 
 pub use keys::RowKeys;
-pub use load::load;
+pub use load::{Loaded, load};
 pub use save::save;

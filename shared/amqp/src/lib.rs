@@ -2,6 +2,7 @@
 //! it.
 
 pub mod dead;
+pub mod later;
 mod link;
 mod publisher;
 mod repair;
@@ -12,7 +13,7 @@ pub mod topology;
 pub use link::{Link, connect_once};
 pub use publisher::{Message, Publisher};
 pub use requester::{RequestResult, Requester};
-pub use subscription::{Batch, Handle, Subscription, Unfinished, consume};
+pub use subscription::{Acknowledger, Batch, Handle, Subscription, Unfinished, consume};
 
 /// An error of the broker or of the connection to it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

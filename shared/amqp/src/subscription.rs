@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
 use lapin::options::{
@@ -39,24 +40,35 @@ impl From<Error> for Unfinished {
 
 /// How a service processes its messages.
 pub trait Handle: Sync {
-    /// Processes a batch and acknowledges it.
+    /// How many full batches the broker may deliver before they are acknowledged: one that is processed, the next one,
+    /// and those that the service sets aside.
+    const BATCHES: u16 = 2;
+
+    /// Processes a batch. Acknowledges its messages, or sets them aside and acknowledges them later, through
+    /// [`Subscription::acknowledger`].
     fn handle(
         &self,
         subscription: &Subscription,
-        batch: &Batch,
+        batch: Batch,
     ) -> impl Future<Output = Result<(), Unfinished>> + Send;
+
+    /// Ends the work on messages that were set aside, before the subscription closes. After a break the broker has
+    /// returned them already.
+    fn finish(&self, _unfinished: &Unfinished) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Takes batches of at most `limit` messages until `stop`. Subscribes again after a break.
-pub async fn consume(
+pub async fn consume<H: Handle>(
     mut link: Link,
     queue: &str,
     limit: u16,
     stop: &CancellationToken,
-    handler: &impl Handle,
+    handler: &H,
 ) {
     // Prefetches the next batch while the current one is processed.
-    let prefetch = limit.saturating_mul(2);
+    let prefetch = limit.saturating_mul(H::BATCHES);
     let mut delays = Delays::reconnect();
     loop {
         let opened = tokio::select! {
@@ -70,6 +82,7 @@ pub async fn consume(
                 info!(queue, prefetch, "subscribed");
                 let unfinished =
                     handle_batches(&mut subscription, limit.into(), stop, handler, &mut delays).await;
+                handler.finish(&unfinished).await;
                 subscription.close().await;
                 unfinished
             }
@@ -102,7 +115,7 @@ async fn handle_batches(
             batch = subscription.next(limit) => batch,
         };
         let done = match batch {
-            Ok(batch) => handler.handle(subscription, &batch).await,
+            Ok(batch) => handler.handle(subscription, batch).await,
             Err(error) => Err(error.into()),
         };
         match done {
@@ -173,6 +186,36 @@ async fn while_connected<T>(
     }
 }
 
+/// Acknowledges a message, or all up to it. On a closed channel lapin's result is `false`, not an error.
+async fn acknowledged(connection: &Connection, delivery: &Delivery, multiple: bool) -> Result<(), Error> {
+    let ack = async { Ok(delivery.ack(BasicAckOptions { multiple }).await?) };
+    if while_connected(connection, ack).await? {
+        Ok(())
+    } else {
+        Err(Error::Unavailable("the channel broke before the acknowledgement".to_owned()))
+    }
+}
+
+/// Acknowledges single messages of a subscription.
+#[derive(Clone)]
+pub struct Acknowledger {
+    connection: Arc<Connection>,
+}
+
+impl Acknowledger {
+    /// Acknowledges these messages, and no others.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]: the broker redelivers those that are not acknowledged.
+    pub async fn ack(&self, deliveries: &[&Delivery]) -> Result<(), Error> {
+        let mut acks = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            acks.push(acknowledged(&self.connection, delivery, false));
+        }
+        join_all(acks).await.into_iter().collect()
+    }
+}
+
 /// A consumer on its own channel.
 pub struct Subscription {
     queue: String,
@@ -236,14 +279,24 @@ impl Subscription {
     /// # Errors
     /// [`Error::Unavailable`]: the broker redelivers the batch.
     pub async fn ack(&self, batch: &Batch) -> Result<(), Error> {
-        let Some(last) = batch.last() else { return Ok(()) };
-        // On a closed channel the result is `false`, not an error.
-        let ack = async { Ok(last.ack(BasicAckOptions { multiple: true }).await?) };
-        if while_connected(&self.connection, ack).await? {
-            Ok(())
-        } else {
-            Err(Error::Unavailable("the channel broke before the acknowledgement".to_owned()))
+        match batch.last() {
+            Some(last) => self.ack_up_to(last).await,
+            None => Ok(()),
         }
+    }
+
+    /// Acknowledges a message and everything delivered before it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]: the broker redelivers them.
+    pub async fn ack_up_to(&self, last: &Delivery) -> Result<(), Error> {
+        acknowledged(&self.connection, last, true).await
+    }
+
+    /// Acknowledges single messages of this subscription, also from other tasks.
+    #[must_use]
+    pub fn acknowledger(&self) -> Acknowledger {
+        Acknowledger { connection: Arc::clone(&self.connection) }
     }
 
     /// The channel of this subscription, on the same connection as its messages.

@@ -13,6 +13,13 @@ use super::Error;
 pub const COMMANDS: &str = "rollcall.commands";
 /// The queue of commands whose sender waits for no reply; workers give it a smaller share.
 pub const BULK: &str = "rollcall.commands.bulk";
+/// The queue in which commands of [`COMMANDS`] wait whose tenant has used up its share of a worker. RabbitMQ returns each
+/// to its queue after [`LATER`].
+pub const COMMANDS_LATER: &str = "rollcall.commands.later";
+/// The same for [`BULK`].
+pub const BULK_LATER: &str = "rollcall.commands.bulk.later";
+/// How long a message waits in [`COMMANDS_LATER`] or [`BULK_LATER`], in milliseconds.
+pub const LATER: i64 = 2_000;
 /// The exchange of events, routed by their type.
 pub const EVENTS: &str = "rollcall.events";
 /// The notifier's queue of events.
@@ -55,6 +62,16 @@ pub fn is_followed(kind: &str) -> bool {
         Some(prefix) => kind.starts_with(prefix),
         None => kind == *key,
     })
+}
+
+/// The queue in which messages of this queue wait before they are delivered again, if there is one.
+#[must_use]
+pub fn later(queue: &str) -> Option<&'static str> {
+    match queue {
+        COMMANDS => Some(COMMANDS_LATER),
+        BULK => Some(BULK_LATER),
+        _ => None,
+    }
 }
 
 /// Whether this queue has a single active consumer.
@@ -181,13 +198,15 @@ async fn bind(connection: &Connection) -> Result<(), Failed> {
 /// Every queue rejects messages over its limit, and nothing is lost: whoever publishes waits for the confirm. Ingest
 /// answers 429, the relay keeps its events in the outbox, and a consumer whose dead letter is rejected keeps the message
 /// and tries again. So a full dead-letter queue stops consumers that have a dead letter, until an operator makes room.
-fn queues(queue_limit: u32) -> [(&'static str, FieldTable); 5] {
+fn queues(queue_limit: u32) -> [(&'static str, FieldTable); 7] {
     [
         (DEAD, limited(MAX_DEAD, MAX_DEAD_BYTES)),
-        (COMMANDS, dead_lettering(limited(queue_limit, MAX_BYTES))),
-        (BULK, dead_lettering(limited(queue_limit, MAX_BYTES))),
-        (NOTIFIER, dead_lettering(limited(MAX_EVENTS, MAX_BYTES))),
-        (ROLES, one_after_the_other(dead_lettering(limited(MAX_ROLES, MAX_BYTES)))),
+        (COMMANDS, dead_lettering(limited(queue_limit, MAX_BYTES), DEAD)),
+        (BULK, dead_lettering(limited(queue_limit, MAX_BYTES), DEAD)),
+        (COMMANDS_LATER, returning(limited(queue_limit, MAX_BYTES), COMMANDS)),
+        (BULK_LATER, returning(limited(queue_limit, MAX_BYTES), BULK)),
+        (NOTIFIER, dead_lettering(limited(MAX_EVENTS, MAX_BYTES), DEAD)),
+        (ROLES, one_after_the_other(dead_lettering(limited(MAX_ROLES, MAX_BYTES), DEAD))),
     ]
 }
 
@@ -272,10 +291,17 @@ fn limited(messages: u32, bytes: i64) -> FieldTable {
     arguments
 }
 
-/// A queue that dead-letters at least once; it must reject messages over its limit.
-fn dead_lettering(mut arguments: FieldTable) -> FieldTable {
+/// A queue without consumers that hands each message to another queue after [`LATER`], at least once.
+fn returning(arguments: FieldTable, queue: &str) -> FieldTable {
+    let mut arguments = dead_lettering(arguments, queue);
+    insert(&mut arguments, "x-message-ttl", AMQPValue::LongLongInt(LATER));
+    arguments
+}
+
+/// A queue that dead-letters to another one at least once; it must reject messages over its limit.
+fn dead_lettering(mut arguments: FieldTable, queue: &str) -> FieldTable {
     insert(&mut arguments, "x-dead-letter-exchange", text(""));
-    insert(&mut arguments, "x-dead-letter-routing-key", text(DEAD));
+    insert(&mut arguments, "x-dead-letter-routing-key", text(queue));
     insert(&mut arguments, "x-dead-letter-strategy", text("at-least-once"));
     arguments
 }

@@ -14,9 +14,11 @@ pub struct Limits {
 impl Limits {
     /// For ingest and notifier: the limit of [`super::Pool::bounded`].
     pub const SERVICE: Self = Self { statement: Duration::from_secs(10), lock: Duration::from_secs(5) };
-    /// For a worker: a batch may write 100,000 memberships. A lock that is held for longer affects one of many
-    /// commands, and the others are applied first.
-    pub const WORKER: Self = Self { statement: Duration::from_secs(60), lock: Duration::from_secs(3) };
+    /// For a worker: a batch may write 100,000 memberships. A lock that is held for longer affects one of many tenants,
+    /// whose commands are set aside.
+    pub const WORKER: Self = Self { statement: Duration::from_secs(60), lock: Duration::from_millis(250) };
+    /// For work of a worker that nobody else waits for: long enough to be told of a deadlock.
+    pub const PATIENT: Self = Self { lock: Duration::from_secs(3), ..Self::WORKER };
     /// For operators, migrations and backfills: no limits.
     pub const NONE: Self = Self { statement: Duration::ZERO, lock: Duration::ZERO };
 

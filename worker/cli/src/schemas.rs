@@ -3,24 +3,24 @@
 //! The schemas are stored in the table `schemas`, which ingest and the workers reread continuously. A command that
 //! changes it returns once the change is in force.
 
+mod change;
+mod rows;
+mod steps;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::{Args, Subcommand, ValueEnum};
-use database::Connection;
-use database::schema::{groups, schemas, users};
 use database::tenants::{MAX_AGE, Tenant};
-use diesel::prelude::*;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::AsyncPgConnection;
 use scim::schema::Schema;
-use scim::{self, Types};
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use worker::backfill;
-use worker::store::locks;
 
+use self::change::Change;
+use self::rows::SchemaRow;
 use crate::context::{CliContext, Failure};
 use crate::output;
 
@@ -92,17 +92,6 @@ impl Extended {
     }
 }
 
-/// A row of the table.
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = schemas)]
-struct SchemaRow {
-    id: String,
-    resource_type: String,
-    definition: Value,
-    created_at: OffsetDateTime,
-    removed_at: Option<OffsetDateTime>,
-}
-
 /// Runs the command.
 pub async fn run(context: &CliContext, command: Command) -> Result<(), Failure> {
     match command {
@@ -117,11 +106,8 @@ async fn add(context: &CliContext, new: &New) -> Result<(), Failure> {
     let tenant = context.operator.tenant_or_only(new.tenant.as_deref().or(new.named.as_deref())).await?;
     let schema = read(&new.file)?;
     let extended = new.resource_type.as_str();
-    let now = context.operator.clock.now();
-    let mut connection = context.operator.pool.get().await?;
-    let work = async |connection: &mut Connection| keep(connection, &tenant, extended, &schema, now).await;
-    let replaced = connection.transaction(work).await?;
-    drop(connection);
+    let change = Change { pool: &context.operator.pool, tenant: &tenant, now: context.operator.clock.now() };
+    let replaced = change.add(extended, &schema).await?;
     in_force(context).await?;
     if context.json {
         output::json(&json!({
@@ -163,102 +149,6 @@ fn read(file: &Path) -> Result<Schema, Failure> {
     definition.map_err(|error| Failure::refused(format!("{shown}: {}", error.detail)))
 }
 
-/// Stores the schema. Returns whether it replaced a registered one.
-async fn keep(
-    connection: &mut AsyncPgConnection,
-    tenant: &Tenant,
-    extended: &str,
-    schema: &Schema,
-    now: OffsetDateTime,
-) -> Result<bool, Failure> {
-    // Serialized with other changes, and while no worker folds the tenant's resources.
-    locks::hold_alone(connection, tenant.id).await?;
-    let mut others = every(connection, tenant).await?;
-    let place = others.iter().position(|row| row.id.eq_ignore_ascii_case(&schema.id));
-    let old = place.map(|place| others.remove(place));
-    let replaces = old.as_ref().is_some_and(|old| old.removed_at.is_none());
-    let old = match old {
-        Some(old) if !is_used(connection, tenant, &old.id).await? => {
-            // No stored value has to match the new definition.
-            diesel::delete(schemas::table.find((tenant.id, old.id))).execute(connection).await?;
-            None
-        }
-        old => old,
-    };
-    others.retain(|row| row.removed_at.is_none());
-    let limits = &tenant.settings.limits;
-    if others.len() >= usize::try_from(limits.schemas_max.get()).unwrap_or(usize::MAX) {
-        return Err(Failure::refused(format!("{}: remove a schema first", limits.schemas_max())));
-    }
-    check(schema, extended, old.as_ref(), &others)?;
-    let definition = schema.definition();
-    if let Some(old) = old {
-        if old.removed_at.is_some() {
-            mark(connection, tenant, &schema.id).await?;
-        }
-        let change = (schemas::definition.eq(definition), schemas::removed_at.eq(None::<OffsetDateTime>));
-        diesel::update(schemas::table.find((tenant.id, old.id))).set(change).execute(connection).await?;
-        return Ok(replaces);
-    }
-    let row = (
-        schemas::tenant_id.eq(tenant.id),
-        schemas::id.eq(&*schema.id),
-        schemas::resource_type.eq(extended),
-        schemas::definition.eq(definition),
-        schemas::created_at.eq(now),
-    );
-    diesel::insert_into(schemas::table).values(row).execute(connection).await?;
-    Ok(replaces)
-}
-
-/// Whether a user or a group has values under the schema.
-async fn is_used(connection: &mut AsyncPgConnection, tenant: &Tenant, urn: &str) -> Result<bool, Failure> {
-    let by_user = users::table.filter(users::tenant_id.eq(tenant.id)).filter(users::resource.has_key(urn));
-    let by_group =
-        groups::table.filter(groups::tenant_id.eq(tenant.id)).filter(groups::resource.has_key(urn));
-    let used = diesel::select(diesel::dsl::exists(by_user).or(diesel::dsl::exists(by_group)));
-    Ok(used.get_result(connection).await?)
-}
-
-/// Marks the search documents of resources with values under the schema as out of date.
-async fn mark(connection: &mut AsyncPgConnection, tenant: &Tenant, urn: &str) -> Result<(), Failure> {
-    macro_rules! mark {
-        ($table:ident) => {
-            let own = $table::table.filter($table::tenant_id.eq(tenant.id));
-            let having = own.filter($table::resource.has_key(urn));
-            diesel::update(having).set($table::search_version.eq(0)).execute(connection).await?;
-        };
-    }
-    mark!(users);
-    mark!(groups);
-    Ok(())
-}
-
-/// Checks that the schema is compatible with the other schemas and with the definition that it replaces.
-fn check(
-    schema: &Schema,
-    extended: &str,
-    old: Option<&SchemaRow>,
-    others: &[SchemaRow],
-) -> Result<(), Failure> {
-    let refused = |error: scim::Error| Failure::refused(format!("{}: {}", schema.id, error.detail));
-    if let Some(old) = old {
-        if old.resource_type != extended {
-            return Err(Failure::refused(format!(
-                "{} is registered for {}s; a schema extends one resource type only",
-                schema.id, old.resource_type
-            )));
-        }
-        schema.can_replace(&Schema::parse(&old.definition).map_err(refused)?).map_err(refused)?;
-    }
-    let mut together = vec![(extended, schema.clone())];
-    for row in others {
-        together.push((&row.resource_type, Schema::parse(&row.definition).map_err(refused)?));
-    }
-    Types::with(together).map_err(refused)?;
-    Ok(())
-}
-
 /// The tenant's schema with this URN (case-insensitive).
 async fn find(
     connection: &mut AsyncPgConnection,
@@ -270,15 +160,9 @@ async fn find(
 
 /// The schemas in force, in the order of registration.
 async fn all(connection: &mut AsyncPgConnection, tenant: &Tenant) -> Result<Vec<SchemaRow>, Failure> {
-    let mut rows = every(connection, tenant).await?;
+    let mut rows = change::every(connection, tenant).await?;
     rows.retain(|row| row.removed_at.is_none());
     Ok(rows)
-}
-
-/// All schemas, including removed ones.
-async fn every(connection: &mut AsyncPgConnection, tenant: &Tenant) -> Result<Vec<SchemaRow>, Failure> {
-    let own = schemas::table.filter(schemas::tenant_id.eq(tenant.id)).select(SchemaRow::as_select());
-    Ok(own.order((schemas::created_at, schemas::id)).load(connection).await?)
 }
 
 async fn list(context: &CliContext, tenant: Option<&str>) -> Result<(), Failure> {
@@ -311,24 +195,14 @@ fn attributes(row: &SchemaRow) -> Vec<&str> {
 async fn show(context: &CliContext, which: &Registered) -> Result<(), Failure> {
     let tenant = context.operator.tenant_or_only(which.tenant.as_deref()).await?;
     let row = find(&mut *context.operator.pool.get().await?, &tenant, &which.urn).await?;
-    output::json(&row.ok_or_else(|| unknown(&tenant))?.definition);
+    output::json(&row.ok_or_else(|| change::unknown(&tenant))?.definition);
     Ok(())
 }
 
 async fn remove(context: &CliContext, which: &Registered) -> Result<(), Failure> {
     let tenant = context.operator.tenant_or_only(which.tenant.as_deref()).await?;
-    let mut connection = context.operator.pool.get().await?;
-    let now = context.operator.clock.now();
-    let work = async |connection: &mut Connection| {
-        locks::hold_alone(connection, tenant.id).await?;
-        let row = find(connection, &tenant, &which.urn).await?.ok_or_else(|| unknown(&tenant))?;
-        let own = schemas::table.find((tenant.id, &row.id));
-        diesel::update(own).set(schemas::removed_at.eq(Some(now))).execute(connection).await?;
-        mark(connection, &tenant, &row.id).await?;
-        Ok::<SchemaRow, Failure>(row)
-    };
-    let row = connection.transaction(work).await?;
-    drop(connection);
+    let change = Change { pool: &context.operator.pool, tenant: &tenant, now: context.operator.clock.now() };
+    let row = change.remove(&which.urn).await?;
     in_force(context).await?;
     if context.json {
         output::json(&json!({ "tenant": tenant.name, "id": row.id, "removed": true }));
@@ -337,8 +211,4 @@ async fn remove(context: &CliContext, which: &Registered) -> Result<(), Failure>
         say!("Values under it stay stored but are not shown. Adding the schema again restores them.");
     }
     Ok(())
-}
-
-fn unknown(tenant: &Tenant) -> Failure {
-    Failure::refused(format!("{0} has no such schema; see `rollcall schema list {0}`", tenant.name))
 }

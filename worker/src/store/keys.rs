@@ -22,8 +22,8 @@ pub struct RowKeys {
     pub(super) names: BTreeSet<(Uuid, String)>,
     /// The externalIds by which a POST may match an existing account, and those that must be free.
     pub(super) external_ids: BTreeSet<(Uuid, String)>,
-    /// Requests that create groups. A retry must find the result of the first attempt.
-    pub(super) group_creates: BTreeSet<String>,
+    /// Requests that create groups: tenant and fingerprint. A retry must find the result of the first attempt.
+    pub(super) group_creates: BTreeSet<(Uuid, String)>,
     /// Groups that are changed.
     pub(super) groups: BTreeSet<Uuid>,
     /// Users that are added as members.
@@ -74,7 +74,7 @@ impl RowKeys {
                 self.deleted.insert(id);
             }
             Change::CreateGroup { group } => {
-                self.group_creates.insert(command.fingerprint.as_str().to_owned());
+                self.group_creates.insert((command.tenant, command.fingerprint.as_str().to_owned()));
                 self.add_members(id, &group.members);
             }
             Change::ReplaceGroup { group } => {

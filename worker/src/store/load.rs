@@ -22,7 +22,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::holders::Holders;
-use super::{RowKeys, locks};
+use super::RowKeys;
+use super::locks::{self, Tenants};
 use crate::fold::{EarlierRequests, Entry, Person, Slot, State};
 use domain::delivery::Delivery;
 
@@ -30,7 +31,16 @@ use domain::delivery::Delivery;
 const CREATES: &str = "commands.delivery = 'replied' and commands.status < 300 \
     and commands.change in ('user.create', 'group.create')";
 
-/// Loads and locks the rows. Queries that do not wait for a lock are pipelined.
+/// What a load has found.
+#[derive(Debug)]
+pub enum Loaded {
+    /// The rows.
+    State(Box<State>),
+    /// Nothing was loaded: the locks of these tenants are not free.
+    Busy(Vec<Uuid>),
+}
+
+/// Loads and locks the rows. Once the advisory locks are held, queries that do not wait for each other are pipelined.
 ///
 /// # Errors
 /// See [`Error`].
@@ -38,12 +48,17 @@ pub async fn load(
     connection: &AsyncPgConnection,
     keys: &RowKeys,
     now: OffsetDateTime,
-) -> Result<State, Error> {
+    how: Tenants,
+) -> Result<Loaded, Error> {
+    let busy = locks::hold(connection, keys, how).await?;
+    if !busy.is_empty() {
+        return Ok(Loaded::Busy(busy));
+    }
+    // Awaited: it has several statements, and holders of an externalId are loaded under its lock.
+    locks::creates(connection, keys).await?;
     let tenant_ids = ids(&keys.tenants);
     // All are awaited, so that a failure leaves no response half-read.
-    let (held, locked, tenants, users, people, entries, made) = futures_util::join!(
-        locks::hold(connection, keys),
-        locks::creates(connection, keys),
+    let (tenants, users, people, entries, made) = futures_util::join!(
         tenants::by_ids(connection, &tenant_ids),
         load_users(connection, keys),
         load_people(connection, keys),
@@ -51,10 +66,7 @@ pub async fn load(
         load_made(connection, keys),
     );
     // After the first failure Postgres rejects the rest of the transaction.
-    let (held, locked) = (held.err(), locked.err());
     let failures = [
-        held.as_ref(),
-        locked.as_ref(),
         tenants.as_ref().err(),
         users.as_ref().err(),
         people.as_ref().err(),
@@ -74,7 +86,7 @@ pub async fn load(
     let undelivered = undelivered_resources(&state);
     load_undelivered_users(connection, &undelivered, &mut state).await?;
     groups::load(connection, keys, &undelivered, &mut state).await?;
-    Ok(state)
+    Ok(Loaded::State(Box::new(state)))
 }
 
 /// Resources whose create or last change may not have been delivered. A retry receives them as its answer.
@@ -147,7 +159,7 @@ async fn load_made(
     if keys.group_creates.is_empty() {
         return Ok(HashMap::new());
     }
-    let fingerprints: Vec<&str> = keys.group_creates.iter().map(String::as_str).collect();
+    let fingerprints: Vec<&str> = keys.group_creates.iter().map(|(_, request)| request.as_str()).collect();
     let query = commands::table
         .filter(Constant("commands.change = 'group.create' and commands.status < 300"))
         .filter(commands::tenant_id.eq_any(ids(&keys.tenants)))
