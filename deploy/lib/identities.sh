@@ -15,7 +15,7 @@ broker_rights() {
     ingest)
       RIGHTS=('^$' "^(amq\\\\.default|${own}events|${own}dead-letters)\$" "^(${own}roles|$replies)\$" '^(content|role|key)\\.' '^$')
       ;;
-    worker) RIGHTS=("^$own" "^($own.*|amq\\\\.default)\$" "^$own(commands|events|dead-letters)(\\\\..*)?\$" '.*' '.*') ;;
+    worker) RIGHTS=("^$own" "^($own.*|amq\\\\.default)\$" "^$own(commands|events|roles|dead-letters)(\\\\..*)?\$" '.*' '.*') ;;
     notifier) RIGHTS=('^$' "^${own}dead-letters\$" "^${own}events(\\\\..*)?\$" '^$' '^$') ;;
     operator) RIGHTS=("^$own" "^($own.*|amq\\\\.default)\$" "^($own.*|$replies)\$" '.*' '.*') ;;
     content) RIGHTS=('^$' "^${own}events\$" '^$' '^content\\.' '^$') ;;
