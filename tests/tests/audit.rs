@@ -20,7 +20,7 @@ async fn actions(stack: &Stack, tenant: &str) -> Vec<Value> {
 async fn writing_commands_are_recorded_with_their_user_and_result() {
     let stack = Stack::shared().await;
     let tenant = stack.tenant("audited").await;
-    tenant.set(&stack, &["mail_name=Ada Lovelace"]).await;
+    tenant.set(&stack, &["brand_name=Ada Lovelace"]).await;
     tenant.okta().create(&person("ada@audited.example", "Ada", "A")).await.is(201);
     stack.rollcall(&["user", "role", "audited", "ada@audited.example", "creator"]).await.well();
     stack.rollcall(&["user", "show", "audited", "ada@audited.example"]).await.well();
@@ -35,7 +35,7 @@ async fn writing_commands_are_recorded_with_their_user_and_result() {
     let expected = [
         both("tenant add", "", "succeeded"),
         both("key add", "scope=scim,events,reports,activity,roles expires_in=1y", "succeeded"),
-        both("tenant set", "changes=mail_name", "succeeded"),
+        both("tenant set", "changes=brand_name", "succeeded"),
         both("user role", "role=creator user=(by name)", "succeeded"),
         both("key revoke", "key=unknown-key0", "failed"),
     ];
@@ -65,7 +65,9 @@ async fn refused_requests_of_known_keys_are_summed_up() {
     for _ in 0..3 {
         client(&reports).get("/Users").await.is(403);
         client(&revoked).get("/Users").await.is(401);
-        tenant.okta().create(&json!({ "userName": 7 })).await.is(400);
+        let mut unfit = person("ada@refused.example", "Ada", "A");
+        unfit["userName"] = json!(7);
+        tenant.okta().create(&unfit).await.is(400);
     }
     client(&Key {
         api_key: "rck_00000000000000000000000000000000000000000000".to_owned(),

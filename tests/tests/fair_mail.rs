@@ -35,7 +35,7 @@ async fn entries_read(stack: &Stack) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_thousand_due_mails_of_a_tenant_are_not_read_for_anothers_first_mail() {
+async fn fifty_thousand_due_mails_of_a_tenant_are_not_read_for_the_first_mail_of_another() {
     let stack = Stack::start(Options::default()).await;
     let (flood, other) = (stack.tenant("flood").await, stack.tenant("other").await);
     flood.set(&stack, &["mails_per_minute=1"]).await;

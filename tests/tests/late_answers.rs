@@ -148,6 +148,7 @@ async fn a_late_create_is_delivered_once_with_the_current_user_and_not_after_del
 async fn reads_work_while_no_worker_answers() {
     let (stack, _tenant, okta) = hasty_stack().await;
     let id = okta.create(&person("r@late.example", "Re", "Ad")).await.is(201).id();
+    stack.ingests[0].whole().await;
     stack.workers[0].freeze();
     okta.once(okta.request("GET", &format!("/Users/{id}"))).await.is(200);
     assert_eq!(okta.find("r@late.example").await.is(200).total(), 1);

@@ -2,6 +2,7 @@
 //! do not read counts against their own tenant only.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use tests::plain::head;
 use tests::tenant::Key;
 use tests::{Answer, Okta, Stack, Tenant, eventually};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Users with certificates, and the length of each of their two certificates: 20 MB in total.
 const USERS: usize = 200;
@@ -132,7 +133,11 @@ async fn pages_are_bounded_in_bytes_and_reach_every_user() {
 async fn unread(stack: &Stack, key: &Key, path: &str) -> Vec<TcpStream> {
     let mut open = Vec::new();
     for _ in 0..UNREAD {
-        let mut stream = TcpStream::connect(("127.0.0.1", stack.ingests[0].port())).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        // Otherwise the kernel takes some megabytes for the client.
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], stack.ingests[0].port()));
+        let mut stream = socket.connect(address).await.unwrap();
         let request = head("GET", path, Some(key)) + "\r\n";
         stream.write_all(request.as_bytes()).await.unwrap();
         open.push(stream);

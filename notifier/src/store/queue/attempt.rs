@@ -9,6 +9,7 @@ use diesel::sql_types::{Bool, Double, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use time::OffsetDateTime;
+use wording::Kind;
 
 use super::lease::LeasedMail;
 
@@ -59,6 +60,7 @@ pub async fn record_attempt(
     match result {
         AttemptResult::Sent(at) => {
             let sent = (notifications::state.eq("sent"), notifications::sent_at.eq(at), last);
+            release(connection, leased).await?;
             diesel::update(row).set(sent).execute(connection).await?
         }
         AttemptResult::Again(pause) => {
@@ -80,5 +82,22 @@ pub async fn record_attempt(
             diesel::update(sent).set((notifications::state.eq("sent"), last)).execute(connection).await?
         }
     };
+    Ok(())
+}
+
+/// Makes mail due that was put off until the first-assignment mail of its user would be due, since that was sent
+/// earlier: an operator retried it.
+async fn release(connection: &mut AsyncPgConnection, leased: &LeasedMail) -> Result<(), Error> {
+    if leased.kind != Kind::FirstAssignment.as_str() {
+        return Ok(());
+    }
+    let put_off = notifications::table
+        .filter(notifications::tenant_id.eq(leased.tenant_id))
+        .filter(notifications::user_id.eq(leased.user_id))
+        .filter(notifications::kind.eq(Kind::Assignment.as_str()))
+        .filter(notifications::state.eq("pending"))
+        .filter(diesel::dsl::sql::<Bool>("due_at > now() + interval '1 minute' and attempts = 0"));
+    let now = diesel::dsl::sql::<Timestamptz>("now()");
+    diesel::update(put_off).set(notifications::due_at.eq(now)).execute(connection).await?;
     Ok(())
 }
