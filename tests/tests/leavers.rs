@@ -202,14 +202,14 @@ async fn ignored_attributes_are_reported_in_bulk_asynchronously_and_in_the_log()
     let log = rows(&scene.stack, &scene.tenant.key, &format!("/activity?user={later}")).await;
     assert_eq!(
         (&log[1]["outcome"], &log[1]["ignored"]),
-        (&json!("updated"), &json!("companyName emails")),
+        (&json!("updated"), &json!("emails unknown(1)")),
         "{log:?}"
     );
     assert_eq!(log[0]["ignored"], Value::Null);
     assert!(!json!(log).to_string().contains("secret.example"), "the log contains a value: {log:?}");
     let said = scene.stack.rollcall(&["activity", "leave-reported", "--user", &id]).await.well();
     assert!(
-        said.out.contains("companyName emails") && said.out.contains("userName name emails"),
+        said.out.contains("emails unknown(1)") && said.out.contains("userName name emails"),
         "{}",
         said.out
     );

@@ -405,7 +405,8 @@ async fn a_servers_env_that_others_could_have_written_is_refused() {
         assert!(said.err.contains("servers.env") && said.err.contains(why), "{}", said.err);
         // What the environment names is used.
         let said =
-            rollcall(&["tenant", "list"], &[("DATABASE_URL", operator), ("AMQP_URL", "amqp://127.0.0.1")]).await;
+            rollcall(&["tenant", "list"], &[("DATABASE_URL", operator), ("AMQP_URL", "amqp://127.0.0.1")])
+                .await;
         assert!(!said.well().err.contains("servers.env"));
     };
     set(&file, 0o666);
