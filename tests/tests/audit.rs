@@ -34,7 +34,7 @@ async fn writing_commands_are_recorded_with_their_user_and_result() {
     let both = |action, target, end| [(action, target, "begun"), (action, target, end)];
     let expected = [
         both("tenant add", "", "succeeded"),
-        both("key add", "scope=scim,events,reports,activity,roles expires_in=1y", "succeeded"),
+        both("key add", "scope=scim,events,reports,activity,roles expires_in=1y network=any", "succeeded"),
         both("tenant set", "changes=brand_name", "succeeded"),
         both("user role", "role=creator user=(by name)", "succeeded"),
         both("key revoke", "key=unknown-key0", "failed"),
@@ -66,7 +66,7 @@ async fn refused_requests_of_known_keys_are_summed_up() {
         client(&reports).get("/Users").await.is(403);
         client(&revoked).get("/Users").await.is(401);
         let mut unfit = person("ada@refused.example", "Ada", "A");
-        unfit["userName"] = json!(7);
+        unfit["userName"] = json!({ "value": "ada" });
         tenant.okta().create(&unfit).await.is(400);
     }
     client(&Key {

@@ -22,7 +22,7 @@ const MAX_RESPONSE: usize = 8 * 1_048_576 + USERS * 500;
 /// Members of each of two groups: more than half of what fits on a page.
 const MEMBERS: usize = 25_000;
 /// Connections that read nothing: more than the tenant's share of response bytes allows.
-const UNREAD: usize = 14;
+const UNREAD: usize = 24;
 /// The maximum that they may add to the memory of ingest, in MiB: the share is 64 MiB.
 const MEMORY: usize = 250;
 const SOON: Duration = Duration::from_secs(60);
