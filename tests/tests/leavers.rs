@@ -209,7 +209,7 @@ async fn ignored_attributes_are_reported_in_bulk_asynchronously_and_in_the_log()
     assert!(!json!(log).to_string().contains("secret.example"), "the log contains a value: {log:?}");
     let said = scene.stack.rollcall(&["activity", "leave-reported", "--user", &id]).await.well();
     assert!(
-        said.out.contains("emails unknown(1)") && said.out.contains("userName name emails"),
+        said.out.contains("emails unknown(1)") && said.out.contains("emails name userName"),
         "{}",
         said.out
     );

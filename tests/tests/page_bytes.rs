@@ -186,9 +186,9 @@ async fn unread_pages_count_against_their_own_tenant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn groups_with_many_members_are_bounded_too() {
+async fn pages_of_groups_with_many_members_are_bounded() {
     let stack = Stack::own().await;
-    let (tenant, neighbour) = (stack.tenant("guilds").await, stack.tenant("reading").await.okta());
+    let tenant = stack.tenant("guilds").await;
     crowd::insert(&stack.db(), &[(tenant.id, MEMBERS)]).await;
     let okta = tenant.okta();
     let mut ids = Vec::new();
@@ -211,8 +211,6 @@ async fn groups_with_many_members_are_bounded_too() {
     let page = okta.get("/Users?count=200").await.is(200);
     assert_eq!(page.resources().len(), 200);
     assert_eq!(page.resources()[0]["groups"].as_array().map(Vec::len), Some(2));
-
-    only_its_tenant_suffers(&stack, &tenant, &format!("/Groups/{}", ids[0]), &neighbour).await;
     let put = okta.with_body("PUT", &format!("/Groups/{}", ids[0]), &group("Few", &[])).await.is(200);
     assert_eq!(members(&put.body), Some(0));
 }
