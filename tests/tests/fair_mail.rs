@@ -49,7 +49,8 @@ async fn fifty_thousand_due_mails_of_a_tenant_are_not_read_for_the_first_mail_of
     // A session reports what it read after up to ten seconds; some were planned before there were statistics.
     let before = eventually("all sessions have reported", Duration::from_secs(90), async || {
         let read = entries_read(&stack).await;
-        holds_for(Duration::from_secs(11), async || entries_read(&stack).await == read).await.then_some(read)
+        let few = async || entries_read(&stack).await < read + 1_000;
+        holds_for(Duration::from_secs(11), few).await.then_some(read)
     })
     .await;
     for n in 0..5 {
