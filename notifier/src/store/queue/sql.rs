@@ -54,16 +54,16 @@ pub(super) const CHOOSE: &str = "with asked as (
     update notifications n set due_at = case when l.first_state = 'sending' then now() + interval '1 second'
       else greatest(l.first_due, now() + interval '2 seconds') end
     from looked l where n.id = l.id and n.id in (
-      select n.id from notifications n join looked l on l.id = n.id where l.first_due is not null
+      select n.id from notifications n where n.id = any(array(select id from looked where first_due is not null))
         and n.state in ('pending', 'sending') and n.due_at <= now() for update of n skip locked)
     returning n.id, n.tenant_id),
   ranked as (
     select id, position, quota, row_number() over (partition by tenant_id order by due_at, id) as place
     from looked where first_due is null),
   chosen as (
-    select n.id, n.tenant_id from notifications n join (
-      select id from ranked where place <= quota order by place, position limit $3) r on r.id = n.id
-    where n.state in ('pending', 'sending') and n.due_at <= now() for update of n skip locked),
+    select n.id, n.tenant_id from notifications n where n.id = any(array(
+      select id from ranked where place <= quota order by place, position limit $3))
+    and n.state in ('pending', 'sending') and n.due_at <= now() for update of n skip locked),
   paced as (
     update mail_rates p set next_at =
       greatest(p.next_at, now() - greatest(interval '1 second' - a.gap, interval '0')) + c.mails * a.gap
