@@ -26,6 +26,9 @@ pub(super) const RATES: &str = "insert into mail_rates (tenant_id)
 ///
 /// Optional mail does not overtake the user's first-assignment mail: it is put off until that is due. So a number of such
 /// mails delays nobody's turn, and is not read again at each turn.
+///
+/// The range of pairs can only be read from `notifications_due_of`. With an equality of tenants PostgreSQL may read
+/// `notifications_due` instead, and with it the mail of all tenants.
 pub(super) const CHOOSE: &str = "with asked as (
     select a.tenant_id, a.quota, a.position,
            interval '60 seconds' / nullif(case when jsonb_typeof(t.settings->'mails_per_minute') = 'number'
@@ -45,8 +48,9 @@ pub(super) const CHOOSE: &str = "with asked as (
     select n.id, n.tenant_id, n.due_at, a.quota, a.position, first.due_at as first_due, first.state as first_state
     from allowed a
       cross join lateral (select n.id, n.tenant_id, n.user_id, n.kind, n.due_at from notifications n
-        where n.tenant_id = a.tenant_id and n.state in ('pending', 'sending') and n.due_at <= now()
-        order by n.due_at limit a.quota + 16) n
+        where n.state in ('pending', 'sending') and (n.tenant_id, n.due_at) <= (a.tenant_id, now())
+          and (n.tenant_id, n.due_at) >= (a.tenant_id, '-infinity'::timestamptz)
+        order by n.tenant_id, n.due_at limit a.quota + 16) n
       left join lateral (select f.due_at, f.state from notifications f where n.kind in ('assignment', 'digest')
         and f.user_id = n.user_id and f.kind = 'first_assignment' and f.state in ('pending', 'sending')
         and f.sent_at is null limit 1) first on true),
