@@ -130,8 +130,9 @@ mod tests {
             ("0.0.0.0", Some("https://scim.example.com"), true),
         ] {
             let mut values = vec![
-                ("DATABASE_URL", "postgres://x/y"),
-                ("AMQP_URL", "amqp://x"),
+                ("DATABASE_URL", "postgres://localhost/y"),
+                ("AMQP_URL", "amqps://x"),
+                ("ROLLCALL_ALLOW_PLAINTEXT", "http"),
                 ("ROLLCALL_LISTEN", listen),
             ];
             values.extend(public_url.map(|url| ("ROLLCALL_PUBLIC_URL", url)));
@@ -144,8 +145,9 @@ mod tests {
             assert!(problems.len() <= 1, "one sentence: {problems:?}");
         }
         let invalid = [
-            ("DATABASE_URL", "postgres://x/y"),
-            ("AMQP_URL", "amqp://x"),
+            ("DATABASE_URL", "postgres://localhost/y"),
+            ("AMQP_URL", "amqps://x"),
+            ("ROLLCALL_ALLOW_PLAINTEXT", "http"),
             ("ROLLCALL_LISTEN", "0.0.0.0"),
             ("ROLLCALL_PUBLIC_URL", "scim.example.com"),
         ];

@@ -253,7 +253,7 @@ mod tests {
             ("431 Request Header Fields Too Large", false, "414 URI Too Long", 414),
         ] {
             let expected = format!(
-                "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 8\r\ndate: today\r\n\r\nsaid {code}"
+                "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 8\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\ndate: today\r\n\r\nsaid {code}"
             );
             assert_eq!(replaced(&head(given), line_has_ended), Some(expected), "{given}");
         }
