@@ -91,7 +91,7 @@ pub static VARIABLES: &[Variable] = &[
         name: "ROLLCALL_CONNECTIONS_PER_ADDRESS",
         unit: "connections, 1 to 10000",
         default: Some("256"),
-        what: "Maximum number of connections of one address (IPv6: of a /64) on which no request was admitted yet; four times as many on which one was. The oldest idle one is closed for a new one. Trusted proxies have no such limit.",
+        what: "Maximum number of connections of one address (IPv6: of a /64) on which no request was admitted yet; sixteen times as many on which one was. The oldest idle one is closed for a new one. Trusted proxies have no such limit.",
         used_by: &[Ingest],
     },
     Variable {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How long a new connection is spared if only its address has too many.
-pub(super) const SPARED: Duration = Duration::from_secs(1);
+pub(super) const SPARED: Duration = Duration::from_secs(5);
 
 /// Where a connection is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use super::pace::{Pace, Pipelining};
 /// The maximum number of connections of strangers. Each may hold a half-sent header.
 const MAX_STRANGERS: usize = 1_024;
 /// A known address may hold this many times the connections of one with strangers only.
-const KNOWN: usize = 4;
+const KNOWN: usize = 16;
 /// How often the log says that connections were closed in favour of others.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 

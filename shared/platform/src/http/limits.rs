@@ -8,7 +8,7 @@ use super::forwarded::TrustedProxies;
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// The maximum number of connections of one address (of a /64 for IPv6) on which no request was admitted yet. An
-    /// address with admitted requests may have four times as many of those.
+    /// address with admitted requests may have sixteen times as many of those.
     pub connections_per_address: usize,
     /// The proxies whose word about the client's address is believed.
     pub trusted_proxies: TrustedProxies,
