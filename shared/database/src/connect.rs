@@ -162,10 +162,10 @@ impl Connector {
     }
 }
 
-/// Checks a URL, also as [`Connector::new`] does.
+/// Checks a URL, also as `Connector::new` does.
 ///
 /// # Errors
-/// As [`Connector::new`].
+/// As `Connector::new`.
 pub fn check_url(url: &str) -> Result<(), String> {
     Connector::new(url, Limits::NONE).map(drop)
 }

@@ -1,4 +1,4 @@
-//! Logging: a message and fields, as text on a terminal and as JSON elsewhere. No line is longer than [`LONGEST`],
+//! Logging: a message and fields, as text on a terminal and as JSON elsewhere. No line is longer than `LONGEST`,
 //! whatever its values are.
 
 use std::io::{self, IsTerminal, Write};

@@ -46,7 +46,7 @@ pub(super) fn listed(targets: impl IntoIterator<Item = Option<String>>) -> Vec<S
     names
 }
 
-/// The names of attributes that were left unchanged, as [`listed`] gives them.
+/// The names of attributes that were left unchanged, as `listed` gives them.
 #[must_use]
 pub fn known_names(resource_type: &ResourceType, names: &[String]) -> Vec<String> {
     listed(names.iter().map(|name| match name.as_str() {

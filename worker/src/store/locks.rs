@@ -2,7 +2,7 @@
 //! and held until the commit.
 //!
 //! Each takes a place in Postgres' lock table, which all sessions share and which does not grow. A transaction takes one
-//! for each of its tenants, at most [`FEW`] pairs for single names, or at most [`BUCKETS`] for the names of a tenant.
+//! for each of its tenants, at most `FEW` pairs for single names, or at most [`BUCKETS`] for the names of a tenant.
 
 use database::Error;
 use diesel::pg::Pg;
