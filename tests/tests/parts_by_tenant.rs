@@ -119,7 +119,8 @@ async fn a_locked_tenant_that_sends_more_than_its_share_fills_no_worker() {
     };
     let (answers, made) = tokio::join!(attack, create_until(&other, &ends));
     assert!(answers.iter().all(|answer| answer.status == 429), "{answers:?}");
-    assert!(made >= 10, "the neighbour made {made}");
+    // Held up, it would make one at most: a create waits four seconds for its deadline.
+    assert!(made >= 3, "the neighbour made {made}");
 
     session.batch_execute("commit").await.unwrap();
     let own = format!("select 1 from users where tenant_id = '{}'", blocked.id);
