@@ -225,30 +225,28 @@ impl State {
         })
     }
 
-    /// Verifies the key: it must exist, not be revoked or expired, and belong to the named tenant.
-    /// A key whose secret is right is noted for the audit trail, also if it is refused.
+    /// Verifies the key: it must exist, not be revoked or expired, and belong to the named tenant. A request whose secret
+    /// is right is attributed to its key, also if it is refused.
     async fn check(
         &self,
         credentials: &Credentials,
         attribution: Option<&Attribution>,
     ) -> Result<Checked, Refusal> {
         let Some(presented) = Presented::of(credentials.key()) else { return Ok(Err(None)) };
-        let attribute = |key: &Key| {
-            if let Some(attribution) = attribution {
-                attribution.set(key.tenant, &key.prefix);
+        // Whether the secret is right.
+        let is_ours = |key: &Arc<Key>| {
+            let is_ours = presented.is(key);
+            if let Some(attribution) = attribution.filter(|_| is_ours) {
+                attribution.set(key);
             }
+            is_ours
         };
-        let known = self.keyring.known(&presented.prefix).filter(|key| presented.is(key));
-        known.iter().for_each(|key| attribute(key));
+        let known = self.keyring.known(&presented.prefix).filter(is_ours);
         // If the tenant is known, the request counts against its share while the key is read again.
         let permit = known.map(|key| self.enter(key.tenant)).transpose()?;
         let found = self.keyring.find(&presented.prefix).await.map_err(not_checked)?;
         let Some(key) = found else { return Ok(Err(None)) };
-        if presented.is(&key) {
-            attribute(&key);
-        }
-        let is_right =
-            presented.is(&key) && key.is_alive(self.clock.now()) && credentials.fit(&key.tenant_name);
+        let is_right = is_ours(&key) && key.is_alive(self.clock.now()) && credentials.fit(&key.tenant_name);
         if !is_right {
             return Ok(Err(Some(key.id)));
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use database::keys::Key;
 use database::schema::refusals::dsl;
 use database::{Error, Pool};
 use diesel::prelude::*;
@@ -37,12 +38,13 @@ const MAX_DETAIL: usize = 300;
 
 /// The key that a request presented, once it is known. The handler's extractor sets it.
 #[derive(Clone, Default)]
-pub struct Attribution(Arc<OnceLock<(Uuid, String)>>);
+pub struct Attribution(Arc<OnceLock<Arc<Key>>>);
 
 impl Attribution {
-    /// Attributes the request to a tenant's key.
-    pub fn set(&self, tenant: Uuid, key: &str) {
-        let _ = self.0.set((tenant, key.to_owned()));
+    /// Attributes the request to a key.
+    pub fn set(&self, key: &Arc<Key>) {
+        // A second call is about the same key.
+        let _ = self.0.set(Arc::clone(key));
     }
 }
 
@@ -72,17 +74,18 @@ pub async fn record(State(refusals): State<Refusals>, mut request: Request, next
     let attribution = Attribution::default();
     request.extensions_mut().insert(attribution.clone());
     let address = request.extensions().get().map(|Peer(address)| address.ip());
-    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let method = method(request.method());
     let response = next.run(request).await;
     let status = response.status().as_u16();
     if STATUSES.contains(&status)
-        && let Some((tenant, key)) = attribution.0.get()
+        && let Some(key) = attribution.0.get()
     {
         let error = response.extensions().get::<Shown>().map(|Shown(error)| error);
         let detail = error.map_or("", |error| error.detail.as_str()).chars().take(MAX_DETAIL).collect();
         let scim_type = error.and_then(|error| json!(error.scim_type).as_str().map(str::to_owned));
-        let (tenant, key) = (*tenant, key.clone());
+        let route = route.as_ref().map_or("none", MatchedPath::as_str).to_owned();
+        let (tenant, key) = (key.tenant, key.prefix.clone());
         refusals.note(Kind { tenant, key, address, method, route, status, scim_type, detail });
     }
     response
@@ -163,35 +166,35 @@ fn start_of_minute(now: OffsetDateTime) -> OffsetDateTime {
     now.replace_second(0).and_then(|now| now.replace_nanosecond(0)).unwrap_or(now)
 }
 
+/// A row of the table. The columns are those of [`Kind`], and the number of requests.
 #[derive(Insertable)]
 #[diesel(table_name = database::schema::refusals)]
-struct NewRefusal {
+struct NewRefusal<'a> {
     id: Uuid,
     minute: OffsetDateTime,
     tenant_id: Uuid,
-    key: String,
+    key: &'a str,
     address: String,
     method: &'static str,
-    route: String,
+    route: &'a str,
     status: i16,
-    scim_type: Option<String>,
-    detail: String,
+    scim_type: Option<&'a str>,
+    detail: &'a str,
     count: i64,
 }
 
-fn row(minute: OffsetDateTime, kind: &Kind, count: i64) -> NewRefusal {
-    let Kind { tenant, key, address, method, route, status, scim_type, detail } = kind.clone();
+fn row(minute: OffsetDateTime, kind: &Kind, count: i64) -> NewRefusal<'_> {
     NewRefusal {
         id: platform::id::new(),
         minute,
-        tenant_id: tenant,
-        key,
-        address: address.map_or_else(|| OTHERS.to_owned(), |address| address.to_string()),
-        method,
-        route,
-        status: i16::try_from(status).unwrap_or(i16::MAX),
-        scim_type,
-        detail,
+        tenant_id: kind.tenant,
+        key: &kind.key,
+        address: kind.address.map_or_else(|| OTHERS.to_owned(), |address| address.to_string()),
+        method: kind.method,
+        route: &kind.route,
+        status: i16::try_from(kind.status).unwrap_or(i16::MAX),
+        scim_type: kind.scim_type.as_deref(),
+        detail: &kind.detail,
         count,
     }
 }

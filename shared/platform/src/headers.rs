@@ -5,6 +5,11 @@ use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 
+/// No cache stores a response.
+pub(crate) const NO_STORE: &str = "no-store";
+/// No browser guesses a media type.
+pub(crate) const NO_SNIFF: &str = "nosniff";
+
 /// Adds the headers to a response, for `axum::middleware::map_response`. A `Cache-Control` that is there stays.
 pub async fn protect(mut response: Response) -> Response {
     add(response.headers_mut());
@@ -12,8 +17,8 @@ pub async fn protect(mut response: Response) -> Response {
 }
 
 fn add(headers: &mut HeaderMap) {
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static(NO_STORE));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static(NO_SNIFF));
 }
 
 #[cfg(test)]

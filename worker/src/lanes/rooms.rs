@@ -117,14 +117,20 @@ impl Rooms {
     /// Adds a message. If the lane is new, returns what wakes it.
     pub(super) fn add(&mut self, tenant: Uuid, item: Item) -> Option<Arc<Notify>> {
         let is_new = !self.rooms.contains_key(&tenant);
-        let room = self.rooms.entry(tenant).or_default();
-        for held in [&mut room.held, &mut self.held] {
-            held.messages += 1;
-            held.bytes += item.bytes();
-        }
+        let room = self.hold(tenant, item.bytes());
         room.waiting.push_back(item);
         room.wake.notify_one();
         is_new.then(|| Arc::clone(&room.wake))
+    }
+
+    /// Takes the place of a message of this size, in the lane of this tenant.
+    fn hold(&mut self, tenant: Uuid, bytes: usize) -> &mut Room {
+        let room = self.rooms.entry(tenant).or_default();
+        for held in [&mut room.held, &mut self.held] {
+            held.messages += 1;
+            held.bytes += bytes;
+        }
+        room
     }
 
     /// The next commands of a lane: at most `limit`, and not more than [`parts::ALONE`] bytes.
@@ -168,24 +174,15 @@ mod tests {
     const A: Uuid = Uuid::from_u128(0xa);
     const B: Uuid = Uuid::from_u128(0xb);
 
-    /// Holds a message of this size, as `add` does.
-    fn hold(rooms: &mut Rooms, tenant: Uuid, bytes: usize) {
-        let room = rooms.rooms.entry(tenant).or_default();
-        for held in [&mut room.held, &mut rooms.held] {
-            held.messages += 1;
-            held.bytes += bytes;
-        }
-    }
-
     #[test]
     fn a_blocked_tenant_has_half_of_the_messages_and_leaves_room_for_others() {
         let mut rooms = Rooms::new(Share { messages: 12, bytes: usize::MAX });
         while rooms.admits(A, 1) {
-            hold(&mut rooms, A, 1);
+            rooms.hold(A, 1);
         }
         assert_eq!(rooms.rooms[&A].held.messages, 6);
         while rooms.admits(B, 1) {
-            hold(&mut rooms, B, 1);
+            rooms.hold(B, 1);
         }
         assert_eq!(rooms.rooms[&B].held.messages, 3);
         rooms.free(A, 1);
@@ -196,11 +193,11 @@ mod tests {
     fn a_tenant_with_large_messages_has_half_of_the_bytes_and_each_has_one_message() {
         let mut rooms = Rooms::new(Share { messages: 100, bytes: 1_000 });
         while rooms.admits(A, 200) {
-            hold(&mut rooms, A, 200);
+            rooms.hold(A, 200);
         }
         assert_eq!(rooms.rooms[&A].held, Share { messages: 3, bytes: 600 });
         assert!(rooms.admits(B, 5_000));
-        hold(&mut rooms, B, 5_000);
+        rooms.hold(B, 5_000);
         assert!(!rooms.admits(B, 1));
         for bytes in [200; 3] {
             rooms.free(A, bytes);

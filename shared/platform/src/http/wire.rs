@@ -13,6 +13,7 @@ use tokio::sync::oneshot::Sender;
 
 use super::connections::Connection;
 use super::stall::Stall;
+use crate::headers::{NO_SNIFF, NO_STORE};
 
 /// The header of hyper's answer without a body.
 const NO_BODY: &str = "content-length: 0\r\n";
@@ -152,7 +153,7 @@ fn with_body(head: &[u8], line_has_ended: bool, unreadable: Unreadable) -> Optio
     let (media_type, body) = unreadable(fault);
     let status = fault.status();
     let described = format!(
-        "content-type: {media_type}\r\ncontent-length: {}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n",
+        "content-type: {media_type}\r\ncontent-length: {}\r\ncache-control: {NO_STORE}\r\nx-content-type-options: {NO_SNIFF}\r\n",
         body.len()
     );
     // The status is printed with its reason phrase.
