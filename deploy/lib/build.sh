@@ -15,6 +15,30 @@ need_cargo() {
   fi
 }
 
+# Installs a tool of cargo into target/tools, unless this version is there. A debug build: building takes longer than
+# running it.
+# usage: install_tool NAME VERSION
+install_tool() {
+  local tools=$CHECKOUT/target/tools
+  if [[ ! -x $tools/bin/$1 ]] || ! grep -qF "\"$1 $2 (" "$tools/.crates.toml" 2>/dev/null; then
+    say "Building $1 $2."
+    cargo install "$1" --debug --locked --quiet --force --version "$2" --root "$tools"
+  fi
+}
+
+# Builds everything in release mode, for a script that starts private servers and measures: $RUN is a temporary
+# directory from then on.
+build_to_measure() {
+  need_cargo
+  RUN=$(mktemp -d)
+  trap 'rm -rf -- "$RUN"' EXIT
+  install_packages gcc libc6-dev ca-certificates curl postgresql rabbitmq-server
+  need_space 3072 "$CHECKOUT/target" "the build"
+  say "Building the changes."
+  export CARGO_TARGET_DIR=$CHECKOUT/target ROLLCALL_E2E_BUILT=1
+  (cd "$CHECKOUT" && cargo build --release --locked --workspace --bins)
+}
+
 # Builds the services, always in the checkout's target directory.
 build_services() {
   local group what=(--release -p ingest -p worker -p notifier -p rollcall)
