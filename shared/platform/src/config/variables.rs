@@ -84,7 +84,7 @@ pub static VARIABLES: &[Variable] = &[
         name: "ROLLCALL_TRUSTED_PROXIES",
         unit: "IP addresses or networks separated by commas",
         default: None,
-        what: "Proxies that are believed about a client's address: Forwarded, X-Forwarded-For, and the PROXY protocol. Unset: none; the client is whoever connects.",
+        what: "Proxies that are believed about a client's address: Forwarded, X-Forwarded-For, and the PROXY protocol. Unset: none; the client is the peer that connects.",
         used_by: &[Ingest],
     },
     Variable {
