@@ -13,7 +13,7 @@ use crate::{db, programs, reaper};
 
 /// The maximum number of stacks on the shared pair. Their virtual hosts are created at once, because each rabbitmqctl
 /// takes seconds.
-const ROOM: u32 = 120;
+const ROOM: u32 = 200;
 /// The same for a separate pair: few, because a restarting broker starts each virtual host.
 const OWN_ROOM: u32 = 2;
 

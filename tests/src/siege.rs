@@ -20,9 +20,9 @@ use crate::stack::{Options, Stack};
 use crate::tenant::{Key, Tenant};
 
 /// How long the neighbour is measured alone, and under an attack.
-const ALONE: Duration = Duration::from_secs(5);
+const ALONE: Duration = Duration::from_secs(10);
 const ATTACKED: Duration = Duration::from_secs(10);
-/// How long an attack runs before the measurement.
+/// How long the neighbour, and then an attack, runs before it is measured.
 const RAMP: Duration = Duration::from_secs(3);
 /// The maximum ratio between the neighbour's 99th percentiles under attack and alone.
 pub const MAX_RATIO: f64 = 3.0;
@@ -36,6 +36,8 @@ const NEW_KEYS: usize = 60;
 const LATE: Duration = Duration::from_secs(60);
 /// The number of first mails that are timed.
 const MAILS: usize = 10;
+/// The maximum memory of an ingest with strangers' sockets, in MiB.
+const MAX_MEMORY: usize = 200;
 
 /// What the neighbour noticed of one attack.
 pub struct Finding {
@@ -68,6 +70,7 @@ pub async fn run(attack: Attack) -> Finding {
         Attack::Revoked => stage.revoke().await,
         Attack::WrongKeys => stage.admit_new_keys().await,
         Attack::Events => stage.send_first_mails().await,
+        Attack::Sockets => stage.open_sockets().await,
         _ => stage.compare(attack).await,
     };
     Finding { attack, text, holds }
@@ -77,7 +80,7 @@ impl Stage {
     /// Measures the neighbour alone, then under the attack.
     async fn compare(&self, attack: Attack) -> (String, bool) {
         let okta = self.neighbour.okta();
-        neighbour::work(&okta, "warm-up", ALONE).await;
+        neighbour::work(&okta, "warm-up", RAMP).await;
         let alone = neighbour::work(&okta, "alone", ALONE).await;
         let running = self.start(attack);
         tokio::time::sleep(RAMP).await;
@@ -149,6 +152,22 @@ impl Stage {
         (text, admitted == NEW_KEYS && slowest <= MAX_WAIT)
     }
 
+    /// Measures reads and the health page until a stranger has opened and held its sockets of each kind.
+    async fn open_sockets(&self) -> (String, bool) {
+        let okta = self.neighbour.okta();
+        let mut running = self.start(Attack::Sockets);
+        let latencies = neighbour::read(&okta, || running.is_going()).await;
+        let (memory, slowest) = (self.stack.ingests[0].peak_memory(), latencies.percentile(99));
+        let text = format!(
+            "ingest's memory at most {memory} MiB; {} of {} requests of a known client refused, p99 {slowest:.1?}, at \
+             most {:.1?}",
+            latencies.refused,
+            latencies.len(),
+            latencies.percentile(100),
+        );
+        (text, memory < MAX_MEMORY && latencies.refused == 0 && slowest <= MAX_WAIT)
+    }
+
     /// Measures the time from an assignment to the mail, alone and under attack.
     async fn send_first_mails(&self) -> (String, bool) {
         self.first_mails("warm-up").await;
@@ -181,28 +200,49 @@ impl Stage {
         slowest
     }
 
-    /// Starts an attack in a process of its own. Dropping the guard ends it.
+    /// Starts an attack in processes of its own. Dropping the guard ends it.
     fn start(&self, attack: Attack) -> Running {
         let program = std::env::current_exe().expect("a running program has a path");
         let key = &self.attacker.key;
-        let child = Command::new("nice")
-            .args(["-n", "19"])
-            .arg(program)
-            .args(["attack", attack.name(), "--origin", &self.stack.origin(), "--tenant", &key.username])
-            .args(["--neighbour", &self.neighbour.name])
-            .env(attack::KEY_VARIABLE, &key.api_key)
-            .spawn()
-            .expect("the attack starts");
-        Running(child)
+        let start = |_| {
+            Command::new("nice")
+                .args(["-n", "19"])
+                .arg(&program)
+                .args(["attack", attack.name(), "--origin", &self.stack.origin(), "--tenant", &key.username])
+                .args(["--neighbour", &self.neighbour.name])
+                .env(attack::KEY_VARIABLE, &key.api_key)
+                .spawn()
+                .expect("the attack starts")
+        };
+        Running((0..attack.processes()).map(start).collect())
     }
 }
 
 /// A running attack.
-struct Running(Child);
+struct Running(Vec<Child>);
+
+impl Running {
+    /// Whether one of its processes runs.
+    ///
+    /// # Panics
+    /// If one has failed.
+    fn is_going(&mut self) -> bool {
+        let mut going = false;
+        for child in &mut self.0 {
+            match child.try_wait().expect("it is our child") {
+                Some(status) => assert!(status.success(), "the attack failed: {status}"),
+                None => going = true,
+            }
+        }
+        going
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }

@@ -32,6 +32,7 @@ async fn rename(okta: &Okta, id: &str, title: &str) -> tests::Answer {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_a_day_ahead_is_not_adopted_and_affects_no_other_user() {
     let stack = Stack::own().await;
+    stack.ingests[0].whole().await;
     let okta = stack.tenant("clocks").await.okta();
     let mut ids = Vec::new();
     for name in ["near", "far", "other"] {

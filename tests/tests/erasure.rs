@@ -2,6 +2,7 @@
 //! and log afterwards. What stays is listed in deploy/handbook/data-protection.md. Also: export, retention, and the
 //! removal of a tenant.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use amqp::topology;
@@ -331,12 +332,12 @@ async fn a_removed_tenant_leaves_nothing_and_its_neighbour_everything() {
     check::wait_until_idle(&stack).await;
     let rows = async |tenant: &Tenant| {
         let tables = "select table_name as name from information_schema.columns where table_schema = 'public' and column_name = 'tenant_id'";
-        let mut rows = Vec::new();
+        let mut rows = BTreeMap::new();
         for table in stack.db().rows(tables).await {
             let name = table["name"].as_str().unwrap().to_owned();
             let count =
                 stack.db().count(&format!("select 1 from {name} where tenant_id = '{}'", tenant.id)).await;
-            rows.push((name, count));
+            rows.insert(name, count);
         }
         rows
     };

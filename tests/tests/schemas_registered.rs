@@ -206,7 +206,7 @@ async fn a_schema_without_stored_values_can_be_replaced_by_any_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invalid_schema_is_rejected_with_the_reason() {
     let stack = Stack::shared().await;
-    stack.tenant("refused").await;
+    stack.tenant("invalid-schemas").await;
     let with = |path: &str, value: Value| {
         let mut definition = badge();
         *definition.pointer_mut(path).unwrap() = value;
@@ -221,24 +221,24 @@ async fn an_invalid_schema_is_rejected_with_the_reason() {
         (with("/attributes/0/name", json!("7up")), "name"),
         (json!([]), "object"),
     ] {
-        let said = add(&stack, "refused", &definition, &[]).await;
+        let said = add(&stack, "invalid-schemas", &definition, &[]).await;
         assert_eq!(said.code, Some(1), "{definition}: {}", said.out);
         assert!(said.err.contains(word), "{definition}: {}", said.err);
     }
     for (arguments, code, word) in [
-        (vec!["schema", "add", "refused", "/nowhere.json"], 2, "cannot be read"),
+        (vec!["schema", "add", "invalid-schemas", "/nowhere.json"], 2, "cannot be read"),
         (vec!["schema", "add", "/nowhere.json"], 2, "several tenants"),
         (vec!["schema", "list"], 2, "several tenants"),
         (vec!["schema", "list", "nobody"], 1, "no tenant"),
-        (vec!["schema", "show", "refused", BADGE], 1, "no such schema"),
-        (vec!["schema", "remove", "refused", BADGE], 1, "no such schema"),
-        (vec!["schema", "add", "refused", "x.json", "--tenant", "refused"], 2, "--tenant"),
+        (vec!["schema", "show", "invalid-schemas", BADGE], 1, "no such schema"),
+        (vec!["schema", "remove", "invalid-schemas", BADGE], 1, "no such schema"),
+        (vec!["schema", "add", "invalid-schemas", "x.json", "--tenant", "invalid-schemas"], 2, "--tenant"),
     ] {
         let said = stack.rollcall(&arguments).await;
         assert_eq!(said.code, Some(code), "{arguments:?}: {}", said.err);
         assert!(said.err.contains(word), "{arguments:?}: {}", said.err);
     }
-    assert_eq!(stack.rollcall_json(&["schema", "list", "refused"]).await, json!([]));
+    assert_eq!(stack.rollcall_json(&["schema", "list", "invalid-schemas"]).await, json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

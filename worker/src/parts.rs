@@ -9,19 +9,25 @@ use uuid::Uuid;
 
 /// The maximum size of one tenant's commands in a transaction with those of other tenants, in bytes of their messages.
 const TOGETHER: usize = 1 << 20;
+/// The maximum number of one tenant's commands in a transaction with those of other tenants: the others wait for them.
+const MANY: usize = 16;
 /// The maximum size of the commands in a transaction of one tenant, in bytes of their messages. A single command may be
 /// larger.
 pub const ALONE: usize = 4 << 20;
 
 /// The tenants whose commands are not applied together with those of others. The messages' sizes are in bytes.
 pub fn apart<'a>(batch: impl IntoIterator<Item = (&'a Command, usize)>) -> BTreeSet<Uuid> {
-    let (mut apart, mut sizes) = (BTreeSet::new(), BTreeMap::<Uuid, usize>::new());
+    let (mut apart, mut shares) = (BTreeSet::new(), BTreeMap::<Uuid, (usize, usize)>::new());
     for (command, size) in batch {
-        let total = sizes.entry(command.tenant).or_default();
-        *total += size;
-        if *total > TOGETHER || is_heavy(command) {
+        let (commands, bytes) = shares.entry(command.tenant).or_default();
+        *commands += 1;
+        *bytes += size;
+        if *bytes > TOGETHER || is_heavy(command) {
             apart.insert(command.tenant);
         }
+    }
+    if shares.len() > 1 {
+        apart.extend(shares.iter().filter(|(_, (commands, _))| *commands > MANY).map(|(tenant, _)| *tenant));
     }
     apart
 }
@@ -74,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_with_a_deletion_or_with_large_messages_is_apart() {
+    fn a_tenant_with_a_deletion_or_with_many_or_large_messages_is_apart() {
         let small = |tenant| (command(tenant, Change::SetRole { role: Role::default() }), 1_000);
         let large = |tenant| (command(tenant, Change::SetRole { role: Role::default() }), TOGETHER / 2 + 1);
         let deletion = |tenant| (command(tenant, Change::DeleteUser), 100);
@@ -83,6 +89,9 @@ mod tests {
             (vec![small(1), deletion(2), small(2)], vec![2]),
             (vec![small(1), large(1), small(2), large(2), large(3), large(3)], vec![3]),
             (vec![deletion(1)], vec![1]),
+            ([vec![small(1); MANY], vec![small(2)]].concat(), vec![]),
+            ([vec![small(1); MANY + 1], vec![small(2)]].concat(), vec![1]),
+            (vec![small(1); MANY + 1], vec![]),
         ] {
             let found = apart(batch.iter().map(|(command, size)| (command, *size)));
             assert_eq!(found, expected.into_iter().map(Uuid::from_u128).collect());

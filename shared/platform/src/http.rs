@@ -227,13 +227,14 @@ impl Server {
         request.extensions_mut().insert(Peer(client));
         request.extensions_mut().insert(connection.clone());
         let (request, rest) = rest::lend(request, self.limits.times);
-        connection.set_busy(true);
+        connection.handles();
         let Ok(mut response) = self.router.clone().call(request).await;
-        connection.set_busy(false);
         let is_last = pace == Pace::Last || self.stopping.leaving.is_cancelled();
-        if is_last || response.headers().contains_key(CONNECTION) || !rest.drain().await {
+        if is_last || response.headers().contains_key(CONNECTION) || !rest.drain(|| connection.waits()).await
+        {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        connection.answers();
         response
     }
 }

@@ -14,11 +14,22 @@ use crate::Okta;
 use crate::content::BATCH;
 use crate::load::somebody;
 use crate::okta::{encode, person};
+use crate::strangers::{Kind, ROUTES, address};
 
 /// The environment variable with the attacker's key.
 pub const KEY_VARIABLE: &str = "SIEGE_KEY";
 /// The terms of a costly filter.
 const TERMS: usize = 100;
+/// The number of a stranger's sockets of each kind.
+const SOCKETS: usize = 20_000;
+/// How many of them one process opens, since the number of its files is limited.
+const SOCKETS_AT_ONCE: usize = 10_000;
+/// How many of them are being opened at a time.
+const OPENING: usize = 200;
+/// The number of addresses that they come from.
+const ADDRESSES: usize = 40;
+/// How long all sockets of one kind are held.
+const HELD: Duration = Duration::from_secs(5);
 /// Wrong keys per second.
 const WRONG_KEYS: u64 = 100;
 
@@ -43,6 +54,8 @@ pub enum Attack {
     Events,
     /// Large list pages whose answers are not read, on 64 connections.
     Unread,
+    /// 20,000 sockets of strangers of each kind ([`Kind`]), at every route.
+    Sockets,
 }
 
 /// Who attacks whom.
@@ -74,10 +87,16 @@ impl Attack {
             Self::Bulk => "bulk",
             Self::Events => "events",
             Self::Unread => "unread",
+            Self::Sockets => "sockets",
         }
     }
 
-    /// Attacks until the process is ended.
+    /// The number of processes that attack.
+    pub(super) fn processes(self) -> usize {
+        if self == Self::Sockets { SOCKETS.div_ceil(SOCKETS_AT_ONCE) } else { 1 }
+    }
+
+    /// Attacks until the process is ended; [`Attack::Sockets`] ends by itself.
     pub async fn run(self, target: Target) {
         let okta = Okta::basic(&target.origin, &target.tenant, &target.key);
         match self {
@@ -104,6 +123,7 @@ impl Attack {
                 repeat(&okta, 16, |_| okta.at("/events").header("Content-Type", BATCH).body(body())).await;
             }
             Self::Unread => unread(&target).await,
+            Self::Sockets => sockets(&target).await,
         }
     }
 }
@@ -192,4 +212,26 @@ async fn unread(target: &Target) {
         tokio::time::sleep(Duration::from_secs(20)).await;
     };
     join_all((0..64).map(|_| one())).await;
+}
+
+/// Opens sockets of one kind after the other.
+async fn sockets(target: &Target) {
+    let limit = open_files();
+    assert!(limit > SOCKETS_AT_ONCE + 100, "only {limit} open files are allowed: raise `ulimit -n`");
+    let port = target.origin.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    for kind in Kind::ALL {
+        let one = |n: usize| kind.open(address(n % ADDRESSES), port, ROUTES[n % ROUTES.len()], None);
+        let opening = stream::iter((0..SOCKETS_AT_ONCE).map(one)).buffer_unordered(OPENING);
+        let held: Vec<_> = opening.collect().await;
+        let opened = held.iter().flatten().count();
+        assert!(opened > SOCKETS_AT_ONCE / 2, "only {opened} sockets were opened: {kind:?}");
+        tokio::time::sleep(HELD).await;
+    }
+}
+
+/// The maximum number of open files of this process.
+fn open_files() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
+    soft.and_then(|soft| soft.parse().ok()).unwrap_or(usize::MAX)
 }

@@ -11,6 +11,10 @@ use crate::okta::{PATCH_OP, encode, person};
 
 /// The number of connections that the neighbour uses.
 const CONNECTIONS: usize = 4;
+/// The pause between two rounds of reads.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Stands for the status of a request that was not answered.
+const FAILED: u16 = 999;
 
 /// The durations of requests.
 #[derive(Default)]
@@ -63,6 +67,24 @@ pub async fn work(okta: &Okta, phase: &str, time: Duration) -> Latencies {
     }
     sum.sorted.sort();
     sum
+}
+
+/// Reads users on a kept and on a new connection, and the health page, as long as `going`. A request that fails counts
+/// as refused.
+pub async fn read(okta: &Okta, mut going: impl FnMut() -> bool) -> Latencies {
+    let mut latencies = Latencies::default();
+    // The last request on a connection ends it. The client opens another one for the next request.
+    let closing = |path| okta.request("GET", path).header("Connection", "close");
+    while going() {
+        let kept = okta.request("GET", "/Users?count=1");
+        for request in [kept, closing("/Users?count=1"), closing("/../../healthz")] {
+            let began = Instant::now();
+            let status = okta.attempt(request).await.map_or(FAILED, |answer| answer.status);
+            latencies.note(status, began.elapsed());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    latencies
 }
 
 /// A user is looked up, created, read and deactivated.

@@ -3,7 +3,7 @@
 //! strangers only.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,9 @@ use tracing::warn;
 use super::class::{Class, Place, network};
 use super::pace::{Pace, Pipelining};
 
-/// The maximum number of connections of strangers. Each may hold a half-sent header.
-const MAX_STRANGERS: usize = 1_024;
+/// The maximum number of connections of strangers. Each may hold a half-sent header, about 30 KiB in all. The more there
+/// are, the longer a client has to send its first request while strangers open thousands of connections a second.
+const MAX_STRANGERS: usize = 3_072;
 /// A known address may hold this many times the connections of one with strangers only.
 const KNOWN: usize = 16;
 /// How often the log says that connections were closed in favour of others.
@@ -50,8 +51,24 @@ struct Inner {
     /// Cancelled when it is closed in favour of another.
     evicted: CancellationToken,
     is_known: AtomicBool,
+    /// The [`Activity`].
+    activity: AtomicU8,
     pipelining: Pipelining,
     position: Mutex<Position>,
+}
+
+/// What happens on a connection. It is busy unless it waits: it is not the first to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Activity {
+    /// It is new. Its request may have arrived, but nothing was read yet.
+    New,
+    /// The next request, or the rest of a body, has not arrived.
+    Waiting,
+    /// A request is being handled.
+    Handling,
+    /// The answer is being written.
+    Answering,
 }
 
 struct Position {
@@ -85,11 +102,12 @@ impl Connections {
         if !state.make_room(owner, network(address), self.now()) {
             return None;
         }
-        let place = Place { network: network(address), is_busy: false, turn: state.turn(self.now()) };
+        let place = Place { network: network(address), is_busy: true, turn: state.turn(self.now()) };
         let connection = Connection(Arc::new(Inner {
             all: self.clone(),
             evicted: CancellationToken::new(),
             is_known: AtomicBool::new(is_proxy),
+            activity: AtomicU8::new(Activity::New as u8),
             pipelining: Pipelining::new(),
             position: Mutex::new(Position { owner, place, is_open: true }),
         }));
@@ -189,9 +207,44 @@ impl Connection {
         self.0.pipelining.pace(self.0.is_known.load(Ordering::Relaxed))
     }
 
-    /// Records whether a request of this connection is being handled.
-    pub(super) fn set_busy(&self, is_busy: bool) {
-        self.change(|_, place| place.is_busy = is_busy);
+    /// Records that a request is being handled.
+    pub(super) fn handles(&self) {
+        self.becomes(Activity::Handling);
+    }
+
+    /// Records that the rest of a request's body is awaited.
+    pub(super) fn waits(&self) {
+        self.becomes(Activity::Waiting);
+    }
+
+    /// Records that a request was handled. Its answer is not written yet.
+    pub(super) fn answers(&self) {
+        self.becomes(Activity::Answering);
+    }
+
+    /// Records that there is nothing to read. Between two requests that was recorded before.
+    pub(super) fn has_no_input(&self) {
+        self.advance(Activity::New, Activity::Waiting);
+    }
+
+    /// Records that everything is written.
+    pub(super) fn has_no_output(&self) {
+        self.advance(Activity::Answering, Activity::Waiting);
+    }
+
+    fn advance(&self, from: Activity, to: Activity) {
+        if self.0.activity.load(Ordering::Relaxed) == from as u8 {
+            self.becomes(to);
+        }
+    }
+
+    /// Only the connection's own task does this.
+    fn becomes(&self, activity: Activity) {
+        self.0.activity.store(activity as u8, Ordering::Relaxed);
+        let is_busy = activity != Activity::Waiting;
+        if self.position().place.is_busy != is_busy {
+            self.change(|_, place| place.is_busy = is_busy);
+        }
     }
 
     /// Waits until the connection must be closed in favour of another.
@@ -247,20 +300,27 @@ mod tests {
         Arc::new(Connections::new(total, per_address))
     }
 
+    /// Opens a connection without a request.
+    fn waiting(all: &Arc<Connections>, address: &str, is_proxy: bool) -> Option<Open> {
+        let open = all.open(at(address), is_proxy);
+        open.iter().for_each(|open| open.0.has_no_input());
+        open
+    }
+
     #[test]
     fn strangers_displace_the_oldest_waiting_stranger_of_the_largest_address() {
         let all = connections(40, 100);
-        let alone = all.open(at("192.0.2.1"), false).unwrap();
-        let known = all.open(at("192.0.2.2"), false).unwrap();
+        let alone = waiting(&all, "192.0.2.1", false).unwrap();
+        let known = waiting(&all, "192.0.2.2", false).unwrap();
         known.0.mark_known();
-        let busy = all.open(at("192.0.2.2"), false).unwrap();
-        busy.0.set_busy(true);
-        let crowd: Vec<Open> = (0..9).map(|_| all.open(at("192.0.2.2"), false).unwrap()).collect();
+        let busy = waiting(&all, "192.0.2.2", false).unwrap();
+        busy.0.handles();
+        let crowd: Vec<Open> = (0..9).map(|_| waiting(&all, "192.0.2.2", false).unwrap()).collect();
         assert_eq!(all.count(), (10, 12 - 1));
         assert!([&alone, &known, &busy].into_iter().all(|open| !is_evicted(open)));
         let evicted: Vec<usize> = (0..9).filter(|n| is_evicted(&crowd[*n])).collect();
         assert_eq!(evicted, [0], "ten strangers at most, the oldest goes");
-        let _more: Vec<Open> = (0..50).map(|_| all.open(at("192.0.2.2"), false).unwrap()).collect();
+        let _more: Vec<Open> = (0..50).map(|_| waiting(&all, "192.0.2.2", false).unwrap()).collect();
         assert!(crowd.iter().all(is_evicted) && !is_evicted(&busy) && !is_evicted(&alone));
         drop(alone);
         assert_eq!(all.count(), (9, 10));
@@ -269,12 +329,12 @@ mod tests {
     #[test]
     fn an_address_has_a_limit_after_a_moment() {
         let all = connections(1_000, 4);
-        let open: Vec<Open> = (0..8).map(|_| all.open(at("2001:db8::1"), false).unwrap()).collect();
-        let other = all.open(at("2001:db8:0:1::1"), false).unwrap();
+        let open: Vec<Open> = (0..8).map(|_| waiting(&all, "2001:db8::1", false).unwrap()).collect();
+        let other = waiting(&all, "2001:db8:0:1::1", false).unwrap();
         all.trim();
         assert_eq!(all.count(), (9, 9), "new ones are spared");
         std::thread::sleep(super::super::class::SPARED + Duration::from_millis(50));
-        let newest = all.open(at("2001:db8::2"), false).unwrap();
+        let newest = waiting(&all, "2001:db8::2", false).unwrap();
         all.trim();
         assert_eq!(all.count(), (5, 5));
         assert!(open[..5].iter().all(is_evicted) && !is_evicted(&newest) && !is_evicted(&other));
@@ -283,17 +343,38 @@ mod tests {
     #[test]
     fn a_relayed_connection_counts_for_its_client() {
         let all = connections(40, 100);
-        let proxied: Vec<Open> = (0..10).map(|_| all.open(at("192.0.2.9"), true).unwrap()).collect();
+        let proxied: Vec<Open> = (0..10).map(|_| waiting(&all, "192.0.2.9", true).unwrap()).collect();
         assert_eq!(all.count(), (0, 10));
-        assert!(all.open(at("192.0.2.9"), true).is_some_and(|_| is_evicted(&proxied[0])));
+        assert!(waiting(&all, "192.0.2.9", true).is_some_and(|_| is_evicted(&proxied[0])));
         proxied[1].0.relays_for(at("198.51.100.1"));
         assert_eq!(all.count(), (1, 9));
         proxied[1].0.mark_known();
         assert_eq!(all.count(), (0, 9));
-        proxied.iter().for_each(|open| open.0.set_busy(true));
-        let _last = all.open(at("192.0.2.9"), true).unwrap();
-        let _last = all.open(at("192.0.2.9"), true).unwrap();
-        drop(all.open(at("192.0.2.9"), true));
+        proxied.iter().for_each(|open| open.0.handles());
+        let _last = waiting(&all, "192.0.2.9", true).unwrap();
+        let _last = waiting(&all, "192.0.2.9", true).unwrap();
+        drop(waiting(&all, "192.0.2.9", true));
         assert!(!is_evicted(&proxied[2]), "requests are not interrupted");
+    }
+
+    #[test]
+    fn a_connection_is_not_waiting_before_it_was_read_and_before_its_answer_is_written() {
+        let all = connections(12, 100);
+        let open = || all.open(at("192.0.2.1"), false).unwrap();
+        let waiting = || waiting(&all, "192.0.2.1", false).unwrap();
+        let (new, answering, answered) = (open(), waiting(), waiting());
+        for open in [&answering, &answered] {
+            open.0.handles();
+            open.0.has_no_input();
+            open.0.has_no_output();
+            open.0.answers();
+            open.0.has_no_input();
+        }
+        answered.0.has_no_output();
+        let newer = open();
+        assert!(is_evicted(&answered), "it waits");
+        assert!([&new, &answering, &newer].into_iter().all(|open| !is_evicted(open)));
+        let _newest = open();
+        assert!(is_evicted(&new) && !is_evicted(&answering), "none waits: the oldest goes");
     }
 }

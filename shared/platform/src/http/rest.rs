@@ -78,8 +78,9 @@ pub(super) fn lend(
 }
 
 impl Rest {
-    /// Reads the rest, within limits. Returns whether all of it was read, so that another request may follow.
-    pub(super) async fn drain(mut self) -> bool {
+    /// Reads the rest, within limits, and calls `waits` before it must wait for it. Returns whether all of it was read,
+    /// so that another request may follow.
+    pub(super) async fn drain(mut self, waits: impl FnOnce()) -> bool {
         // A handler that holds the body still reads it: its end is unknown.
         let Ok(Reading { body, has_begun, is_broken }) = self.back.try_recv() else { return false };
         let Some(mut body) = body else { return !is_broken };
@@ -91,6 +92,7 @@ impl Rest {
         if will_not_come || body.size_hint().lower() > MAX_BYTES {
             return false;
         }
+        waits();
         timeout(TIMEOUT, discard(&mut body)).await.unwrap_or(false)
     }
 }

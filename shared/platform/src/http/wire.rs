@@ -173,7 +173,11 @@ impl AsyncRead for Wire {
         }
         let before = buffer.filled().len();
         if this.prefix.is_empty() {
-            ready!(this.stream().poll_read(context, buffer))?;
+            let read = this.stream().poll_read(context, buffer);
+            if read.is_pending() {
+                this.connection.has_no_input();
+            }
+            ready!(read)?;
         } else {
             this.take_prefix(buffer);
         }
@@ -212,7 +216,11 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().stream().poll_flush(context)
+        let this = self.get_mut();
+        ready!(this.stream().poll_flush(context))?;
+        // Hyper does this once all of an answer so far is written.
+        this.connection.has_no_output();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
