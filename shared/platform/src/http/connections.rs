@@ -63,7 +63,7 @@ struct Inner {
 enum Activity {
     /// It is new. Its request may have arrived, but nothing was read yet.
     New,
-    /// The next request, or the rest of a body, has not arrived.
+    /// The client has not sent the next request or the rest of a body, or does not read the answer.
     Waiting,
     /// A request is being handled.
     Handling,
@@ -227,7 +227,7 @@ impl Connection {
         self.advance(Activity::New, Activity::Waiting);
     }
 
-    /// Records that everything is written.
+    /// Records that everything is written, or that the client does not read it.
     pub(super) fn has_no_output(&self) {
         self.advance(Activity::Answering, Activity::Waiting);
     }

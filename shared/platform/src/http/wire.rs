@@ -207,6 +207,9 @@ impl AsyncWrite for Wire {
             this.stream().poll_write_vectored(context, pieces)
         };
         this.connection.pipelining().set_has_read(false);
+        if written.is_pending() {
+            this.connection.has_no_output();
+        }
         let offered = pieces.iter().map(|piece| piece.len()).sum();
         this.stall.check(context, written, offered)
     }
