@@ -10,6 +10,8 @@ use tokio::time::timeout;
 
 use crate::tenant::Key;
 
+/// The number of strangers' addresses.
+const ADDRESSES: usize = 40;
 /// What a client sends when it pipelines without reading, at most, in bytes.
 const FLOOD: usize = 1 << 20;
 /// A peer that takes nothing for so long reads no more.
@@ -110,6 +112,6 @@ impl Kind {
 /// The n-th of the strangers' addresses: one of their own, or that of all other clients of this machine.
 #[must_use]
 pub fn address(n: usize) -> Ipv4Addr {
-    let last = u8::try_from(1 + n % 200).expect("it is below 256");
+    let last = u8::try_from(1 + n % ADDRESSES).expect("it is below 256");
     Ipv4Addr::new(127, 0, 0, last)
 }

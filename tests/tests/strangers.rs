@@ -46,7 +46,7 @@ async fn closes_all(stack: &Stack) {
 async fn open(stack: &Stack, kind: Kind, key: Option<&Key>, each: usize) -> Vec<TcpStream> {
     let port = stack.ingests[0].port();
     let routes = ROUTES.iter().flat_map(|route| std::iter::repeat_n(*route, each)).enumerate();
-    let sockets = routes.map(|(n, route)| kind.open(address(n % 40), port, route, key));
+    let sockets = routes.map(|(n, route)| kind.open(address(n), port, route, key));
     join_all(sockets).await.into_iter().flatten().collect()
 }
 

@@ -264,7 +264,8 @@ fn without_delay(stream: TcpStream) -> TcpStream {
 }
 
 /// Raises the limit of open files as far as this process may, and returns it.
-fn raise_file_limit() -> usize {
+#[must_use]
+pub fn raise_file_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let current = match setrlimit(Resource::Nofile, raised) {

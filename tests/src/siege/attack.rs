@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
+use platform::http::raise_file_limit;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -26,8 +27,6 @@ const SOCKETS: usize = 20_000;
 const SOCKETS_AT_ONCE: usize = 10_000;
 /// How many of them are being opened at a time.
 const OPENING: usize = 200;
-/// The number of addresses that they come from.
-const ADDRESSES: usize = 40;
 /// How long all sockets of one kind are held.
 const HELD: Duration = Duration::from_secs(5);
 /// Wrong keys per second.
@@ -216,22 +215,15 @@ async fn unread(target: &Target) {
 
 /// Opens sockets of one kind after the other.
 async fn sockets(target: &Target) {
-    let limit = open_files();
-    assert!(limit > SOCKETS_AT_ONCE + 100, "only {limit} open files are allowed: raise `ulimit -n`");
+    let limit = raise_file_limit();
+    assert!(limit > SOCKETS_AT_ONCE + 100, "only {limit} open files are allowed: raise `ulimit -Hn`");
     let port = target.origin.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
     for kind in Kind::ALL {
-        let one = |n: usize| kind.open(address(n % ADDRESSES), port, ROUTES[n % ROUTES.len()], None);
+        let one = |n: usize| kind.open(address(n), port, ROUTES[n % ROUTES.len()], None);
         let opening = stream::iter((0..SOCKETS_AT_ONCE).map(one)).buffer_unordered(OPENING);
         let held: Vec<_> = opening.collect().await;
         let opened = held.iter().flatten().count();
         assert!(opened > SOCKETS_AT_ONCE / 2, "only {opened} sockets were opened: {kind:?}");
         tokio::time::sleep(HELD).await;
     }
-}
-
-/// The maximum number of open files of this process.
-fn open_files() -> usize {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
-    soft.and_then(|soft| soft.parse().ok()).unwrap_or(usize::MAX)
 }

@@ -13,8 +13,8 @@ use tracing::warn;
 use super::class::{Class, Place, network};
 use super::pace::{Pace, Pipelining};
 
-/// The maximum number of connections of strangers. Each may hold a half-sent header, about 30 KiB in all. The more there
-/// are, the longer a client has to send its first request while strangers open thousands of connections a second.
+/// The maximum number of connections of strangers. Each takes up to 40 KiB, with a half-sent request. The more there are,
+/// the longer a client has to send its first request while strangers open thousands of connections a second.
 const MAX_STRANGERS: usize = 3_072;
 /// A known address may hold this many times the connections of one with strangers only.
 const KNOWN: usize = 16;
@@ -224,25 +224,25 @@ impl Connection {
 
     /// Records that there is nothing to read. Between two requests that was recorded before.
     pub(super) fn has_no_input(&self) {
-        self.advance(Activity::New, Activity::Waiting);
+        self.waits_after(Activity::New);
     }
 
     /// Records that everything is written, or that the client does not read it.
     pub(super) fn has_no_output(&self) {
-        self.advance(Activity::Answering, Activity::Waiting);
+        self.waits_after(Activity::Answering);
     }
 
-    fn advance(&self, from: Activity, to: Activity) {
-        if self.0.activity.load(Ordering::Relaxed) == from as u8 {
-            self.becomes(to);
+    fn waits_after(&self, activity: Activity) {
+        if self.0.activity.load(Ordering::Relaxed) == activity as u8 {
+            self.becomes(Activity::Waiting);
         }
     }
 
     /// Only the connection's own task does this.
     fn becomes(&self, activity: Activity) {
-        self.0.activity.store(activity as u8, Ordering::Relaxed);
+        let was_busy = self.0.activity.swap(activity as u8, Ordering::Relaxed) != Activity::Waiting as u8;
         let is_busy = activity != Activity::Waiting;
-        if self.position().place.is_busy != is_busy {
+        if was_busy != is_busy {
             self.change(|_, place| place.is_busy = is_busy);
         }
     }
